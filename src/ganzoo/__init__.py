@@ -1,0 +1,63 @@
+"""ganzoo: a plugin-based zoo of generative adversarial networks.
+
+    import ganzoo
+
+    run = ganzoo.Trainer(arch="dcgan").fit()
+    run.generator.grid(64, seed=0).save("grid.png")
+
+Importing ganzoo does not import torch; what is used is imported when it is used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ganzoo._version import __version__
+
+if TYPE_CHECKING:
+    from ganzoo.callbacks import Callback
+    from ganzoo.errors import GanzooError
+    from ganzoo.generator import Generator
+    from ganzoo.run import Run
+    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.train_config import TrainConfig
+    from ganzoo.trainer import Trainer
+
+__all__ = [
+    "Callback",
+    "GanzooError",
+    "Generator",
+    "LatentSpec",
+    "Run",
+    "SampleSpec",
+    "TrainConfig",
+    "Trainer",
+    "__version__",
+]
+
+_HOMES = {
+    "Callback": "callbacks",
+    "GanzooError": "errors",
+    "Generator": "generator",
+    "LatentSpec": "spec",
+    "Run": "run",
+    "SampleSpec": "spec",
+    "TrainConfig": "train_config",
+    "Trainer": "trainer",
+}
+_MODULES = frozenset(
+    {"architectures", "datasets", "errors", "losses", "optimizers", "schedules", "testing"}
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"ganzoo.{name}")
+    raise AttributeError(f"module 'ganzoo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES})

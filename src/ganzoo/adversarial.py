@@ -1,0 +1,216 @@
+"""The game: one iteration of generator against discriminator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ganzoo.architectures.base import Output
+from ganzoo.step import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.losses.base import Loss
+    from ganzoo.spec import LatentSpec
+
+__all__ = ["Average", "Game", "uses_batch_norm"]
+
+Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
+
+
+class Average:
+    """Exponential moving average of a generator, weights and buffers alike.
+
+    The decay is min(decay, (1 + n) / (10 + n)) at update n, so that the random start is soon
+    forgotten. Buffers are averaged too: an average net that kept the current net's batch-norm
+    statistics would be normalised with somebody else's.
+
+    Args:
+        module: The net to follow.
+        decay: Share that is kept at each update, in [0, 1); 0 follows the net itself.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+        mine, theirs = self.module.state_dict(), module.state_dict()
+        smooth = [name for name, value in mine.items() if value.is_floating_point()]
+        self._mine = [mine[name] for name in smooth]
+        self._theirs = [theirs[name] for name in smooth]
+        self._counts = [(mine[name], theirs[name]) for name in mine if name not in set(smooth)]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move towards the net's present state."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
+        for mine, theirs in self._counts:
+            mine.copy_(theirs)
+        self.updates += 1
+
+
+@dataclass(eq=False)
+class Game:
+    """Both players, their optimizers and the rules between them.
+
+    Attributes:
+        generator: ``(latent, labels) -> samples``.
+        discriminator: ``(samples, labels) -> logits (N,)`` or ``Output``.
+        loss: What both minimise.
+        latent: What the generator is fed.
+        g_optimizer: Of the generator's parameters.
+        d_optimizer: Of the discriminator's parameters.
+        average: Follows the generator after each of its updates.
+        d_steps: Updates of D per iteration, each on fresh real and generated samples.
+        g_steps: Updates of G per iteration.
+        joint_batch: Show D real and generated samples as one batch instead of two.
+        clip: Largest norm of a net's gradient; None leaves it as it is.
+        autocast: Multiply matrices in bfloat16.
+        noise: Source of the latents, on the device.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    loss: Loss
+    latent: LatentSpec
+    g_optimizer: torch.optim.Optimizer
+    d_optimizer: torch.optim.Optimizer
+    average: Average
+    noise: torch.Generator
+    d_steps: int = 1
+    g_steps: int = 1
+    joint_batch: bool = False
+    clip: float | None = None
+    autocast: bool = False
+    played: int = 0
+
+    def play(self, batch: Batch) -> Step:
+        """Play one iteration: ``d_steps`` updates of D, then ``g_steps`` of G.
+
+        Args:
+            batch: Returns a fresh batch of real samples with their labels or None.
+
+        Returns:
+            The last phase's ``Step``, with the real samples of D's last update and the scalars
+            of both. Nothing in it has waited for the device.
+        """
+        scalars: dict[str, Tensor] = {}
+        for _ in range(self.d_steps):
+            real, labels = batch()
+            step = self._discriminator_phase(real, labels)
+            scalars.update(step.scalars)
+        for _ in range(self.g_steps):
+            fresh = batch() if self.loss.generator_sees_real else (None, labels)
+            step = self._generator_phase(len(real), *fresh)
+            scalars.update(step.scalars)
+        self.played += 1
+        step.real, step.scalars = real, scalars
+        return step
+
+    def rate(self, factor: float) -> None:
+        """Set both learning rates to ``factor`` times those they were built with."""
+        for optimizer in (self.g_optimizer, self.d_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+    def _discriminator_phase(self, real: Tensor, labels: Tensor | None) -> Step:
+        self.discriminator.requires_grad_(True)
+        with self._precision():
+            latent = self._draw(len(real))
+            with torch.no_grad():  # D learns nothing through G
+                fake = self.generator(latent, labels)
+            if self.joint_batch:
+                both = None if labels is None else torch.cat((labels, labels))
+                real_output, fake_output = _halves(self._judge(torch.cat((real, fake)), both))
+            else:
+                real_output, fake_output = self._judge(real, labels), self._judge(fake, labels)
+        step = self._step(latent, fake, real, labels, real_output, fake_output)
+        loss = self.loss.discriminator_loss(step)
+        self._update(self.d_optimizer, loss)
+        self.loss.constrain(self.discriminator)
+        step.scalars = {
+            "d_loss": loss.detach(),
+            "d_real": self.loss.score(real_output.logits.detach()).mean(),
+            "d_fake": self.loss.score(fake_output.logits.detach()).mean(),
+        }
+        return step
+
+    def _generator_phase(self, count: int, real: Tensor | None, labels: Tensor | None) -> Step:
+        self.discriminator.requires_grad_(False)  # its weight gradients would be thrown away
+        with self._precision():
+            latent = self._draw(count)
+            fake = self.generator(latent, labels)
+            fake_output = self._judge(fake, labels)
+            with torch.no_grad():  # D is frozen and G has no part in real samples
+                real_output = None if real is None else self._judge(real, labels)
+        step = self._step(latent, fake, real, labels, real_output, fake_output)
+        loss = self.loss.generator_loss(step)
+        self._update(self.g_optimizer, loss)
+        self.average.update()
+        step.scalars = {"g_loss": loss.detach()}
+        return step
+
+    def _step(
+        self,
+        latent: Tensor,
+        fake: Tensor,
+        real: Tensor | None,
+        labels: Tensor | None,
+        real_output: Output | None,
+        fake_output: Output,
+    ) -> Step:
+        return Step(
+            number=self.played,
+            generator=self.generator,
+            discriminator=self.discriminator,
+            latent=latent,
+            fake=fake,
+            real=real,
+            labels=labels,
+            real_output=real_output,
+            fake_output=fake_output,
+        )
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.noise.device.type, torch.bfloat16, enabled=self.autocast)
+
+    def _draw(self, count: int) -> Tensor:
+        return self.latent.sample(count, generator=self.noise, device=self.noise.device)
+
+    def _judge(self, samples: Tensor, labels: Tensor | None) -> Output:
+        output = self.discriminator(samples, labels)
+        if not isinstance(output, Output):
+            output = Output(output)
+        # Losses work in float32 whatever the nets computed in.
+        return Output(output.logits.float(), output.classes, output.features)
+
+    def _update(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(_parameters(optimizer), self.clip)
+        optimizer.step()
+
+
+def uses_batch_norm(module: nn.Module) -> bool:
+    """Whether the net normalises over the batch, so that samples of a batch see each other."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _halves(output: Output) -> tuple[Output, Output]:
+    def split(value: Tensor | None) -> tuple[Any, Any]:
+        return (None, None) if value is None else (value.chunk(2)[0], value.chunk(2)[1])
+
+    logits, classes, features = split(output.logits), split(output.classes), split(output.features)
+    return Output(logits[0], classes[0], features[0]), Output(logits[1], classes[1], features[1])

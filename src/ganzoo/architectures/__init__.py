@@ -1,0 +1,21 @@
+"""Architectures: pairs of generator and discriminator."""
+
+from ganzoo.architectures.base import Architecture, Output
+from ganzoo.registry import Registry
+
+__all__ = ["Architecture", "Output", "create", "get", "names", "register", "registry"]
+
+registry: Registry[Architecture] = Registry(
+    Architecture,
+    group="ganzoo.architectures",
+    builtins={
+        "dcgan": "ganzoo.architectures.dcgan:DCGAN",
+        "mirror": "ganzoo.architectures.mirror:Mirror",
+        "mlp": "ganzoo.architectures.mlp:MLP",
+        "upsample": "ganzoo.architectures.upsample:Upsample",
+    },
+)
+register = registry.register
+names = registry.names
+get = registry.get
+create = registry.create

@@ -1,0 +1,80 @@
+"""The contract of an architecture."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from ganzoo.component import Component
+from ganzoo.errors import UnsupportedSampleError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ganzoo.spec import LatentSpec, SampleSpec
+
+__all__ = ["Architecture", "Output"]
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a discriminator may return where a method needs more than logits.
+
+    Attributes:
+        logits: (N,), one score per sample; higher means more real.
+        classes: (N, classes) class logits of an auxiliary classifier.
+        features: Whatever the method matches or regularises.
+    """
+
+    logits: Tensor
+    classes: Tensor | None = None
+    features: Tensor | None = None
+
+
+class Architecture(Component):
+    """A generator and a discriminator whose shapes follow from a ``SampleSpec``.
+
+    The generator ends in the spec's value range: tanh for [-1, 1], sigmoid for [0, 1], linear
+    where it is None (``output_activation`` in ``ganzoo.architectures.layers``).
+    """
+
+    kind: ClassVar[str] = "architecture"
+    conditional: ClassVar[bool] = False
+    """Whether its nets use labels where the spec has classes."""
+
+    @abstractmethod
+    def generator(self, spec: SampleSpec, latent: LatentSpec) -> nn.Module:
+        """Build the generator: ``(z (N, *latent.shape), labels (N,) or None) -> (N, *spec.shape)``.
+
+        Raises:
+            UnsupportedSampleError: If it cannot make such samples.
+        """
+
+    @abstractmethod
+    def discriminator(self, spec: SampleSpec) -> nn.Module:
+        """Build the discriminator: ``(x (N, *spec.shape), labels or None) -> logits (N,)``.
+
+        It may return an ``Output`` instead of the logits.
+
+        Raises:
+            UnsupportedSampleError: If it cannot judge such samples.
+        """
+
+    def check(self, spec: SampleSpec) -> None:
+        """Refuse what the architecture cannot do.
+
+        Raises:
+            UnsupportedSampleError: With the reason and what it can do.
+        """
+
+    def nearest_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the smallest size it can do that holds (height, width).
+
+        Where none is large enough, the largest it can do.
+        """
+        return height, width
+
+    def refuse(self, spec: SampleSpec, reason: str) -> NoReturn:
+        """Raise the error that ``check`` owes its caller."""
+        raise UnsupportedSampleError(f"Architecture '{self.name}' cannot do a {spec}: {reason}")

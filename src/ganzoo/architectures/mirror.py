@@ -1,0 +1,118 @@
+"""A generator and a discriminator that mirror each other like the halves of an autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+from torch import nn
+
+from ganzoo.architectures.base import Architecture
+from ganzoo.architectures.layers import dense_stack, output_activation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.spec import LatentSpec, SampleSpec
+
+__all__ = ["Mirror", "MirrorDiscriminator", "MirrorGenerator"]
+
+Activation = Literal["selu", "relu"]
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {"selu": nn.SELU, "relu": nn.ReLU}
+
+
+class Mirror(Architecture):
+    """Small dense pair shaped like an autoencoder; for samples of any kind and shape.
+
+    The generator is a decoder (latent, hidden, sample); the discriminator is the encoder that
+    mirrors it (sample, hidden, code) and one logit on top. With SELU the weights start
+    LeCun-normal, which keeps activations near zero mean and unit variance (Klambauer et al. 2017,
+    arXiv:1706.02515, sec. 2); with ReLU they start He-normal. Labels are ignored.
+    """
+
+    name: ClassVar[str] = "mirror"
+    citation: ClassVar[str] = (
+        'Klambauer et al. 2017, "Self-Normalizing Neural Networks", arXiv:1706.02515 '
+        "(activation and initial weights)"
+    )
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "latent": 100,
+        "batch_size": 32,
+        "precision": "fp32",
+        "g_optimizer": {"name": "rmsprop", "lr": 2e-4, "alpha": 0.9},
+        "d_optimizer": {"name": "rmsprop", "lr": 2e-4, "alpha": 0.9},
+    }
+
+    hidden: tuple[PositiveInt, ...] = Field(
+        (150,), description="widths between latent and sample; mirrored in the discriminator"
+    )
+    code: PositiveInt = Field(100, description="width of the discriminator's last hidden layer")
+    activation: Activation = Field("selu", description="activation of the hidden layers")
+
+    def generator(self, spec: SampleSpec, latent: LatentSpec) -> MirrorGenerator:
+        """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""
+        self.check(spec)
+        return MirrorGenerator(spec, latent, self.hidden, self.activation)
+
+    def discriminator(self, spec: SampleSpec) -> MirrorDiscriminator:
+        """Build the discriminator: (N, *spec.shape) -> logits (N,)."""
+        self.check(spec)
+        return MirrorDiscriminator(spec, (*self.hidden[::-1], self.code), self.activation)
+
+
+class MirrorGenerator(nn.Module):
+    """The decoder: dense layers from the latent to a sample.
+
+    Args:
+        spec: What a sample is.
+        latent: What it is made from.
+        hidden: Widths of the hidden layers.
+        activation: Activation of the hidden layers.
+    """
+
+    def __init__(
+        self, spec: SampleSpec, latent: LatentSpec, hidden: Sequence[int], activation: Activation
+    ) -> None:
+        super().__init__()
+        widths = (latent.numel, *hidden)
+        self.shape = spec.shape
+        self.decoder = dense_stack(widths, _ACTIVATIONS[activation])
+        self.output = nn.Linear(widths[-1], spec.numel)
+        self.activation = output_activation(spec)
+        _initialise(self.decoder, self.output, activation)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map latents (N, *latent.shape) to samples (N, *spec.shape) in ``spec.value_range``."""
+        samples: Tensor = self.activation(self.output(self.decoder(z.flatten(1))))
+        return samples.reshape(len(z), *self.shape)
+
+
+class MirrorDiscriminator(nn.Module):
+    """The encoder: dense layers from a sample to a code, and one logit on top.
+
+    Args:
+        spec: What a sample is.
+        hidden: Widths of the hidden layers, the code last.
+        activation: Activation of the hidden layers.
+    """
+
+    def __init__(self, spec: SampleSpec, hidden: Sequence[int], activation: Activation) -> None:
+        super().__init__()
+        self.encoder = dense_stack((spec.numel, *hidden), _ACTIVATIONS[activation])
+        self.output = nn.Linear(hidden[-1], 1)
+        _initialise(self.encoder, self.output, activation)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map samples (N, *spec.shape) to logits (N,)."""
+        logits: Tensor = self.output(self.encoder(x.flatten(1)))
+        return logits.squeeze(1)
+
+
+def _initialise(hidden: nn.Sequential, output: nn.Linear, activation: Activation) -> None:
+    """Start LeCun-normal (variance 1 / inputs) or, before ReLU, He-normal (2 / inputs)."""
+    for layer in (*hidden, output):
+        if isinstance(layer, nn.Linear):
+            relu_follows = activation == "relu" and layer is not output
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if relu_follows else "linear")
+            nn.init.zeros_(layer.bias)

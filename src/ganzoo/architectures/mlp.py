@@ -1,0 +1,113 @@
+"""Fully connected generator and discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+from torch import nn
+
+from ganzoo.architectures.base import Architecture
+from ganzoo.architectures.layers import dense_stack, output_activation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.spec import LatentSpec, SampleSpec
+
+__all__ = ["MLP", "MLPDiscriminator", "MLPGenerator"]
+
+
+class MLP(Architecture):
+    """Fully connected nets, as in the first GAN; for samples of any kind and shape.
+
+    The players of Goodfellow et al. 2014, arXiv:1406.2661, sec. 3 and 5: multilayer perceptrons,
+    with dropout in the discriminator only. Labels are ignored.
+    """
+
+    name: ClassVar[str] = "mlp"
+    citation: ClassVar[str] = (
+        'Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661'
+    )
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "latent": 100,
+        "batch_size": 100,
+        "precision": "fp32",
+        "g_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
+        "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
+    }
+
+    hidden: tuple[PositiveInt, ...] = Field(
+        (256, 512, 1024), description="widths of the generator's hidden layers"
+    )
+    d_hidden: tuple[PositiveInt, ...] | None = Field(
+        None,
+        description="widths of the discriminator's hidden layers (default: hidden reversed)",
+    )
+    slope: float = Field(0.2, ge=0, description="slope of leaky ReLU below zero; 0 is plain ReLU")
+    dropout: float = Field(
+        0.3, ge=0, lt=1, description="dropout after each hidden layer of the discriminator"
+    )
+
+    def generator(self, spec: SampleSpec, latent: LatentSpec) -> MLPGenerator:
+        """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""
+        self.check(spec)
+        return MLPGenerator(spec, latent, self.hidden, self.slope)
+
+    def discriminator(self, spec: SampleSpec) -> MLPDiscriminator:
+        """Build the discriminator: (N, *spec.shape) -> logits (N,)."""
+        self.check(spec)
+        hidden = self.hidden[::-1] if self.d_hidden is None else self.d_hidden
+        return MLPDiscriminator(spec, hidden, self.slope, self.dropout)
+
+
+class MLPGenerator(nn.Module):
+    """Dense layers from the latent to a sample.
+
+    Args:
+        spec: What a sample is.
+        latent: What it is made from.
+        hidden: Widths of the hidden layers.
+        slope: Slope of leaky ReLU below zero.
+    """
+
+    def __init__(
+        self, spec: SampleSpec, latent: LatentSpec, hidden: Sequence[int], slope: float
+    ) -> None:
+        super().__init__()
+        widths = (latent.numel, *hidden)
+        self.shape = spec.shape
+        self.hidden = dense_stack(widths, partial(nn.LeakyReLU, slope))
+        self.output = nn.Linear(widths[-1], spec.numel)
+        self.activation = output_activation(spec)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map latents (N, *latent.shape) to samples (N, *spec.shape) in ``spec.value_range``."""
+        samples: Tensor = self.activation(self.output(self.hidden(z.flatten(1))))
+        return samples.reshape(len(z), *self.shape)
+
+
+class MLPDiscriminator(nn.Module):
+    """Dense layers from a sample to one logit.
+
+    Args:
+        spec: What a sample is.
+        hidden: Widths of the hidden layers.
+        slope: Slope of leaky ReLU below zero.
+        dropout: Probability of dropping a value after each hidden layer.
+    """
+
+    def __init__(
+        self, spec: SampleSpec, hidden: Sequence[int], slope: float, dropout: float
+    ) -> None:
+        super().__init__()
+        widths = (spec.numel, *hidden)
+        self.hidden = dense_stack(widths, partial(nn.LeakyReLU, slope), dropout)
+        self.output = nn.Linear(widths[-1], 1)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map samples (N, *spec.shape) to logits (N,)."""
+        logits: Tensor = self.output(self.hidden(x.flatten(1)))
+        return logits.squeeze(1)

@@ -1,0 +1,194 @@
+"""Generator of nearest-neighbour upsampling and convolutions; discriminator without padding."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveInt
+from torch import nn
+
+from ganzoo.architectures.base import Architecture
+from ganzoo.architectures.layers import output_activation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.spec import LatentSpec, SampleSpec
+
+__all__ = ["Upsample", "UpsampleDiscriminator", "UpsampleGenerator"]
+
+_FACTOR = 4  # the generator doubles its map twice
+_KERNEL, _CONVS = 5, 4  # of the discriminator
+_LOST = _CONVS * (_KERNEL - 1)  # by which its convolutions shrink each side
+_SMALLEST = _FACTOR * (_LOST // _FACTOR + 1)
+
+
+class Upsample(Architecture):
+    """Upsampling and plain convolutions; for images with sides divisible by 4.
+
+    The generator doubles its map twice by nearest-neighbour upsampling and a 5x5 convolution,
+    which avoids the checkerboards of transposed convolutions (Odena et al. 2016), and refines it
+    by three 4x4 convolutions. The discriminator is four 5x5 convolutions without stride or
+    padding, with dropout. Neither has a norm. Labels are ignored.
+    """
+
+    name: ClassVar[str] = "upsample"
+    citation: ClassVar[str] = (
+        'Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", '
+        "doi:10.23915/distill.00003 (upsampling before convolution)"
+    )
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "latent": 128,
+        "batch_size": 32,
+        "g_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
+        "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
+    }
+
+    channels: PositiveInt = Field(128, description="channels of all the generator's maps")
+    d_channels: PositiveInt = Field(
+        32, description="channels of the discriminator's first layer, doubled by each further one"
+    )
+    dropout: float = Field(
+        0.4, ge=0, lt=1, description="dropout after each layer of the discriminator"
+    )
+    slope: float = Field(0.2, ge=0, description="slope of leaky ReLU below zero; 0 is plain ReLU")
+
+    def check(self, spec: SampleSpec) -> None:
+        """Refuse all but images whose sides are divisible by 4 and at least 20.
+
+        Raises:
+            UnsupportedSampleError: With the reason and the nearest size that it can do.
+        """
+        if spec.kind != "image":
+            self.refuse(spec, "it makes images only; architecture 'mlp' makes samples of any kind.")
+        nearest = self.nearest_size(*spec.size)
+        if spec.size != nearest:
+            self.refuse(
+                spec,
+                f"height and width must be divisible by {_FACTOR} and at least {_SMALLEST}; "
+                f"the nearest it can is {nearest[0]}x{nearest[1]}.",
+            )
+
+    def nearest_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the next multiple of 4 of each side, at least 20."""
+        return _nearest_side(height), _nearest_side(width)
+
+    def generator(self, spec: SampleSpec, latent: LatentSpec) -> UpsampleGenerator:
+        """Build the generator: (N, *latent.shape) -> (N, C, H, W).
+
+        Raises:
+            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+        """
+        self.check(spec)
+        return UpsampleGenerator(spec, latent, self.channels, self.slope)
+
+    def discriminator(self, spec: SampleSpec) -> UpsampleDiscriminator:
+        """Build the discriminator: (N, C, H, W) -> logits (N,).
+
+        Raises:
+            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+        """
+        self.check(spec)
+        return UpsampleDiscriminator(spec, self.d_channels, self.dropout, self.slope)
+
+
+class UpsampleGenerator(nn.Module):
+    """A dense layer to a map of a quarter of the size, two doublings, three refinements.
+
+    Args:
+        spec: What an image is.
+        latent: What it is made from; any shape, flattened.
+        channels: Channels of all maps.
+        slope: Slope of leaky ReLU below zero.
+    """
+
+    def __init__(self, spec: SampleSpec, latent: LatentSpec, channels: int, slope: float) -> None:
+        super().__init__()
+        height, width = spec.size
+        self.base = (channels, height // _FACTOR, width // _FACTOR)
+        self.project = nn.Linear(latent.numel, channels * self.base[1] * self.base[2])
+        self.project_activation = nn.LeakyReLU(slope, inplace=True)
+        self.grow = nn.Sequential(*(_double(channels, slope) for _ in range(2)))
+        self.refine = nn.Sequential(*(_refine(channels, slope) for _ in range(2)))
+        self.output_pad = _same_padding(4)
+        self.output = nn.Conv2d(channels, spec.channels, 4)
+        self.activation = output_activation(spec)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map latents (N, *latent.shape) to images (N, C, H, W) in ``spec.value_range``."""
+        maps = self.project_activation(self.project(z.flatten(1))).reshape(len(z), *self.base)
+        maps = self.refine(self.grow(maps))
+        images: Tensor = self.activation(self.output(self.output_pad(maps)))
+        return images
+
+
+class UpsampleDiscriminator(nn.Module):
+    """Convolutions without padding, then a dense layer to one logit.
+
+    Args:
+        spec: What an image is.
+        channels: Channels of the first layer, doubled by each further one.
+        dropout: Probability of dropping a value after each layer, and before the dense one.
+        slope: Slope of leaky ReLU below zero.
+    """
+
+    def __init__(self, spec: SampleSpec, channels: int, dropout: float, slope: float) -> None:
+        super().__init__()
+        height, width = spec.size
+        widths = [spec.channels, *(channels * 2**layer for layer in range(_CONVS))]
+        self.convs = nn.Sequential(
+            *(
+                nn.Sequential(
+                    OrderedDict(
+                        conv=nn.Conv2d(inputs, outputs, _KERNEL),
+                        activation=nn.LeakyReLU(slope, inplace=True),
+                        dropout=nn.Dropout(dropout),
+                    )
+                )
+                for inputs, outputs in pairwise(widths)
+            )
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(widths[-1] * (height - _LOST) * (width - _LOST), 1)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map images (N, C, H, W) to logits (N,)."""
+        logits: Tensor = self.output(self.dropout(self.convs(x).flatten(1)))
+        return logits.squeeze(1)
+
+
+def _nearest_side(side: int) -> int:
+    return max(-(-side // _FACTOR) * _FACTOR, _SMALLEST)
+
+
+def _double(channels: int, slope: float) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            upsample=nn.Upsample(scale_factor=2, mode="nearest"),
+            conv=nn.Conv2d(channels, channels, 5, padding=2),
+            activation=nn.LeakyReLU(slope, inplace=True),
+        )
+    )
+
+
+def _refine(channels: int, slope: float) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            pad=_same_padding(4),
+            conv=nn.Conv2d(channels, channels, 4),
+            activation=nn.LeakyReLU(slope, inplace=True),
+        )
+    )
+
+
+def _same_padding(kernel: int) -> nn.ZeroPad2d:
+    """Return the zeros that keep a map's size; the odd one of an even kernel goes last.
+
+    The same as ``padding="same"`` of a convolution, which warns of even kernels.
+    """
+    before = (kernel - 1) // 2
+    after = kernel - 1 - before
+    return nn.ZeroPad2d((before, after, before, after))

@@ -1,0 +1,185 @@
+"""Callbacks: what else happens while a trainer trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ganzoo.errors import RegistrationError, did_you_mean, listing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from ganzoo.run import Run
+    from ganzoo.step import Step
+    from ganzoo.trainer import Trainer
+
+__all__ = ["Callback", "Progress"]
+
+
+class Callback:
+    """Hooks that ``Trainer.fit`` calls; override those you need.
+
+    A method that starts with ``on_`` and is no hook is an error when the class is defined, so
+    that a misspelt hook cannot stay silent.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hooks = [name for name in vars(Callback) if name.startswith("on_")]
+        for name in vars(cls):
+            if name.startswith("on_") and name not in hooks:
+                raise RegistrationError(
+                    f"{cls.__name__}.{name} is no hook.{did_you_mean(name, hooks)} "
+                    f"Hooks: {listing(hooks)}."
+                )
+
+    def on_start(self, trainer: Trainer, run: Run) -> None:
+        """Training is about to begin or to continue; the run folder exists."""
+
+    def on_step(self, trainer: Trainer, step: Step) -> None:
+        """An iteration is over. Reading a tensor here with ``.item()`` makes training wait."""
+
+    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        """A row has been added to ``metrics.jsonl``."""
+
+    def on_picture(self, trainer: Trainer, path: Path) -> None:
+        """A grid of samples has been written."""
+
+    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+        """A checkpoint has been written."""
+
+    def on_end(self, trainer: Trainer, run: Run) -> None:
+        """Training has reached its last step and everything is saved."""
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Training is left, however it ended."""
+
+
+class Progress(Callback):
+    """Shows how training goes: a live display on a terminal, plain lines elsewhere.
+
+    Args:
+        console: Where to write; standard error by default.
+        every: Seconds between plain lines.
+    """
+
+    def __init__(self, console: Console | None = None, every: float = 10.0) -> None:
+        from rich.console import Console
+
+        self.console = console or Console(stderr=True, soft_wrap=True, highlight=False)
+        self.every = every
+        self._live: Live | None = None
+        self._render: Callable[[], Any] | None = None
+        self._row: Mapping[str, float] = {}
+        self._picture = ""
+        self._began = self._said = time.monotonic()
+        self._first = 0
+
+    def on_start(self, trainer: Trainer, run: Run) -> None:
+        """Say what is trained, on what, and how; then start the display."""
+        config, precision = trainer.config, trainer.precision
+        self._say(
+            f"{config.arch.name} on {config.dataset.name} ({trainer.spec}) with "
+            f"{config.loss.name}: {trainer.total_steps} steps of {config.batch_size}, {trainer.device.type}, "
+            f"{precision.name} ({precision.reason})"
+        )
+        for notice in trainer.notices:
+            self._say(f"note: {notice}")
+        self._say(f"run: {run.path}")
+        self._began = self._said = time.monotonic()
+        self._first = trainer.step
+        if self.console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(self._table(trainer), console=self.console, refresh_per_second=4)
+            self._live.start()
+
+    def on_step(self, trainer: Trainer, step: Step) -> None:
+        """Refresh the display; nothing is read from the device."""
+        if self._live is not None and time.monotonic() - self._said > 0.25:
+            self._said = time.monotonic()
+            self._live.update(self._table(trainer))
+
+    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        """Keep the numbers, and print them where there is no display."""
+        self._row = row
+        if self._live is None and time.monotonic() - self._said > self.every:
+            self._said = time.monotonic()
+            self._say(self._line(trainer))
+
+    def on_picture(self, trainer: Trainer, path: Path) -> None:
+        """Show where the latest picture is."""
+        self._picture = str(path)
+
+    def on_end(self, trainer: Trainer, run: Run) -> None:
+        """Say where the results are."""
+        self._stop(trainer)
+        if self._row:
+            self._say(self._line(trainer))
+        if self._picture:
+            self._say(f"picture: {self._picture}")
+        self._say(f"generator: {run.path / 'generator'}")
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Leave the terminal as it was."""
+        self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        if self._live is not None:
+            self._live.update(self._table(trainer))
+            self._live.stop()
+            self._live = None
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def _pace(self, trainer: Trainer) -> tuple[float, float]:
+        """Images per second and seconds left."""
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        done = trainer.step - self._first
+        left = (trainer.total_steps - trainer.step) * seconds / done if done else 0.0
+        return done * trainer.config.batch_size / seconds, left
+
+    def _numbers(self) -> str:
+        row = self._row
+        if not row:
+            return "waiting for the first numbers"
+        return (
+            f"loss D {row['d_loss']:.3f} G {row['g_loss']:.3f}  "
+            f"D(x) {row['d_real']:.2f}  D(G(z)) {row['d_fake']:.2f}"
+        )
+
+    def _line(self, trainer: Trainer) -> str:
+        speed, left = self._pace(trainer)
+        return (
+            f"step {trainer.step}/{trainer.total_steps}  {self._numbers()}  "
+            f"{speed:.0f} images/s  {_clock(left)} left"
+        )
+
+    def _table(self, trainer: Trainer) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        speed, left = self._pace(trainer)
+        top = Table.grid(padding=(0, 2), expand=False)
+        top.add_row(
+            ProgressBar(total=trainer.total_steps, completed=trainer.step, width=32),
+            f"{trainer.step}/{trainer.total_steps}",
+            f"{speed:.0f} images/s",
+            f"{_clock(left)} left",
+        )
+        picture = Text(f"picture: {self._picture}", style="dim", overflow="ellipsis", no_wrap=True)
+        return Group(top, Text(self._numbers()), *([picture] if self._picture else []))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,56 @@
+"""The command line: thin, and quick to start, because commands are imported when they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from ganzoo._version import __version__
+from ganzoo.errors import GanzooError
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="ganzoo",
+    help="A zoo of GANs: train any architecture with any loss on any dataset.",
+    version=__version__,
+    help_format="plaintext",
+)
+app.command(
+    "ganzoo.cli.train:train", name="train", help="Train a GAN.", help_flags=(), version_flags=()
+)
+app.command("ganzoo.cli.train:resume", name="resume", help="Continue a run.")
+app.command("ganzoo.cli.sample:sample", name="sample", help="Draw samples from a generator.")
+app.command("ganzoo.cli.zoo:list_", name="list", help="List what is in the zoo.")
+app.command("ganzoo.cli.zoo:show", name="show", help="Describe one thing in the zoo.")
+app.command("ganzoo.cli.doctor:doctor", name="doctor", help="Check this installation.")
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run one command and leave the process.
+
+    What goes wrong by the user's doing is one line on standard error and exit code 2; a key
+    press that interrupts is exit code 130.
+    """
+    try:
+        run(app, sys.argv[1:] if tokens is None else tokens)
+    except (GanzooError, CycloptsError) as error:
+        text = " ".join(str(error).split())
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"error: {text}", markup=False, style="red"
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `ganzoo list | head`
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def run(application: App, tokens: Sequence[str]) -> None:
+    """Parse and execute, leaving errors to the caller."""
+    command, bound, *_ = application.parse_args(tokens, exit_on_error=False, print_error=False)
+    command(*bound.args, **bound.kwargs)

@@ -1,0 +1,76 @@
+"""``ganzoo doctor``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+import re
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ganzoo._version import __version__
+from ganzoo.cli.zoo import KINDS
+from ganzoo.errors import PluginError
+
+__all__ = ["doctor"]
+
+
+def doctor() -> None:
+    """Check this installation: versions, device, precision, plug-ins."""
+    import torch
+
+    from ganzoo.datasets.root import data_root
+    from ganzoo.device import has_amx, pick_device, pick_precision
+    from ganzoo.registry import plugins_disabled
+
+    device = pick_device("auto")
+    precision = pick_precision("auto", device)
+    table = Table(box=None, show_header=False, pad_edge=False)
+
+    def row(name: str, value: object) -> None:
+        table.add_row(Text(name, style="bold"), Text(str(value)))
+
+    row("ganzoo", __version__)
+    row("python", f"{platform.python_version()} on {platform.platform()}")
+    for name in _requirements():
+        row(name, importlib.metadata.version(name))
+    row("device", f"{device.type} ({_device_name(device)}, {torch.get_num_threads()} threads)")
+    row("AMX bf16", "yes" if has_amx() else "no")
+    row("CUDA", torch.version.cuda if torch.cuda.is_available() else "no device")
+    row("precision", f"auto picks {precision.name}: {precision.reason}")
+    row("data root", data_root())
+    console = Console(highlight=False, soft_wrap=True)
+    broken = []
+    if plugins_disabled():
+        row("plug-ins", "off (GANZOO_DISABLE_PLUGINS)")
+    else:
+        found = []
+        for kind in KINDS:
+            for entry, fault in importlib.import_module(f"ganzoo.{kind}").registry.check():
+                if fault is not None:
+                    broken.append(str(fault))
+                elif entry.distribution != "ganzoo":
+                    found.append(f"{entry.provider}: {entry.name}")
+        row("plug-ins", "; ".join(found) or "none")
+    console.print(table)
+    if broken:
+        raise PluginError(" ".join(broken))
+    console.print("all is well")
+
+
+def _requirements() -> list[str]:
+    """Names of what ganzoo requires, from its own metadata."""
+    lines = importlib.metadata.requires("ganzoo") or []
+    plain = [line for line in lines if "extra ==" not in line]
+    return sorted(re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in plain)
+
+
+def _device_name(device: object) -> str:
+    import torch
+
+    if isinstance(device, torch.device) and device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

@@ -1,0 +1,184 @@
+"""Command-line options made from models: a field is an option, a component's field a dotted one."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from cyclopts import App, Group, Parameter
+from pydantic.fields import FieldInfo
+
+from ganzoo.component import Component
+from ganzoo.errors import ConfigError, did_you_mean, listing
+from ganzoo.train_config import COMPONENTS, TrainConfig
+
+__all__ = ["Option", "application", "check_dotted", "flag_of", "nested", "setting_options"]
+
+_TRAINING = Group("Training", sort_key=1)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of the command line.
+
+    Attributes:
+        path: Where its value goes: ``(setting,)`` or ``(setting, option of its component)``.
+        type: What it is parsed as.
+        parameter: How cyclopts names, groups and explains it.
+    """
+
+    path: tuple[str, ...]
+    type: Any
+    parameter: Parameter
+
+
+def flag_of(*path: str) -> str:
+    """Return the flag of a setting or of a component's option: ``--g-optimizer.lr``."""
+    return "--" + ".".join(part.replace("_", "-") for part in path)
+
+
+def setting_options(shown: Mapping[str, Any]) -> Iterator[Option]:
+    """Yield the options of ``TrainConfig`` and of the components chosen.
+
+    Args:
+        shown: What every setting would be without options, to name it in the help.
+    """
+    for name, field in TrainConfig.model_fields.items():
+        value, flag = shown[name], flag_of(name)
+        if name in COMPONENTS:
+            choice = f"{field.description} [{', '.join(COMPONENTS[name].names())}]"
+            yield Option((name,), str, _parameter(flag, choice, value.name, _TRAINING))
+            group = Group(f"{flag} {value.name}", sort_key=2)
+            for option, inner in type(value).model_fields.items():
+                default = getattr(value, option, None)
+                yield _field_option((name, option), inner, default, group)
+        elif name == "latent":
+            group = Group("--latent", sort_key=2)
+            for option, inner in type(value).model_fields.items():
+                both = ["--latent"] if option == "shape" else []
+                yield _field_option((name, option), inner, getattr(value, option), group, both)
+        else:
+            yield _field_option((name,), field, value, _TRAINING)
+
+
+def check_dotted(tokens: Sequence[str], shown: Mapping[str, Any]) -> None:
+    """Refuse dotted options that the chosen component does not have, by its name.
+
+    Raises:
+        ConfigError: With the options it has.
+    """
+    for token in tokens:
+        setting, dot, option = token.partition("=")[0].removeprefix("--").partition(".")
+        component = shown.get(setting.replace("-", "_"))
+        if not (token.startswith("--") and dot and isinstance(component, Component)):
+            continue
+        fields = [name.replace("_", "-") for name in type(component).model_fields]
+        if option.removeprefix("no-") not in fields:
+            raise ConfigError(
+                f"{component.kind.capitalize()} '{component.name}' has no option '{option}'."
+                f"{did_you_mean(option, fields)} Options: {listing(sorted(fields))}."
+            )
+
+
+def application(
+    name: str, summary: str, options: Sequence[Option], execute: Callable[..., None]
+) -> App:
+    """Return an application with one command that takes these options, the first by position too.
+
+    Args:
+        name: How its help calls it.
+        summary: What it does.
+        options: What it takes.
+        execute: Called with ``{path: value}`` of the options that were given.
+    """
+    keys = {"__".join(option.path): option.path for option in options}
+
+    def command(*positional: Any, **given: Any) -> None:
+        given.update(zip(keys, positional, strict=False))
+        execute({keys[key]: value for key, value in given.items() if value is not None})
+
+    parameters = [
+        inspect.Parameter(
+            "__".join(option.path),
+            inspect.Parameter.KEYWORD_ONLY if index else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None,
+            annotation=Annotated[option.type | None, option.parameter],
+        )
+        for index, option in enumerate(options)
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {item.name: item.annotation for item in parameters}
+    app = App(name=name, help=summary, version_flags=(), help_format="plaintext")
+    app.default(command)
+    return app
+
+
+def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Return values by path as a layer of settings for ``resolve``."""
+    from ganzoo.datasets import interpret
+
+    settings: dict[str, Any] = {}
+    for path in sorted(values, key=len):  # a component's name first, then its options
+        value = values[path]
+        if len(path) == 2:
+            settings.setdefault(path[0], {})[path[1]] = value
+            continue
+        if path == ("dataset",):
+            value = interpret(value)
+        if path[0] in COMPONENTS and isinstance(value, str):
+            value = {"name": value}
+        settings[path[0]] = value
+    return settings
+
+
+def _field_option(
+    path: tuple[str, ...],
+    field: FieldInfo,
+    default: Any,
+    group: Group,
+    more_flags: Sequence[str] = (),
+) -> Option:
+    kind = _plain(field.annotation)
+    if path == ("size",):
+        kind = tuple[int, ...]  # one side or two
+    negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
+    flags = [*more_flags, flag_of(*path)]
+    parameter = _parameter(flags, field.description or "", default, group, negative)
+    return Option(path, kind, parameter)
+
+
+def _parameter(
+    flags: str | list[str],
+    text: str,
+    default: Any,
+    group: Group,
+    negative: str | tuple[str, ...] = (),
+) -> Parameter:
+    if isinstance(default, Component):
+        default = default.name
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    known = default is not None and shown != ""
+    return Parameter(
+        name=flags,
+        help=text,
+        group=group,
+        negative=negative,
+        show_default=(lambda _: shown) if known else False,
+    )
+
+
+def _plain(annotation: Any) -> Any:
+    """The type without ``None`` and without constraints, which pydantic checks later."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _plain(arguments[0])
+    if origin in (Union, types.UnionType):
+        kept = tuple(_plain(argument) for argument in arguments if argument is not type(None))
+        return Union[kept]  # noqa: UP007 - made from a list
+    if origin is tuple:
+        items = tuple(item if item is ... else _plain(item) for item in arguments)
+        return types.GenericAlias(tuple, items)
+    return annotation

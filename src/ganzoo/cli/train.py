@@ -1,0 +1,156 @@
+"""``ganzoo train`` and ``ganzoo resume``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+from rich.console import Console
+
+from ganzoo.cli import run as run_app
+from ganzoo.cli.options import (
+    Option,
+    application,
+    check_dotted,
+    flag_of,
+    nested,
+    setting_options,
+)
+from ganzoo.errors import ConfigError
+from ganzoo.train_config import COMPONENTS, defaults, read_config
+
+__all__ = ["resume", "train"]
+
+_RUN = Group("Run", sort_key=0)
+_OWN = [
+    Option(
+        (name,),
+        kind,
+        Parameter(name=flag_of(name), help=text, group=_RUN, negative=(), show_default=False),
+    )
+    for name, kind, text in (
+        ("config", Path, "settings in YAML, such as config.yaml of a run; options win over it"),
+        ("out", Path, "folder of the run; by default the next free runs/<arch>-<dataset>-<number>"),
+        ("dry_run", bool, "print the settings, parameter counts and memory, and stop"),
+        ("quiet", bool, "show no progress"),
+    )
+]
+
+
+def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> None:
+    """Train a GAN and leave a run folder with pictures and the generator.
+
+    The options are the fields of ``TrainConfig`` and of the components that this very line
+    chooses, plug-ins included.
+    """
+    layer, chosen = _choices(tokens)
+    shown = defaults(layer, chosen)
+    check_dotted(tokens, shown)
+    app = application(
+        "ganzoo train",
+        "Train a GAN and leave a run folder with pictures and the generator.",
+        [*setting_options(shown), *_OWN],
+        _execute,
+    )
+    run_app(app, tokens)
+
+
+def resume(
+    run: Path,
+    /,
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    device: str | None = None,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Continue a run from its newest checkpoint.
+
+    Args:
+        run: folder of the run
+        steps: a new total number of iterations
+        epochs: a new total number of passes over the data
+        device: another device
+        quiet: show no progress
+    """
+    from ganzoo.trainer import Trainer
+
+    trainer = Trainer.resume(run, steps=steps, epochs=epochs, device=device, progress=not quiet)
+    if trainer.step >= trainer.total_steps:
+        raise ConfigError(
+            f"{run} has already been trained for {trainer.step} steps. Give a larger total with "
+            f"--steps to train on."
+        )
+    _fit(trainer)
+
+
+def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """The configuration file's settings, and the components that the line names."""
+    flags = {flag_of(name): name for name in COMPONENTS}
+    chosen: dict[str, str] = {}
+    layer: Mapping[str, Any] = {}
+    if tokens and not tokens[0].startswith("-"):
+        chosen["arch"] = tokens[0]
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        flag, equals, value = token.partition("=")
+        value = value if equals else following
+        if flag == "--config" and value:
+            layer = read_config(Path(value))
+        elif flag in flags and value:
+            chosen[flags[flag]] = value
+    return layer, chosen
+
+
+def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
+    from ganzoo.trainer import Trainer
+
+    own = {option.path[0] for option in _OWN}
+    run = {path[0]: value for path, value in values.items() if path[0] in own}
+    settings = nested({path: value for path, value in values.items() if path[0] not in own})
+    if len(size := settings.get("size", ())) == 1:
+        settings["size"] = size[0]
+    trainer = Trainer(
+        config=run.get("config"),
+        out=run.get("out"),
+        progress=not run.get("quiet", False),
+        **settings,
+    )
+    if run.get("dry_run"):
+        _explain(trainer)
+    else:
+        _fit(trainer)
+
+
+def _explain(trainer: Any) -> None:
+    """Print what a training would be, as YAML that ``--config`` reads."""
+    import yaml
+
+    from ganzoo.estimate import estimate
+
+    facts = estimate(trainer)
+    notes = [f"note: {notice}" for notice in trainer.notices]
+    text = yaml.safe_dump(trainer.config.dump(), sort_keys=False, allow_unicode=True)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(text, markup=False, end="")
+    for line in (*notes, *facts.lines()):
+        console.print(f"# {line}", markup=False)
+
+
+def _fit(trainer: Any) -> None:
+    """Train; at the end print where picture and generator are."""
+    try:
+        run = trainer.fit()
+    except KeyboardInterrupt:
+        if trainer.run is not None:
+            Console(stderr=True, soft_wrap=True, highlight=False).print(
+                f"interrupted at step {trainer.step}; continue with: "
+                f"ganzoo resume {trainer.run.path}",
+                markup=False,
+            )
+        raise
+    console = Console(soft_wrap=True, highlight=False)
+    if run.samples:
+        console.print(f"picture: {run.samples[-1]}", markup=False)
+    console.print(f"generator: {run.path / 'generator'}", markup=False)

@@ -1,0 +1,35 @@
+"""Datasets: where real samples come from."""
+
+from ganzoo.datasets.base import Dataset, Samples
+from ganzoo.datasets.given import Given, interpret
+from ganzoo.registry import Registry
+
+__all__ = [
+    "Dataset",
+    "Given",
+    "Samples",
+    "create",
+    "get",
+    "interpret",
+    "names",
+    "register",
+    "registry",
+]
+
+registry: Registry[Dataset] = Registry(
+    Dataset,
+    group="ganzoo.datasets",
+    builtins={
+        "array": "ganzoo.datasets.array:Array",
+        "celeba": "ganzoo.datasets.torchvision_sets:CelebA",
+        "cifar10": "ganzoo.datasets.torchvision_sets:CIFAR10",
+        "fashion-mnist": "ganzoo.datasets.torchvision_sets:FashionMNIST",
+        "fashion-mnist-10k": "ganzoo.datasets.fashion_mnist_10k:FashionMNIST10k",
+        "given": "ganzoo.datasets.given:Given",
+        "mnist": "ganzoo.datasets.torchvision_sets:MNIST",
+    },
+)
+register = registry.register
+names = registry.names
+get = registry.get
+create = registry.create

@@ -1,0 +1,400 @@
+"""Data that lives in memory, and what the caller of a trainer may hand in as a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PrivateAttr
+
+from ganzoo.component import Component
+from ganzoo.datasets.array import (
+    SUFFIXES,
+    ArrayDataset,
+    as_label_array,
+    as_number_array,
+    as_samples,
+    pick_keys,
+)
+from ganzoo.datasets.base import Samples
+from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
+
+if TYPE_CHECKING:
+    from ganzoo.datasets.array import AnyArray
+
+__all__ = ["GIVEN_LIMIT", "Given", "interpret"]
+
+_HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
+_KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L")
+_POSSIBLE = (
+    "the name of a dataset, a mapping with 'name', a path to a .npy, .npz or .safetensors file, "
+    "a tensor, a numpy array, a tuple (data, labels), a dict of arrays, or a torch Dataset"
+)
+
+
+def _half_of_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, OSError, ValueError):  # not known on this platform
+        return 8 * 2**30
+
+
+GIVEN_LIMIT = _half_of_memory()
+"""Most bytes that a torch Dataset is read into: half of the physical memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """The arrays themselves. Copying a config does not copy them."""
+
+    data: AnyArray
+    labels: AnyArray | None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
+        return self
+
+
+class Given(ArrayDataset):
+    """Data that the caller holds in memory, which no file can name.
+
+    A config stores only the description and the fingerprint, so that resuming can ask for the
+    same data again. ``Given.of`` makes one; how an array is understood is described at
+    ``ganzoo.datasets.array.as_samples``.
+
+    The fingerprint is the SHA-256 of dtype, shape and content of data and labels. Of an array
+    beyond 16 MiB the content is that of evenly spaced samples, the first and the last among them,
+    which make up about 16 MiB. It is the same for a tensor, an array and a torch Dataset with the
+    same numbers.
+    """
+
+    name: ClassVar[str] = "given"
+
+    description: str = Field(description="what was given, for people")
+    fingerprint: str = Field(description="sha-256 of what was given")
+    _held: _Held | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, value: Any, **options: Any) -> Given:
+        """Return the dataset that holds ``value``.
+
+        A torch Dataset is read once into memory, item by item: random transforms in it are
+        applied once, not per epoch, and make another fingerprint every time. Its items are
+        tensors, arrays or Pillow images of one shape, pairs of those and a label, or dicts with
+        such keys as ``image`` and ``label``.
+
+        Args:
+            value: Tensor, numpy array, tuple (data, labels), dict of arrays with such keys as
+                ``images`` and ``labels``, or torch Dataset (map-style or finite iterable).
+            **options: ``layout``, ``sample_kind`` and ``stored_range`` where the defaults do not
+                suit.
+
+        Raises:
+            ConfigError: If it is something else, or an option is wrong.
+            DataError: If it holds something that is no sample, or does not fit into memory.
+        """
+        held, what = _contents(value)
+        shape = f"{held.data.shape} {held.data.dtype}"
+        given = cls(
+            description=f"{what} {shape}{'' if held.labels is None else ' with labels'}",
+            fingerprint=_fingerprint(held),
+            **options,
+        )
+        given._held = held
+        return given
+
+    def load(self) -> Samples:
+        """Return the samples, which may share memory with what was given.
+
+        Raises:
+            DataError: If the data is not held (the config was read from a file), or cannot be
+                taken as samples.
+        """
+        if self._held is None:
+            raise DataError(
+                f"This run was trained on data held in memory ({self.description}); pass it "
+                f"again: Trainer.resume(run, dataset=...)."
+            )
+        return as_samples(
+            self._held.data,
+            self._held.labels,
+            layout=self.layout,
+            kind=self.sample_kind,
+            stored_range=self.stored_range,
+            origin=f"The dataset in memory ({self.description})",
+            usage="ganzoo.datasets.Given.of(data, {})",
+        )
+
+    def matches(self, other: Given) -> bool:
+        """Whether both stand for the same data, be it held or not."""
+        return self.fingerprint == other.fingerprint
+
+    def holding(self, other: Given) -> Given:
+        """Return this config with the data that ``other`` holds, as resuming needs it.
+
+        Raises:
+            DataError: If ``other`` stands for other data.
+        """
+        if not self.matches(other):
+            raise DataError(
+                f"This run was trained on {self.description}, and {other.description} is other "
+                f"data (its fingerprint differs); pass the same data again."
+            )
+        copy = self.model_copy()
+        copy._held = other._held
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the options; whether the data is held does not count."""
+        return type(other) is type(self) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.fingerprint))
+
+
+def interpret(value: Any) -> Any:
+    """Turn what a caller handed in as a dataset into what the registry can create.
+
+    Args:
+        value: One of: the name of a dataset, a mapping with ``name``, a component or its class, a
+            path to an array file, a tensor, a numpy array, a tuple (data, labels), a dict of
+            arrays, a torch Dataset.
+
+    Returns:
+        A name, a mapping or a component. A plain unknown name is returned as it is: the registry
+        knows what is near it.
+
+    Raises:
+        ConfigError: If it is none of these.
+        DataError: If it is a path to nothing, to a folder, or to a file that is no array; or data
+            that cannot be taken as samples.
+    """
+    if isinstance(value, str):
+        return _from_text(value)
+    if isinstance(value, os.PathLike):
+        return _from_path(Path(value))
+    if isinstance(value, (Component, type)):
+        return value
+    if isinstance(value, Mapping) and not any(_is_array(item) for item in value.values()):
+        return value
+    return Given.of(value)
+
+
+def _from_text(text: str) -> Any:
+    if text in _names():
+        return text
+    path = Path(text).expanduser()
+    looks_like_path = "/" in text or "\\" in text or re.fullmatch(r".*\.[A-Za-z0-9]+", text)
+    return _from_path(Path(text)) if looks_like_path or path.exists() else text
+
+
+def _from_path(path: Path) -> Any:
+    place = path.expanduser()
+    if place.is_dir():
+        raise DataError(
+            f"'{path}' is a folder, and folders of pictures are not among the datasets of this "
+            f"version. Save the pictures as one array, such as pictures.npy of shape (N, H, W, C) "
+            f"and dtype uint8, and give its path. Available: {listing(_names())}."
+        )
+    if not place.exists():
+        raise DataError(
+            f"There is no such file '{path}', and no dataset has that name."
+            f"{did_you_mean(str(path), _names())} Correct the path, or give a name. "
+            f"Available: {listing(_names())}."
+        )
+    if place.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"'{path}' is no array file: samples are read from {listing(SUFFIXES)}. "
+            f"Save them as one of these, or give a name. Available: {listing(_names())}."
+        )
+    return {"name": "array", "path": str(path)}
+
+
+def _names() -> list[str]:
+    from ganzoo.datasets import registry
+
+    return [name for name in registry.names() if name != Given.name]
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+# -- reading what was given -------------------------------------------------------------------
+
+
+def _contents(value: Any) -> tuple[_Held, str]:
+    """The arrays in what was given, and what to call it."""
+    if isinstance(value, Mapping) and value and all(isinstance(key, str) for key in value):
+        key, labels_key = pick_keys(list(value), "The dict of arrays")
+        value = (value[key], value[labels_key] if labels_key else None)
+    if isinstance(value, tuple) and len(value) == 2 and _is_array(value[0]):
+        data, labels = value
+        origin = f"The {_noun(data)} in memory"
+        array = as_number_array(data, origin)
+        return _Held(array, None if labels is None else as_label_array(labels, origin)), _noun(data)
+    if _is_array(value):
+        return _contents((value, None))
+    if _is_torch_dataset(value):
+        return _read(value), type(value).__name__
+    raise ConfigError(f"A dataset is {_POSSIBLE}; got {type(value).__name__}. Give one of these.")
+
+
+def _noun(value: Any) -> str:
+    import torch
+
+    return "tensor" if isinstance(value, torch.Tensor) else "array"
+
+
+def _is_torch_dataset(value: Any) -> bool:
+    from torch.utils.data import Dataset
+
+    # torch's own loader asks for __getitems__, by which other libraries' datasets can be told.
+    return isinstance(value, Dataset) or hasattr(value, "__getitems__")
+
+
+def _read(dataset: Any) -> _Held:
+    """Read a torch Dataset into one array."""
+    import numpy as np
+    from torch.utils.data import IterableDataset
+
+    title = type(dataset).__name__
+    mapped = hasattr(dataset, "__getitem__") and not isinstance(dataset, IterableDataset)
+    if mapped and not hasattr(dataset, "__len__"):
+        raise DataError(f"The dataset {title} has no length; give it a __len__.")
+    count = len(dataset) if mapped else 0
+    items: Iterable[Any] = (dataset[index] for index in range(count)) if mapped else dataset
+
+    arrays: list[AnyArray] = []
+    labels: list[Any] = []
+    held = 0
+    for index, item in enumerate(items):
+        array, label = _item(item, index, title)
+        first = arrays[0] if arrays else array
+        if (array.shape, array.dtype) != (first.shape, first.dtype):
+            raise DataError(
+                f"Item {index} of {title} has shape {array.shape} {array.dtype} but item 0 has "
+                f"{first.shape} {first.dtype}; bring all items to one shape (resize or crop them)."
+            )
+        held += array.nbytes
+        _check_memory(max(held, count * array.nbytes), title)
+        # A copy: an item may be a view of something larger, or of a buffer that is used again.
+        arrays.append(np.array(array))
+        labels.append(label)
+    if not arrays:
+        raise DataError(f"The dataset {title} is empty; give at least one sample.")
+    data = _stacked(arrays)
+    if all(label is None for label in labels):
+        return _Held(data, None)
+    if None in labels:
+        raise DataError(
+            f"Item {labels.index(None)} of {title} has no label but others have; label all or none."
+        )
+    return _Held(data, as_label_array(labels, f"The dataset {title}"))
+
+
+def _stacked(arrays: list[AnyArray]) -> AnyArray:
+    """All items in one array. The list is emptied on the way, so that memory is needed once."""
+    import numpy as np
+
+    stacked: AnyArray = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
+    arrays.reverse()  # so that the first item is the last one, which pops
+    for index in range(len(stacked)):
+        stacked[index] = arrays.pop()
+    return stacked
+
+
+def _check_memory(size: int, title: str) -> None:
+    if size > GIVEN_LIMIT:
+        raise DataError(
+            f"The dataset {title} takes {size / 2**30:.1f} GiB or more, over the limit of "
+            f"{GIVEN_LIMIT / 2**30:.1f} GiB (half of this machine's memory); make it smaller, or "
+            f"save it as a .npy array, which is not read into memory, and give its path."
+        )
+
+
+def _item(item: Any, index: int, title: str) -> tuple[AnyArray, Any]:
+    """The sample of one item, and its label (int or str) or None."""
+    origin = f"Item {index} of {title}"
+    label: Any = None
+    if isinstance(item, Mapping):
+        key, labels_key = pick_keys(list(item), origin)
+        item, label = item[key], item[labels_key] if labels_key else None
+    elif isinstance(item, (tuple, list)) and len(item) in (1, 2):
+        item, label = item[0], item[1] if len(item) == 2 else None
+
+    if hasattr(item, "getbands"):
+        array = _from_pillow(item)
+    elif _is_array(item):
+        array = as_number_array(item, origin)
+    else:
+        raise DataError(
+            f"{origin} is {_article(type(item).__name__)}; an item is a tensor, an array or a "
+            f"Pillow image, a pair of that and a label, or a dict with image and label."
+        )
+    if label is None or isinstance(label, (int, str)):
+        return array, label
+    if _is_array(label) and (scalar := _scalar(label)) is not None:
+        return array, scalar
+    raise DataError(
+        f"{origin} has a label that is {_article(type(label).__name__)}; give one integer or "
+        f"string per sample, or no labels."
+    )
+
+
+def _scalar(label: Any) -> int | str | None:
+    """A label out of an array or tensor with one integer or string, or None."""
+    import numpy as np
+
+    value = np.asarray(label.detach().cpu() if hasattr(label, "detach") else label)
+    found: int | str | None = None
+    if value.size == 1 and value.dtype.kind in "biuU":
+        found = value.item()
+    return found
+
+
+def _from_pillow(image: Any) -> AnyArray:
+    """A Pillow image as (C, H, W): uint8, or uint16, int32 or float32 for its deep modes."""
+    import numpy as np
+
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode not in _KEPT_MODES:
+        image = image.convert("RGB")
+    array = np.array(image)
+    return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+# -- fingerprints -----------------------------------------------------------------------------
+
+
+def _fingerprint(held: _Held) -> str:
+    digest = hashlib.sha256()
+    for array in (held.data, held.labels):
+        if array is None:
+            digest.update(b"none;")
+        else:
+            digest.update(f"{array.dtype.name} {array.shape};".encode())
+            digest.update(_excerpt(array))
+    return digest.hexdigest()
+
+
+def _excerpt(array: AnyArray) -> bytes:
+    """The content in row-major order and little-endian, or that of evenly spaced rows."""
+    import numpy as np
+
+    if array.nbytes > _HASHED:
+        rows = max(2, _HASHED * len(array) // array.nbytes)
+        picked = np.linspace(0, len(array) - 1, rows).round().astype(np.int64)
+        array = array[np.unique(picked)]
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()

@@ -1,0 +1,361 @@
+"""Datasets that torchvision downloads: MNIST, Fashion-MNIST, CIFAR-10 and CelebA.
+
+Addresses, checksums and file layouts are torchvision's own, read from its classes at run time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from ganzoo.datasets.base import Dataset, Samples
+from ganzoo.datasets.root import ENVIRONMENT, data_root
+from ganzoo.errors import DataError
+from ganzoo.spec import SampleSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["CIFAR10", "MNIST", "CelebA", "FashionMNIST", "TorchvisionDataset"]
+
+_CELEBA_HEIGHT, _CELEBA_WIDTH = 218, 178
+_DECODED_TOGETHER = 256
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One file that torchvision downloads.
+
+    Attributes:
+        path: Where it is put.
+        md5: Its checksum.
+        address: Where torchvision fetches it from.
+        unpacked: What it is unpacked to, with the checksum where one is known; empty where the
+            file is used as it is.
+    """
+
+    path: Path
+    md5: str
+    address: str
+    unpacked: tuple[tuple[Path, str | None], ...] = ()
+
+    @property
+    def present(self) -> bool:
+        """Whether there is something to read."""
+        return all(path.exists() for path, _ in self.unpacked or ((self.path, self.md5),))
+
+
+class TorchvisionDataset(Dataset):
+    """What datasets that torchvision downloads have in common.
+
+    The data root is ``root``, or the environment variable ``GANZOO_DATA``, or the user's cache
+    folder. Files that are already there in torchvision's layout are used without a network.
+    """
+
+    root: Path | None = Field(
+        None, description="data root; by default GANZOO_DATA or the user's cache folder"
+    )
+    download: bool = Field(True, description="download what is not there yet")
+
+    def load(self) -> Samples:
+        """Read the samples, downloading them first where they are absent.
+
+        Raises:
+            DataError: If they are absent and cannot be downloaded, or a file is damaged.
+        """
+        root = data_root(self.root)
+        try:
+            with _hushed():
+                return self._read(root, self.download or self._complete(root))
+        except DataError:
+            raise
+        except Exception as error:  # torchvision raises anything from AssertionError to URLError
+            raise self._explained(root, error) from error
+
+    @abstractmethod
+    def _read(self, root: Path, download: bool) -> Samples:
+        """Open torchvision's dataset and turn it into samples."""
+
+    @abstractmethod
+    def _sources(self, root: Path) -> list[_Source]:
+        """The files that torchvision downloads."""
+
+    def _damaged(self, root: Path) -> Path | None:
+        """The first file that is there but is not what it should be."""
+        from torchvision.datasets.utils import check_integrity
+
+        for source in self._sources(root):
+            for path, md5 in (*source.unpacked, (source.path, source.md5)):
+                if path.is_file() and not check_integrity(path, md5):
+                    return path
+        return None
+
+    def _complete(self, root: Path) -> bool:
+        """Whether all archives are there, so that torchvision's download only unpacks them."""
+        from torchvision.datasets.utils import check_integrity
+
+        return all(check_integrity(each.path, each.md5) for each in self._sources(root))
+
+    def _explained(self, root: Path, error: Exception) -> DataError:
+        lines = str(error).split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        reason = last.strip("<>") or type(error).__name__
+        sources = self._sources(root)
+        if isinstance(error, PermissionError):
+            return DataError(
+                f"The dataset '{self.name}' needs to write to {root}, which is not allowed "
+                f"({reason}); set root or {ENVIRONMENT} to a folder of your own."
+            )
+        if damaged := self._damaged(root):
+            origin = next(
+                each.address
+                for each in sources
+                if damaged in (each.path, *(path for path, _ in each.unpacked))
+            )
+            return DataError(
+                f"The file {damaged} of the dataset '{self.name}' is damaged; delete it and run "
+                f"again, or fetch it anew from {origin}."
+            )
+        missing = [each for each in sources if not each.present]
+        if not missing:
+            return DataError(
+                f"The dataset '{self.name}' in {root} cannot be read "
+                f"({type(error).__name__}: {reason}); delete its folder there and run again."
+            )
+        cause = f"could not be downloaded ({reason})" if self.download else "download is off"
+        if self.download and self._lacks_gdown():
+            cause = 'downloading it needs gdown: pip install "ganzoo[celeba]"'
+        return DataError(
+            f"The dataset '{self.name}' is not in {root}, and {cause}. By hand: fetch "
+            f"{_shopping_list(missing)} into {missing[0].path.parent}; or set root or "
+            f"{ENVIRONMENT} to the folder that has it."
+        )
+
+    def _lacks_gdown(self) -> bool:
+        return False
+
+
+class MNIST(TorchvisionDataset):
+    """Handwritten digits, 28x28 greyscale, 60,000 to train with and 10,000 to test.
+
+    Credit: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
+    """
+
+    name: ClassVar[str] = "mnist"
+    license: ClassVar[str] = "CC-BY-SA-3.0"
+    citation: ClassVar[str] = "LeCun, Cortes and Burges, The MNIST database of handwritten digits"
+    _class: ClassVar[str] = "MNIST"
+
+    split: Literal["train", "test"] = Field("train", description="part of the dataset")
+
+    def _read(self, root: Path, download: bool) -> Samples:
+        import torchvision
+
+        source = getattr(torchvision.datasets, self._class)
+        opened = source(root, train=self.split == "train", download=download)
+        classes = tuple(text.partition(" - ")[0] for text in opened.classes)
+        return _grouped(opened.data.unsqueeze(1), opened.targets, classes)
+
+    def _sources(self, root: Path) -> list[_Source]:
+        import torchvision
+
+        source = getattr(torchvision.datasets, self._class)
+        folder = root / self._class / "raw"
+        return [
+            _Source(
+                path=folder / filename,
+                md5=md5,
+                address=" or ".join(source.mirrors),
+                unpacked=((folder / filename.removesuffix(".gz"), None),),
+            )
+            for filename, md5 in source.resources
+        ]
+
+    def _damaged(self, root: Path) -> Path | None:
+        unpacked = [path for source in self._sources(root) for path, _ in source.unpacked]
+        short = (path for path in unpacked if path.is_file() and not _is_whole_idx(path))
+        return next(short, None) or super()._damaged(root)
+
+
+class FashionMNIST(MNIST):
+    """Fashion articles, 28x28 greyscale, 60,000 to train with and 10,000 to test.
+
+    Credit: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747; MIT licence, Copyright (c) 2017
+    Zalando SE.
+    """
+
+    name: ClassVar[str] = "fashion-mnist"
+    license: ClassVar[str] = "MIT"
+    citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
+    _class: ClassVar[str] = "FashionMNIST"
+
+
+class CIFAR10(TorchvisionDataset):
+    """Small colour photographs of ten classes, 32x32 RGB, 50,000 to train with, 10,000 to test.
+
+    Credit: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images".
+    """
+
+    name: ClassVar[str] = "cifar10"
+    citation: ClassVar[str] = (
+        "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
+    )
+
+    split: Literal["train", "test"] = Field("train", description="part of the dataset")
+
+    def _read(self, root: Path, download: bool) -> Samples:
+        import torch
+        import torchvision
+
+        source = torchvision.datasets.CIFAR10
+        opened = source(root, train=self.split == "train", download=download)
+        data = torch.from_numpy(opened.data).permute(0, 3, 1, 2).contiguous()
+        return _grouped(data, torch.tensor(opened.targets), tuple(opened.classes))
+
+    def _sources(self, root: Path) -> list[_Source]:
+        import torchvision
+
+        source = torchvision.datasets.CIFAR10
+        batches = [*source.train_list, *source.test_list]
+        batches.append([source.meta["filename"], source.meta["md5"]])
+        folder = root / source.base_folder
+        return [
+            _Source(
+                path=root / source.filename,
+                md5=source.tgz_md5,
+                address=source.url,
+                unpacked=tuple((folder / filename, md5) for filename, md5 in batches),
+            )
+        ]
+
+
+class CelebA(TorchvisionDataset):
+    """Faces of celebrities, aligned, cropped to a square and resized, 202,599 without labels.
+
+    Of each aligned 178x218 picture the middle 178x178 is kept and resized to ``size`` with
+    Pillow's antialiased bilinear filter. The whole split is held in memory: 12 KiB per picture at
+    size 64. The data may be used for non-commercial research only.
+
+    Credit: Liu, Luo, Wang and Tang 2015, "Deep Learning Face Attributes in the Wild".
+    """
+
+    name: ClassVar[str] = "celeba"
+    license: ClassVar[str] = "LicenseRef-CelebA-non-commercial-research"
+    citation: ClassVar[str] = "Liu, Luo, Wang and Tang 2015, arXiv:1411.7766"
+
+    split: Literal["train", "valid", "test", "all"] = Field(
+        "train", description="part of the dataset"
+    )
+    size: int = Field(64, gt=0, le=_CELEBA_WIDTH, description="height and width of a picture")
+
+    def _read(self, root: Path, download: bool) -> Samples:
+        import torch
+        import torchvision
+
+        source = torchvision.datasets.CelebA
+        opened = source(root, split=self.split, target_type=[], download=download)
+        folder = root / source.base_folder / "img_align_celeba"
+        paths = [folder / filename for filename in opened.filename]
+        data = torch.empty((len(paths), 3, self.size, self.size), dtype=torch.uint8)
+
+        def decode(start: int) -> None:
+            for index in range(start, min(start + _DECODED_TOGETHER, len(paths))):
+                data[index] = _face(paths[index], self.size)
+
+        # Pillow decodes and resizes outside the interpreter lock, so threads are enough.
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for _ in pool.map(decode, range(0, len(paths), _DECODED_TOGETHER)):
+                pass
+        return Samples(data=data, spec=SampleSpec(kind="image", shape=(3, self.size, self.size)))
+
+    def _sources(self, root: Path) -> list[_Source]:
+        import torchvision
+
+        source = torchvision.datasets.CelebA
+        folder = root / source.base_folder
+        return [
+            _Source(
+                path=folder / filename,
+                md5=md5,
+                address=f"https://drive.google.com/uc?id={identifier}",
+                unpacked=((folder / Path(filename).stem, None),)
+                if filename.endswith("zip")
+                else (),
+            )
+            for identifier, md5, filename in source.file_list
+        ]
+
+    def _lacks_gdown(self) -> bool:
+        return importlib.util.find_spec("gdown") is None
+
+
+def _grouped(data: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Samples:
+    """Samples uint8 (N, C, H, W) with labels (N,)."""
+    spec = SampleSpec(kind="image", shape=tuple(data.shape[1:]), classes=classes)
+    return Samples(data=data, spec=spec, labels=labels.long())
+
+
+def _face(path: Path, size: int) -> Tensor:
+    """One CelebA picture as uint8 (3, size, size)."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            face = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        state = "damaged" if path.exists() else "missing"
+        raise DataError(
+            f"The picture {path} is {state}; unpack img_align_celeba.zip in {path.parents[1]} "
+            f"again."
+        ) from error
+    if face.size != (_CELEBA_WIDTH, _CELEBA_HEIGHT):
+        raise DataError(
+            f"The picture {path} is {face.width}x{face.height}, not {_CELEBA_WIDTH}x"
+            f"{_CELEBA_HEIGHT}; use the aligned pictures of img_align_celeba.zip."
+        )
+    top = (_CELEBA_HEIGHT - _CELEBA_WIDTH) // 2
+    box = (0, top, _CELEBA_WIDTH, top + _CELEBA_WIDTH)
+    square = face.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
+
+
+def _is_whole_idx(path: Path) -> bool:
+    """Whether a file in the idx format of MNIST, of bytes, is as long as its header says."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+        if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or magic[3] not in (1, 3):
+            return False
+        sizes = file.read(4 * magic[3])
+    axes = [int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4)]
+    return path.stat().st_size == 4 + len(sizes) + math.prod(axes) and len(axes) == magic[3]
+
+
+def _shopping_list(sources: list[_Source]) -> str:
+    """What to fetch from where: files with the same address are named together."""
+    by_address: dict[str, list[str]] = {}
+    for source in sources:
+        by_address.setdefault(source.address, []).append(source.path.name)
+    return "; ".join(f"{', '.join(names)} from {place}" for place, names in by_address.items())
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep numpy from warning about how CIFAR-10's files were written."""
+    from numpy.exceptions import VisibleDeprecationWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VisibleDeprecationWarning)
+        yield

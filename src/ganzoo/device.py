@@ -1,0 +1,107 @@
+"""Where to compute and how precisely, with the reason for the choice."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ganzoo.errors import DeviceError
+
+__all__ = ["Precision", "PrecisionName", "has_amx", "pick_device", "pick_precision"]
+
+PrecisionName = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The arithmetic of a run: ``fp32``, or ``bf16`` autocast over float32 weights."""
+
+    name: Literal["fp32", "bf16"]
+    reason: str
+
+    @property
+    def autocast(self) -> bool:
+        """Whether matrix work runs in bfloat16."""
+        return self.name == "bf16"
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; ``auto`` is the first CUDA device, else MPS, else CPU.
+
+    Raises:
+        DeviceError: If there is no such device here.
+    """
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(
+            f"'{name}' is no device: use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
+        ) from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            why = (
+                f"only {count} CUDA device(s) are here"
+                if count
+                else f"torch {torch.__version__} sees no CUDA device or driver"
+            )
+            raise DeviceError(
+                f"Device '{name}' is not available: {why}. Use device='auto' or 'cpu'."
+            )
+    elif device.type == "mps" and not mps:
+        raise DeviceError(
+            "Device 'mps' is not available: this is no Apple GPU. Use device='auto' or 'cpu'."
+        )
+    elif device.type not in ("cpu", "mps"):
+        raise DeviceError(f"Device '{name}' is not supported: use 'auto', 'cpu', 'cuda' or 'mps'.")
+    return device
+
+
+def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
+    """Return the precision to compute with; ``auto`` is bf16 where the hardware multiplies it.
+
+    That is on CUDA from Ampere (compute capability 8.0) on and on CPUs with AMX. Elsewhere
+    bfloat16 is emulated and slower than float32. The answer depends on the hardware alone,
+    never on measured time, so that a resumed run computes as it did.
+
+    Raises:
+        DeviceError: If bf16 was asked for and the device cannot do it.
+    """
+    if name == "fp32":
+        return Precision("fp32", "as asked")
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        able, what = major >= 8, f"compute capability {major}.{minor}"
+    elif device.type == "cpu":
+        able = has_amx()
+        what = f"this CPU {'has' if able else 'lacks'} AMX bf16"
+    else:
+        able, what = False, f"{device.type} runs float32"
+    if name == "bf16":
+        if device.type == "cuda" and not able:
+            raise DeviceError(
+                f"precision='bf16' needs CUDA compute capability 8.0 or newer; this GPU has "
+                f"{what}. Use precision='fp32'."
+            )
+        return Precision("bf16", "as asked")
+    return Precision("bf16" if able else "fp32", what)
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies bfloat16 tiles (AMX)."""
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    if supported is not None and not supported():
+        return False
+    if platform.system() != "Linux":
+        return bool(supported is not None and supported())
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False

@@ -1,0 +1,86 @@
+"""Every exception that a user of ganzoo may want to catch, and the wording they share.
+
+A message states the fact, its cause and what to do. None of these classes derives from
+``ValueError``: pydantic would swallow it into a ``ValidationError`` of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "DivergenceError",
+    "GanzooError",
+    "PluginError",
+    "RegistrationError",
+    "RunFolderError",
+    "UnknownNameError",
+    "UnsupportedSampleError",
+]
+
+
+class GanzooError(Exception):
+    """Base class of all errors that ganzoo raises on purpose."""
+
+
+class UnknownNameError(GanzooError):
+    """A name that no registry, built-in or installed plug-in knows."""
+
+
+class RegistrationError(GanzooError):
+    """A component could not be registered: its name is taken or it breaks the contract."""
+
+
+class PluginError(GanzooError):
+    """An installed plug-in, or one that a file needs, cannot be used."""
+
+
+class ConfigError(GanzooError):
+    """A setting does not exist, has a wrong value, or contradicts another one."""
+
+
+class UnsupportedSampleError(ConfigError):
+    """The architecture cannot make samples of this shape or kind."""
+
+
+class DataError(GanzooError):
+    """A dataset is absent, unreadable, too small, or not what it says it is."""
+
+
+class DeviceError(GanzooError):
+    """The device or precision that was asked for is not available on this machine."""
+
+
+class DivergenceError(GanzooError):
+    """Losses are no longer finite numbers; going on would only waste time."""
+
+
+class RunFolderError(GanzooError):
+    """A run folder is taken, absent, not writable, or not a run."""
+
+
+class CheckpointError(GanzooError):
+    """A checkpoint is damaged, incomplete, or belongs to another configuration."""
+
+
+class BundleError(GanzooError):
+    """A bundle (saved generator) is damaged, incomplete, or cannot be written."""
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest of ``options``, or an empty string."""
+    # Case is forgiven; "nearest" is difflib's ratio, which suits short identifiers.
+    by_folded = {option.casefold(): option for option in options}
+    nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return f" Did you mean '{by_folded[nearest[0]]}'?" if nearest else ""
+
+
+def listing(options: Iterable[str]) -> str:
+    """Return the options as one comma-separated line, or ``"none"``."""
+    return ", ".join(options) or "none"

@@ -1,0 +1,53 @@
+"""The contract of a loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from ganzoo.component import Component
+from ganzoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ganzoo.step import Step
+
+__all__ = ["Loss"]
+
+
+class Loss(Component):
+    """What both players minimise.
+
+    The simple form overrides ``discriminator`` and ``generator`` and sees logits. The general
+    form overrides ``discriminator_loss`` and ``generator_loss`` and sees the whole ``Step``.
+    """
+
+    kind: ClassVar[str] = "loss"
+    generator_sees_real: ClassVar[bool] = False
+    """Whether ``generator`` needs D's logits of real samples (relativistic losses do)."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """D's loss from its logits of real and fake samples, each (N,); a scalar."""
+        raise ConfigError(f"Loss '{self.name}' has no discriminator loss: override one of the two.")
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """G's loss from D's logits (N,); ``real`` is given where ``generator_sees_real``."""
+        raise ConfigError(f"Loss '{self.name}' has no generator loss: override one of the two.")
+
+    def discriminator_loss(self, step: Step) -> Tensor:
+        """D's loss from everything that D's phase knows; a scalar."""
+        assert step.real_output is not None and step.fake_output is not None
+        return self.discriminator(step.real_output.logits, step.fake_output.logits)
+
+    def generator_loss(self, step: Step) -> Tensor:
+        """G's loss from everything that G's phase knows; a scalar."""
+        assert step.fake_output is not None
+        real = step.real_output.logits if step.real_output else None
+        return self.generator(step.fake_output.logits, real)
+
+    def score(self, logits: Tensor) -> Tensor:
+        """What progress shows as D(x): a probability of being real, or the raw critic score."""
+        return logits
+
+    def constrain(self, discriminator: nn.Module) -> None:
+        """Restrict D's weights after each of its updates (WGAN's clipping)."""

@@ -1,0 +1,39 @@
+"""The GAN loss in its usual form, which does not saturate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch.nn.functional import softplus
+
+from ganzoo.losses.base import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["NonSaturating"]
+
+
+class NonSaturating(Loss):
+    """The usual GAN loss: G maximises log D(G(z)), with strong gradients from the start.
+
+    Goodfellow et al. 2014, arXiv:1406.2661: eq. 1 for D; sec. 3, last paragraph, for G.
+    """
+
+    name: ClassVar[str] = "non-saturating"
+    citation: ClassVar[str] = (
+        'Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661'
+    )
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """D's loss -E log D(x) - E log(1 - D(G(z))) from logits (N,); a float32 scalar."""
+        return softplus(-real.float()).mean() + softplus(fake.float()).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """G's loss -E log D(G(z)) from logits (N,), never negative; a float32 scalar."""
+        return softplus(-fake.float()).mean()
+
+    def score(self, logits: Tensor) -> Tensor:
+        """D's probability, in [0, 1], that a sample is real."""
+        return torch.sigmoid(logits)

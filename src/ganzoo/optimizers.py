@@ -1,0 +1,130 @@
+"""Optimizers: one per net, each a component."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from ganzoo.component import Component
+from ganzoo.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn, optim
+
+__all__ = ["Optimizer", "create", "get", "names", "register", "registry"]
+
+Rate = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Optimizer(Component):
+    """How one net's weights follow its gradients."""
+
+    kind: ClassVar[str] = "optimizer"
+
+    lr: Rate = Field(2e-4, description="learning rate")
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        """Return the torch optimizer of these parameters."""
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2014, arXiv:1412.6980)."""
+
+    citation: ClassVar[str] = "Kingma & Ba 2014, arXiv:1412.6980"
+    betas: tuple[Decay, Decay] = Field((0.5, 0.999), description="decay of both moments")
+    eps: float = Field(1e-8, gt=0, description="added to the denominator")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        """Return ``torch.optim.Adam`` with its fused kernel."""
+        from torch import optim
+
+        return optim.Adam(parameters, **self._settings(), fused=True)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "lr": self.lr,
+            "betas": self.betas,
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+        }
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2017, arXiv:1711.05101)."""
+
+    citation: ClassVar[str] = "Loshchilov & Hutter 2017, arXiv:1711.05101"
+    weight_decay: float = Field(0.01, ge=0, description="decay of the weights per step, times lr")
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        """Return ``torch.optim.AdamW`` with its fused kernel."""
+        from torch import optim
+
+        return optim.AdamW(parameters, **self._settings(), fused=True)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012, lecture 6e of "Neural networks for machine learning")."""
+
+    citation: ClassVar[str] = "Hinton 2012, Neural networks for machine learning, lecture 6e"
+    alpha: Decay = Field(0.99, description="decay of the squared gradient's average")
+    eps: float = Field(1e-8, gt=0, description="added to the denominator")
+    momentum: Decay = Field(0.0, description="momentum")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        """Return ``torch.optim.RMSprop``."""
+        from torch import optim
+
+        return optim.RMSprop(
+            parameters,
+            lr=self.lr,
+            alpha=self.alpha,
+            eps=self.eps,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            foreach=True,
+        )
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum on request."""
+
+    lr: Rate = Field(1e-2, description="learning rate")
+    momentum: Decay = Field(0.0, description="momentum")
+    nesterov: bool = Field(False, description="look ahead along the momentum")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
+        """Return ``torch.optim.SGD`` with its fused kernel."""
+        from torch import optim
+
+        return optim.SGD(
+            parameters,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+registry: Registry[Optimizer] = Registry(
+    Optimizer,
+    group="ganzoo.optimizers",
+    builtins={
+        "adam": "ganzoo.optimizers:Adam",
+        "adamw": "ganzoo.optimizers:AdamW",
+        "rmsprop": "ganzoo.optimizers:RMSprop",
+        "sgd": "ganzoo.optimizers:SGD",
+    },
+)
+register = registry.register
+names = registry.names
+get = registry.get
+create = registry.create

@@ -1,0 +1,148 @@
+"""A run: the folder that a training leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from ganzoo.generator import Generator
+    from ganzoo.train_config import TrainConfig
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A training's folder, open for reading; anyone can read it without ganzoo too.
+
+    ``config.yaml`` (every setting), ``environment.json`` (versions, device, precision),
+    ``metrics.jsonl`` (one row of numbers per ``log_every`` iterations), ``samples/`` (pictures
+    from one fixed latent), ``checkpoints/`` (to resume from) and ``generator/`` (the result).
+
+    Args:
+        path: The folder.
+
+    Raises:
+        RunFolderError: If there is no run in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise RunFolderError(f"There is no folder {self.path}. Give the folder of a run.")
+        if not (self.path / "config.yaml").is_file():
+            raise RunFolderError(
+                f"{self.path} is not a run: it has no config.yaml. Give the folder that "
+                f"'ganzoo train' named."
+            )
+
+    def __repr__(self) -> str:
+        rows = self.history
+        return f"Run({self.path}, step {int(rows[-1]['step']) if rows else 0})"
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings it was trained with."""
+        from ganzoo.train_config import read_config, resolve
+
+        return resolve(read_config(self.path / "config.yaml"))
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device and precision."""
+        text = (self.path / "environment.json").read_text(encoding="utf-8")
+        environment: dict[str, Any] = json.loads(text)
+        return environment
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of ``metrics.jsonl``: means over the iterations since the row before.
+
+        ``step``, ``epoch``, ``images`` (real ones seen), ``d_loss``, ``g_loss``, ``d_real`` and
+        ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``g_lr``, ``d_lr``.
+        """
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def samples(self) -> list[Path]:
+        """The pictures, oldest first."""
+        return sorted((self.path / "samples").glob("*.png"))
+
+    @functools.cached_property
+    def generator(self) -> Generator:
+        """The trained generator, loaded from the folder ``generator``."""
+        from ganzoo.generator import Generator
+
+        return Generator.from_pretrained(self.path)
+
+    def _repr_html_(self) -> str:
+        rows, pictures = self.history, self.samples
+        parts = [f"<p><b>{html.escape(str(self.path))}</b></p>"]
+        if pictures:
+            data = base64.b64encode(pictures[-1].read_bytes()).decode("ascii")
+            parts.append(
+                f'<img alt="samples" style="max-width:32em" src="data:image/png;base64,{data}">'
+            )
+        if rows:
+            last = rows[-1]
+            cells = "".join(
+                f"<tr><th style='text-align:left'>{html.escape(key)}</th><td>{value:.5g}</td></tr>"
+                for key, value in last.items()
+            )
+            parts.append(f"<table>{cells}</table>")
+        return f"<div>{''.join(parts)}</div>"
+
+
+def check_free(path: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        RunFolderError: With what it holds and what to do.
+    """
+    if (path / "config.yaml").exists():
+        raise RunFolderError(
+            f"{path} already holds a run. Continue it with 'ganzoo resume {path}' or choose "
+            f"another folder with --out."
+        )
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunFolderError(
+            f"{path} already exists and is not an empty folder. Choose another one with --out."
+        )
+
+
+def create_folder(path: Path) -> None:
+    """Make the folder of a new run; an existing one must be empty.
+
+    Raises:
+        RunFolderError: If it holds something, or cannot be written.
+    """
+    try:
+        check_free(path)
+        for part in ("samples", "checkpoints"):
+            (path / part).mkdir(parents=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def next_folder(parent: Path, stem: str) -> Path:
+    """Return the first of ``stem-1``, ``stem-2``, ... that is not there yet."""
+    numbers = itertools.count(1)
+    return next(path for number in numbers if not (path := parent / f"{stem}-{number}").exists())
+
+
+def cannot_write(path: Path, error: OSError) -> RunFolderError:
+    """Return the error that says why a run folder cannot be written."""
+    return RunFolderError(
+        f"The run folder {path} cannot be written ({error.strerror or error}). Free some space "
+        f"or choose another folder with --out."
+    )

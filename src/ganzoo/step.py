@@ -1,0 +1,44 @@
+"""What one iteration of the game knows: handed to losses, and to whoever owns the loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ganzoo.architectures.base import Output
+
+__all__ = ["Step"]
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One phase of one iteration (to a loss), or the finished iteration (to your own loop).
+
+    Attributes:
+        number: Iterations finished before this one.
+        generator: The net in training (not its average).
+        discriminator: The net in training.
+        real: Real samples (N, *shape), normalised; None in G's phase unless the loss asks.
+        fake: Generated samples (N, *shape).
+        latent: What they were made from (N, *latent.shape).
+        labels: Labels of ``real`` and ``fake`` (N,), or None.
+        real_output: D's output on ``real``.
+        fake_output: D's output on ``fake``.
+        scalars: Detached 0-d tensors on the device, by name: ``d_loss``, ``g_loss``, ``d_real``
+            and ``d_fake`` (D(x) and D(G(z)) as the loss scores them). Reading one with
+            ``.item()`` waits for the device; the trainer itself reads them in batches.
+    """
+
+    number: int
+    generator: nn.Module
+    discriminator: nn.Module
+    latent: Tensor
+    fake: Tensor
+    real: Tensor | None = None
+    labels: Tensor | None = None
+    real_output: Output | None = None
+    fake_output: Output | None = None
+    scalars: dict[str, Tensor] = field(default_factory=dict)

@@ -1,0 +1,608 @@
+"""Checks for the authors of components: what is wrong, and how to mend it.
+
+    from ganzoo.testing import check_loss
+
+    def test_my_loss():
+        check_loss("my-loss")
+
+Each check raises ``AssertionError`` with one sentence that states the fault and the remedy.
+They build tiny things, take about a second, and leave the global random state as it was.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo import architectures, datasets, losses
+from ganzoo.architectures import Output
+from ganzoo.component import Component
+from ganzoo.errors import (
+    GanzooError,
+    UnknownNameError,
+    UnsupportedSampleError,
+    did_you_mean,
+    listing,
+)
+from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.step import Step
+from ganzoo.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from ganzoo.architectures import Architecture
+    from ganzoo.datasets import Dataset, Samples
+    from ganzoo.losses import Loss
+    from ganzoo.registry import Registry
+
+__all__ = ["check_architecture", "check_dataset", "check_loss"]
+
+T = TypeVar("T", bound=Component)
+_BATCH = 4
+_TOLERANCE = 1e-4
+
+
+def check_architecture(
+    component: str | type[Architecture] | Architecture,
+    spec: SampleSpec | None = None,
+    latent: LatentSpec | None = None,
+) -> None:
+    """Check that an architecture keeps its contract.
+
+    It must be registered, round-trip through JSON and hold no state. Its nets must have the
+    promised shapes and types, stay in the value range, let gradients reach all parameters, be
+    deterministic in eval mode, and be restored completely by ``state_dict``. The generator in
+    eval mode must make the same sample whatever the batch; a discriminator may compare samples.
+
+    Args:
+        component: The architecture, its class or its registered name.
+        spec: What a sample is; by default the first of a small RGB image, a vector, audio and a
+            sequence that the architecture accepts.
+        latent: What the generator is fed; by default what the architecture recommends.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+        UnsupportedSampleError: If it refuses the ``spec`` that was given.
+        GanzooError: If the component cannot be created.
+    """
+    with _own_randomness():
+        arch = _checked_config(component, architectures.registry)
+        before = arch.model_dump()
+        if latent is None:
+            latent = LatentSpec.model_validate(arch.recommended.get("latent", {}))
+        spec = _accepted_spec(arch) if spec is None else spec
+        arch.check(spec)
+        if spec.kind == "image":
+            _check_nearest_size(arch, spec)
+        generator, discriminator = arch.generator(spec, latent), arch.discriminator(spec)
+        _check_built(generator, arch.generator(spec, latent), "generator")
+        _check_built(discriminator, arch.discriminator(spec), "discriminator")
+
+        labels = torch.arange(_BATCH) % len(spec.classes) if spec.classes else None
+        z = latent.sample(_BATCH)
+        _check_signature(generator, z, labels, "generator")
+        _check_signature(discriminator, z, labels, "discriminator")
+        samples = _check_samples(generator, z, labels, spec)
+        output = _check_logits(discriminator, samples, labels)
+        _check_gradients(generator, discriminator, output)
+
+        again = arch.generator(spec, latent), arch.discriminator(spec)
+        samples = samples.detach()
+        _check_eval(generator, again[0], z, labels, "generator")
+        _check_eval(discriminator, again[1], samples, labels, "discriminator")
+        _check_alone(generator, z, labels)
+        _require(
+            arch.model_dump() == before,
+            "Building the nets changed the architecture's options. A component is only a "
+            "configuration: keep state in buffers of the nets.",
+        )
+
+
+def check_loss(component: str | type[Loss] | Loss) -> None:
+    """Check that a loss keeps its contract.
+
+    It must be registered, round-trip through JSON and hold no state. Both players' losses must be
+    finite scalars whose gradients are finite and reach the player, for ordinary logits and for
+    logits of -100 and 100; ``score`` must give one value per sample and ``constrain`` must leave
+    finite weights.
+
+    Args:
+        component: The loss, its class or its registered name.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+        GanzooError: If the component cannot be created.
+    """
+    with _own_randomness():
+        loss = _checked_config(component, losses.registry)
+        before = loss.model_dump()
+        for scale in (0.5, 100.0):
+            _check_d_loss(loss, _tiny_step(scale), scale)
+            _check_g_loss(loss, _tiny_step(scale), scale)
+        logits = torch.linspace(-3, 3, _BATCH)
+        score = loss.score(logits.clone())
+        _require(
+            isinstance(score, Tensor) and score.shape == logits.shape,
+            f"score() must return one value per logit, shape {tuple(logits.shape)}; "
+            f"it returned {_describe(score)}.",
+        )
+        _require(
+            bool(torch.isfinite(score).all()),
+            "score() returned values that are not finite for logits between -3 and 3.",
+        )
+        critic = _TinyDiscriminator(1.0)
+        loss.constrain(critic)
+        _require(
+            all(bool(torch.isfinite(weight).all()) for weight in critic.parameters()),
+            "constrain() left weights that are not finite.",
+        )
+        _require(
+            loss.model_dump() == before,
+            "Using the loss changed its options. A component is only a configuration: it cannot "
+            "keep state.",
+        )
+
+
+def check_dataset(component: str | type[Dataset] | Dataset) -> None:
+    """Check that a dataset keeps its contract.
+
+    It must be registered, round-trip through JSON and hold no state. What it loads must match its
+    spec, lie in its stored range, have labels in range, and be the same when loaded again.
+
+    Args:
+        component: The dataset, its class or its registered name. It is loaded twice.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+        DataError: If it cannot be loaded.
+        GanzooError: If the component cannot be created.
+    """
+    dataset = _checked_config(component, datasets.registry)
+    before = dataset.model_dump()
+    samples, again = dataset.load(), dataset.load()
+    _require(
+        isinstance(samples, datasets.Samples),
+        f"load() must return Samples(data, spec, ...), not {type(samples).__name__}.",
+    )
+    _check_data(samples)
+    _check_labels(samples)
+    same = samples.spec == again.spec and torch.equal(samples.data, again.data)
+    if same and samples.labels is not None:
+        same = again.labels is not None and torch.equal(samples.labels, again.labels)
+    _require(
+        same,
+        "Loading twice gave different samples. Keep their order and content fixed, so that a "
+        "training can be resumed: sort file names and seed what is random.",
+    )
+    _require(
+        dataset.model_dump() == before,
+        "Loading changed the dataset's options. A component is only a configuration: it cannot "
+        "keep state.",
+    )
+
+
+# -- every component ------------------------------------------------------------------------------
+
+
+def _require(condition: bool, fault: str) -> None:
+    if not condition:
+        raise AssertionError(fault)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    return f"a {type(value).__name__}"
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def _checked_config(value: Any, registry: Registry[T]) -> T:
+    """Create the component and check what all components owe."""
+    component = registry.create(value)
+    cls = type(component)
+    _require(
+        "name" in vars(cls) and _is_registered(cls, registry),
+        f"{cls.__name__} is not registered. Decorate it with "
+        f'@{registry.group}.register("some-name"), or declare it as an entry point of the '
+        f"group '{registry.group}'.",
+    )
+    _require(
+        bool(cls.model_config.get("frozen")) and cls.model_config.get("extra") == "forbid",
+        f"{cls.__name__} changes model_config: a component must stay frozen and forbid unknown "
+        f"options.",
+    )
+    _require(
+        not cls.__private_attributes__,
+        f"{cls.__name__} has private attributes ({', '.join(cls.__private_attributes__)}). They "
+        f"would be lost on saving: make them options, ClassVars, or buffers of what is built.",
+    )
+    settings = sorted(TrainConfig.model_fields)
+    for key in cls.recommended:
+        _require(
+            key in settings,
+            f"{cls.__name__} recommends '{key}', which is no setting of a training."
+            f"{did_you_mean(key, settings)} Settings: {listing(settings)}.",
+        )
+    try:
+        text = component.model_dump_json()
+        json.dumps(dict(cls.recommended))
+    except Exception as error:
+        raise AssertionError(
+            f"{cls.__name__} cannot be written as JSON ({error}). Its options and 'recommended' "
+            f"must be numbers, strings, booleans, None, or lists and mappings of them."
+        ) from error
+    try:
+        again = registry.create(json.loads(text))
+    except GanzooError as error:
+        raise AssertionError(
+            f"{cls.__name__} cannot be read back from its own JSON {text}: {error}"
+        ) from error
+    _require(
+        again == component,
+        f"{cls.__name__} changes on its way through JSON: {component!r} became {again!r}. "
+        f"Options must survive being written and read; validators must be idempotent.",
+    )
+    return component
+
+
+def _is_registered(cls: type[T], registry: Registry[T]) -> bool:
+    try:
+        return registry.get(cls.name) is cls
+    except UnknownNameError:
+        return False
+
+
+# -- architectures --------------------------------------------------------------------------------
+
+
+def _accepted_spec(arch: Architecture) -> SampleSpec:
+    candidates = (
+        SampleSpec(shape=(3, *arch.nearest_size(32, 32))),
+        SampleSpec(kind="vector", shape=(2,), value_range=None),
+        SampleSpec(kind="audio", shape=(1, 4096)),
+        SampleSpec(kind="sequence", shape=(8, 32), value_range=(0.0, 1.0)),
+    )
+    for spec in candidates:
+        try:
+            arch.check(spec)
+        except UnsupportedSampleError:
+            continue
+        return spec
+    raise AssertionError(
+        f"Architecture '{arch.name}' refuses all of {', '.join(map(str, candidates))}. "
+        f"Pass a spec that it can do: check_architecture(..., spec=SampleSpec(...))."
+    )
+
+
+def _check_nearest_size(arch: Architecture, spec: SampleSpec) -> None:
+    for size in ((1, 1), spec.size, (28, 28), (45, 100), (300, 2000)):
+        nearest = arch.nearest_size(*size)
+        try:
+            arch.check(spec.resized(nearest))
+        except UnsupportedSampleError as error:
+            raise AssertionError(
+                f"nearest_size{size} is {nearest}, which check() refuses: {error} "
+                f"Override nearest_size so that it returns only sizes that check() accepts."
+            ) from error
+
+
+def _check_built(net: Any, other: Any, player: str) -> None:
+    _require(
+        isinstance(net, nn.Module),
+        f"{player}() must return an nn.Module, not {_describe(net)}.",
+    )
+    shared = {id(weight) for weight in net.parameters()} & {id(w) for w in other.parameters()}
+    _require(
+        net is not other and not shared,
+        f"Building the {player} twice gave nets that share parameters. Create all layers inside "
+        f"the module's __init__: a component holds no state.",
+    )
+
+
+def _check_signature(net: nn.Module, first: Tensor, labels: Tensor | None, player: str) -> None:
+    signature = inspect.signature(net.forward)
+    try:
+        signature.bind(first)
+        signature.bind(first, labels)
+    except TypeError as error:
+        argument = "z" if player == "generator" else "x"
+        raise AssertionError(
+            f"The {player}'s forward{signature} cannot be called as contracted ({error}); "
+            f"declare it as forward(self, {argument}, labels=None)."
+        ) from None
+
+
+def _check_samples(net: nn.Module, z: Tensor, labels: Tensor | None, spec: SampleSpec) -> Tensor:
+    with torch.no_grad():  # before the pass that is differentiated: nets may update buffers
+        extremes = net(50 * z, labels)
+    samples = net(z, labels)
+    wanted = (_BATCH, *spec.shape)
+    _require(
+        isinstance(samples, Tensor) and samples.shape == wanted and samples.dtype == torch.float32,
+        f"The generator must return a float32 tensor of shape {wanted} for a {spec}; "
+        f"it returned {_describe(samples)}.",
+    )
+    _require(
+        bool(torch.isfinite(samples).all()),
+        "The generator made values that are not finite from an ordinary latent; "
+        "check its initial weights.",
+    )
+    if spec.value_range is not None:
+        low, high = spec.value_range
+        values = torch.cat((samples.detach(), extremes))
+        found = values.min().item(), values.max().item()
+        slack = 1e-6 * max(abs(low), abs(high))
+        _require(
+            found[0] >= low - slack and found[1] <= high + slack,
+            f"The generator made values from {found[0]:.3g} to {found[1]:.3g}, outside the spec's "
+            f"range {spec.value_range}. End it with output_activation(spec) of "
+            f"ganzoo.architectures.layers.",
+        )
+    checked: Tensor = samples
+    return checked
+
+
+def _check_logits(net: nn.Module, samples: Tensor, labels: Tensor | None) -> Output:
+    output = net(samples, labels)
+    if not isinstance(output, Output):
+        output = Output(output)
+    logits = output.logits
+    _require(
+        isinstance(logits, Tensor) and logits.shape == (_BATCH,) and logits.dtype == torch.float32,
+        f"The discriminator must return float32 logits of shape (N,), here ({_BATCH},), or an "
+        f"Output with them; it returned {_describe(logits)}. One logit per sample: squeeze the "
+        f"last axis.",
+    )
+    _require(
+        bool(torch.isfinite(logits).all()),
+        "The discriminator returned logits that are not finite; check its initial weights.",
+    )
+    return output
+
+
+def _check_gradients(generator: nn.Module, discriminator: nn.Module, output: Output) -> None:
+    heads = [head for head in (output.logits, output.classes, output.features) if head is not None]
+    total = torch.stack([head.float().sum() for head in heads]).sum()
+    _require(
+        total.requires_grad,
+        "The logits have no gradient: the nets must not detach, or run under no_grad.",
+    )
+    total.backward()  # type: ignore[no-untyped-call]
+    for player, net in (("generator", generator), ("discriminator", discriminator)):
+        trained = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+        missed = [name for name, weight in trained if weight.grad is None]
+        _require(
+            not missed,
+            f"No gradient reaches {_some(missed)} of the {player}. Use these parameters in "
+            f"forward, remove what detaches them, or set requires_grad_(False) on purpose.",
+        )
+        broken = [name for name, weight in trained if not _finite(weight.grad)]
+        _require(
+            not broken,
+            f"The gradient of {_some(broken)} of the {player} is not finite.",
+        )
+
+
+def _finite(gradient: Tensor | None) -> bool:
+    return gradient is None or bool(torch.isfinite(gradient).all())
+
+
+def _some(names: Sequence[str]) -> str:
+    quoted = ", ".join(f"'{name}'" for name in names[:3])
+    return quoted + (f" and {len(names) - 3} more parameters" if len(names) > 3 else "")
+
+
+@torch.no_grad()
+def _check_eval(
+    net: nn.Module, other: nn.Module, inputs: Tensor, labels: Tensor | None, player: str
+) -> None:
+    first = _main(net.eval()(inputs, labels))
+    _require(
+        torch.equal(first, _main(net(inputs, labels))),
+        f"The {player} gives different results for the same input in eval mode. Randomness such "
+        f"as dropout must depend on self.training.",
+    )
+    state = net.state_dict()
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    _require(
+        not odd,
+        f"state_dict() of the {player} holds {_some(odd)}, which is no tensor; weights are saved "
+        f"as safetensors, which hold tensors only.",
+    )
+    other.load_state_dict(state, strict=True)
+    restored = _main(other.eval()(inputs, labels))
+    _require(
+        torch.allclose(first, restored, rtol=_TOLERANCE, atol=_TOLERANCE),
+        f"The {player} gives other results after its state_dict is loaded into a new one. Tensors "
+        f"that matter must be parameters or buffers (register_buffer), and not be drawn in "
+        f"__init__ otherwise.",
+    )
+
+
+@torch.no_grad()
+def _check_alone(generator: nn.Module, z: Tensor, labels: Tensor | None) -> None:
+    together = generator(z, labels)
+    alone = generator(z[:1], None if labels is None else labels[:1])
+    _require(
+        alone.shape[:1] == (1,)
+        and torch.allclose(together[:1], alone, rtol=_TOLERANCE, atol=_TOLERANCE),
+        "The generator makes another sample from the same latent when the batch has another size. "
+        "In eval mode no layer may mix samples: use running statistics in norms.",
+    )
+
+
+def _main(output: Any) -> Tensor:
+    tensor: Tensor = output.logits if isinstance(output, Output) else output
+    return tensor
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+class _TinyDiscriminator(nn.Module):
+    """Logits of about ``scale``, and class logits and features for losses that want them."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.logits = nn.Linear(2, 1)
+        self.classes = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Output:
+        # The sign alternates, so that both ends are seen whatever the weights are.
+        signs = torch.ones(len(x)).index_fill(0, torch.arange(0, len(x), 2), -1.0)
+        raw = torch.tanh(self.logits(x).squeeze(1))
+        return Output(self.scale * (signs + 0.1 * raw), self.classes(x), x)
+
+
+class _TinyGenerator(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.output = nn.Linear(2, 2)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        samples: Tensor = self.output(z)
+        return samples
+
+
+def _tiny_step(scale: float) -> Step:
+    generator, discriminator = _TinyGenerator(), _TinyDiscriminator(scale)
+    latent = torch.randn(_BATCH, 2)
+    return Step(
+        number=0,
+        generator=generator,
+        discriminator=discriminator,
+        latent=latent,
+        fake=generator(latent),
+        labels=torch.arange(_BATCH) % 3,
+    )
+
+
+def _check_d_loss(loss: Loss, step: Step, scale: float) -> None:
+    step.fake = step.fake.detach()
+    step.real = torch.randn(_BATCH, 2)
+    step.real_output = step.discriminator(step.real, step.labels)
+    step.fake_output = step.discriminator(step.fake, step.labels)
+    logits = {"real": step.real_output.logits, "fake": step.fake_output.logits}
+    before = {name: values.detach().clone() for name, values in logits.items()}
+    value = loss.discriminator_loss(step)
+    _check_scalar(value, "discriminator", scale)
+    for name, gradient in zip(
+        logits, torch.autograd.grad(value, list(logits.values()), allow_unused=True), strict=True
+    ):
+        _require(
+            gradient is not None,
+            f"The discriminator's loss does not depend on its logits of {name} samples.",
+        )
+        _require(
+            _finite(gradient),
+            f"The gradient of the discriminator's loss is not finite for logits around "
+            f"+-{scale:g}. Use a stable form, such as softplus or logsigmoid.",
+        )
+        _require(torch.equal(logits[name].detach(), before[name]), _IN_PLACE)
+
+
+def _check_g_loss(loss: Loss, step: Step, scale: float) -> None:
+    step.discriminator.requires_grad_(False)
+    if loss.generator_sees_real:
+        step.real = torch.randn(_BATCH, 2)
+        step.real_output = step.discriminator(step.real, step.labels)
+    step.fake_output = step.discriminator(step.fake, step.labels)
+    before = step.fake_output.logits.detach().clone()
+    value = loss.generator_loss(step)
+    _check_scalar(value, "generator", scale)
+    weights = list(step.generator.parameters())
+    gradients = torch.autograd.grad(value, weights, allow_unused=True)
+    _require(
+        any(gradient is not None for gradient in gradients),
+        "The generator's loss does not depend on the generator: use the logits of fake samples.",
+    )
+    _require(
+        all(_finite(gradient) for gradient in gradients),
+        f"The gradient of the generator's loss is not finite for logits around +-{scale:g}. "
+        f"Use a stable form, such as softplus or logsigmoid.",
+    )
+    _require(torch.equal(step.fake_output.logits.detach(), before), _IN_PLACE)
+
+
+_IN_PLACE = "The loss changes the logits in place, which others still read; work on new tensors."
+
+
+def _check_scalar(value: Any, player: str, scale: float) -> None:
+    _require(
+        isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point(),
+        f"The {player}'s loss must be a scalar tensor of shape (); it is {_describe(value)}. "
+        f"Take the mean over the batch.",
+    )
+    _require(
+        bool(torch.isfinite(value)),
+        f"The {player}'s loss is {value} for logits around +-{scale:g}. Use a stable form, such "
+        f"as softplus or logsigmoid.",
+    )
+    _require(
+        value.requires_grad,
+        f"The {player}'s loss has no gradient: compute it from the logits, without detach, "
+        f"item() or no_grad.",
+    )
+
+
+# -- datasets -------------------------------------------------------------------------------------
+
+
+def _check_data(samples: Samples) -> None:
+    data = samples.data
+    _require(len(data) > 0, "The dataset is empty; raise DataError instead, saying what is absent.")
+    _require(
+        data.dtype in (torch.uint8, torch.float32) and data.device.type == "cpu",
+        f"Samples must be uint8 or float32 on the CPU; these are {_describe(data)} on "
+        f"{data.device}.",
+    )
+    low, high = data.min().item(), data.max().item()
+    _require(
+        bool(torch.isfinite(torch.tensor([low, high])).all()),
+        "Some samples are not finite; remove or repair them in load().",
+    )
+    if samples.stored_range is not None:
+        promised, what, remedy = samples.stored_range, "stored_range", "Say the range of the data"
+    elif samples.spec.value_range is not None:
+        promised, what = samples.spec.value_range, "spec's value_range"
+        remedy = "Give the stored_range of the data, or value_range=None"
+    else:
+        return
+    _require(
+        promised[0] <= low and high <= promised[1],
+        f"Samples lie between {low:g} and {high:g}, outside their {what} {promised}. {remedy}.",
+    )
+
+
+def _check_labels(samples: Samples) -> None:
+    labels, classes = samples.labels, samples.spec.classes
+    if labels is None:
+        _require(
+            classes is None,
+            "The spec names classes but there are no labels; give labels, or classes=None.",
+        )
+        return
+    _require(
+        labels.dtype == torch.int64 and labels.device.type == "cpu",
+        f"Labels must be int64 on the CPU; these are {_describe(labels)} on {labels.device}.",
+    )
+    if classes is None:
+        raise AssertionError("There are labels but the spec names no classes; give spec.classes.")
+    low, high = int(labels.min()), int(labels.max())
+    _require(
+        low >= 0 and high < len(classes),
+        f"Labels run from {low} to {high} but there are {len(classes)} classes; they must lie "
+        f"between 0 and {len(classes) - 1}.",
+    )

@@ -1,0 +1,282 @@
+"""Every setting of a training, resolved from its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+)
+
+from ganzoo import architectures, datasets, losses, optimizers, schedules
+from ganzoo._version import __version__
+from ganzoo.architectures.base import Architecture
+from ganzoo.component import Component, explain
+from ganzoo.datasets.base import Dataset
+from ganzoo.errors import ConfigError, did_you_mean, listing
+from ganzoo.losses.base import Loss
+from ganzoo.optimizers import Optimizer
+from ganzoo.registry import Registry
+from ganzoo.schedules import Schedule
+from ganzoo.spec import LatentSpec
+
+__all__ = ["COMPONENTS", "FORMAT_VERSION", "TrainConfig", "defaults", "read_config", "resolve"]
+
+FORMAT_VERSION = 1
+
+COMPONENTS: dict[str, Registry[Any]] = {
+    "arch": architectures.registry,
+    "dataset": datasets.registry,
+    "loss": losses.registry,
+    "g_optimizer": optimizers.registry,
+    "d_optimizer": optimizers.registry,
+    "schedule": schedules.registry,
+}
+"""The settings that are components, and where each is looked up."""
+
+_DEFAULTS: dict[str, Any] = {
+    "arch": {"name": "dcgan"},
+    "dataset": {"name": "fashion-mnist-10k"},
+    "loss": {"name": "non-saturating"},
+    "g_optimizer": {"name": "adam"},
+    "d_optimizer": {"name": "adam"},
+    "schedule": {"name": "constant"},
+    "latent": {},
+    "steps": 1500,
+}
+
+
+def _pair(value: Any) -> Any:
+    return (value, value) if isinstance(value, int) else value
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides a training, with defaults for all of it.
+
+    ``resolve`` builds one from its layers; ``config.yaml`` of a run holds it resolved.
+
+    Raises:
+        ConfigError: If a setting is unknown, wrong, or contradicts another.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arch: Annotated[SerializeAsAny[Architecture], BeforeValidator(architectures.create)] = Field(
+        description="architecture: generator and discriminator"
+    )
+    dataset: Annotated[SerializeAsAny[Dataset], BeforeValidator(datasets.create)] = Field(
+        description="where real samples come from: a name, or the path of an array file"
+    )
+    loss: Annotated[SerializeAsAny[Loss], BeforeValidator(losses.create)] = Field(
+        description="what both nets minimise"
+    )
+    steps: int | None = Field(None, ge=1, description="iterations to train")
+    epochs: float | None = Field(None, gt=0, description="passes over the data, instead of steps")
+    batch_size: int = Field(64, ge=1, description="samples per update")
+    d_steps: int = Field(1, ge=1, description="updates of D per iteration")
+    g_steps: int = Field(1, ge=1, description="updates of G per iteration")
+    g_optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(optimizers.create)] = Field(
+        description="optimizer of G"
+    )
+    d_optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(optimizers.create)] = Field(
+        description="optimizer of D"
+    )
+    schedule: Annotated[SerializeAsAny[Schedule], BeforeValidator(schedules.create)] = Field(
+        description="schedule of both learning rates"
+    )
+    clip_grad: float | None = Field(None, gt=0, description="largest norm of a net's gradient")
+    latent: LatentSpec = Field(LatentSpec(), description="what the generator is fed")
+    joint_batch: bool = Field(
+        False, description="show D real and generated samples in one batch (not with batch norm)"
+    )
+    conditional: bool = Field(False, description="train on the dataset's labels")
+    size: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
+        None, description="height and width to train at; by default the nearest that arch can do"
+    )
+    fit: Literal["pad", "resize"] = Field(
+        "pad", description="how images are brought to that size; padding is cropped from samples"
+    )
+    value_range: tuple[float, float] | None = Field(
+        None, description="range that samples are brought to; by default -1 1 for images"
+    )
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, description="decay of G's moving average; 0 keeps the last weights"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto is bf16 where the hardware multiplies it, else fp32"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides everything random")
+    log_every: int = Field(20, ge=1, description="iterations between rows of metrics.jsonl")
+    sample_every: int | None = Field(
+        None, ge=0, description="iterations between pictures; 0 for the last only"
+    )
+    checkpoint_every: int | None = Field(
+        None, ge=0, description="iterations between checkpoints; 0 for the last only"
+    )
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints to keep")
+
+    @field_validator("size")
+    @classmethod
+    def _positive(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        if size is not None and min(size) < 1:
+            raise ConfigError(f"A size is a height and a width of at least 1, not {size}.")
+        return size
+
+    def dump(self) -> dict[str, Any]:
+        """Return the settings as plain values, ready for YAML; ``resolve`` reads them back."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "ganzoo": __version__,
+            **self.model_dump(mode="json"),
+        }
+
+
+def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
+    """Build the configuration from layers of settings; later ones win.
+
+    Below all layers lie the library's defaults, then what the architecture recommends, then
+    what the loss recommends. A layer may give a component whole (a name, a mapping with
+    ``name``, an object), or only some of its options (a mapping without ``name``), which then
+    apply to the component that lower layers chose.
+
+    Args:
+        layers: Mappings from setting to value, such as a recipe, a file, the caller's own.
+
+    Raises:
+        ConfigError: If a setting is unknown, wrong, or contradicts another.
+        UnknownNameError: If a component's name is not known.
+    """
+    for layer in layers:
+        _known(layer)
+    try:
+        return TrainConfig(**_stack(*layers))
+    except ValidationError as error:
+        raise ConfigError(explain(error, "The training", TrainConfig.model_fields)) from None
+
+
+def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every setting would be, for showing it: nothing is validated.
+
+    Components are built without their required options, where those are not given yet.
+    """
+    settings = {
+        **{name: field.get_default() for name, field in TrainConfig.model_fields.items()},
+        **_stack(*layers),
+    }
+    for key, registry in COMPONENTS.items():
+        if isinstance(settings[key], Mapping):
+            chosen = dict(settings[key])
+            settings[key] = registry.get(chosen.pop("name")).model_construct(**chosen)
+    settings["latent"] = LatentSpec.model_validate(settings["latent"])
+    return settings
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration file, such as ``config.yaml`` of a run, as a layer for ``resolve``.
+
+    Raises:
+        ConfigError: If the file is absent, no YAML mapping, from a newer ganzoo, or has a key
+            that is no setting.
+    """
+    import yaml
+
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"The configuration {path} is not valid YAML ({problem}).") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"The configuration {path} must be a mapping of settings to values.")
+    version = settings.pop("format_version", FORMAT_VERSION)
+    settings.pop("ganzoo", None)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ConfigError(
+            f"The configuration {path} has format {version}, but this ganzoo reads up to "
+            f"{FORMAT_VERSION}: upgrade ganzoo."
+        )
+    _known(settings, f"{path}: ")
+    return settings
+
+
+def _known(layer: Mapping[str, Any], where: str = "") -> None:
+    names = TrainConfig.model_fields
+    for key in layer:
+        if key not in names:
+            raise ConfigError(
+                f"{where}'{key}' is no setting.{did_you_mean(str(key), names)} "
+                f"Settings: {listing(sorted(names))}."
+            )
+    if layer.get("steps") is not None and layer.get("epochs") is not None:
+        raise ConfigError(f"{where}Give 'steps' or 'epochs', not both.")
+
+
+def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The layers upon the defaults and what the chosen architecture and loss recommend."""
+    chosen = _merge(_DEFAULTS, *layers)
+    advice = [_class(key, chosen[key]).recommended for key in ("arch", "loss")]
+    return _merge(_DEFAULTS, *advice, *layers)
+
+
+def _class(key: str, value: Any) -> type[Component]:
+    if isinstance(value, type) and issubclass(value, Component):
+        return value
+    if isinstance(value, Component):
+        return type(value)
+    registry = COMPONENTS[key]
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        return registry.get(value["name"], provider=str(value.get("provider", "")))
+    return type(registry.create(value))  # which says what is wrong with it
+
+
+def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if key == "dataset":
+                value = datasets.interpret(value)  # a path or an object becomes a component
+            if key in COMPONENTS:
+                merged[key] = _merged_component(merged.get(key), value)
+            elif key == "latent":
+                merged[key] = {**merged.get(key, {}), **_latent_options(value)}
+            else:
+                merged[key] = value
+        # The two say the same thing: the layer that gives one takes back a lower layer's other.
+        for given, other in (("steps", "epochs"), ("epochs", "steps")):
+            if layer.get(given) is not None:
+                merged[other] = None
+    return merged
+
+
+def _merged_component(lower: Any, upper: Any) -> Any:
+    if isinstance(upper, str):
+        upper = {"name": upper}
+    if isinstance(upper, Mapping) and isinstance(lower, Component):
+        lower = lower.model_dump()
+    if not isinstance(upper, Mapping) or not isinstance(lower, Mapping):
+        return dict(upper) if isinstance(upper, Mapping) else upper
+    if upper.get("name", lower.get("name")) != lower.get("name"):
+        return dict(upper)
+    return {**lower, **upper}
+
+
+def _latent_options(value: Any) -> dict[str, Any]:
+    if isinstance(value, LatentSpec):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, (int, tuple, list)):
+        return {"shape": value}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigError(
+        f"A latent is a size, a shape or a mapping of its options, not {type(value).__name__}."
+    )

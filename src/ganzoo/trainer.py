@@ -1,0 +1,530 @@
+"""The trainer: plays the game from start to end and leaves a run."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganzoo import bundle, checkpoint
+from ganzoo._version import __version__
+from ganzoo.adversarial import Average, Game, uses_batch_norm
+from ganzoo.callbacks import Callback, Progress
+from ganzoo.datasets import Given, Samples, interpret
+from ganzoo.device import Precision, pick_device, pick_precision
+from ganzoo.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergenceError,
+    RunFolderError,
+)
+from ganzoo.feed import Feed
+from ganzoo.framing import Framing
+from ganzoo.generator import Generator
+from ganzoo.run import Run, cannot_write, check_free, create_folder, next_folder
+from ganzoo.spec import SampleSpec
+from ganzoo.step import Step
+from ganzoo.storage import write_json, write_text
+from ganzoo.train_config import TrainConfig, read_config, resolve
+
+__all__ = ["Trainer"]
+
+_SHOWN = 64  # samples on a picture
+_PICTURES = 10  # pictures per run, unless asked otherwise
+_CHECKPOINTS = 5
+_SCALARS = ("d_loss", "g_loss", "d_real", "d_fake")
+
+
+class Trainer:
+    """Trains any architecture with any loss on any dataset.
+
+    ``Trainer(arch="dcgan").fit()`` needs nothing else. Every other setting of ``TrainConfig``
+    can be given by name; what is not given comes from the configuration file, what the
+    architecture recommends, and the library's defaults, in this order.
+
+    Args:
+        arch: Architecture: a name, a mapping with ``name`` and options, or a component.
+        dataset: Real samples: a name, a component, the path of an array file, a tensor
+            (N, C, H, W), a numpy array, (data, labels), or a torch ``Dataset``.
+        loss: Loss: a name, a mapping or a component.
+        config: A YAML file, such as ``config.yaml`` of a run, or a mapping of settings.
+        out: Folder of the run; by default the next free ``runs/<arch>-<dataset>-<number>``.
+        callbacks: What else to call while training.
+        progress: Whether to show how it goes.
+        settings: Any other setting of ``TrainConfig``.
+
+    Attributes:
+        config: All settings. ``setup`` fills in what follows from the data.
+        device: Where it computes.
+        precision: How it computes, and why.
+        notices: What a person should know about this training, a line each.
+        run: The run folder, once ``fit`` has begun.
+        spec: What one sample is, at the size the nets work at (after ``setup``).
+        total_steps: Iterations in all (after ``setup``).
+
+    Raises:
+        ConfigError: If a setting is unknown, wrong, or contradicts another.
+        UnknownNameError: If a component's name is not known.
+        DeviceError: If the device or precision is not available.
+    """
+
+    def __init__(
+        self,
+        arch: Any = None,
+        dataset: Any = None,
+        *,
+        loss: Any = None,
+        config: str | Path | Mapping[str, Any] | None = None,
+        out: str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+        **settings: Any,
+    ) -> None:
+        layer = read_config(Path(config)) if isinstance(config, (str, Path)) else config or {}
+        named = {"arch": arch, "dataset": dataset, "loss": loss}
+        given = {key: value for key, value in named.items() if value is not None}
+        self.config: TrainConfig = resolve(layer, {**given, **settings})
+        self.device = pick_device(self.config.device)
+        self.precision: Precision = pick_precision(self.config.precision, self.device)
+        self.callbacks = [*callbacks, *([Progress()] if progress else [])]
+        self.notices: list[str] = []
+        self._out = Path(out) if out is not None else None
+        self.run: Run | None = None
+        self._ready = False
+        self.spec: SampleSpec
+        self.framing: Framing | None = None
+        self.game: Game
+        self.feed: Feed
+        self.total_steps = 0
+        self._sums: torch.Tensor
+        self._summed = 0
+
+    @property
+    def step(self) -> int:
+        """Iterations finished."""
+        return self.game.played if self._ready else 0
+
+    @property
+    def generator(self) -> Generator:
+        """The averaged generator as it is now; it changes while training goes on."""
+        self.setup()
+        return Generator(self.game.average.module, self._bundle_config())
+
+    # -- preparing ----------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Load the data and build the nets; done once, and by itself where it is needed.
+
+        Sets torch's global seed.
+
+        Raises:
+            DataError: If the data are absent, unreadable, or fewer than a batch.
+            UnsupportedSampleError: If the architecture cannot make such samples.
+        """
+        if self._ready:
+            return
+        samples = self._frame(self._load())
+        config, device = self.config, self.device
+        torch.manual_seed(config.seed)
+        feed = Feed(samples, config.batch_size, device, config.seed)
+        generator = config.arch.generator(samples.spec, config.latent)
+        discriminator = config.arch.discriminator(samples.spec)
+        for net in (generator, discriminator):
+            if samples.spec.kind == "image":
+                net.to(memory_format=torch.channels_last)
+            net.to(device).train()
+        self.spec, self.feed = samples.spec, feed
+        self.game = Game(
+            generator=generator,
+            discriminator=discriminator,
+            loss=config.loss,
+            latent=config.latent,
+            g_optimizer=config.g_optimizer.build(generator.parameters()),
+            d_optimizer=config.d_optimizer.build(discriminator.parameters()),
+            average=Average(generator, config.ema_decay),
+            noise=torch.Generator(device).manual_seed(config.seed),
+            d_steps=config.d_steps,
+            g_steps=config.g_steps,
+            joint_batch=config.joint_batch,
+            clip=config.clip_grad,
+            autocast=self.precision.autocast,
+        )
+        if config.joint_batch and uses_batch_norm(discriminator):
+            self._note(
+                f"joint_batch shows '{config.arch.name}' real and generated samples in one batch, "
+                f"whose batch norm then tells them apart: training is known to collapse. Leave "
+                f"joint_batch off."
+            )
+        self._sums, self._summed = torch.zeros(len(_SCALARS), device=device), 0
+        self._fix_lengths()
+        self._ready = True
+
+    def _load(self) -> Samples:
+        config = self.config
+        samples = config.dataset.load()
+        spec = samples.spec
+        if config.value_range is not None:
+            spec = spec.model_copy(update={"value_range": config.value_range})
+        if config.conditional:
+            if samples.labels is None or spec.classes is None:
+                raise DataError(
+                    f"conditional=True needs labels, and dataset '{config.dataset.name}' has none. "
+                    f"Give data with labels, or leave it off."
+                )
+            if not config.arch.conditional:
+                raise ConfigError(
+                    f"conditional=True needs an architecture that uses labels, and "
+                    f"'{config.arch.name}' does not. Leave it off."
+                )
+            return Samples(samples.data, spec, samples.labels, samples.stored_range)
+        spec = spec.model_copy(update={"classes": None})
+        return Samples(samples.data, spec, None, samples.stored_range)
+
+    def _frame(self, samples: Samples) -> Samples:
+        """Bring images to a size that the architecture can do."""
+        config, spec = self.config, samples.spec
+        if spec.kind != "image":
+            if config.size is not None:
+                raise ConfigError(f"'size' is for images, and these samples are {spec}.")
+            config.arch.check(spec)
+            return samples
+        native = spec.size
+        size = config.size or config.arch.nearest_size(*native)
+        config.arch.check(spec.resized(size))
+        self.framing = Framing.fit(native, size, config.fit)
+        if self.framing.method != "none":
+            self._note(self.framing.notice(config.arch.name))
+        low = 0.0 if samples.stored_range is None else samples.stored_range[0]
+        data = self.framing.apply(samples.data, low)
+        self.config = config.model_copy(update={"size": size})
+        return Samples(data, spec.resized(size), samples.labels, samples.stored_range)
+
+    def _fix_lengths(self) -> None:
+        config = self.config
+        per_iteration = config.d_steps
+        if config.epochs is not None:
+            self.total_steps = max(
+                1, round(config.epochs * self.feed.batches_per_epoch / per_iteration)
+            )
+        else:
+            self.total_steps = config.steps or 1
+
+        def spread(asked: int | None, parts: int) -> int:
+            return max(1, self.total_steps // parts) if asked is None else asked
+
+        self.config = config.model_copy(
+            update={
+                "steps": self.total_steps,
+                "epochs": None,
+                "sample_every": spread(config.sample_every, _PICTURES),
+                "checkpoint_every": spread(config.checkpoint_every, _CHECKPOINTS),
+            }
+        )
+
+    def _note(self, text: str) -> None:
+        self.notices.append(text)
+
+    # -- training -----------------------------------------------------------------------------
+
+    def iterations(self) -> Iterator[Step]:
+        """Train, yielding after each iteration: the loop is yours.
+
+        Nothing is logged or written; ``save_checkpoint`` and ``generator`` are at hand.
+        """
+        self.setup()
+        while self.step < self.total_steps:
+            self.game.rate(self.config.schedule.factor(self.step, self.total_steps))
+            yield self.game.play(self.feed.next)
+
+    def fit(self) -> Run:
+        """Train to the last step, writing the run folder.
+
+        An interruption from the keyboard saves a checkpoint before it is passed on.
+
+        Returns:
+            The run.
+
+        Raises:
+            RunFolderError: If the folder is taken or cannot be written.
+            DivergenceError: If losses are no longer finite.
+            CheckpointError: If a checkpoint cannot be written.
+        """
+        if self.run is None and self._out is not None:
+            check_free(self._out)  # before the data are read, which can take a while
+        self.setup()
+        run = self.run = self.run or self._open()
+        try:
+            self._call("on_start", run)
+            try:
+                self._train(run)
+            except KeyboardInterrupt:
+                self.save_checkpoint(run.path / "checkpoints")
+                raise
+            self._call("on_end", run)
+        except OSError as error:
+            raise cannot_write(run.path, error) from error
+        finally:
+            self._call("on_close")
+        return Run(run.path)
+
+    def _train(self, run: Run) -> None:
+        config = self.config
+        with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+            for step in self.iterations():
+                self._sums += torch.stack([step.scalars[name].float() for name in _SCALARS])
+                self._summed += 1
+                self._call("on_step", step)
+                last = self.step == self.total_steps
+                if last or self.step % config.log_every == 0:
+                    row = self._row()
+                    metrics.write(json.dumps(row) + "\n")
+                    metrics.flush()
+                    self._call("on_log", row)
+                if last or (config.sample_every and self.step % config.sample_every == 0):
+                    self._picture(run)
+                if last or (config.checkpoint_every and self.step % config.checkpoint_every == 0):
+                    self._save(run)
+
+    def _row(self) -> dict[str, float]:
+        """Means since the last row; the only place where the host waits for the device."""
+        config, game = self.config, self.game
+        means = dict(zip(_SCALARS, (self._sums / self._summed).tolist(), strict=True))
+        self._sums.zero_()
+        self._summed = 0
+        bad = [name for name, value in means.items() if not abs(value) < float("inf")]
+        if bad:
+            raise DivergenceError(
+                f"{bad[0]} is no longer finite at step {self.step}: training diverged. Resume "
+                f"from the last checkpoint with lower learning rates (--g-optimizer.lr, "
+                f"--d-optimizer.lr) or with --clip-grad."
+            )
+        return {
+            "step": self.step,
+            "epoch": self.feed.epoch,
+            "images": self.step * config.d_steps * config.batch_size,
+            **means,
+            "g_lr": float(game.g_optimizer.param_groups[0]["lr"]),
+            "d_lr": float(game.d_optimizer.param_groups[0]["lr"]),
+        }
+
+    def _picture(self, run: Run) -> None:
+        if self.spec.kind != "image":
+            return
+        classes = self.spec.classes
+        labels = None if classes is None else [i % len(classes) for i in range(_SHOWN)]
+        path = run.path / "samples" / f"step-{self.step:08d}.png"
+        self.generator.grid(_SHOWN, seed=self.config.seed, labels=labels).save(path)
+        self._call("on_picture", path)
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(self, *arguments)
+
+    # -- saving and resuming ------------------------------------------------------------------
+
+    @classmethod
+    def resume(
+        cls,
+        run: str | Path | Run,
+        *,
+        dataset: Any = None,
+        steps: int | None = None,
+        epochs: float | None = None,
+        device: str | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> Trainer:
+        """Return a trainer that continues a run from its newest checkpoint.
+
+        Args:
+            run: The run or its folder.
+            dataset: The data again, where they were an object in memory.
+            steps: A new total number of steps.
+            epochs: A new total number of epochs.
+            device: Another device.
+            callbacks: What else to call while training.
+            progress: Whether to show how it goes.
+
+        Raises:
+            RunFolderError: If there is no run, or it has no checkpoint.
+            CheckpointError: If the checkpoint is damaged or of another configuration.
+            DataError: If the data given are not those that the run was trained on.
+        """
+        run = run if isinstance(run, Run) else Run(run)
+        newest = checkpoint.latest(run.path / "checkpoints")
+        if newest is None:
+            raise RunFolderError(
+                f"{run.path} has no checkpoint to continue from. Train again: "
+                f"ganzoo train --config {run.path / 'config.yaml'}"
+            )
+        tensors, state = checkpoint.load(newest)
+        settings: dict[str, Any] = {"steps": steps, "epochs": epochs, "device": device}
+        settings = {key: value for key, value in settings.items() if value is not None}
+        settings["precision"] = state["precision"]
+        config = read_config(run.path / "config.yaml")
+        if dataset is not None:
+            saved, given = resolve(config).dataset, interpret(dataset)
+            if isinstance(saved, Given) and isinstance(given, Given):
+                given = saved.holding(given)
+            settings["dataset"] = given
+        trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
+        trainer.setup()
+        trainer._restore(tensors, state, newest)
+        trainer.run = run
+        if trainer.step < trainer.total_steps:
+            trainer._rewind(run)
+        return trainer
+
+    def save_checkpoint(self, folder: str | Path) -> Path:
+        """Write the whole state of the training as a new checkpoint below ``folder``.
+
+        Returns:
+            The checkpoint's own folder.
+
+        Raises:
+            CheckpointError: If it cannot be written.
+        """
+        self.setup()
+        tensors, state = self._state()
+        path = checkpoint.save(Path(folder), self.step, tensors, state)
+        self._call("on_checkpoint", path)
+        return path
+
+    def nets(self) -> dict[str, torch.nn.Module]:
+        """Return ``generator``, ``discriminator`` and ``average`` as they train."""
+        self.setup()
+        game = self.game
+        return {
+            "generator": game.generator,
+            "discriminator": game.discriminator,
+            "average": game.average.module,
+        }
+
+    def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        game = self.game
+        tensors = {
+            f"{part}.{name}": value
+            for part, module in self.nets().items()
+            for name, value in module.state_dict().items()
+        }
+        optimizers = {}
+        for name in ("g_optimizer", "d_optimizer"):
+            packed, optimizers[name] = checkpoint.pack_optimizer(name, getattr(game, name))
+            tensors.update(packed)
+        tensors["log.sums"] = self._sums
+        tensors["rng.noise"] = game.noise.get_state()
+        tensors["rng.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {
+            "step": self.step,
+            "precision": self.precision.name,
+            "average_updates": game.average.updates,
+            "feed": self.feed.state_dict(),
+            "log_summed": self._summed,
+            "optimizers": optimizers,
+        }
+        return tensors, state
+
+    def _restore(
+        self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], origin: Path
+    ) -> None:
+        game = self.game
+        try:
+            for part, module in self.nets().items():
+                lead = f"{part}."
+                module.load_state_dict(
+                    {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
+                )
+            for name in ("g_optimizer", "d_optimizer"):
+                checkpoint.unpack_optimizer(
+                    name, getattr(game, name), tensors, state["optimizers"][name]
+                )
+            game.played = state["step"]
+            game.average.updates = state["average_updates"]
+            self.feed.load_state_dict(state["feed"])
+            self._sums.copy_(tensors["log.sums"])
+            self._summed = state["log_summed"]
+            game.noise.set_state(tensors["rng.noise"])
+            torch.set_rng_state(tensors["rng.cpu"])
+            if "rng.cuda" in tensors and self.device.type == "cuda":
+                torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"The checkpoint {origin} does not fit the run's config.yaml ({reason}). "
+                f"Restore the config.yaml it was trained with."
+            ) from error
+
+    def _rewind(self, run: Run) -> None:
+        """Forget what was logged after the checkpoint: it is going to happen again."""
+        rows = [json.dumps(row) for row in run.history if row["step"] <= self.step]
+        write_text(run.path / "metrics.jsonl", "".join(f"{row}\n" for row in rows))
+        self._write_config(run.path)
+
+    def _open(self) -> Run:
+        stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
+        path = self._out or next_folder(Path("runs"), stem)
+        create_folder(path)
+        try:
+            self._write_config(path)
+            write_json(path / "environment.json", self._environment())
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return Run(path)
+
+    def _write_config(self, path: Path) -> None:
+        import yaml
+
+        text = yaml.safe_dump(self.config.dump(), sort_keys=False, allow_unicode=True)
+        write_text(path / "config.yaml", text)
+
+    def _environment(self) -> dict[str, Any]:
+        device = self.device
+        cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+        return {
+            "ganzoo": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "platform": platform.platform(),
+            "device": device.type,
+            "device_name": cuda or platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "precision": self.precision.name,
+            "precision_reason": self.precision.reason,
+            "notices": self.notices,
+        }
+
+    def _save(self, run: Run) -> None:
+        folder = run.path / "checkpoints"
+        self.save_checkpoint(folder)
+        checkpoint.prune(folder, self.config.keep_checkpoints)
+        self.generator.save_pretrained(run.path / "generator")
+
+    def _bundle_config(self) -> bundle.BundleConfig:
+        config = self.config
+        data = config.dataset.model_dump(mode="json")
+        if "path" in data:  # where a file lay on this machine is nobody else's business
+            data["path"] = Path(data["path"]).name
+        return bundle.BundleConfig(
+            architecture=config.arch,
+            sample=self.spec,
+            framing=self.framing,
+            latent=config.latent,
+            training={
+                "dataset": data,
+                "data_license": config.dataset.license,
+                "loss": config.loss.model_dump(mode="json"),
+                "steps": self.step,
+                "batch_size": config.batch_size,
+                "d_steps": config.d_steps,
+                "ema_decay": config.ema_decay,
+                "seed": config.seed,
+                "precision": self.precision.name,
+            },
+        )

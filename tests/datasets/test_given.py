@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from ganzoo import datasets
+from ganzoo.datasets import Given, given, interpret
+from ganzoo.errors import ConfigError, DataError, UnknownNameError
+
+PIXELS = torch.arange(5 * 3 * 6 * 8).remainder(256).to(torch.uint8).reshape(5, 3, 6, 8)
+LABELS = torch.tensor([0, 1, 2, 1, 0])
+
+
+class Items(Dataset):
+    """A map-style dataset of given items."""
+
+    def __init__(self, *items: object) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> object:
+        return self.items[index]
+
+
+class Stream(IterableDataset):
+    """An iterable dataset of given items."""
+
+    def __init__(self, *items: object) -> None:
+        self.items = items
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+class Foreign:
+    """A dataset of another library, known by torch's batched protocol."""
+
+    def __init__(self, *items: object) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> object:
+        return self.items[index]
+
+    def __getitems__(self, indices: list[int]) -> list[object]:
+        return [self.items[index] for index in indices]
+
+
+def picture(index: int) -> Image.Image:
+    return Image.fromarray(PIXELS[index].permute(1, 2, 0).numpy())
+
+
+# -- what may be given ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "labelled", "description"),
+    [
+        (PIXELS, False, "tensor (5, 3, 6, 8) uint8"),
+        (PIXELS.numpy(), False, "array (5, 3, 6, 8) uint8"),
+        ((PIXELS, LABELS), True, "tensor (5, 3, 6, 8) uint8 with labels"),
+        ((PIXELS.numpy(), LABELS.tolist()), True, "array (5, 3, 6, 8) uint8 with labels"),
+        ((PIXELS, None), False, "tensor (5, 3, 6, 8) uint8"),
+        ({"images": PIXELS}, False, "tensor (5, 3, 6, 8) uint8"),
+        ({"images": PIXELS, "labels": LABELS}, True, "tensor (5, 3, 6, 8) uint8 with labels"),
+        (TensorDataset(PIXELS), False, "TensorDataset (5, 3, 6, 8) uint8"),
+        (TensorDataset(PIXELS, LABELS), True, "TensorDataset (5, 3, 6, 8) uint8 with labels"),
+        (Items(*PIXELS), False, "Items (5, 3, 6, 8) uint8"),
+        (Items(*PIXELS.numpy()), False, "Items (5, 3, 6, 8) uint8"),
+        (Items(*map(picture, range(5))), False, "Items (5, 3, 6, 8) uint8"),
+        (
+            Items(*({"img": picture(i), "label": int(LABELS[i])} for i in range(5))),
+            True,
+            "Items (5, 3, 6, 8) uint8 with labels",
+        ),
+        (
+            Foreign(*({"image": picture(i), "label": LABELS[i].numpy()} for i in range(5))),
+            True,
+            "Foreign (5, 3, 6, 8) uint8 with labels",
+        ),
+        (
+            Stream(*zip(PIXELS, LABELS.tolist(), strict=True)),
+            True,
+            "Stream (5, 3, 6, 8) uint8 with labels",
+        ),
+    ],
+)
+def test_what_may_be_given(value, labelled, description) -> None:
+    dataset = Given.of(value)
+    assert dataset.description == description
+    samples = dataset.load()
+    assert torch.equal(samples.data, PIXELS)
+    assert (samples.labels is not None) is labelled
+    if samples.labels is not None:
+        assert torch.equal(samples.labels, LABELS)
+        assert samples.spec.classes == ("0", "1", "2")
+    assert dataset.matches(Given.of((PIXELS, LABELS) if labelled else PIXELS))
+
+
+def test_floats_stay_floats() -> None:
+    data = torch.rand(4, 1, 5, 5)
+    samples = Given.of(Items(*data)).load()
+    assert torch.equal(samples.data, data) and samples.stored_range == (0.0, 1.0)
+
+
+def test_labels_may_be_names() -> None:
+    samples = Given.of(Items(*zip(PIXELS, "abcba", strict=True))).load()
+    assert samples.spec.classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape", "dtype"),
+    [
+        ("L", (1, 6, 8), torch.uint8),
+        ("1", (1, 6, 8), torch.uint8),
+        ("RGB", (3, 6, 8), torch.uint8),
+        ("RGBA", (4, 6, 8), torch.uint8),
+        ("LA", (2, 6, 8), torch.uint8),
+        ("P", (3, 6, 8), torch.uint8),
+        ("CMYK", (3, 6, 8), torch.uint8),
+        ("I;16", (1, 6, 8), torch.float32),
+        ("F", (1, 6, 8), torch.float32),
+    ],
+)
+def test_modes_of_pillow(mode, shape, dtype) -> None:
+    samples = Given.of(Items(Image.new(mode, (8, 6)), Image.new(mode, (8, 6)))).load()
+    assert samples.spec.shape == shape and samples.data.dtype == dtype
+
+
+def test_a_buffer_may_be_used_again() -> None:
+    class Reusing(Stream):
+        def __iter__(self):
+            buffer = torch.zeros(1, 2, 2, dtype=torch.uint8)
+            for value in range(3):
+                yield buffer.fill_(value)
+
+    assert Given.of(Reusing()).load().data[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_options() -> None:
+    data = torch.rand(4, 6, 8, 9) * 255
+    samples = Given.of(data, layout="channels-last", stored_range=(0, 255)).load()
+    assert samples.spec.shape == (9, 6, 8) and samples.stored_range == (0, 255)
+    with pytest.raises(ConfigError, match="has no option 'range'"):
+        Given.of(data, range=(0, 255))
+
+
+# -- what may not -----------------------------------------------------------------------------
+
+
+class Endless(Stream):
+    def __iter__(self):
+        while True:
+            yield PIXELS[0]
+
+
+class Unsized(Dataset):
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return PIXELS[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (
+            Items(PIXELS[0], PIXELS[1], PIXELS[2, :, 1:]),
+            r"Item 2 of Items has shape \(3, 5, 8\) uint8 but item 0 has \(3, 6, 8\) uint8",
+        ),
+        (Items(PIXELS[0], PIXELS[1].float()), r"Item 1 of Items .* float32 but item 0 has"),
+        (Items(), "The dataset Items is empty; give at least one sample"),
+        (Stream(), "The dataset Stream is empty"),
+        (Unsized(), "The dataset Unsized has no length; give it a __len__"),
+        (Endless(), r"The dataset Endless takes .* GiB or more, over the limit"),
+        (Items(*[PIXELS[0]] * 100), r"The dataset Items takes .* save it as a .npy array"),
+        (Items((PIXELS[0], 1), (PIXELS[0], None)), "Item 1 of Items has no label but others have"),
+        (Items("a.png"), "Item 0 of Items is a str; an item is a tensor"),
+        (Items((PIXELS[0], 1, 2)), "Item 0 of Items is a tuple; an item is a tensor"),
+        (Items((PIXELS[0], 0.5)), "Item 0 of Items has a label that is a float; give one integer"),
+        (Items((PIXELS[0], torch.zeros(40))), "has a label that is a Tensor; give one integer"),
+        ((PIXELS, LABELS[:, None].expand(5, 2)), r"labels of shape \(5, 2\)"),
+        (np.full((3, 2), None), "The array in memory holds Python objects"),
+    ],
+)
+def test_what_is_refused(value, text, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(given, "GIVEN_LIMIT", 50 * PIXELS[0].numel())
+    with pytest.raises(DataError, match=text) as caught:
+        Given.of(value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (torch.zeros(5), r"The dataset in memory \(tensor \(5,\) float32\) has shape \(5,\)"),
+        (
+            torch.full((2, 1, 3, 3), 200.0),
+            r"with ganzoo.datasets.Given.of\(data, stored_range=\(0, 255\)\)",
+        ),
+        ((PIXELS, LABELS[:4]), "has 5 samples but 4 labels"),
+    ],
+)
+def test_what_loading_refuses(value, text) -> None:
+    with pytest.raises(DataError, match=text):
+        Given.of(value).load()
+
+
+@pytest.mark.parametrize("value", [3, None, [1, 2], (1, 2), (PIXELS,), {}, object(), lambda: 0])
+def test_something_else(value) -> None:
+    with pytest.raises(ConfigError, match=r"A dataset is the name .* torch Dataset; got \w+"):
+        Given.of(value)
+
+
+# -- saving and finding again -----------------------------------------------------------------
+
+
+def test_a_saved_config_asks_for_the_data_again() -> None:
+    saved = json.loads(Given.of(PIXELS, stored_range=(0, 255)).model_dump_json())
+    assert saved["name"] == "given"
+    read = datasets.create(saved)
+    with pytest.raises(DataError) as caught:
+        read.load()
+    assert str(caught.value) == (
+        "This run was trained on data held in memory (tensor (5, 3, 6, 8) uint8); pass it again: "
+        "Trainer.resume(run, dataset=...)."
+    )
+    assert isinstance(read, Given)
+    again = read.holding(Given.of(PIXELS.clone()))
+    assert again.stored_range == (0, 255)
+    assert torch.equal(again.load().data, PIXELS)
+    assert again == read and hash(again) == hash(read)
+
+
+def test_other_data_is_no_match() -> None:
+    first, second = Given.of(PIXELS), Given.of(PIXELS + 1)
+    assert not first.matches(second) and first != second
+    with pytest.raises(DataError, match=r"is other data .*; pass the same data again"):
+        first.holding(second)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PIXELS.reshape(5, 3, 8, 6),
+        PIXELS.float(),
+        PIXELS.flip(0),
+        (PIXELS, LABELS),
+        (PIXELS, LABELS.roll(1) + 1),
+    ],
+)
+def test_the_fingerprint_covers(other) -> None:
+    assert not Given.of(PIXELS).matches(Given.of(other))
+    assert not Given.of((PIXELS, LABELS + 1)).matches(Given.of(other))
+
+
+def test_the_fingerprint_does_not_depend_on_memory_layout() -> None:
+    turned = PIXELS.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert Given.of(turned).matches(Given.of(PIXELS))
+    swapped = np.arange(12, dtype=">i4").reshape(3, 2, 2)
+    assert Given.of(swapped).matches(Given.of(swapped.astype("<i4")))
+
+
+def test_the_fingerprint_of_large_data_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(given, "_HASHED", 4 * 100)
+    data = np.zeros((1000, 2), np.float32)
+    assert len(given._excerpt(data)) == 400
+    for end in (0, -1):
+        changed = data.copy()
+        changed[end] = 1
+        assert given._excerpt(changed) != given._excerpt(data)
+    assert len(given._excerpt(np.zeros((3, 1000), np.uint8))) == 2000  # the ends at the least
+
+
+def test_copies_share_the_data() -> None:
+    dataset = Given.of(PIXELS)
+    for twin in (dataset.model_copy(), copy.copy(dataset), copy.deepcopy(dataset)):
+        assert twin == dataset
+        assert isinstance(twin, Given) and twin._held is dataset._held
+    assert datasets.create(dataset) is dataset
+
+
+# -- interpreting -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*datasets.names(), "fashion", "no such thing"])
+def test_names_fall_through(name: str) -> None:
+    assert interpret(name) == name
+
+
+def test_a_typo_is_the_registrys_affair() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'mnist'"):
+        datasets.create(interpret("mnits"))
+
+
+def test_a_name_goes_before_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert interpret("mnist") == "mnist"
+    with pytest.raises(DataError, match="'mnist' is a folder"):
+        interpret(Path("mnist"))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".NPY", ".npz", ".safetensors"])
+@pytest.mark.parametrize("form", [str, Path])
+def test_array_files(tmp_path: Path, suffix: str, form) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.touch()
+    assert interpret(form(path)) == {"name": "array", "path": str(path)}
+
+
+def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", PIXELS.numpy())
+    assert torch.equal(datasets.create(interpret("x.npy")).load().data, PIXELS)
+
+
+@pytest.mark.parametrize("form", [str, Path])
+def test_folders(tmp_path: Path, form) -> None:
+    with pytest.raises(DataError) as caught:
+        interpret(form(tmp_path))
+    text = str(caught.value)
+    assert "is a folder, and folders of pictures are not among the datasets of this version" in text
+    assert ".npy" in text and "fashion-mnist-10k" in text and "given" not in text
+
+
+@pytest.mark.parametrize(
+    "value", ["a/b", "a\\b", "x.npy", "x.csv", "~/x", "./mnist", Path("x"), Path("x.npy")]
+)
+def test_files_that_are_not_there(value) -> None:
+    with pytest.raises(DataError, match=r"There is no such file '.*Available: array, celeba"):
+        interpret(value)
+
+
+@pytest.mark.parametrize("form", [str, Path])
+def test_files_that_are_no_arrays(tmp_path: Path, form) -> None:
+    (tmp_path / "x.csv").touch()
+    with pytest.raises(DataError, match=r"is no array file: samples are read from \.npy, \.npz"):
+        interpret(form(tmp_path / "x.csv"))
+
+
+def test_mappings_components_and_classes_are_themselves() -> None:
+    mapping = {"name": "mnist", "split": "test"}
+    component = datasets.create(mapping)
+    held = Given.of(PIXELS)
+    for value in (mapping, component, type(component), held, {"split": "test"}):
+        assert interpret(value) is value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [PIXELS, PIXELS.numpy(), (PIXELS, LABELS), {"x": PIXELS, "y": LABELS}, TensorDataset(PIXELS)],
+)
+def test_data_is_held(value) -> None:
+    made = datasets.create(interpret(value))
+    assert isinstance(made, Given)
+    assert torch.equal(made.load().data, PIXELS)
+
+
+@pytest.mark.parametrize("value", [3, None, [PIXELS], (1, 2, 3)])
+def test_anything_else_is_refused(value) -> None:
+    with pytest.raises(ConfigError, match=f"A dataset is .*; got {type(value).__name__}"):
+        interpret(value)
+
+
+def test_listing_and_interpreting_import_no_torch() -> None:
+    code = (
+        "import sys, ganzoo.datasets as d\n"
+        "d.interpret('mnist'), d.interpret({'name': 'x'}), d.interpret(d.get('array'))\n"
+        "[d.get(name) for name in d.names()]\n"
+        "[d.get(entry.name) and entry.summary for entry in d.registry.entries()]\n"
+        "print([name for name in ('torch', 'torchvision', 'numpy') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

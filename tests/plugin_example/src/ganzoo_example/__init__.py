@@ -1,0 +1,10 @@
+"""An example of a ganzoo plug-in: one architecture, one loss, one dataset.
+
+Nothing needs importing from here: once the package is installed, ganzoo knows its components.
+"""
+
+from importlib.metadata import version
+
+__all__ = ["__version__"]
+
+__version__ = version("ganzoo-example")

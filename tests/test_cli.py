@@ -1,0 +1,320 @@
+"""The command line, as a person at a terminal meets it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from ganzoo.cli import main
+
+TINY = [
+    "mlp",
+    "--arch.hidden",
+    "16",
+    "--batch-size=16",
+    "--steps",
+    "3",
+    "--dataset",
+    "squares.npy",
+    "--precision",
+    "fp32",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.fixture(autouse=True)
+def _data(pictures: torch.Tensor, _own_folder: None) -> None:
+    np.save("squares.npy", pictures.numpy())
+
+
+def ganzoo(*tokens: str, code: int = 0) -> None:
+    """Run one command; it must end with this exit code."""
+    if code == 0:
+        main(tokens)
+        return
+    with pytest.raises(SystemExit) as caught:
+        main(tokens)
+    assert caught.value.code == code
+
+
+def refused(capsys: pytest.CaptureFixture[str], *tokens: str) -> str:
+    """Run a command that must be refused: exit code 2, one line, nothing left behind."""
+    before = sorted(Path().rglob("*"))
+    capsys.readouterr()
+    ganzoo(*tokens, code=2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+    return err.removeprefix("error: ").strip()
+
+
+def form(path: str | Path) -> tuple[str, tuple[int, int]]:
+    """Mode and size of a picture file."""
+    with Image.open(path) as picture:
+        return picture.mode, picture.size
+
+
+def test_train_sample_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("train", *TINY)
+    out = capsys.readouterr().out.splitlines()
+    assert out == [
+        "picture: runs/mlp-array-1/samples/step-00000003.png",
+        "generator: runs/mlp-array-1/generator",
+    ]
+    assert Path(out[0].removeprefix("picture: ")).is_file()
+    ganzoo("sample", "runs/mlp-array-1", "-n", "4", "--seed", "1")
+    ganzoo("sample", "runs/mlp-array-1/generator", "-n", "4", "--seed", "1")
+    assert capsys.readouterr().out.split() == ["samples.png", "samples-1.png"]
+    assert Path("samples.png").read_bytes() == Path("samples-1.png").read_bytes()
+    assert form("samples.png") == ("L", (2 * (64 + 2) + 2, 2 * (64 + 2) + 2))
+    assert "has already been trained for 3 steps" in refused(capsys, "resume", "runs/mlp-array-1")
+    ganzoo("resume", "runs/mlp-array-1", "--steps", "5", "--quiet")
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == "picture: runs/mlp-array-1/samples/step-00000005.png"
+    assert err == ""
+
+
+def test_samples_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("train", *TINY, "--out", "run", "--quiet")
+    for out in ("a.npy", "b.safetensors", "folder", "deep/c.jpg"):
+        ganzoo("sample", "run", "--count", "3", "--seed", "0", "--out", out)
+    assert np.load("a.npy").shape == (3, 1, 16, 16)
+    from safetensors.numpy import load_file
+
+    assert np.array_equal(load_file("b.safetensors")["samples"], np.load("a.npy"))
+    assert [form(path) for path in sorted(Path("folder").iterdir())] == [("L", (16, 16))] * 3
+    assert form("deep/c.jpg")[0] == "RGB"
+    assert refused(capsys, "sample", "run", "--out", "a.npy") == (
+        "a.npy already exists. Choose another --out, or add --force."
+    )
+    ganzoo("sample", "run", "--out", "a.npy", "--force")
+    assert "'.xyz' is not a known kind" in refused(capsys, "sample", "run", "--out", "a.xyz")
+    assert "trained without labels" in refused(capsys, "sample", "run", "--labels", "1")
+
+
+def test_components_take_dotted_options(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo(
+        *("train", *TINY, "--quiet", "--out", "run", "--loss", "bce", "--loss.smoothing", "0.1"),
+        *("--loss.swapped", "--g-optimizer", "sgd", "--g-optimizer.lr", "0.003"),
+        *("--d-optimizer.betas", "0.1", "0.2", "--latent", "5", "--latent.distribution", "uniform"),
+        *("--schedule=linear", "--schedule.final", "0.5", "--no-joint-batch", "--seed", "9"),
+    )
+    saved = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
+    assert saved["loss"]["smoothing"] == 0.1
+    assert saved["loss"]["swapped"] is True
+    assert saved["g_optimizer"]["name"] == "sgd"
+    assert saved["g_optimizer"]["lr"] == 0.003
+    assert saved["d_optimizer"]["betas"] == [0.1, 0.2]
+    assert saved["latent"]["shape"] == [5]
+    assert saved["latent"]["distribution"] == "uniform"
+    assert saved["schedule"] == {"name": "linear", "warmup": 0, "start": 0.0, "final": 0.5}
+    assert saved["seed"] == 9
+
+
+def test_options_lie_above_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text(
+        "arch: {name: mlp, hidden: [16]}\nloss: {name: hinge, margin: 0.5}\nseed: 4\nsteps: 2\n"
+        "batch_size: 16\ndataset: squares.npy\nprecision: fp32\n",
+        encoding="utf-8",
+    )
+    ganzoo(
+        *("train", "--config", "mine.yaml", "--seed", "5", "--out", "run", "--quiet"),
+        *("--loss.margin", "0.25"),
+    )
+    saved = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
+    assert (saved["seed"], saved["steps"], saved["loss"]["margin"]) == (5, 2, 0.25)
+    ganzoo("train", "--config", "run/config.yaml", "--out", "again", "--quiet")
+    first, second = (Path(name) / "generator/model.safetensors" for name in ("run", "again"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_dry_run_explains_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(Path().rglob("*"))
+    ganzoo("train", "dcgan", "--dataset", "squares.npy", "--batch-size", "16", "--dry-run")
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert sorted(Path().rglob("*")) == before
+    assert yaml.safe_load(out)["arch"] == {"name": "dcgan", "channels": 64, "max_multiplier": 8}
+    assert "# parameters: generator 337,280, discriminator 134,400" in out
+    assert "# memory: about " in out
+    Path("plan.yaml").write_text(out, encoding="utf-8")
+    ganzoo("train", "--config", "plan.yaml", "--dry-run")
+    assert capsys.readouterr().out == out
+
+
+def test_help_shows_the_chosen_components_options(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("train", "mlp", "--loss", "hinge", "--help")
+    text = capsys.readouterr().out
+    for flag in ("--arch.dropout", "--loss.margin", "--g-optimizer.lr", "--latent", "--dry-run"):
+        assert flag in text
+    assert "--arch.channels" not in text
+    assert "runs/<arch>-<dataset>-<number>" in " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        (["trian"], 'Unknown command "trian". Did you mean "train"?'),
+        (["train", "dcgn"], "Unknown architecture 'dcgn'. Did you mean 'dcgan'? Available: dcgan,"),
+        (["train", "--loss", "hing"], "Unknown loss 'hing'. Did you mean 'hinge'? Available: bce,"),
+        (["train", "--dataset", "minst"], "Unknown dataset 'minst'. Did you mean 'mnist'?"),
+        (["train", "--g-optimizer", "adm"], "Unknown optimizer 'adm'. Did you mean 'adam'?"),
+        (["train", "--stepz", "3"], "Unknown option: --stepz. Did you mean --steps?"),
+        (
+            ["train", "--loss", "hinge", "--loss.margn", "1"],
+            "Loss 'hinge' has no option 'margn'. Did you mean 'margin'? Options: margin.",
+        ),
+        (
+            ["train", "--loss.margin", "1"],
+            "Loss 'non-saturating' has no option 'margin'. Options: none.",
+        ),
+        (
+            ["train", "--loss", "hinge", "--loss.margin", "-1"],
+            "Loss 'hinge': margin cannot be -1.0: input should be greater than 0.",
+        ),
+        (["train", "--steps", "many"], 'Invalid value for --steps: unable to convert "many"'),
+        (["train", "--precision", "fp8"], 'Choose from: "auto", "fp32", "bf16"'),
+        (["train", "--steps", "3", "--epochs", "1"], "Give 'steps' or 'epochs', not both."),
+        (
+            ["train", "dcgan", "--size", "48"],
+            "Architecture 'dcgan' cannot do a 48x48 greyscale image: height and width must be "
+            "powers of two from 16 to 256; the nearest it can is 64x64.",
+        ),
+        (
+            ["train", "--dataset", "squares.npy", "--conditional"],
+            "conditional=True needs labels, and dataset 'array' has none.",
+        ),
+        (
+            ["train", "--dataset", "squares.npy", "--batch-size", "97"],
+            "The dataset has 96 samples, fewer than one batch of 97. Use a batch size of at most 96.",
+        ),
+        (["train", "--dataset", "nowhere.npy"], "There is no such file 'nowhere.npy'"),
+        (["train", "--device", "tpu"], "'tpu' is no device: use 'auto', 'cpu', 'cuda'"),
+        (["train", "--config", "nowhere.yaml"], "The configuration nowhere.yaml cannot be read"),
+        (["resume", "nowhere"], "There is no folder nowhere. Give the folder of a run."),
+        (["sample", "nowhere"], "There is no folder nowhere. Give the folder of a run or of a"),
+        (["show", "dcgn"], "Nothing in the zoo is called 'dcgn'. Did you mean 'dcgan'?"),
+        (["list", "archs"], "Unknown kind 'archs'."),
+    ],
+)
+def test_refusals(tokens: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert text in refused(capsys, *tokens)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
+def test_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str]) -> None:
+    text = refused(capsys, "train", "--device", "cuda")
+    assert text.startswith("Device 'cuda' is not available: ")
+    assert text.endswith("Use device='auto' or 'cpu'.")
+
+
+def test_a_wrong_key_in_a_file_names_file_and_key(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text("step: 3\n", encoding="utf-8")
+    assert refused(capsys, "train", "--config", "mine.yaml").startswith(
+        "mine.yaml: 'step' is no setting. Did you mean 'steps'? Settings: arch, "
+    )
+    Path("mine.yaml").write_text("steps: [3\n", encoding="utf-8")
+    assert "mine.yaml is not valid YAML" in refused(capsys, "train", "--config", "mine.yaml")
+
+
+def test_a_folder_that_holds_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("train", *TINY, "--out", "run", "--quiet")
+    assert refused(capsys, "train", *TINY, "--out", "run") == (
+        "run already holds a run. Continue it with 'ganzoo resume run' or choose another folder "
+        "with --out."
+    )
+
+
+def test_a_folder_that_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    text = refused(capsys, "train", *TINY, "--out", "locked", "--quiet")
+    assert text == (
+        "The run folder locked cannot be written (Permission denied). Free some space or choose "
+        "another folder with --out."
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_fills_while_training(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    real = Path.mkdir
+
+    def with_full_metrics(self: Path, *arguments: object, **options: object) -> None:
+        real(self, *arguments, **options)
+        if self.name == "samples":
+            (self.parent / "metrics.jsonl").symlink_to("/dev/full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "mkdir", with_full_metrics)
+        ganzoo("train", *TINY, "--out", "run", "--quiet", code=2)
+    text = capsys.readouterr().err
+    assert "The run folder run cannot be written (No space left on device)" in text
+    assert text.count("\n") == 1
+
+
+def test_list_and_show(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("list", "losses")
+    text = capsys.readouterr().out
+    assert "hinge" in text
+    assert "dcgan" not in text
+    ganzoo("list", "--check")
+    assert "broken" not in capsys.readouterr().out
+    ganzoo("show", "hinge")
+    text = capsys.readouterr().out
+    assert "hinge  loss from ganzoo" in text
+    assert "arXiv:1705.02894" in text
+    assert "margin" in text
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("doctor")
+    out = capsys.readouterr().out
+    assert "all is well" in out
+    assert "auto picks" in out
+    for name in ("torch", "pydantic", "safetensors", "device", "data root"):
+        assert f"\n{name}" in out
+
+
+def test_an_interruption_tells_how_to_go_on(tmp_path: Path) -> None:
+    """Ctrl-C in a real process: a checkpoint, the command, and the conventional exit code."""
+    code = (
+        "import os, signal\n"
+        "from ganzoo.callbacks import Callback\n"
+        "import ganzoo.trainer as t\n"
+        "class Now(Callback):\n"
+        "    def on_step(self, trainer, step):\n"
+        "        if trainer.step == 4: os.kill(os.getpid(), signal.SIGINT)\n"
+        "real = t.Trainer.__init__\n"
+        "def init(self, *a, **k):\n"
+        "    real(self, *a, **{**k, 'callbacks': [Now()]})\n"
+        "t.Trainer.__init__ = init\n"
+        "from ganzoo.cli import main\n"
+        f"main(['train', *{TINY!r}, '--steps', '50', '--out', 'run', '--quiet'])\n"
+    )
+    if os.name == "nt":
+        pytest.skip("signals are POSIX here")
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("'--steps', '3', ", "")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() == "interrupted at step 4; continue with: ganzoo resume run"
+    assert [path.name for path in Path("run/checkpoints").iterdir()] == ["step-00000004"]

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ganzoo.datasets.base import Samples
+from ganzoo.errors import DataError
+from ganzoo.feed import Feed
+from ganzoo.spec import SampleSpec
+
+CPU = torch.device("cpu")
+RAW = SampleSpec(kind="vector", shape=(1,), value_range=None)
+
+
+def numbered(count: int, labels: bool = False) -> Samples:
+    """Samples whose one value is their number; labels are twice that."""
+    data = torch.arange(count, dtype=torch.float32).reshape(-1, 1)
+    doubled = 2 * torch.arange(count) if labels else None
+    return Samples(data, RAW, doubled, stored_range=None)
+
+
+def draw(feed: Feed, batches: int) -> list[list[int]]:
+    return [feed.next()[0].flatten().int().tolist() for _ in range(batches)]
+
+
+@pytest.mark.parametrize(("count", "batch"), [(12, 4), (13, 4), (15, 4), (5, 5), (7, 1)])
+def test_every_epoch_is_a_permutation_in_full_batches(count, batch) -> None:
+    feed = Feed(numbered(count), batch, CPU)
+    assert feed.batches_per_epoch == count // batch
+    orders = []
+    for epoch in range(3):
+        assert feed.epoch == epoch
+        batches = draw(feed, feed.batches_per_epoch)
+        assert all(len(one) == batch for one in batches)
+        drawn = [number for one in batches for number in one]
+        assert len(set(drawn)) == len(drawn) == count // batch * batch  # none twice
+        assert set(drawn) <= set(range(count))
+        orders.append(drawn)
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_what_one_epoch_drops_another_may_have() -> None:
+    feed = Feed(numbered(7), 4, CPU)
+    seen = {number for one in draw(feed, 20) for number in one}
+    assert seen == set(range(7))
+
+
+def test_the_order_follows_from_the_seed_and_the_epoch() -> None:
+    first, second, other = (Feed(numbered(12), 4, CPU, seed) for seed in (5, 5, 6))
+    batches = draw(first, 9)
+    torch.manual_seed(99)  # the global source has no part in it
+    assert draw(second, 9) == batches
+    assert draw(other, 9) != batches
+
+
+def test_seeds_do_not_share_epochs() -> None:
+    orders = set()
+    for seed in (0, 1, 2, 2**63 - 1):
+        feed = Feed(numbered(40), 40, CPU, seed)
+        for _ in range(5):
+            orders.add(tuple(draw(feed, 1)[0]))
+    assert len(orders) == 20
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 4, 7])
+def test_resuming_is_as_if_nothing_had_happened(before) -> None:
+    whole = Feed(numbered(13, labels=True), 4, CPU, seed=3)
+    draw(whole, before)
+    state = whole.state_dict()
+    assert state == {"batches": before}
+    resumed = Feed(numbered(13, labels=True), 4, CPU, seed=3)
+    draw(resumed, 5)  # wherever it was
+    resumed.load_state_dict(state)
+    assert resumed.epoch == whole.epoch == before / 3
+    for _ in range(8):
+        (data, labels), (again, labels_again) = whole.next(), resumed.next()
+        assert torch.equal(data, again)
+        assert torch.equal(labels, labels_again)
+
+
+def test_the_epoch_has_a_fraction() -> None:
+    feed = Feed(numbered(12), 3, CPU)
+    draw(feed, 5)
+    assert feed.epoch == 1.25
+
+
+def test_labels_follow_their_samples() -> None:
+    feed = Feed(numbered(11, labels=True), 4, CPU)
+    for _ in range(5):
+        data, labels = feed.next()
+        assert labels.dtype == torch.int64
+        assert labels.tolist() == [2 * int(value) for value in data.flatten()]
+
+
+def test_no_labels() -> None:
+    assert Feed(numbered(4), 2, CPU).next()[1] is None
+
+
+def normalised(data: torch.Tensor, stored, wanted) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stored values and what became of them, both in ascending order."""
+    spec = SampleSpec(kind="vector", shape=(1,), value_range=wanted)
+    feed = Feed(Samples(data.reshape(-1, 1), spec, None, stored), len(data), CPU)
+    batch, _ = feed.next()
+    assert batch.dtype == torch.float32
+    return data.double().sort().values, batch.flatten().sort().values
+
+
+BYTES = torch.arange(256, dtype=torch.uint8)
+UNIT = torch.linspace(0, 1, 101)
+
+
+@pytest.mark.parametrize(
+    ("data", "stored", "wanted"),
+    [
+        (BYTES, (0.0, 255.0), (-1.0, 1.0)),
+        (BYTES, (0.0, 255.0), (0.0, 1.0)),
+        (BYTES, (0.0, 255.0), (-2.0, 3.0)),
+        (torch.arange(0, 65536, 257.0), (0.0, 65535.0), (-1.0, 1.0)),
+        (UNIT, (0.0, 1.0), (-1.0, 1.0)),
+        (2 * UNIT - 1, (-1.0, 1.0), (0.0, 1.0)),
+    ],
+)
+def test_normalisation(data, stored, wanted) -> None:
+    values, found = normalised(data, stored, wanted)
+    share = (values - stored[0]) / (stored[1] - stored[0])
+    exact = wanted[0] + share * (wanted[1] - wanted[0])
+    assert found[0].item() == wanted[0] and found[-1].item() == wanted[1]
+    # One rounding of the scale, one of the product, one of the sum.
+    assert (found - exact).abs().max() <= 2**-23 * (wanted[1] - wanted[0])
+    assert len(found.unique()) == len(values)
+
+
+def test_normalisation_of_an_uneven_range() -> None:
+    values, found = normalised(100 * UNIT - 40, (-40.0, 60.0), (-1.0, 1.0))
+    assert (found - ((values + 40) / 50 - 1)).abs().max() <= 2**-22
+
+
+def test_bool_becomes_the_ends_of_the_range() -> None:
+    bits = torch.tensor([1, 0, 1, 0], dtype=torch.uint8)
+    _, found = normalised(bits, (0.0, 1.0), (-1.0, 1.0))
+    assert found.tolist() == [-1.0, -1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("wanted", [(-1.0, 1.0), (0.0, 1.0), None])
+def test_what_is_in_range_already_is_not_touched(wanted) -> None:
+    data = torch.rand(50) if wanted else 1000 * torch.randn(50)
+    values, found = normalised(data, wanted, wanted)
+    assert torch.equal(found.double(), values)
+
+
+@pytest.mark.parametrize(("stored", "wanted"), [(None, (-1.0, 1.0)), ((0.0, 1.0), None)])
+def test_without_a_range_values_stay_as_they_are(stored, wanted) -> None:
+    values, found = normalised(torch.randn(50), stored, wanted)
+    assert torch.equal(found.double(), values)
+
+
+def test_the_stored_samples_are_not_changed() -> None:
+    data = torch.rand(8, 1)
+    before = data.clone()
+    spec = SampleSpec(kind="vector", shape=(1,))
+    feed = Feed(Samples(data, spec, None, (0.0, 1.0)), 8, CPU)
+    feed.next()[0].zero_()
+    assert torch.equal(data, before)
+    assert torch.equal(feed.data, before)
+
+
+def test_images_come_channels_last() -> None:
+    data = torch.arange(4 * 3 * 2 * 5, dtype=torch.uint8).reshape(4, 3, 2, 5)
+    feed = Feed(Samples(data, SampleSpec(shape=(3, 2, 5))), 2, CPU)
+    batch, _ = feed.next()
+    assert batch.shape == (2, 3, 2, 5)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    images = [2 / 255 * image.float() - 1 for image in data]
+    for image in batch:
+        assert any(torch.allclose(image, other, atol=1e-6) for other in images)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(3, 4), (1, 64)])
+def test_too_few_samples(count, batch) -> None:
+    with pytest.raises(DataError) as caught:
+        Feed(numbered(count), batch, CPU)
+    assert str(caught.value) == (
+        f"The dataset has {count} samples, fewer than one batch of {batch}. "
+        f"Use a batch size of at most {count}."
+    )

@@ -1,0 +1,486 @@
+"""The trainer: from settings to a run, and on from there."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+import ganzoo
+from ganzoo import architectures, losses
+from ganzoo.callbacks import Callback
+from ganzoo.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    DivergenceError,
+    RunFolderError,
+    UnknownNameError,
+    UnsupportedSampleError,
+)
+
+SMALL: dict[str, dict[str, Any]] = {
+    "dcgan": {"name": "dcgan", "channels": 4},
+    "mirror": {"name": "mirror", "hidden": (12,), "code": 8},
+    "mlp": {"name": "mlp", "hidden": (16, 24)},
+    "upsample": {"name": "upsample", "channels": 4, "d_channels": 2},
+}
+
+
+def small(arch: str = "mlp", **settings: Any) -> dict[str, Any]:
+    """Settings of a training that takes no time."""
+    defaults = {"arch": SMALL.get(arch, arch), "latent": 8, "batch_size": 16, "steps": 6, "progress": False}
+    return {**defaults, "precision": "fp32", "device": "cpu", "log_every": 2, **settings}
+
+
+def weights(trainer: ganzoo.Trainer) -> dict[str, Tensor]:
+    """Everything that training changes, by name."""
+    tensors, _ = trainer._state()
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    differ = [name for name in first if not torch.equal(first[name], second[name])]
+    assert differ == []
+
+
+# -- the whole way ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", architectures.names())
+def test_every_architecture_trains_saves_and_loads(arch: str, pictures: Tensor) -> None:
+    run = ganzoo.Trainer(dataset=pictures, **small(arch)).fit()
+    shape = (3, 1, 16, 16) if arch != "upsample" else (3, 1, 16, 16)
+    assert run.generator.sample(3, seed=0).shape == shape
+    loaded = ganzoo.Generator.from_pretrained(run.path)
+    assert torch.equal(loaded.sample(3, seed=0), run.generator.sample(3, seed=0))
+
+
+@pytest.mark.parametrize("loss", losses.names())
+def test_every_loss_trains(loss: str, pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=pictures, loss=loss, **small())
+    trainer.setup()
+    before = weights(trainer)
+    run = trainer.fit()
+    after = weights(trainer)
+    for part in ("generator.", "discriminator.", "average."):
+        names = [name for name in before if name.startswith(part)]
+        assert any(not torch.equal(before[name], after[name]) for name in names)
+    assert all(abs(value) < 1e4 for row in run.history for value in row.values())
+
+
+def test_the_run_folder_holds_what_it_promises(pictures: Tensor) -> None:
+    run = ganzoo.Trainer(
+        dataset=pictures, out="out", sample_every=3, checkpoint_every=2, **small("dcgan")
+    ).fit()
+    assert run.path == Path("out")
+    files = {str(path.relative_to("out")) for path in run.path.rglob("*") if path.is_file()}
+    state = ["manifest.json", "state.json", "state.safetensors"]
+    assert files == {
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "samples/step-00000003.png",
+        "samples/step-00000006.png",
+        "generator/config.json",
+        "generator/model.safetensors",
+        *(f"checkpoints/step-{step:08d}/{name}" for step in (4, 6) for name in state),
+    }
+    assert [row["step"] for row in run.history] == [2, 4, 6]
+    assert set(run.history[0]) == {
+        "step",
+        "epoch",
+        "images",
+        "d_loss",
+        "g_loss",
+        "d_real",
+        "d_fake",
+        "g_lr",
+        "d_lr",
+    }
+    assert run.environment["precision"] == "fp32"
+    assert run.samples[-1].name == "step-00000006.png"
+
+
+def test_config_yaml_is_resolved_and_trains_again_to_the_same_bits(pictures: Tensor) -> None:
+    import numpy as np
+
+    np.save("squares.npy", pictures.numpy())
+    settings = {**small(epochs=2.0, seed=3), "arch": "mlp", "latent": 8}
+    settings.pop("steps")
+    first = ganzoo.Trainer(dataset="squares.npy", out="one", **settings).fit()
+    saved = yaml.safe_load((first.path / "config.yaml").read_text(encoding="utf-8"))
+    assert saved["steps"] == 12  # two epochs of six batches
+    assert saved["epochs"] is None
+    assert saved["arch"]["hidden"] == [256, 512, 1024]
+    assert saved["g_optimizer"]["betas"] == [0.9, 0.999]
+    assert None not in (saved["sample_every"], saved["checkpoint_every"], saved["size"])
+    second = ganzoo.Trainer(config="one/config.yaml", out="two", progress=False).fit()
+    for name in ("metrics.jsonl", "config.yaml", "generator/model.safetensors"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes()
+
+
+def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(pictures: Tensor) -> None:
+    runs = [
+        ganzoo.Trainer(dataset=pictures, out=f"run{i}", seed=seed, **small("dcgan")).fit()
+        for i, seed in enumerate((1, 1, 2))
+    ]
+    first, again, other = (
+        (run.path / "generator" / "model.safetensors").read_bytes() for run in runs
+    )
+    assert first == again
+    assert first != other
+
+
+def test_your_own_loop_is_the_same_training(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=pictures, **small())
+    seen = [step.number for step in trainer.iterations()]
+    assert seen == list(range(6))
+    assert not Path("runs").exists()
+    fitted = ganzoo.Trainer(dataset=pictures, **small())
+    fitted.fit()
+    assert_equal(weights(trainer), weights(fitted))
+
+
+def test_runs_are_numbered(pictures: Tensor) -> None:
+    runs = [ganzoo.Trainer(dataset=pictures, **small(steps=1)).fit() for _ in range(2)]
+    assert [str(run.path) for run in runs] == ["runs/mlp-given-1", "runs/mlp-given-2"]
+
+
+def test_training_ends_alone_without_worker_processes(pictures: Tensor) -> None:
+    before = threading.active_count()
+    ganzoo.Trainer(dataset=pictures, **small(steps=2)).fit()
+    assert threading.active_count() == before
+
+
+# -- shapes -----------------------------------------------------------------------------------
+
+
+def test_the_embedded_data_train_padded_and_come_out_at_their_own_size() -> None:
+    trainer = ganzoo.Trainer(**small("dcgan", steps=1))
+    run = trainer.fit()
+    assert trainer.spec.size == (32, 32)
+    assert trainer.notices == [
+        "28x28 images are padded to 32x32, which 'dcgan' can do; samples come out 28x28."
+    ]
+    assert run.generator.sample(4, seed=0).shape == (4, 1, 28, 28)
+    assert run.generator.spec.size == (28, 28)
+    assert run.generator(torch.zeros(2, 8)).shape == (2, 1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "size"),
+    [
+        ("dcgan", (3, 48, 96), (64, 128)),
+        ("upsample", (3, 48, 96), (48, 96)),
+        ("dcgan", (4, 32, 32), (32, 32)),
+        ("dcgan", (7, 20, 20), (32, 32)),
+        ("upsample", (7, 20, 20), (20, 20)),
+        ("mlp", (2, 9, 5), (9, 5)),
+        ("mirror", (4, 9, 5), (9, 5)),
+    ],
+)
+def test_any_channels_and_any_aspect(
+    arch: str, shape: tuple[int, int, int], size: tuple[int, int]
+) -> None:
+    data = torch.randint(0, 256, (20, *shape), dtype=torch.uint8)
+    trainer = ganzoo.Trainer(dataset=data, **small(arch, steps=1))
+    run = trainer.fit()
+    assert trainer.spec.size == size
+    assert run.generator.sample(2, seed=0).shape == (2, *shape)
+    assert len(run.samples) == 1
+
+
+def test_resizing_trains_and_samples_at_the_other_size(pictures: Tensor) -> None:
+    run = ganzoo.Trainer(dataset=pictures, size=32, fit="resize", **small("dcgan", steps=1)).fit()
+    assert run.generator.sample(2, seed=0).shape == (2, 1, 32, 32)
+
+
+def test_vectors_train_unbounded_and_without_pictures() -> None:
+    data = torch.randn(64, 2) * 5 + 20
+    run = ganzoo.Trainer(dataset=data, **small()).fit()
+    assert run.generator.sample(7, seed=0).shape == (7, 2)
+    assert run.generator.spec.value_range is None
+    assert run.samples == []
+
+
+def test_a_value_range_reaches_data_and_generator(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=pictures, value_range=(0, 1), **small())
+    step = next(trainer.iterations())
+    assert step.real is not None
+    assert (step.real.min(), step.real.max()) == (0, 1)
+    assert 0 <= step.fake.min() <= step.fake.max() <= 1
+
+
+def test_labels_reach_an_architecture_that_uses_them(pictures: Tensor) -> None:
+    seen: list[Tensor] = []
+
+    class Labelled(architectures.Architecture):
+        """Adds the label to everything."""
+
+        conditional = True
+
+        def generator(self, spec: Any, latent: Any) -> nn.Module:
+            class Net(nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.linear = nn.Linear(latent.numel, spec.numel)
+                    self.classes = nn.Embedding(len(spec.classes), spec.numel)
+
+                def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+                    return (self.linear(z) + self.classes(labels)).tanh().view(-1, *spec.shape)
+
+            return Net()
+
+        def discriminator(self, spec: Any) -> nn.Module:
+            class Net(nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.linear = nn.Linear(spec.numel, 1)
+
+                def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+                    seen.append(labels)
+                    return self.linear(x.flatten(1)).flatten() + labels
+
+            return Net()
+
+    architectures.register("labelled")(Labelled)
+    try:
+        labels = torch.arange(96) % 3
+        settings = small("labelled", steps=2, conditional=True)
+        run = ganzoo.Trainer(dataset=(pictures, labels), **settings).fit()
+        assert all(set(part.tolist()) <= {0, 1, 2} for part in seen)
+        generator = run.generator
+        zero, one = (generator.sample(4, seed=0, labels=label) for label in (0, 1))
+        assert not torch.equal(zero, one)
+        with pytest.raises(DataError, match="conditional=True needs labels"):
+            ganzoo.Trainer(dataset=pictures, **settings).fit()
+        with pytest.raises(ConfigError, match="Labels go from 0 to 2"):
+            generator.sample(4, labels=3)
+    finally:
+        architectures.registry.unregister("labelled")
+
+
+# -- resuming ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ["mlp", "dcgan"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+def test_resuming_equals_never_having_stopped(
+    arch: str, optimizer: str, pictures: Tensor
+) -> None:
+    settings = small(
+        arch,
+        steps=10,
+        checkpoint_every=7,
+        sample_every=5,
+        g_optimizer=optimizer,
+        d_optimizer=optimizer,
+        schedule="cosine",
+    )
+    whole = ganzoo.Trainer(dataset=pictures, out="whole", **settings)
+    whole.fit()
+
+    class Stop(Callback):
+        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
+            if trainer.step == 9:
+                raise RuntimeError("the machine went down")
+
+    broken = ganzoo.Trainer(dataset=pictures, out="part", callbacks=[Stop()], **settings)
+    with pytest.raises(RuntimeError, match="went down"):
+        broken.fit()
+    torch.rand(100)  # the process that resumes has another history
+    resumed = ganzoo.Trainer.resume("part", dataset=pictures, progress=False)
+    assert resumed.step == 7
+    resumed.fit()
+    assert_equal(weights(whole), weights(resumed))
+    for name in ("metrics.jsonl", "samples/step-00000010.png", "generator/model.safetensors"):
+        assert (Path("whole") / name).read_bytes() == (Path("part") / name).read_bytes()
+
+
+def test_an_interruption_saves_first(pictures: Tensor) -> None:
+    class Interrupt(Callback):
+        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
+            if trainer.step == 5:
+                raise KeyboardInterrupt
+
+    trainer = ganzoo.Trainer(
+        dataset=pictures, out="out", callbacks=[Interrupt()], checkpoint_every=0, **small()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert ganzoo.Trainer.resume("out", dataset=pictures, progress=False).step == 5
+
+
+def test_a_longer_total_trains_on(pictures: Tensor) -> None:
+    ganzoo.Trainer(dataset=pictures, out="out", **small(steps=4)).fit()
+    run = ganzoo.Trainer.resume("out", dataset=pictures, steps=9, progress=False).fit()
+    assert [row["step"] for row in run.history] == [2, 4, 6, 8, 9]
+    assert run.config.steps == 9
+
+
+def test_resuming_asks_for_data_that_were_in_memory(pictures: Tensor) -> None:
+    ganzoo.Trainer(dataset=pictures, out="out", **small(steps=2)).fit()
+    with pytest.raises(DataError, match=r"pass it again: Trainer\.resume\(run, dataset=\.\.\.\)"):
+        ganzoo.Trainer.resume("out", steps=4, progress=False)
+    with pytest.raises(DataError, match="its fingerprint differs"):
+        ganzoo.Trainer.resume("out", dataset=pictures + 1, steps=4, progress=False)
+
+
+def test_resuming_refuses_what_does_not_fit(pictures: Tensor) -> None:
+    ganzoo.Trainer(dataset=pictures, out="out", **small(steps=2)).fit()
+    config = Path("out/config.yaml")
+    text = config.read_text(encoding="utf-8")
+    assert "- 24\n" in text
+    config.write_text(text.replace("- 24\n", "- 25\n"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"does not fit the run's config\.yaml"):
+        ganzoo.Trainer.resume("out", dataset=pictures, steps=4, progress=False)
+    with pytest.raises(RunFolderError, match="There is no folder elsewhere"):
+        ganzoo.Trainer.resume("elsewhere")
+    Path("empty").mkdir()
+    with pytest.raises(RunFolderError, match=r"empty is not a run: it has no config\.yaml"):
+        ganzoo.Trainer.resume("empty")
+
+
+# -- what goes wrong --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"arch": "dcgn"}, UnknownNameError, "Unknown architecture 'dcgn'. Did you mean 'dcgan'?"),
+        ({"loss": "hing"}, UnknownNameError, "Unknown loss 'hing'. Did you mean 'hinge'?"),
+        ({"dataset": "minst"}, UnknownNameError, "Unknown dataset 'minst'. Did you mean 'mnist'?"),
+        ({"g_optimizer": "adm"}, UnknownNameError, "Unknown optimizer 'adm'. Did you mean 'adam'?"),
+        ({"schedule": "cosin"}, UnknownNameError, "Did you mean 'cosine'?"),
+        ({"stepz": 4}, ConfigError, "'stepz' is no setting. Did you mean 'steps'?"),
+        ({"steps": 0}, ConfigError, "The training: steps cannot be 0"),
+        ({"steps": 4, "epochs": 2}, ConfigError, "Give 'steps' or 'epochs', not both."),
+        (
+            {"loss": {"name": "hinge", "margn": 2}},
+            ConfigError,
+            "Loss 'hinge' has no option 'margn'. Did you mean 'margin'? Options: margin.",
+        ),
+        ({"precision": "fp8"}, ConfigError, "precision cannot be 'fp8'"),
+        ({"device": "tpu"}, DeviceError, "'tpu' is no device"),
+        ({"latent": "big"}, ConfigError, "A latent is a size, a shape or a mapping"),
+        ({"config": "nowhere.yaml"}, ConfigError, "The configuration nowhere.yaml cannot be read"),
+    ],
+)
+def test_wrong_settings_are_named_at_once(
+    settings: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        ganzoo.Trainer(**settings)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"batch_size": 97}, DataError, "has 96 samples, fewer than one batch of 97"),
+        (
+            {"arch": "dcgan", "size": 24},
+            UnsupportedSampleError,
+            "Architecture 'dcgan' cannot do a 24x24 greyscale image: height and width must be "
+            "powers of two from 16 to 256; the nearest it can is 32x32.",
+        ),
+        ({"size": 8}, ConfigError, "fit='resize'"),
+        (
+            {"conditional": True},
+            DataError,
+            "conditional=True needs labels, and dataset 'given' has none.",
+        ),
+    ],
+)
+def test_what_the_data_forbid_leaves_no_folder(
+    settings: dict[str, Any], error: type[Exception], text: str, pictures: Tensor
+) -> None:
+    with pytest.raises(error) as caught:
+        ganzoo.Trainer(dataset=pictures, **{**small(), **settings}).fit()
+    assert text in str(caught.value)
+    assert list(Path().iterdir()) == []
+
+
+def test_labels_for_an_architecture_that_ignores_them(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=(pictures, torch.arange(96) % 3), conditional=True, **small())
+    with pytest.raises(ConfigError, match="needs an architecture that uses labels, and 'mlp'"):
+        trainer.fit()
+
+
+def test_a_folder_that_is_taken_is_refused_before_anything_is_loaded(pictures: Tensor) -> None:
+    ganzoo.Trainer(dataset=pictures, out="out", **small(steps=1)).fit()
+    before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    trainer = ganzoo.Trainer(dataset="mnist", out="out", **small())
+    with pytest.raises(RunFolderError, match="out already holds a run. Continue it with"):
+        trainer.fit()
+    assert before == {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    Path("other").mkdir()
+    Path("other/notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="other already exists and is not an empty folder"):
+        ganzoo.Trainer(dataset=pictures, out="other", **small()).fit()
+    assert [path.name for path in Path("other").iterdir()] == ["notes.txt"]
+
+
+def test_a_full_disk_is_one_sentence_and_spares_earlier_checkpoints(
+    pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    real, calls = safetensors.torch.save_file, []
+
+    def full(tensors: Any, path: Any, **options: Any) -> None:
+        calls.append(path)
+        if "checkpoints" in str(path) and len(calls) > 2:
+            raise OSError(28, "No space left on device")
+        real(tensors, path, **options)
+
+    trainer = ganzoo.Trainer(dataset=pictures, out="out", checkpoint_every=2, **small())
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "save_file", full)
+        with pytest.raises(CheckpointError, match="No space left on device") as caught:
+            trainer.fit()
+    assert "\n" not in str(caught.value)
+    left = [path.name for path in Path("out/checkpoints").iterdir()]
+    assert left == ["step-00000002"]
+    assert ganzoo.Trainer.resume("out", dataset=pictures, progress=False).step == 2
+
+
+def test_numbers_that_are_no_longer_finite_stop_the_training(pictures: Tensor) -> None:
+    settings = small(steps=40, log_every=5, checkpoint_every=1000)
+    trainer = ganzoo.Trainer(
+        dataset=pictures, loss="least-squares", g_optimizer="sgd", d_optimizer="sgd", **settings
+    )
+    trainer.setup()
+    with torch.no_grad():
+        next(trainer.game.discriminator.parameters()).fill_(float("inf"))
+    with pytest.raises(DivergenceError, match="is no longer finite at step 5"):
+        trainer.fit()
+
+
+def test_a_joint_batch_through_batch_norm_is_warned_about(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=pictures, joint_batch=True, **small("dcgan"))
+    trainer.setup()
+    assert any("training is known to collapse" in notice for notice in trainer.notices)
+    quiet = ganzoo.Trainer(dataset=pictures, joint_batch=True, **small("mlp"))
+    quiet.setup()
+    assert quiet.notices == []
+
+
+def test_bf16_trains_and_leaves_float32_weights(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=pictures, **small("dcgan", precision="bf16"))
+    run = trainer.fit()
+    assert json.loads((run.path / "environment.json").read_text())["precision"] == "bf16"
+    floating = [value for value in weights(trainer).values() if value.is_floating_point()]
+    assert {value.dtype for value in floating} == {torch.float32}
+    assert torch.isfinite(run.generator.sample(4, seed=0)).all()

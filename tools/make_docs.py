@@ -1,0 +1,283 @@
+"""Write the parts of the documentation that follow from the code.
+
+    python tools/make_docs.py          writes them
+    python tools/make_docs.py --check  exits with 1 and names what is not up to date
+
+Written are the zoo table of README.md, docs/zoo.md and docs/settings.md. Plug-ins that happen to
+be installed are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import sys
+import types
+from collections.abc import Mapping
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+os.environ["GANZOO_DISABLE_PLUGINS"] = "1"
+
+from pydantic.fields import FieldInfo
+
+from ganzoo import Trainer
+from ganzoo.cli.zoo import KINDS
+from ganzoo.component import Component
+from ganzoo.spec import LatentSpec
+from ganzoo.train_config import COMPONENTS, TrainConfig, resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+START, END = "<!-- zoo:start -->", "<!-- zoo:end -->"
+NOTE = "<!-- Written by tools/make_docs.py; edit the code's descriptions instead. -->"
+BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >="}
+
+
+def main() -> int:
+    """Write or check all generated parts; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on differences")
+    check = parser.parse_args().check
+    readme = ROOT / "README.md"
+    texts = {
+        readme: with_zoo(readme.read_text(encoding="utf-8")),
+        ROOT / "docs" / "zoo.md": zoo_page(),
+        ROOT / "docs" / "settings.md": settings_page(),
+    }
+    stale = 0
+    for path, text in texts.items():
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        name = path.relative_to(ROOT)
+        if check:
+            print(f"{name} is not up to date; run: python tools/make_docs.py", file=sys.stderr)
+        else:
+            path.write_text(text, encoding="utf-8", newline="\n")
+            print(f"wrote {name}")
+    return int(check and stale > 0)
+
+
+# -- what there is ----------------------------------------------------------------------------
+
+
+def components(kind: str) -> list[type[Component]]:
+    """The built-in components of one kind, by name."""
+    registry = importlib.import_module(f"ganzoo.{kind}").registry
+    own = [entry.name for entry in registry.entries() if entry.distribution == "ganzoo"]
+    return [registry.get(name) for name in own]
+
+
+def with_zoo(readme: str) -> str:
+    """The README with its table of the zoo made anew."""
+    before, start, rest = readme.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise SystemExit(f"README.md lacks the markers {START} and {END}.")
+    rows = []
+    for kind in KINDS:
+        for number, component in enumerate(components(kind)):
+            lead = f"**{kind}**" if number == 0 else ""
+            rows.append((lead, f"`{component.name}`", summary(component)))
+    return f"{before}{START}\n{table(('kind', 'name', 'what it is'), rows)}\n{END}{after}"
+
+
+def zoo_page() -> str:
+    """docs/zoo.md."""
+    parts = [
+        NOTE,
+        "# The zoo",
+        "Everything that comes with ganzoo, with its options. `ganzoo show NAME` prints the same, "
+        "and `ganzoo list` also shows installed plug-ins. Options are given as "
+        '`--arch.channels 32` on the command line, as `arch={"name": "dcgan", "channels": 32}` '
+        "or as an object in Python. What a method recommends applies where you say nothing.",
+    ]
+    for kind in KINDS:
+        parts.append(f"## {kind.capitalize()}")
+        for component in components(kind):
+            parts += section(component)
+    return "\n\n".join(parts) + "\n"
+
+
+def section(component: type[Component]) -> list[str]:
+    """One component."""
+    parts = [f"### {component.name}", *prose(component)]
+    if component.citation:
+        parts.append(f"Source: {linked(component.citation)}")
+    if licence := getattr(component, "license", ""):
+        parts.append(f"Licence of the data: {licence}")
+    if component.model_fields:
+        rows = [
+            (f"`{name}`", kind_of(field), default(field), field.description or "")
+            for name, field in component.model_fields.items()
+        ]
+        parts.append(table(("option", "type", "default", "description"), rows))
+    if component.recommended:
+        parts.append("Recommended with it:")
+        rows = [(f"`{key}`", value_text(value)) for key, value in component.recommended.items()]
+        parts.append(table(("setting", "value"), rows))
+    return parts
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    base = resolve()
+    long = Trainer({"name": "mlp", "hidden": [1]}, steps=1000, device="cpu", progress=False)
+    long.setup()
+    pictures = 1000 // (long.config.sample_every or 1)
+    checkpoints = 1000 // (long.config.checkpoint_every or 1)
+    special = {
+        "steps": f"{base.steps}, unless `epochs` is given",
+        "size": "the nearest that `arch` can do",
+        "value_range": "that of the dataset's samples: -1 1 for images and audio, none for vectors",
+        "sample_every": f"1/{pictures} of the steps",
+        "checkpoint_every": f"1/{checkpoints} of the steps",
+        "latent": "shape 100, normal",
+    }
+    rows = []
+    for name, field in TrainConfig.model_fields.items():
+        if name in COMPONENTS:
+            kind = COMPONENTS[name].base.kind
+            what, usual = f"[{kind}](zoo.md#{anchor(kind)})", f"`{getattr(base, name).name}`"
+        elif name == "latent":
+            what, usual = "[latent](#the-latent)", special[name]
+        else:
+            what, usual = kind_of(field), special.get(name) or default(field)
+        rows.append((f"`{name}`", what, usual, field.description or ""))
+    latent = [
+        (f"`{name}`", kind_of(field), default(field), field.description or "")
+        for name, field in LatentSpec.model_fields.items()
+    ]
+    head = ("setting", "type", "default", "description")
+    parts = [
+        NOTE,
+        "# Settings",
+        "Every setting of a training. All have a default. Later ones win: the defaults "
+        "below, what the architecture recommends, what the loss recommends (both on the page "
+        "[The zoo](zoo.md)), the configuration file, your own.",
+        "In Python a setting is an argument of `Trainer`, such as `batch_size=32`; on the "
+        "command line an option, such as `--batch-size 32`; in a YAML file for `--config` a "
+        "key, such as `batch_size: 32`. The `config.yaml` of a run holds all of them.",
+        "A setting that is a component takes a name, a mapping with `name` and options, or an "
+        'object. A mapping without `name`, such as `g_optimizer={"lr": 1e-4}`, and an option '
+        "such as `--g-optimizer.lr 1e-4` change the component that was chosen before.",
+        table(head, rows),
+        "## The latent",
+        'What the generator is fed. `128`, `(4, 8, 8)` and `{"shape": [128]}` are accepted '
+        "as well as a `LatentSpec`; on the command line `--latent 128`.",
+        table(("option", *head[1:]), latent),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+# -- putting it into words --------------------------------------------------------------------
+
+
+def anchor(kind: str) -> str:
+    """The heading of docs/zoo.md for a kind of component."""
+    return next(name for name in KINDS if components(name)[0].kind == kind)
+
+
+def prose(component: type[Component]) -> list[str]:
+    """The paragraphs of a docstring, without its sections."""
+    text = cleandoc(component.__doc__ or "")
+    text = re.split(r"^(?:Args|Raises|Returns|Attributes):$", text, flags=re.MULTILINE)[0]
+    paragraphs = [part.strip() for part in text.split("\n\n") if part.strip()]
+    return [marked_up(part) for part in paragraphs]
+
+
+def summary(component: type[Component]) -> str:
+    """The first line of the docstring."""
+    return marked_up(cleandoc(component.__doc__ or "").partition("\n")[0])
+
+
+def marked_up(text: str) -> str:
+    """Docstring text as Markdown."""
+    return linked(text.replace("``", "`"))
+
+
+def linked(text: str) -> str:
+    """Text with its arXiv and DOI numbers as links."""
+    text = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+    return re.sub(r"doi:(10\.[\w./-]*\w)", r"[doi:\1](https://doi.org/\1)", text)
+
+
+def kind_of(field: FieldInfo) -> str:
+    """The type of an option with its bounds."""
+    bounds = bounds_of(field.metadata)
+    return type_text(field.annotation, bounds)
+
+
+def bounds_of(metadata: Any) -> str:
+    """Bounds such as ``> 0``, from what pydantic keeps of a constraint."""
+    return ", ".join(
+        f"{sign} {number(getattr(item, name))}"
+        for item in metadata
+        for name, sign in BOUNDS.items()
+        if getattr(item, name, None) is not None
+    )
+
+
+def number(value: float) -> str:
+    """A number; large powers of two as such."""
+    exponent = int(value).bit_length() - 1
+    return f"2^{exponent}" if exponent > 20 and value == 2**exponent else f"{value:g}"
+
+
+def type_text(annotation: Any, bounds: str = "") -> str:
+    """A type in plain words."""
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
+    lead = f" {bounds}" if bounds else ""
+    if hasattr(annotation, "__metadata__"):
+        return type_text(arguments[0], bounds_of(annotation.__metadata__))
+    if origin in (Union, types.UnionType):
+        kept = [type_text(item, bounds) for item in arguments if item is not type(None)]
+        return " or ".join([*kept, *(["none"] if type(None) in arguments else [])])
+    if origin is Literal:
+        return ", ".join(f"`{item}`" for item in arguments)
+    if origin is tuple:
+        if arguments[-1] is ...:
+            return f"list of {type_text(arguments[0])}"
+        return f"{len(arguments)} x {type_text(arguments[0])}"
+    return f"{getattr(annotation, '__name__', str(annotation)).lower()}{lead}"
+
+
+def default(field: FieldInfo) -> str:
+    """The default of an option, or that it has none."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "none" if value is None else value_text(value)
+
+
+def value_text(value: Any) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, Mapping):
+        options = [f"{key} {plain(item)}" for key, item in value.items() if key != "name"]
+        return f"`{value['name']}`" + (f" with {', '.join(options)}" if options else "")
+    return f"`{plain(value)}`"
+
+
+def plain(value: Any) -> str:
+    """A value without Python's punctuation."""
+    if isinstance(value, (tuple, list)):
+        return " ".join(map(plain, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
