@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test works in a folder of its own and leaves torch's random state as it was."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GANZOO_DISABLE_PLUGINS", raising=False)
@@ -30,3 +32,30 @@ def pictures() -> torch.Tensor:
     ):
         picture[0, top : top + 6, left : left + 6] = 255
     return data
+
+
+@pytest.fixture(scope="session")
+def found_torchvision_root(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A writable copy of a torchvision root with MNIST and Fashion-MNIST, if there is one.
+
+    It is looked for where GANZOO_TEST_DATA says, else in a folder beside the repository.
+    """
+    sibling = Path(__file__).parents[2] / "shared/data/torchvision-root"
+    source = Path(os.environ.get("GANZOO_TEST_DATA") or sibling)
+    names = ("MNIST", "FashionMNIST")
+    if not all((source / name / "raw").is_dir() for name in names):
+        return None
+    root = tmp_path_factory.mktemp("torchvision-root")
+    for name in names:
+        (root / name / "raw").mkdir(parents=True)
+        for file in (source / name / "raw").glob("*.gz"):
+            shutil.copyfile(file, root / name / "raw" / file.name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def torchvision_root(found_torchvision_root: Path | None) -> Path:
+    """That root; tests that need it are skipped where there is none."""
+    if found_torchvision_root is None:
+        pytest.skip("no MNIST files: set GANZOO_TEST_DATA to a torchvision root")
+    return found_torchvision_root

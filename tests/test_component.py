@@ -200,14 +200,16 @@ def test_schema_lists_the_options():
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+# PyYAML writes U+0085 plainly and reads it back as a space.
+text = st.text(st.characters(exclude_characters="\x85", exclude_categories=["Cs"]))
 desks = st.builds(
     Desk,
     power=finite.filter(lambda value: value > 0),
     count=st.integers(min_value=0),
-    colours=st.lists(st.text()).map(tuple),
+    colours=st.lists(text).map(tuple),
     angles=st.tuples(finite.filter(lambda value: value >= 0), finite),
     dimmed=st.booleans(),
-    label=st.none() | st.text(),
+    label=st.none() | text,
 )
 
 
@@ -221,8 +223,8 @@ def test_round_trip_through_json(lamp):
 def test_round_trip_through_yaml(lamp):
     import yaml
 
-    text = yaml.safe_dump(lamp.model_dump(mode="json"), allow_unicode=True)
-    assert registry.create(yaml.safe_load(text)) == lamp
+    written = yaml.safe_dump(lamp.model_dump(mode="json"), allow_unicode=True)
+    assert registry.create(yaml.safe_load(written)) == lamp
 
 
 @given(st.text(), st.integers())

@@ -1,10 +1,12 @@
 """The examples of README and docs run, and what they refer to is there."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 import ganzoo
 from ganzoo import architectures, datasets, losses, optimizers, schedules
@@ -89,3 +91,18 @@ def test_the_readme_gives_both_commands_literally():
         "train": f"{install} && .venv/bin/ganzoo train dcgan",
         "test": '.venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest',
     }
+
+
+def test_every_key_of_every_file_is_documented():
+    run = ganzoo.Trainer({"name": "mlp", "hidden": [4]}, steps=1, progress=False).fit()
+    (newest,) = (run.path / "checkpoints").iterdir()
+    files = [run.path / "environment.json", run.path / "metrics.jsonl"]
+    files += [*newest.glob("*.json"), run.path / "generator" / "config.json"]
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for file in files:
+        assert f"**{file.name}**" in page
+        for key in json.loads(file.read_text(encoding="utf-8")):
+            assert f"`{key}" in page, f"{key} of {file.name}"
+    with safe_open(newest / "state.safetensors", "pt") as tensors:
+        for key in tensors.keys():  # noqa: SIM118 - it is no mapping
+            assert f"`{key}`" in page or f"`{key.partition('.')[0]}." in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -66,6 +66,18 @@ class Component(BaseModel):
             """Return name, provider and options as JSON."""
             _require_name(type(self))
             return super().model_dump_json(**options)
+
+    def replace(self, **options: Any) -> Self:
+        """Return the same component with other options, validated; what it holds is kept.
+
+        Raises:
+            ConfigError: If an option does not exist or has a wrong value.
+        """
+        kept = {option: getattr(self, option) for option in type(self).model_fields}
+        other = type(self)(**{**kept, **options})
+        for name in type(self).__private_attributes__:
+            setattr(other, name, getattr(self, name))
+        return other
 
     @model_serializer(mode="wrap")
     def _with_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

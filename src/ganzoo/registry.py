@@ -51,6 +51,8 @@ class Entry:
     """``module:attribute``."""
     text: str = field(default="", compare=False, repr=False)
     load: Callable[[], Any] = field(default=lambda: None, compare=False, repr=False)
+    listed: bool = field(default=True, compare=False, repr=False)
+    """Whether listings show it: what only files name is found by its name all the same."""
 
     @property
     def summary(self) -> str:
@@ -70,12 +72,20 @@ class Registry(Generic[T]):
         base: Class that every component of this kind derives from; its ``kind`` names it.
         group: Entry-point group of plug-ins, such as ``ganzoo.losses``.
         builtins: Table name -> ``module:attribute``; a module is imported on first use.
+        unlisted: Built-ins that no person asks for by name.
     """
 
-    def __init__(self, base: type[T], group: str, builtins: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        base: type[T],
+        group: str,
+        builtins: Mapping[str, str],
+        unlisted: frozenset[str] = frozenset(),
+    ) -> None:
         self.base = base
         self.group = group
         self._builtins = dict(builtins)
+        self._unlisted = unlisted
         self._registered: dict[str, Entry] = {}
         self._classes: dict[tuple[str, str], type[T]] = {}
 
@@ -86,7 +96,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return all names, sorted. Nothing is imported."""
-        return sorted({self.address(entry) for entry in self.entries()})
+        return sorted({self.address(entry) for entry in self.entries() if entry.listed})
 
     def entries(self) -> list[Entry]:
         """Return what there is and who provides it, built-ins first. Nothing is imported."""
@@ -118,10 +128,8 @@ class Registry(Generic[T]):
         """
         kind = self.base.kind
         if isinstance(value, self.base):
-            cls = type(value)
-            self._recognise(cls)
-            kept = {option: getattr(value, option) for option in cls.model_fields}
-            return cls(**{**kept, **options}) if options else value
+            self._recognise(type(value))
+            return value.replace(**options) if options else value
         if isinstance(value, type) and issubclass(value, self.base):
             self._check_class(value, value.__name__)
             self._recognise(value)
@@ -201,8 +209,9 @@ class Registry(Generic[T]):
     # -- inside -------------------------------------------------------------------------------
 
     def _builtin(self, name: str) -> Entry:
-        target = self._builtins[name]
-        return Entry(name, _OWN, __version__, target, load=functools.partial(_import, target))
+        target, listed = self._builtins[name], name not in self._unlisted
+        load = functools.partial(_import, target)
+        return Entry(name, _OWN, __version__, target, load=load, listed=listed)
 
     def _plugins(self) -> list[Entry]:
         if plugins_disabled():

@@ -19,7 +19,7 @@ from pydantic import (
 from ganzoo import architectures, datasets, losses, optimizers, schedules
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
-from ganzoo.component import Component, explain
+from ganzoo.component import RESERVED, Component, explain
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, did_you_mean, listing
 from ganzoo.losses.base import Loss
@@ -158,9 +158,12 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     for layer in layers:
         _known(layer)
     try:
-        return TrainConfig(**_stack(*layers))
+        config = TrainConfig(**_stack(*layers))
     except ValidationError as error:
         raise ConfigError(explain(error, "The training", TrainConfig.model_fields)) from None
+    for key in COMPONENTS:
+        getattr(config, key).model_dump()  # what cannot be saved is refused before training
+    return config
 
 
 def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +178,8 @@ def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for key, registry in COMPONENTS.items():
         if isinstance(settings[key], Mapping):
             chosen = dict(settings[key])
-            settings[key] = registry.get(chosen.pop("name")).model_construct(**chosen)
+            cls = registry.get(chosen.pop("name"), provider=chosen.pop("provider", ""))
+            settings[key] = cls.model_construct(**chosen)
     settings["latent"] = LatentSpec.model_validate(settings["latent"])
     return settings
 
@@ -262,7 +266,9 @@ def _merged_component(lower: Any, upper: Any) -> Any:
     if isinstance(upper, str):
         upper = {"name": upper}
     if isinstance(upper, Mapping) and isinstance(lower, Component):
-        lower = lower.model_dump()
+        if upper.get("name", lower.name) == lower.name:
+            return lower.replace(**{k: v for k, v in upper.items() if k not in RESERVED})
+        return dict(upper)
     if not isinstance(upper, Mapping) or not isinstance(lower, Mapping):
         return dict(upper) if isinstance(upper, Mapping) else upper
     if upper.get("name", lower.get("name")) != lower.get("name"):

@@ -19,7 +19,7 @@ from ganzoo.cli.options import (
     setting_options,
 )
 from ganzoo.errors import ConfigError
-from ganzoo.train_config import COMPONENTS, defaults, read_config
+from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, read_config
 
 __all__ = ["resume", "train"]
 
@@ -37,6 +37,14 @@ _OWN = [
         ("quiet", bool, "show no progress"),
     )
 ]
+
+
+_SWITCHES = {"--dry-run", "--quiet"} | {
+    flag
+    for name, field in TrainConfig.model_fields.items()
+    if field.annotation is bool
+    for flag in (flag_of(name), flag_of(f"no-{name}"))
+}
 
 
 def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> None:
@@ -91,8 +99,12 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
     flags = {flag_of(name): name for name in COMPONENTS}
     chosen: dict[str, str] = {}
     layer: Mapping[str, Any] = {}
-    if tokens and not tokens[0].startswith("-"):
-        chosen["arch"] = tokens[0]
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        # The architecture's name may stand anywhere but where another option's value does.
+        is_value = before.startswith("--") and "=" not in before and before not in _SWITCHES
+        named = not before or token in COMPONENTS["arch"].names()
+        if named and not is_value and not token.startswith("-"):
+            chosen["arch"] = token
     for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
         flag, equals, value = token.partition("=")
         value = value if equals else following

@@ -36,6 +36,8 @@ def list_(kind: str | None = None, /, *, check: Switch = False) -> None:
         rows = registry.check() if check else ((entry, None) for entry in registry.entries())
         table = Table("name", "from", "", box=None, header_style="bold", pad_edge=False)
         for entry, fault in rows:
+            if not entry.listed:
+                continue
             broken += fault is not None
             note = Text(entry.summary) if fault is None else Text(f"broken: {fault}", style="red")
             table.add_row(Text(registry.address(entry)), Text(entry.provider, style="dim"), note)

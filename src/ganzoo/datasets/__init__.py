@@ -28,6 +28,7 @@ registry: Registry[Dataset] = Registry(
         "given": "ganzoo.datasets.given:Given",
         "mnist": "ganzoo.datasets.torchvision_sets:MNIST",
     },
+    unlisted=frozenset({"given"}),  # what a caller holds in memory
 )
 register = registry.register
 names = registry.names

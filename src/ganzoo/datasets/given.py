@@ -217,7 +217,7 @@ def _from_path(path: Path) -> Any:
 def _names() -> list[str]:
     from ganzoo.datasets import registry
 
-    return [name for name in registry.names() if name != Given.name]
+    return registry.names()
 
 
 def _is_array(value: Any) -> bool:

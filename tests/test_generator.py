@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganzoo.architectures.dcgan import DCGAN
+from ganzoo.architectures.mlp import MLP
+from ganzoo.bundle import BundleConfig
+from ganzoo.errors import BundleError, ConfigError, DeviceError
+from ganzoo.framing import Framing
+from ganzoo.generator import Generator
+from ganzoo.spec import LatentSpec, SampleSpec
+
+LATENT = LatentSpec(shape=(3,))
+SMALL = SampleSpec(shape=(1, 4, 6))
+
+
+def make(spec: SampleSpec = SMALL, framing=None, arch=None, latent=LATENT) -> Generator:
+    arch = arch or MLP(hidden=(4,))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = arch.generator(spec, latent)
+    config = BundleConfig(architecture=arch, sample=spec, framing=framing, latent=latent)
+    return Generator(net, config)
+
+
+class Echo(nn.Module):
+    """Gives back its latents, marked with their labels, and remembers the sizes of batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.batches = []
+
+    def forward(self, z, labels=None):
+        self.batches.append(len(z))
+        return z if labels is None else torch.cat((z, labels[:, None].float()), 1)
+
+
+def echo(classes=None, latent=LATENT) -> Generator:
+    spec = SampleSpec(kind="vector", shape=latent.shape, value_range=None, classes=classes)
+    config = BundleConfig(architecture=MLP(hidden=(4,)), sample=spec, latent=latent)
+    return Generator(Echo(), config)
+
+
+# -- one seed, one set of samples -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 5, 64, 65, 200])
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_a_seed_gives_the_same_latents_whatever_the_count_and_batches(count, batch_size) -> None:
+    generator = echo()
+    everything = echo().sample(300, seed=5)
+    found = generator.sample(count, seed=5, batch_size=batch_size)
+    assert torch.equal(found, everything[:count])
+    full, rest = divmod(count, batch_size)
+    assert generator.module.batches == [batch_size] * full + [rest] * (rest > 0)
+
+
+@pytest.mark.parametrize("count", [1, 5, 64, 65, 200])
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_a_seed_gives_the_same_samples_whatever_the_count_and_batches(count, batch_size) -> None:
+    generator = make()
+    everything = generator.sample(200, seed=5)
+    found = generator.sample(count, seed=5, batch_size=batch_size)
+    assert found.shape == (count, 1, 4, 6) and found.dtype == torch.float32
+    torch.testing.assert_close(found, everything[:count], rtol=0, atol=1e-5)
+    assert torch.equal(found, generator.sample(count, seed=5, batch_size=batch_size))
+
+
+@pytest.mark.parametrize("latent", [LATENT, LatentSpec(shape=(2, 2), distribution="truncated")])
+def test_no_latent_is_drawn_twice(latent) -> None:
+    generator = echo(latent=latent)
+    drawn = torch.cat([generator.sample(130, seed=seed).flatten(1) for seed in (0, 1, 2, -1)])
+    assert len(drawn.unique(dim=0)) == 4 * 130
+
+
+def test_without_a_seed_samples_are_fresh() -> None:
+    generator = echo()
+    torch.manual_seed(0)
+    first = generator.sample(3)
+    torch.manual_seed(0)  # the global source has no part in it
+    assert not torch.equal(generator.sample(3), first)
+
+
+def test_sampling_leaves_the_global_source_alone() -> None:
+    before = torch.get_rng_state()
+    echo(classes=("a", "b")).sample(70, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_given_latents_are_used() -> None:
+    latents = torch.randn(7, 3)
+    assert torch.equal(echo().sample(7, latents=latents, batch_size=3), latents)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (5, 2), (5,), (5, 3, 1)])
+def test_latents_of_another_shape(shape) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make().sample(5, latents=torch.zeros(shape))
+    assert str(caught.value) == (
+        f"The latents have shape {shape}; 5 samples of this generator need (5, 3)."
+    )
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(-1, 64), (3, 0), (3, -2)])
+def test_impossible_numbers(count, batch_size) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make().sample(count, batch_size=batch_size)
+    assert str(caught.value) == f"Cannot draw {count} samples in batches of {batch_size}."
+
+
+def test_no_samples() -> None:
+    assert make().sample(0, seed=0).shape == (0, 1, 4, 6)
+    assert echo(classes=("a",)).sample(0).shape == (0, 3)
+    assert make().images(0) == []
+    with pytest.raises(ConfigError, match="needs at least one sample"):
+        make().grid(0)
+
+
+# -- labels ---------------------------------------------------------------------------------------
+
+CLASSES = ("shirt", "shoe", "bag")
+
+
+def classes_of(generator: Generator, count: int, **options) -> list[int]:
+    return generator.sample(count, **options)[:, -1].int().tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (2, [2] * 5),
+        ([0, 1, 2, 0, 1], [0, 1, 2, 0, 1]),
+        (torch.tensor([2, 2, 1, 0, 0]), [2, 2, 1, 0, 0]),
+        (torch.tensor(1), [1] * 5),
+        (np.array([1, 0, 1, 0, 1]), [1, 0, 1, 0, 1]),
+    ],
+)
+def test_labels_as_asked(labels, expected) -> None:
+    assert classes_of(echo(CLASSES), 5, labels=labels, batch_size=2) == expected
+
+
+def test_labels_do_not_change_the_latents() -> None:
+    plain, labelled = echo().sample(70, seed=3), echo(CLASSES).sample(70, seed=3)
+    assert torch.equal(labelled[:, :3], plain)
+    assert torch.equal(echo(CLASSES).sample(70, seed=3, labels=1)[:, :3], plain)
+
+
+def test_drawn_labels_follow_the_seed_and_cover_all_classes() -> None:
+    drawn = classes_of(echo(CLASSES), 200, seed=4)
+    assert set(drawn) == {0, 1, 2}
+    assert classes_of(echo(CLASSES), 65, seed=4, batch_size=7) == drawn[:65]
+    assert classes_of(echo(CLASSES), 200, seed=5) != drawn
+
+
+def test_labels_without_classes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make().sample(5, labels=1)
+    assert str(caught.value) == (
+        "This generator was trained without labels, so it cannot be asked for a class; leave out "
+        "'labels'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (3, "Labels go from 0 to 2 (shirt, shoe, bag); got 3 to 3."),
+        ([0, -1, 2, 5], "Labels go from 0 to 2 (shirt, shoe, bag); got -1 to 5."),
+        ([0, 1], "Give one label for all samples or one for each of the 4; got (2,)."),
+        ([[0, 1, 2, 0]], "Give one label for all samples or one for each of the 4; got (1, 4)."),
+    ],
+)
+def test_wrong_labels(labels, message) -> None:
+    with pytest.raises(ConfigError) as caught:
+        echo(CLASSES).sample(4, labels=labels)
+    assert str(caught.value) == message
+
+
+# -- pictures -------------------------------------------------------------------------------------
+
+
+def test_pictures() -> None:
+    generator = make()
+    found = generator.images(3, seed=1)
+    samples = generator.sample(3, seed=1)
+    assert [picture.size for picture in found] == [(6, 4)] * 3
+    for picture, sample in zip(found, samples, strict=True):
+        wanted = ((sample[0] + 1) * 127.5).round().numpy()
+        assert np.array_equal(np.asarray(picture), wanted)
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "size"),
+    [(64, None, (8 * 68 + 2, 8 * 46 + 2)), (5, None, (3 * 68 + 2, 2 * 46 + 2)), (4, 4, (274, 48))],
+)
+def test_grids(count, columns, size) -> None:
+    # 4x6 is enlarged by 11 to 44x66, with 2 pixels between.
+    assert make().grid(count, columns=columns, seed=0).size == size
+
+
+def test_a_grid_shows_64_samples_by_default() -> None:
+    generator = make()
+    assert generator.grid(seed=0).tobytes() == generator.grid(64, seed=0).tobytes()
+
+
+@pytest.mark.parametrize("show", ["images", "grid"])
+def test_vectors_are_no_pictures(show) -> None:
+    with pytest.raises(ConfigError, match="Only images can be shown as pictures; this is a vector"):
+        getattr(echo(), show)(4)
+
+
+# -- the net --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SampleSpec(kind="vector", shape=(2,), value_range=None),
+        SampleSpec(kind="audio", shape=(1, 16)),
+        SampleSpec(kind="sequence", shape=(5, 3), value_range=(0.0, 1.0)),
+    ],
+    ids=lambda spec: spec.kind,
+)
+def test_other_kinds_of_samples(spec, tmp_path: Path) -> None:
+    generator = make(spec)
+    samples = generator.sample(5, seed=0)
+    assert generator.spec == spec and samples.shape == (5, *spec.shape)
+    loaded = Generator.from_pretrained(generator.save_pretrained(tmp_path / "b"))
+    assert loaded.spec == spec and torch.equal(loaded.sample(5, seed=0), samples)
+
+
+def test_padding_is_cropped() -> None:
+    framing = Framing.fit((3, 4), (4, 6), "pad")
+    whole, cropped = make(), make(framing=framing)
+    samples = cropped.sample(5, seed=0)
+    assert cropped.spec.shape == (1, 3, 4) and samples.is_contiguous()
+    assert torch.equal(samples, whole.sample(5, seed=0)[..., 0:3, 1:5])
+    assert cropped.images(1, seed=0)[0].size == (4, 3)
+    assert cropped(torch.zeros(2, 3)).shape == (2, 1, 4, 6)  # the net itself crops nothing
+    assert cropped.sample(0).shape == (0, 1, 3, 4)
+
+
+@pytest.mark.parametrize("method", ["none", "resize"])
+def test_nothing_else_is_cropped(method) -> None:
+    native = (4, 6) if method == "none" else (3, 4)
+    generator = make(framing=Framing.fit(native, (4, 6), method))
+    assert generator.spec == SMALL
+    assert torch.equal(generator.sample(5, seed=0), make().sample(5, seed=0))
+
+
+def test_calling_it_gives_gradients() -> None:
+    generator = make()
+    latents = torch.randn(4, 3, requires_grad=True)
+    samples = generator(latents)
+    assert torch.equal(samples, generator.module(latents))
+    (gradient,) = torch.autograd.grad(samples.sum(), latents)
+    assert gradient.shape == (4, 3) and gradient.abs().min() > 0
+
+
+def test_sampling_gives_no_gradients() -> None:
+    assert not make().sample(3).requires_grad
+
+
+def test_calling_it_passes_labels_on() -> None:
+    found = echo(CLASSES)(torch.zeros(2, 3), torch.tensor([1, 2]))
+    assert found[:, -1].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_mode_of_the_net_is_restored(training) -> None:
+    generator = make(SampleSpec(shape=(1, 16, 16)), arch=DCGAN(channels=2))
+    assert not generator.module.training
+    expected = generator.sample(3, seed=0)
+    before = {name: value.clone() for name, value in generator.module.state_dict().items()}
+    generator.module.train(training)
+    assert torch.equal(generator.sample(3, seed=0), expected)  # in eval mode either way
+    assert {part.training for part in generator.module.modules()} == {training}
+    for name, value in generator.module.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_text() -> None:
+    assert repr(make()) == "Generator(mlp: 4x6 greyscale image, latent (3,))"
+
+
+# -- saving and loading ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", [MLP(hidden=(4,)), DCGAN(channels=2)], ids=["mlp", "dcgan"])
+def test_saved_and_loaded(arch, tmp_path: Path) -> None:
+    framing = Framing.fit((14, 15), (16, 16), "pad")
+    generator = make(SampleSpec(shape=(1, 16, 16)), framing, arch)
+    generator.sample(2)
+    assert generator.save_pretrained(str(tmp_path / "b")) == tmp_path / "b"
+    loaded = Generator.from_pretrained(str(tmp_path / "b"))
+    assert loaded.config.model_copy(update={"weights": {}}) == generator.config
+    expected, found = generator.module.state_dict(), loaded.module.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert torch.equal(loaded.sample(9, seed=2), generator.sample(9, seed=2))
+    assert not loaded.module.training
+    assert not any(weight.requires_grad for weight in loaded.module.parameters())
+    again = loaded.save_pretrained(tmp_path / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (again / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_loaded_generator_may_be_saved_over_itself(tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path / "b")
+    loaded = Generator.from_pretrained(tmp_path / "b")
+    expected = loaded.sample(3, seed=0)
+    loaded.save_pretrained(tmp_path / "b")
+    assert torch.equal(loaded.sample(3, seed=0), expected)
+    assert torch.equal(Generator.from_pretrained(tmp_path / "b").sample(3, seed=0), expected)
+
+
+def test_a_run_folder_will_do(tmp_path: Path) -> None:
+    generator = make()
+    generator.save_pretrained(tmp_path / "generator")
+    loaded = Generator.from_pretrained(tmp_path)
+    assert torch.equal(loaded.sample(3, seed=0), generator.sample(3, seed=0))
+
+
+def test_there_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        Generator.from_pretrained(tmp_path / "absent")
+    assert str(caught.value) == (
+        f"There is no folder {tmp_path / 'absent'}. Give the folder of a run or of a saved "
+        f"generator."
+    )
+
+
+def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(BundleError) as caught:
+        Generator.from_pretrained(tmp_path)
+    assert str(caught.value) == (
+        f"The run {tmp_path} has not saved its generator yet: 'ganzoo resume {tmp_path}' finishes "
+        f"it."
+    )
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"holds no config\.json, so it is no bundle"):
+        Generator.from_pretrained(tmp_path)
+
+
+def test_an_absent_device(tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path / "b")
+    with pytest.raises(DeviceError, match="'gpu' is no device"):
+        Generator.from_pretrained(tmp_path / "b", device="gpu")
