@@ -51,7 +51,7 @@ ROW = {"d_loss": 1.2345, "g_loss": 0.5, "d_real": 0.756, "d_fake": 0.25}
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch):
     now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now.seconds)
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -144,7 +144,6 @@ def test_the_display_on_a_terminal(trainer, clock) -> None:
     progress = Progress(console)
     progress.on_start(trainer, RUN)
     try:
-        assert "waiting for the first numbers" in file.getvalue()
         clock.seconds, trainer.step = 110.0, 250
         progress.on_log(trainer, ROW)
         progress.on_picture(trainer, Path("samples/step-250.png"))
@@ -161,9 +160,18 @@ def test_the_display_on_a_terminal(trainer, clock) -> None:
     ):
         assert part in text
     assert "step 250/1000" not in text  # no plain lines beside the display
-    assert text.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in text  # the cursor is back
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
     progress.on_close(trainer)  # once more does no harm
     assert file.getvalue() == text
+
+
+def test_the_display_before_the_first_numbers(trainer, clock) -> None:
+    file = StringIO()
+    progress = Progress(Console(file=file, force_terminal=True, width=120, color_system=None))
+    progress.on_start(trainer, RUN)
+    progress.on_close(trainer)
+    assert "0/1000" in file.getvalue()
+    assert "waiting for the first numbers" in file.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Echo(nn.Module):
 
 
 def echo(classes=None, latent=LATENT) -> Generator:
-    spec = SampleSpec(kind="vector", shape=latent.shape, value_range=None, classes=classes)
+    spec = SampleSpec(kind="vector", shape=(latent.numel,), value_range=None, classes=classes)
     config = BundleConfig(architecture=MLP(hidden=(4,)), sample=spec, latent=latent)
     return Generator(Echo(), config)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -309,18 +310,73 @@ def test_resuming_equals_never_having_stopped(arch: str, optimizer: str, picture
         assert (Path("whole") / name).read_bytes() == (Path("part") / name).read_bytes()
 
 
-def test_an_interruption_saves_first(pictures: Tensor) -> None:
+def test_an_interruption_finishes_the_iteration_and_saves(pictures: Tensor) -> None:
     class Interrupt(Callback):
-        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
-            if trainer.step == 5:
-                raise KeyboardInterrupt
+        def on_log(self, trainer: ganzoo.Trainer, row: Any) -> None:
+            if trainer.step == 4:
+                signal.raise_signal(signal.SIGINT)
 
-    trainer = ganzoo.Trainer(
-        dataset=pictures, out="out", callbacks=[Interrupt()], checkpoint_every=0, **small()
-    )
+    settings = small(checkpoint_every=0)
+    trainer = ganzoo.Trainer(dataset=pictures, out="out", callbacks=[Interrupt()], **settings)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
-    assert ganzoo.Trainer.resume("out", dataset=pictures, progress=False).step == 5
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed = ganzoo.Trainer.resume("out", dataset=pictures, progress=False)
+    assert resumed.step == 5
+    resumed.fit()
+    whole = ganzoo.Trainer(dataset=pictures, out="whole", **settings)
+    whole.fit()
+    assert_equal(weights(whole), weights(resumed))
+
+
+def test_a_second_interruption_ends_at_once(pictures: Tensor) -> None:
+    class Twice(Callback):
+        def on_log(self, trainer: ganzoo.Trainer, row: Any) -> None:
+            if trainer.step == 4:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+
+    settings = small(checkpoint_every=2)
+    trainer = ganzoo.Trainer(dataset=pictures, out="out", callbacks=[Twice()], **settings)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert ganzoo.Trainer.resume("out", dataset=pictures, progress=False).step == 2
+
+
+def test_a_callback_can_end_the_training_well(pictures: Tensor) -> None:
+    class Enough(Callback):
+        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
+            if trainer.step == 3:
+                trainer.stop()
+
+    run = ganzoo.Trainer(dataset=pictures, callbacks=[Enough()], **small()).fit()
+    assert [row["step"] for row in run.history] == [2, 3]
+    assert run.samples[-1].name == "step-00000003.png"
+    assert run.generator.config.training["steps"] == 3
+
+
+def test_a_checkpoint_of_your_own_loop_goes_on(pictures: Tensor) -> None:
+    whole = ganzoo.Trainer(dataset=pictures, **small())
+    for _ in whole.iterations():
+        pass
+    part = ganzoo.Trainer(dataset=pictures, **small())
+    for step in part.iterations():
+        if step.number == 2:
+            saved = part.save_checkpoint("mine")
+            break
+    other = ganzoo.Trainer(dataset=pictures, **small())
+    other.load_checkpoint(saved)
+    assert [step.number for step in other.iterations()] == [3, 4, 5]
+    assert_equal(weights(whole), weights(other))
+
+
+def test_a_config_object_trains_again(pictures: Tensor) -> None:
+    first = ganzoo.Trainer(dataset=pictures, out="one", **small())
+    first.fit()
+    second = ganzoo.Trainer(config=first.config, out="two", progress=False)
+    second.fit()
+    assert_equal(weights(first), weights(second))
 
 
 def test_a_longer_total_trains_on(pictures: Tensor) -> None:

@@ -82,7 +82,8 @@ def write(folder: Path, config: BundleConfig, weights: Mapping[str, Tensor]) -> 
     """
     from safetensors.torch import save_file
 
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not empty and not (folder / CONFIG).is_file():
         raise BundleError(
             f"{folder} holds something that is not a bundle, which saving would replace. "
             f"Choose another folder."

@@ -66,13 +66,17 @@ class Progress(Callback):
     Args:
         console: Where to write; standard error by default.
         every: Seconds between plain lines.
+        results: Whether to say at the end where picture and generator are.
     """
 
-    def __init__(self, console: Console | None = None, every: float = 10.0) -> None:
+    def __init__(
+        self, console: Console | None = None, every: float = 10.0, results: bool = True
+    ) -> None:
         from rich.console import Console
 
         self.console = console or Console(stderr=True, soft_wrap=True, highlight=False)
         self.every = every
+        self.results = results
         self._live: Live | None = None
         self._render: Callable[[], Any] | None = None
         self._row: Mapping[str, float] = {}
@@ -121,6 +125,8 @@ class Progress(Callback):
         self._stop(trainer)
         if self._row:
             self._say(self._line(trainer))
+        if not self.results:
+            return
         if self._picture:
             self._say(f"picture: {self._picture}")
         self._say(f"generator: {run.path / 'generator'}")
@@ -143,7 +149,7 @@ class Progress(Callback):
         seconds = max(time.monotonic() - self._began, 1e-9)
         done = trainer.step - self._first
         left = (trainer.total_steps - trainer.step) * seconds / done if done else 0.0
-        return done * trainer.config.batch_size / seconds, left
+        return done * trainer.images_per_step / seconds, left
 
     def _numbers(self) -> str:
         row = self._row

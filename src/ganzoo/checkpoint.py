@@ -164,4 +164,9 @@ def unpack_optimizer(
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+    numbered = {
+        int(path.name.removeprefix(_PREFIX)): path
+        for path in folder.glob(f"{_PREFIX}*")
+        if path.is_dir() and path.name.removeprefix(_PREFIX).isdecimal()
+    }
+    return [numbered[step] for step in sorted(numbered)]

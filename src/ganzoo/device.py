@@ -75,7 +75,7 @@ def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
         DeviceError: If bf16 was asked for and the device cannot do it.
     """
     if name == "fp32":
-        return Precision("fp32", "as asked")
+        return Precision("fp32", "as set")
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         able, what = major >= 8, f"compute capability {major}.{minor}"
@@ -90,7 +90,7 @@ def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
                 f"precision='bf16' needs CUDA compute capability 8.0 or newer; this GPU has "
                 f"{what}. Use precision='fp32'."
             )
-        return Precision("bf16", "as asked")
+        return Precision("bf16", "as set")
     return Precision("bf16" if able else "fp32", what)
 
 

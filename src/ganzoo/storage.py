@@ -32,6 +32,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         yield fresh
         for path in sorted(fresh.rglob("*")):
+            if path.is_file():  # some libraries write files that only their owner can read
+                path.chmod(fresh.stat().st_mode & 0o666)
             _flush(path)
         _flush(fresh)
         if target.exists():

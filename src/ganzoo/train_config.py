@@ -132,12 +132,15 @@ class TrainConfig(BaseModel):
         return size
 
     def dump(self) -> dict[str, Any]:
-        """Return the settings as plain values, ready for YAML; ``resolve`` reads them back."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "ganzoo": __version__,
-            **self.model_dump(mode="json"),
-        }
+        """Return the settings as plain values; ``resolve`` reads them back."""
+        return self.model_dump(mode="json")
+
+    def yaml(self) -> str:
+        """Return the settings as a configuration file that ``read_config`` reads back."""
+        import yaml
+
+        head = {"format_version": FORMAT_VERSION, "ganzoo": __version__}
+        return yaml.safe_dump({**head, **self.dump()}, sort_keys=False, allow_unicode=True)
 
 
 def resolve(*layers: Mapping[str, Any]) -> TrainConfig:

@@ -26,6 +26,7 @@ from ganzoo.errors import (
 from ganzoo.feed import Feed
 from ganzoo.framing import Framing
 from ganzoo.generator import Generator
+from ganzoo.interrupt import on_interrupt
 from ganzoo.run import Run, cannot_write, check_free, create_folder, next_folder
 from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
@@ -52,7 +53,8 @@ class Trainer:
         dataset: Real samples: a name, a component, the path of an array file, a tensor
             (N, C, H, W), a numpy array, (data, labels), or a torch ``Dataset``.
         loss: Loss: a name, a mapping or a component.
-        config: A YAML file, such as ``config.yaml`` of a run, or a mapping of settings.
+        config: A YAML file, such as ``config.yaml`` of a run, a ``TrainConfig``, or a mapping of
+            settings.
         out: Folder of the run; by default the next free ``runs/<arch>-<dataset>-<number>``.
         callbacks: What else to call while training.
         progress: Whether to show how it goes.
@@ -79,13 +81,13 @@ class Trainer:
         dataset: Any = None,
         *,
         loss: Any = None,
-        config: str | Path | Mapping[str, Any] | None = None,
+        config: str | Path | TrainConfig | Mapping[str, Any] | None = None,
         out: str | Path | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
         **settings: Any,
     ) -> None:
-        layer = read_config(Path(config)) if isinstance(config, (str, Path)) else config or {}
+        layer = read_config(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
         named = {"arch": arch, "dataset": dataset, "loss": loss}
         given = {key: value for key, value in named.items() if value is not None}
         self.config: TrainConfig = resolve(layer, {**given, **settings})
@@ -103,11 +105,17 @@ class Trainer:
         self.total_steps = 0
         self._sums: torch.Tensor
         self._summed = 0
+        self._stopped = False
 
     @property
     def step(self) -> int:
         """Iterations finished."""
         return self.game.played if self._ready else 0
+
+    @property
+    def images_per_step(self) -> int:
+        """Real samples that one iteration sees."""
+        return self.config.batch_size * self.config.d_steps
 
     @property
     def generator(self) -> Generator:
@@ -237,14 +245,16 @@ class Trainer:
         Nothing is logged or written; ``save_checkpoint`` and ``generator`` are at hand.
         """
         self.setup()
-        while self.step < self.total_steps:
+        self._stopped = False
+        while self.step < self.total_steps and not self._stopped:
             self.game.rate(self.config.schedule.factor(self.step, self.total_steps))
             yield self.game.play(self.feed.next)
 
     def fit(self) -> Run:
         """Train to the last step, writing the run folder.
 
-        An interruption from the keyboard saves a checkpoint before it is passed on.
+        Ctrl-C finishes the iteration and saves a checkpoint before it is passed on; a second
+        Ctrl-C ends at once. ``stop`` ends early and well.
 
         Returns:
             The run.
@@ -253,24 +263,35 @@ class Trainer:
             RunFolderError: If the folder is taken or cannot be written.
             DivergenceError: If losses are no longer finite.
             CheckpointError: If a checkpoint cannot be written.
+            KeyboardInterrupt: After Ctrl-C.
         """
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
         self.setup()
         run = self.run = self.run or self._open()
+        interrupted = False
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            self.stop()
+
         try:
             self._call("on_start", run)
-            try:
+            with on_interrupt(interrupt):
                 self._train(run)
-            except KeyboardInterrupt:
-                self.save_checkpoint(run.path / "checkpoints")
-                raise
+            if interrupted:
+                raise KeyboardInterrupt
             self._call("on_end", run)
         except OSError as error:
             raise cannot_write(run.path, error) from error
         finally:
             self._call("on_close")
         return Run(run.path)
+
+    def stop(self) -> None:
+        """End the training after the present iteration; ``fit`` saves and returns as usual."""
+        self._stopped = True
 
     def _train(self, run: Run) -> None:
         config = self.config
@@ -279,7 +300,7 @@ class Trainer:
                 self._sums += torch.stack([step.scalars[name].float() for name in _SCALARS])
                 self._summed += 1
                 self._call("on_step", step)
-                last = self.step == self.total_steps
+                last = self.step == self.total_steps or self._stopped
                 if last or self.step % config.log_every == 0:
                     row = self._row()
                     metrics.write(json.dumps(row) + "\n")
@@ -306,7 +327,7 @@ class Trainer:
         return {
             "step": self.step,
             "epoch": self.feed.epoch,
-            "images": self.step * config.d_steps * config.batch_size,
+            "images": self.step * self.images_per_step,
             **means,
             "g_lr": float(game.g_optimizer.param_groups[0]["lr"]),
             "d_lr": float(game.d_optimizer.param_groups[0]["lr"]),
@@ -362,7 +383,7 @@ class Trainer:
                 f"{run.path} has no checkpoint to continue from. Train again: "
                 f"ganzoo train --config {run.path / 'config.yaml'}"
             )
-        tensors, state = checkpoint.load(newest)
+        state = checkpoint.load(newest)[1]
         settings: dict[str, Any] = {"steps": steps, "epochs": epochs, "device": device}
         settings = {key: value for key, value in settings.items() if value is not None}
         settings["precision"] = state["precision"]
@@ -373,8 +394,7 @@ class Trainer:
                 given = saved.holding(given)
             settings["dataset"] = given
         trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
-        trainer.setup()
-        trainer._restore(tensors, state, newest)
+        trainer.load_checkpoint(newest)
         trainer.run = run
         if trainer.step < trainer.total_steps:
             trainer._rewind(run)
@@ -423,6 +443,7 @@ class Trainer:
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
         state = {
             "step": self.step,
+            "device": self.device.type,
             "precision": self.precision.name,
             "average_updates": game.average.updates,
             "feed": self.feed.state_dict(),
@@ -431,9 +452,16 @@ class Trainer:
         }
         return tensors, state
 
-    def _restore(
-        self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], origin: Path
-    ) -> None:
+    def load_checkpoint(self, path: str | Path) -> None:
+        """Continue from a checkpoint of a training with the same settings.
+
+        On another kind of device than the one that wrote it, what is drawn from here on differs.
+
+        Raises:
+            CheckpointError: If it is damaged or does not fit these settings.
+        """
+        tensors, state = checkpoint.load(Path(path))
+        self.setup()
         game = self.game
         try:
             for part, module in self.nets().items():
@@ -450,14 +478,21 @@ class Trainer:
             self.feed.load_state_dict(state["feed"])
             self._sums.copy_(tensors["log.sums"])
             self._summed = state["log_summed"]
-            game.noise.set_state(tensors["rng.noise"])
             torch.set_rng_state(tensors["rng.cpu"])
-            if "rng.cuda" in tensors and self.device.type == "cuda":
-                torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+            if state["device"] == self.device.type:
+                game.noise.set_state(tensors["rng.noise"])
+                if self.device.type == "cuda":
+                    torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+            else:
+                game.noise.manual_seed((self.config.seed + self.step) % 2**63)
+                self._note(
+                    f"the run was on {state['device']} and goes on on {self.device.type}: from "
+                    f"here on its random numbers are others."
+                )
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"The checkpoint {origin} does not fit the run's config.yaml ({reason}). "
+                f"The checkpoint {path} does not fit the run's config.yaml ({reason}). "
                 f"Restore the config.yaml it was trained with."
             ) from error
 
@@ -479,10 +514,7 @@ class Trainer:
         return Run(path)
 
     def _write_config(self, path: Path) -> None:
-        import yaml
-
-        text = yaml.safe_dump(self.config.dump(), sort_keys=False, allow_unicode=True)
-        write_text(path / "config.yaml", text)
+        write_text(path / "config.yaml", self.config.yaml())
 
     def _environment(self) -> dict[str, Any]:
         device = self.device
@@ -508,23 +540,21 @@ class Trainer:
 
     def _bundle_config(self) -> bundle.BundleConfig:
         config = self.config
-        data = config.dataset.model_dump(mode="json")
-        if "path" in data:  # where a file lay on this machine is nobody else's business
-            data["path"] = Path(data["path"]).name
+        settings = config.dump()
+        for key in ("arch", "latent", "device", "log_every", "sample_every", "checkpoint_every"):
+            settings.pop(key)
+        for key in ("path", "root"):  # where files lay on this machine is nobody else's business
+            if settings["dataset"].get(key):
+                settings["dataset"][key] = Path(settings["dataset"][key]).name
         return bundle.BundleConfig(
             architecture=config.arch,
             sample=self.spec,
             framing=self.framing,
             latent=config.latent,
             training={
-                "dataset": data,
-                "data_license": config.dataset.license,
-                "loss": config.loss.model_dump(mode="json"),
+                **settings,
                 "steps": self.step,
-                "batch_size": config.batch_size,
-                "d_steps": config.d_steps,
-                "ema_decay": config.ema_decay,
-                "seed": config.seed,
                 "precision": self.precision.name,
+                "data_license": config.dataset.license,
             },
         )

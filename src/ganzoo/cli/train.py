@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 from rich.console import Console
@@ -20,6 +20,9 @@ from ganzoo.cli.options import (
 )
 from ganzoo.errors import ConfigError
 from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, read_config
+
+if TYPE_CHECKING:
+    from ganzoo.callbacks import Callback
 
 __all__ = ["resume", "train"]
 
@@ -85,7 +88,14 @@ def resume(
     """
     from ganzoo.trainer import Trainer
 
-    trainer = Trainer.resume(run, steps=steps, epochs=epochs, device=device, progress=not quiet)
+    trainer = Trainer.resume(
+        run,
+        steps=steps,
+        epochs=epochs,
+        device=device,
+        callbacks=_progress(quiet),
+        progress=False,
+    )
     if trainer.step >= trainer.total_steps:
         raise ConfigError(
             f"{run} has already been trained for {trainer.step} steps. Give a larger total with "
@@ -126,7 +136,8 @@ def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
     trainer = Trainer(
         config=run.get("config"),
         out=run.get("out"),
-        progress=not run.get("quiet", False),
+        callbacks=_progress(run.get("quiet", False)),
+        progress=False,
         **settings,
     )
     if run.get("dry_run"):
@@ -137,17 +148,20 @@ def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
 
 def _explain(trainer: Any) -> None:
     """Print what a training would be, as YAML that ``--config`` reads."""
-    import yaml
-
     from ganzoo.estimate import estimate
 
     facts = estimate(trainer)
     notes = [f"note: {notice}" for notice in trainer.notices]
-    text = yaml.safe_dump(trainer.config.dump(), sort_keys=False, allow_unicode=True)
     console = Console(soft_wrap=True, highlight=False)
-    console.print(text, markup=False, end="")
+    console.print(trainer.config.yaml(), markup=False, end="")
     for line in (*notes, *facts.lines()):
         console.print(f"# {line}", markup=False)
+
+
+def _progress(quiet: bool) -> list[Callback]:
+    from ganzoo.callbacks import Progress
+
+    return [] if quiet else [Progress(results=False)]  # the results go to standard output
 
 
 def _fit(trainer: Any) -> None:

@@ -39,7 +39,11 @@ def list_(kind: str | None = None, /, *, check: Switch = False) -> None:
             if not entry.listed:
                 continue
             broken += fault is not None
-            note = Text(entry.summary) if fault is None else Text(f"broken: {fault}", style="red")
+            note = (
+                Text(entry.summary.replace("``", ""))
+                if fault is None
+                else Text(f"broken: {fault}", style="red")
+            )
             table.add_row(Text(registry.address(entry)), Text(entry.provider, style="dim"), note)
         console.print(Text(name, style="bold"))
         console.print(table)
