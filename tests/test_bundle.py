@@ -151,7 +151,7 @@ def test_a_newer_format(folder: Path) -> None:
 def test_an_unknown_key(folder: Path) -> None:
     edit(folder, sampel=1)
     assert refused(folder) == (
-        f"{folder / 'config.json'} has no option 'sampel'. Did you mean 'sample'? Options: "
+        f"{folder / 'config.json'}: The bundle has no option 'sampel'. Did you mean 'sample'? Options: "
         f"architecture, format_version, framing, latent, library, library_version, sample, "
         f"training, weights."
     )
@@ -160,15 +160,18 @@ def test_an_unknown_key(folder: Path) -> None:
 @pytest.mark.parametrize("key", ["architecture", "sample", "latent"])
 def test_a_missing_key(folder: Path, key: str) -> None:
     edit(folder, **{key: None})
-    assert refused(folder) == f"{folder / 'config.json'} needs a value for '{key}'."
+    assert refused(folder) == f"{folder / 'config.json'}: The bundle needs a value for '{key}'."
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"format_version": "one"}, "format_version cannot be 'one': "),
-        ({"latent": {"shape": [0]}}, "latent.shape.0 cannot be 0: input should be greater than 0."),
-        ({"sample": {"shape": [1, 4, 4], "colour": 1}}, "sample.colour cannot be 1: "),
+        (
+            {"latent": {"shape": [0]}},
+            "The latent: shape.0 cannot be 0: input should be greater than 0.",
+        ),
+        ({"sample": {"shape": [1, 4, 4], "colour": 1}}, "The sample spec has no option 'colour'."),
         ({"weights": {"model.safetensors": {"size": 3, "sha256": "x"}}}, "sha256 cannot be 'x': "),
     ],
 )

@@ -65,6 +65,7 @@ def trainer() -> SimpleNamespace:
         spec=SampleSpec(shape=(1, 28, 28)),
         notices=["[images] are padded"],
         total_steps=1000,
+        images_per_step=8,
         step=0,
     )
 

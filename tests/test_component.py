@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ganzoo.component import RESERVED, Component, explain
+from ganzoo.component import RESERVED, Component
 from ganzoo.errors import ConfigError, GanzooError, RegistrationError
+from ganzoo.model import _explain
 from ganzoo.registry import Registry
 
 
@@ -127,7 +128,7 @@ def test_the_error_has_no_noise_around_it():
 def test_explain_of_a_whole_value():
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(int).validate_python("x")
-    assert explain(caught.value, "It", {}).startswith("It: the value cannot be 'x': input should")
+    assert _explain(caught.value, "It", {}).startswith("It: the value cannot be 'x': input should")
 
 
 # -- immutability ---------------------------------------------------------------------------------

@@ -111,13 +111,13 @@ def test_auto_precision(machine, where, capability, amx, name, reason) -> None:
 @pytest.mark.parametrize("able", [False, True])
 def test_fp32_is_always_possible(machine, where, able) -> None:
     machine(cuda=1, capability=(9, 0) if able else (7, 5), amx=able)
-    assert pick_precision("fp32", where) == Precision("fp32", "as asked")
+    assert pick_precision("fp32", where) == Precision("fp32", "as set")
 
 
 @pytest.mark.parametrize("where", [CPU, CUDA, MPS], ids=str)
 def test_bf16_as_asked(machine, where) -> None:
     machine(cuda=1, capability=(8, 6), amx=False)  # on the CPU it is emulated
-    assert pick_precision("bf16", where) == Precision("bf16", "as asked")
+    assert pick_precision("bf16", where) == Precision("bf16", "as set")
 
 
 def test_bf16_on_an_old_gpu(machine) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +99,8 @@ class Game:
             batch: Returns a fresh batch of real samples with their labels or None.
 
         Returns:
-            The last phase's ``Step``, with the real samples of D's last update and the scalars
-            of both. Nothing in it has waited for the device.
+            The last phase's ``Step`` with the scalars of both phases, and, where G's phase saw
+            no real samples, those of D's last update. Nothing in it has waited for the device.
         """
         scalars: dict[str, Tensor] = {}
         for _ in range(self.d_steps):
@@ -111,7 +112,8 @@ class Game:
             step = self._generator_phase(len(real), *fresh)
             scalars.update(step.scalars)
         self.played += 1
-        step.real, step.scalars = real, scalars
+        step.real = real if step.real is None else step.real
+        step.scalars = scalars
         return step
 
     def rate(self, factor: float) -> None:
@@ -121,7 +123,6 @@ class Game:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
     def _discriminator_phase(self, real: Tensor, labels: Tensor | None) -> Step:
-        self.discriminator.requires_grad_(True)
         with self._precision():
             latent = self._draw(len(real))
             with torch.no_grad():  # D learns nothing through G
@@ -143,16 +144,16 @@ class Game:
         return step
 
     def _generator_phase(self, count: int, real: Tensor | None, labels: Tensor | None) -> Step:
-        self.discriminator.requires_grad_(False)  # its weight gradients would be thrown away
-        with self._precision():
-            latent = self._draw(count)
-            fake = self.generator(latent, labels)
-            fake_output = self._judge(fake, labels)
-            with torch.no_grad():  # D is frozen and G has no part in real samples
-                real_output = None if real is None else self._judge(real, labels)
-        step = self._step(latent, fake, real, labels, real_output, fake_output)
-        loss = self.loss.generator_loss(step)
-        self._update(self.g_optimizer, loss)
+        with _frozen(self.discriminator):  # its weights' gradients would be thrown away
+            with self._precision():
+                latent = self._draw(count)
+                fake = self.generator(latent, labels)
+                fake_output = self._judge(fake, labels)
+                with torch.no_grad():  # D is frozen and G has no part in real samples
+                    real_output = None if real is None else self._judge(real, labels)
+            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            loss = self.loss.generator_loss(step)
+            self._update(self.g_optimizer, loss)
         self.average.update()
         step.scalars = {"g_loss": loss.detach()}
         return step
@@ -197,6 +198,19 @@ class Game:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(_parameters(optimizer), self.clip)
         optimizer.step()
+
+
+@contextlib.contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Need no gradients of a net's weights; what its author froze stays so afterwards."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def uses_batch_norm(module: nn.Module) -> bool:

@@ -7,20 +7,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import Field, SerializeAsAny, field_validator
 
 from ganzoo import architectures
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
-from ganzoo.component import explain
-from ganzoo.errors import BundleError
+from ganzoo.errors import BundleError, ConfigError
 from ganzoo.framing import Framing
+from ganzoo.model import Model
 from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.storage import new_folder, sha256, write_json
+from ganzoo.storage import new_folder, own_copies, sha256, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,16 +33,16 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
 
-class WeightFile(BaseModel):
+class WeightFile(Model):
     """What a weight file must be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    error_label: ClassVar[str] = "The weight file"
 
     size: int = Field(gt=0)
     sha256: str = Field(pattern=r"[0-9a-f]{64}")
 
 
-class BundleConfig(BaseModel):
+class BundleConfig(Model):
     """The content of ``config.json``.
 
     Attributes:
@@ -56,7 +57,7 @@ class BundleConfig(BaseModel):
         training: Where the weights come from: dataset, loss, steps and the like.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    error_label: ClassVar[str] = "The bundle"
 
     format_version: int = FORMAT_VERSION
     library: str = "ganzoo"
@@ -65,8 +66,8 @@ class BundleConfig(BaseModel):
     sample: SampleSpec
     framing: Framing | None = None
     latent: LatentSpec
-    weights: dict[str, WeightFile] = {}
-    training: dict[str, Any] = {}
+    weights: dict[str, WeightFile] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("architecture", mode="before")
     @classmethod
@@ -77,13 +78,14 @@ class BundleConfig(BaseModel):
 def write(folder: Path, config: BundleConfig, weights: Mapping[str, Tensor]) -> None:
     """Write a bundle; an older one in its place is replaced only when the new one is whole.
 
+    Files that others have put beside an older bundle's own, such as a README, are kept.
+
     Raises:
         BundleError: If weights are not finite or the folder cannot be written.
     """
     from safetensors.torch import save_file
 
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not empty and not (folder / CONFIG).is_file():
+    if not _may_replace(folder):
         raise BundleError(
             f"{folder} holds something that is not a bundle, which saving would replace. "
             f"Choose another folder."
@@ -93,13 +95,13 @@ def write(folder: Path, config: BundleConfig, weights: Mapping[str, Tensor]) -> 
             f"The generator cannot be saved: its weight '{bad[0]}' is not finite. The training "
             f"diverged; go back to an earlier checkpoint or lower the learning rates."
         )
-    whole = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     try:
         with new_folder(folder) as fresh:
-            save_file(whole, fresh / WEIGHTS, metadata={"format": "pt"})
+            save_file(own_copies(weights), fresh / WEIGHTS, metadata={"format": "pt"})
             file = WeightFile(size=(fresh / WEIGHTS).stat().st_size, sha256=sha256(fresh / WEIGHTS))
             config = config.model_copy(update={"weights": {WEIGHTS: file}})
             write_json(fresh / CONFIG, config.model_dump(mode="json"))
+            _carry_over(folder, fresh)
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
@@ -107,6 +109,32 @@ def write(folder: Path, config: BundleConfig, weights: Mapping[str, Tensor]) -> 
             f"The generator cannot be written to {folder} ({error}). "
             f"Free some space or choose another folder."
         ) from error
+
+
+def _may_replace(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("library") == "ganzoo"
+
+
+def _carry_over(older: Path, newer: Path) -> None:
+    """Copy what the older bundle has and the newer one lacks."""
+    for path in older.iterdir() if older.is_dir() else ():
+        target = newer / path.name
+        if target.exists():
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, target, symlinks=True)
+        else:
+            shutil.copy2(path, target, follow_symlinks=False)
 
 
 def read(folder: Path) -> tuple[BundleConfig, dict[str, Tensor]]:
@@ -183,6 +211,6 @@ def _config(folder: Path) -> BundleConfig:
             f"upgrade ganzoo."
         )
     try:
-        return BundleConfig.model_validate(raw)
-    except ValidationError as error:
-        raise BundleError(explain(error, str(path), BundleConfig.model_fields)) from None
+        return BundleConfig(**raw)
+    except ConfigError as error:
+        raise BundleError(f"{path}: {error}") from None

@@ -89,8 +89,8 @@ class Progress(Callback):
         config, precision = trainer.config, trainer.precision
         self._say(
             f"{config.arch.name} on {config.dataset.name} ({trainer.spec}) with "
-            f"{config.loss.name}: {trainer.total_steps} steps of {config.batch_size}, {trainer.device.type}, "
-            f"{precision.name} ({precision.reason})"
+            f"{config.loss.name}: {trainer.total_steps} steps of {config.batch_size}, "
+            f"{trainer.device.type}, {precision.name} ({precision.reason})"
         )
         for notice in trainer.notices:
             self._say(f"note: {notice}")

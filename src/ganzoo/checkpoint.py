@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import CheckpointError
-from ganzoo.storage import new_folder, sha256, write_json
+from ganzoo.storage import new_folder, own_copies, sha256, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +53,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
     target = folder / f"{_PREFIX}{step:08d}"
     try:
         with new_folder(target) as fresh:
-            whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-            save_file(whole, fresh / "state.safetensors")
+            save_file(own_copies(tensors), fresh / "state.safetensors")
             write_json(fresh / "state.json", {"format_version": FORMAT_VERSION, **state})
             files = {
                 path.name: {"size": path.stat().st_size, "sha256": sha256(path)}

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from ganzoo.errors import ConfigError, RegistrationError, did_you_mean, listing
+from ganzoo.errors import RegistrationError
+from ganzoo.model import Model
 
-__all__ = ["RESERVED", "Component", "explain"]
+__all__ = ["RESERVED", "Component"]
 
 RESERVED = frozenset({"name", "provider"})
 """Keys that a saved component carries beside its options; no option may have these names."""
 
 
-class Component(BaseModel):
+class Component(Model):
     """Base of architectures, losses, datasets and all other components.
 
     A component *is* its configuration: it validates, compares, prints and round-trips through
@@ -31,8 +26,6 @@ class Component(BaseModel):
     Raises:
         ConfigError: On an option that does not exist or has a wrong value.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False)
 
     kind: ClassVar[str] = "component"
     """What it is, for messages: ``loss``, ``architecture``, ..."""
@@ -46,15 +39,6 @@ class Component(BaseModel):
     """Training settings that suit this method; they lie below the caller's own."""
 
     if not TYPE_CHECKING:  # the type checker keeps the fields' own signature
-
-        def __init__(self, /, **options: Any) -> None:
-            try:
-                super().__init__(**options)
-            except ValidationError as error:
-                cls = type(self)
-                label = f"{cls.kind.capitalize()} '{cls.name}'" if _named(cls) else cls.__name__
-                raise ConfigError(explain(error, label, cls.model_fields)) from None
-
         # Pydantic wraps what a serializer raises in an error of its own; these two raise it plain.
 
         def model_dump(self, **options: Any) -> dict[str, Any]:
@@ -66,6 +50,10 @@ class Component(BaseModel):
             """Return name, provider and options as JSON."""
             _require_name(type(self))
             return super().model_dump_json(**options)
+
+    @classmethod
+    def _label(cls) -> str:
+        return f"{cls.kind.capitalize()} '{cls.name}'" if _named(cls) else cls.__name__
 
     def replace(self, **options: Any) -> Self:
         """Return the same component with other options, validated; what it holds is kept.
@@ -98,28 +86,3 @@ def _require_name(cls: type[Component]) -> None:
             f"{cls.__name__} cannot be saved because it is not registered. "
             f'Decorate it with @register("some-name") of its registry.'
         )
-
-
-def explain(error: ValidationError, owner: str, fields: Mapping[str, Any]) -> str:
-    """Turn pydantic's report into one line: the first fact, its cause and what is possible.
-
-    Args:
-        error: What pydantic raised.
-        owner: Who was being configured, to start the sentence.
-        fields: The options there are.
-    """
-    first, *others = error.errors()
-    path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        text = (
-            f"{owner} has no option '{path}'.{did_you_mean(path, fields)} "
-            f"Options: {listing(sorted(fields))}."
-        )
-    elif first["type"] == "missing":
-        text = f"{owner} needs a value for '{path}'."
-    else:
-        reason = first["msg"][0].lower() + first["msg"][1:]
-        text = f"{owner}: {path or 'the value'} cannot be {first['input']!r}: {reason}."
-    if others:
-        text += f" ({len(others)} more problem{'s' * (len(others) > 1)}.)"
-    return text

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from ganzoo.errors import ConfigError
+from ganzoo.model import Model
 from ganzoo.spec import PositiveInt
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Size = tuple[PositiveInt, PositiveInt]
 _CHUNK = 64 * 2**20  # bytes of float32 that resizing holds at once
 
 
-class Framing(BaseModel):
+class Framing(Model):
     """A map from images of the native size to the size that is trained, and back.
 
     Attributes:
@@ -29,7 +30,7 @@ class Framing(BaseModel):
         size: Height and width that the architecture is trained at.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    error_label: ClassVar[str] = "The framing"
 
     method: Literal["none", "pad", "resize"]
     native: Size

@@ -6,9 +6,10 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ganzoo.component import Component
+from ganzoo.errors import ConfigError
 from ganzoo.registry import Registry
 
 if TYPE_CHECKING:
@@ -99,6 +100,14 @@ class SGD(Optimizer):
     momentum: Decay = Field(0.0, description="momentum")
     nesterov: bool = Field(False, description="look ahead along the momentum")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+
+    @model_validator(mode="after")
+    def _momentum_to_look_along(self) -> SGD:
+        if self.nesterov and not self.momentum:
+            raise ConfigError(
+                "Optimizer 'sgd' with nesterov=True needs a momentum above 0, such as 0.9."
+            )
+        return self
 
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """Return ``torch.optim.SGD`` with its fused kernel."""

@@ -71,7 +71,9 @@ class Run:
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # A line that a full disk or a kill cut off is the last one, and lacks its end.
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     @property
     def samples(self) -> list[Path]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ganzoo.errors import ConfigError
+from ganzoo.model import Model
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,7 @@ _AXES: dict[str, str] = {
 _COLOURS = {1: "greyscale", 3: "RGB", 4: "RGBA"}
 
 
-class SampleSpec(BaseModel):
+class SampleSpec(Model):
     """What one sample is: its kind, shape, value range and classes.
 
     Attributes:
@@ -38,7 +39,7 @@ class SampleSpec(BaseModel):
         classes: Names of the classes in the order of their labels, or None without labels.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    error_label: ClassVar[str] = "The sample spec"
 
     kind: Kind = "image"
     shape: tuple[PositiveInt, ...]
@@ -89,7 +90,7 @@ class SampleSpec(BaseModel):
         return f"{self.kind} of shape {self.shape}"
 
 
-class LatentSpec(BaseModel):
+class LatentSpec(Model):
     """The latent: what the generator is fed.
 
     Wherever a latent is expected, ``128``, ``(4, 8, 8)``, ``{"shape": [128]}`` and
@@ -104,7 +105,7 @@ class LatentSpec(BaseModel):
         truncation: Bound of ``truncated``, in standard deviations.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    error_label: ClassVar[str] = "The latent"
 
     shape: tuple[PositiveInt, ...] = Field((100,), min_length=1, description="shape of one latent")
     distribution: Literal["normal", "uniform", "truncated"] = Field(

@@ -8,11 +8,14 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["new_folder", "sha256", "write_json", "write_text"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["new_folder", "own_copies", "sha256", "write_json", "write_text"]
 
 
 @contextlib.contextmanager
@@ -39,13 +42,27 @@ def new_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             old = fresh.with_suffix(".old")
             target.rename(old)
-            fresh.rename(target)
+            try:
+                fresh.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
             shutil.rmtree(old)
         else:
             fresh.rename(target)
         _flush(target.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def own_copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous copies on the CPU, none sharing memory, as safetensors needs them."""
+    import torch
+
+    plain = torch.contiguous_format
+    return {
+        name: value.detach().cpu().clone(memory_format=plain) for name, value in tensors.items()
+    }
 
 
 def write_text(path: Path, text: str) -> None:

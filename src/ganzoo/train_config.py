@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
-    ValidationError,
     field_validator,
 )
 
 from ganzoo import architectures, datasets, losses, optimizers, schedules
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
-from ganzoo.component import RESERVED, Component, explain
+from ganzoo.component import RESERVED, Component
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, did_you_mean, listing
 from ganzoo.losses.base import Loss
+from ganzoo.model import Model
 from ganzoo.optimizers import Optimizer
 from ganzoo.registry import Registry
 from ganzoo.schedules import Schedule
@@ -58,7 +56,7 @@ def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Model):
     """Everything that decides a training, with defaults for all of it.
 
     ``resolve`` builds one from its layers; ``config.yaml`` of a run holds it resolved.
@@ -67,7 +65,7 @@ class TrainConfig(BaseModel):
         ConfigError: If a setting is unknown, wrong, or contradicts another.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    error_label: ClassVar[str] = "The training"
 
     arch: Annotated[SerializeAsAny[Architecture], BeforeValidator(architectures.create)] = Field(
         description="architecture: generator and discriminator"
@@ -160,10 +158,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     """
     for layer in layers:
         _known(layer)
-    try:
-        config = TrainConfig(**_stack(*layers))
-    except ValidationError as error:
-        raise ConfigError(explain(error, "The training", TrainConfig.model_fields)) from None
+    config = TrainConfig(**_stack(*layers))
     for key in COMPONENTS:
         getattr(config, key).model_dump()  # what cannot be saved is refused before training
     return config
@@ -232,7 +227,10 @@ def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """The layers upon the defaults and what the chosen architecture and loss recommend."""
     chosen = _merge(_DEFAULTS, *layers)
     advice = [_class(key, chosen[key]).recommended for key in ("arch", "loss")]
-    return _merge(_DEFAULTS, *advice, *layers)
+    settings = _merge(_DEFAULTS, *advice, *layers)
+    if settings.get("steps") is None and settings.get("epochs") is None:
+        settings["steps"] = _DEFAULTS["steps"]
+    return settings
 
 
 def _class(key: str, value: Any) -> type[Component]:

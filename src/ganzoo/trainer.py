@@ -313,7 +313,7 @@ class Trainer:
 
     def _row(self) -> dict[str, float]:
         """Means since the last row; the only place where the host waits for the device."""
-        config, game = self.config, self.game
+        game = self.game
         means = dict(zip(_SCALARS, (self._sums / self._summed).tolist(), strict=True))
         self._sums.zero_()
         self._summed = 0

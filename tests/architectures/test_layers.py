@@ -2,7 +2,16 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo.architectures.layers import dense_stack, output_activation
+from ganzoo.architectures.layers import (
+    Double,
+    FromMap,
+    Halve,
+    ToMap,
+    _Double,
+    _Halve,
+    dense_stack,
+    output_activation,
+)
 from ganzoo.spec import SampleSpec
 
 
@@ -36,3 +45,47 @@ def test_dense_stack_names_its_layers():
 def test_dense_stack_without_layers_is_the_identity():
     x = torch.randn(2, 3)
     assert torch.equal(dense_stack((3,), nn.ReLU)(x), x)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (1, 4), (8, 1)])
+@pytest.mark.parametrize("kind", [Halve, Double])
+def test_halving_and_doubling_are_plain_convolutions(kind: type, inputs: int, outputs: int) -> None:
+    """In bfloat16 the hand-made gradients agree with the library's to bfloat16's rounding."""
+    torch.manual_seed(0)
+    layer = kind(inputs, outputs)
+    x = torch.randn(4, inputs, 8, 12, requires_grad=True)
+    plain = nn.functional.conv2d if kind is Halve else nn.functional.conv_transpose2d
+    exact = plain(x, layer.weight, stride=2, padding=1)
+    torch.testing.assert_close(layer(x), exact, rtol=0, atol=0)
+    grad = torch.randn_like(exact)
+    expected = torch.autograd.grad(exact, (x, layer.weight), grad)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = layer(x)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.02, atol=0.03)
+    found = torch.autograd.grad(rounded, (x, layer.weight), grad.bfloat16())
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, rtol=0.03, atol=0.05 * theirs.abs().max().item())
+
+
+@pytest.mark.parametrize("function", [_Halve, _Double])
+def test_the_hand_made_gradients_are_exact_and_can_be_differentiated(function: type) -> None:
+    torch.manual_seed(0)
+    shape = (2, 3, 4, 6) if function is _Halve else (2, 2, 2, 3)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(function.apply, (x, weight))
+    assert torch.autograd.gradgradcheck(function.apply, (x, weight))
+
+
+def test_map_ends_are_plain_convolutions() -> None:
+    torch.manual_seed(0)
+    to_map, from_map = ToMap(6, 5, (4, 8)), FromMap(5, 3, (4, 8))
+    z = torch.randn(7, 6)
+    image = to_map(z)
+    expected = nn.functional.conv_transpose2d(z[:, :, None, None], to_map.weight)
+    torch.testing.assert_close(image, expected)
+    expected = nn.functional.conv2d(image, from_map.weight).flatten(1)
+    torch.testing.assert_close(from_map(image), expected)

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from ganzoo.architectures.base import Architecture
-from ganzoo.architectures.layers import FromMap, ToMap, output_activation
+from ganzoo.architectures.layers import Double, FromMap, Halve, ToMap, output_activation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,7 +111,7 @@ class DCGANGenerator(nn.Module):
             ToMap(latent.numel, widths[0], _base_map(spec)), widths[0], nn.ReLU(inplace=True)
         )
         self.grow = nn.Sequential(*(_grow(wide, narrow) for wide, narrow in pairwise(widths)))
-        self.output = nn.ConvTranspose2d(widths[-1], spec.channels, 4, 2, 1, bias=False)
+        self.output = Double(widths[-1], spec.channels)
         self.activation = output_activation(spec)
         _initialise(self)
 
@@ -132,7 +132,7 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, spec: SampleSpec, widths: Sequence[int]) -> None:
         super().__init__()
-        self.input = nn.Conv2d(spec.channels, widths[0], 4, 2, 1, bias=False)
+        self.input = Halve(spec.channels, widths[0])
         self.activation = nn.LeakyReLU(_SLOPE, inplace=True)
         self.shrink = nn.Sequential(*(_shrink(narrow, wide) for narrow, wide in pairwise(widths)))
         self.output = FromMap(widths[-1], 1, _base_map(spec))
@@ -157,12 +157,12 @@ def _base_map(spec: SampleSpec) -> tuple[int, int]:
 
 
 def _grow(inputs: int, outputs: int) -> nn.Sequential:
-    conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+    conv = Double(inputs, outputs)
     return _stage(conv, outputs, nn.ReLU(inplace=True))
 
 
 def _shrink(inputs: int, outputs: int) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
+    conv = Halve(inputs, outputs)
     return _stage(conv, outputs, nn.LeakyReLU(_SLOPE, inplace=True))
 
 

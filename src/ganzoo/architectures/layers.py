@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ganzoo.spec import SampleSpec
 
-__all__ = ["FromMap", "ScaledTanh", "ToMap", "dense_stack", "output_activation"]
+__all__ = ["Double", "FromMap", "Halve", "ScaledTanh", "ToMap", "dense_stack", "output_activation"]
 
 
 class ToMap(nn.ConvTranspose2d):
@@ -56,6 +56,102 @@ class FromMap(nn.Conv2d):
         """Map (N, channels, H, W) to (N, outputs)."""
         weight = self.weight.permute(0, 2, 3, 1).reshape(self.out_channels, -1)
         return nn.functional.linear(x.permute(0, 2, 3, 1).flatten(1), weight)
+
+
+class Halve(nn.Conv2d):
+    """Convolution with a 4x4 kernel and stride 2 that halves the map; no bias.
+
+    In bfloat16 on a CPU the weights' gradient is one matrix product over patches, 1.5 to 4 times
+    as fast as the library's convolution kernel for it; elsewhere this is a plain ``Conv2d``.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / 2, W / 2)."""
+        if _multiplies_bf16_on_cpu(x):
+            halved: Tensor = _Halve.apply(x.bfloat16(), self.weight.bfloat16())
+            return halved
+        return super().forward(x)
+
+
+class Double(nn.ConvTranspose2d):
+    """Transposed convolution with a 4x4 kernel and stride 2 that doubles the map; no bias.
+
+    The counterpart of ``Halve``, with the same way to the weights' gradient.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, 2H, 2W)."""
+        if _multiplies_bf16_on_cpu(x):
+            doubled: Tensor = _Double.apply(x.bfloat16(), self.weight.bfloat16())
+            return doubled
+        return super().forward(x, output_size)
+
+
+def _multiplies_bf16_on_cpu(x: Tensor) -> bool:
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    return torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+class _Halve(torch.autograd.Function):
+    """``conv2d(x, weight, stride=2, padding=1)``; its backward pass can be differentiated too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return nn.functional.conv2d(x, weight, stride=2, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        to_x, to_weight = ctx.needs_input_grad
+        return (
+            nn.functional.conv_transpose2d(grad, weight, stride=2, padding=1) if to_x else None,
+            _weight_gradient(x, grad) if to_weight else None,
+        )
+
+
+class _Double(torch.autograd.Function):
+    """``conv_transpose2d(x, weight, stride=2, padding=1)``: the adjoint of ``_Halve``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return nn.functional.conv_transpose2d(x, weight, stride=2, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        to_x, to_weight = ctx.needs_input_grad
+        return (
+            nn.functional.conv2d(grad, weight, stride=2, padding=1) if to_x else None,
+            _weight_gradient(grad, x) if to_weight else None,
+        )
+
+
+def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
+    """Gradient of a halving's weights from its input and the gradient of its output.
+
+    Args:
+        large: (N, C, H, W), the larger map.
+        small: (N, K, H / 2, W / 2), the smaller one.
+
+    Returns:
+        (K, C, 4, 4): for each weight, the sum over all places of what it multiplies.
+    """
+    channels, outputs = large.shape[1], small.shape[1]
+    padded = nn.functional.pad(large.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    patches = padded.unfold(1, 4, 2).unfold(2, 4, 2).permute(0, 1, 2, 4, 5, 3)
+    product = small.permute(0, 2, 3, 1).reshape(-1, outputs).t() @ patches.reshape(
+        -1, 16 * channels
+    )
+    return product.view(outputs, 4, 4, channels).permute(0, 3, 1, 2)
 
 
 class ScaledTanh(nn.Module):
