@@ -48,7 +48,7 @@ _DEFAULTS: dict[str, Any] = {
     "d_optimizer": {"name": "adam"},
     "schedule": {"name": "constant"},
     "latent": {},
-    "steps": 1500,
+    "steps": 1200,
 }
 
 

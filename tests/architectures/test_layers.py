@@ -70,14 +70,20 @@ def test_halving_and_doubling_are_plain_convolutions(kind: type, inputs: int, ou
         torch.testing.assert_close(ours, theirs, rtol=0.03, atol=0.05 * theirs.abs().max().item())
 
 
+@pytest.mark.parametrize("size", [(4, 6), (10, 8)])
 @pytest.mark.parametrize("function", [_Halve, _Double])
-def test_the_hand_made_gradients_are_exact_and_can_be_differentiated(function: type) -> None:
+def test_the_hand_made_gradients_are_exact_and_can_be_differentiated(
+    function: type, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    shape = (2, 3, 4, 6) if function is _Halve else (2, 2, 2, 3)
+    shape = (2, 3, *size) if function is _Halve else (2, 2, size[0] // 2, size[1] // 2)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(function.apply, (x, weight))
     assert torch.autograd.gradgradcheck(function.apply, (x, weight))
+    by_products = function.apply(x, weight)
+    monkeypatch.setattr("ganzoo.architectures.layers._SMALL_MAP", 0)
+    torch.testing.assert_close(by_products, function.apply(x, weight))
 
 
 def test_map_ends_are_plain_convolutions() -> None:
