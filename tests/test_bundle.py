@@ -151,8 +151,8 @@ def test_a_newer_format(folder: Path) -> None:
 def test_an_unknown_key(folder: Path) -> None:
     edit(folder, sampel=1)
     assert refused(folder) == (
-        f"{folder / 'config.json'}: The bundle has no option 'sampel'. Did you mean 'sample'? Options: "
-        f"architecture, format_version, framing, latent, library, library_version, sample, "
+        f"{folder / 'config.json'}: The bundle has no option 'sampel'. "
+        f"Did you mean 'sample'? Options: architecture, format_version, framing, latent, library, library_version, sample, "
         f"training, weights."
     )
 

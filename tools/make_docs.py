@@ -67,7 +67,11 @@ def main() -> int:
 def components(kind: str) -> list[type[Component]]:
     """The built-in components of one kind, by name."""
     registry = importlib.import_module(f"ganzoo.{kind}").registry
-    own = [entry.name for entry in registry.entries() if entry.distribution == "ganzoo"]
+    own = [
+        entry.name
+        for entry in registry.entries()
+        if entry.distribution == "ganzoo" and entry.listed
+    ]
     return [registry.get(name) for name in own]
 
 
