@@ -82,8 +82,8 @@ def hand_speed() -> float:
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     loader = DataLoader(Pictures(), batch_size=BATCH, shuffle=True, drop_last=True)
-    done, began, log = 0, 0.0, []
-    for real in loader:
+    began, log = 0.0, []
+    for done, real in enumerate(loader):
         if done == WARMUP:
             began = time.perf_counter()
         if done == WARMUP + STEPS:
@@ -103,7 +103,6 @@ def hand_speed() -> float:
         g_loss.backward()
         g_optimizer.step()
         log.append((real_loss.item() + fake_loss.item(), g_loss.item(), real_output.mean().item()))
-        done += 1
     assert len(log) == WARMUP + STEPS
     return STEPS * BATCH / (time.perf_counter() - began)
 

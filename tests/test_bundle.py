@@ -152,8 +152,8 @@ def test_an_unknown_key(folder: Path) -> None:
     edit(folder, sampel=1)
     assert refused(folder) == (
         f"{folder / 'config.json'}: The bundle has no option 'sampel'. "
-        f"Did you mean 'sample'? Options: architecture, format_version, framing, latent, library, library_version, sample, "
-        f"training, weights."
+        "Did you mean 'sample'? Options: architecture, format_version, framing, latent, library, "
+        "library_version, sample, training, weights."
     )
 
 
