@@ -24,6 +24,12 @@ TENSORS = {
 STATE = {"step": 12, "lr": 0.1, "nested": {"text": "猫", "list": [1, None, True]}}
 
 
+def parameter_names(optimizer: torch.optim.Optimizer) -> list[str]:
+    """Names for the parameters of an optimizer, in its order."""
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    return [f"layer.{index}" for index in range(count)]
+
+
 def bits(value: torch.Tensor) -> tuple:
     return value.dtype, value.shape, value.contiguous().flatten().view(torch.uint8).tolist()
 
@@ -312,7 +318,7 @@ def test_an_optimizer_goes_on_as_if_nothing_had_happened(tmp_path, options, layo
     config = optimizers.create(options, lr=0.01)
     optimizer = config.build(net.parameters())
     train(net, optimizer, 3)
-    packed, rest = checkpoint.pack_optimizer("g_optimizer", optimizer)
+    packed, rest = checkpoint.pack_optimizer("g_optimizer", optimizer, parameter_names(optimizer))
     assert all(name.startswith("g_optimizer.") for name in packed)
     noise = {"d_optimizer.0.exp_avg": torch.ones(9), "generator.0.weight": torch.ones(9)}
     path = checkpoint.save(tmp_path, 3, {**packed, **noise}, {"optimizer": rest})
@@ -320,8 +326,10 @@ def test_an_optimizer_goes_on_as_if_nothing_had_happened(tmp_path, options, layo
     tensors, state = checkpoint.load(path)
     twin.load_state_dict(net.state_dict())
     resumed = config.build(twin.parameters())
-    checkpoint.unpack_optimizer("g_optimizer", resumed, tensors, state["optimizer"])
-    again, rest_again = checkpoint.pack_optimizer("g_optimizer", resumed)
+    checkpoint.unpack_optimizer(
+        "g_optimizer", resumed, parameter_names(resumed), tensors, state["optimizer"]
+    )
+    again, rest_again = checkpoint.pack_optimizer("g_optimizer", resumed, parameter_names(resumed))
     assert rest_again == rest and again.keys() == packed.keys()
     for name, value in packed.items():
         assert torch.equal(again[name], value) and again[name].dtype == value.dtype
@@ -331,7 +339,12 @@ def test_an_optimizer_goes_on_as_if_nothing_had_happened(tmp_path, options, layo
     for one, other in zip(net.parameters(), twin.parameters(), strict=True):
         assert torch.equal(one, other)
     checkpoint.load(path)  # what was loaded is no window onto the file
-    checkpoint.save(tmp_path, 5, checkpoint.pack_optimizer("g_optimizer", resumed)[0], {})
+    checkpoint.save(
+        tmp_path,
+        5,
+        checkpoint.pack_optimizer("g_optimizer", resumed, parameter_names(resumed))[0],
+        {},
+    )
 
 
 def test_an_optimizer_keeps_the_settings_it_was_built_with() -> None:
@@ -339,9 +352,9 @@ def test_an_optimizer_keeps_the_settings_it_was_built_with() -> None:
     weight.grad = torch.ones(2)
     old = optimizers.create("adam", lr=0.1).build([weight])
     old.step()
-    tensors, rest = checkpoint.pack_optimizer("o", old)
+    tensors, rest = checkpoint.pack_optimizer("o", old, parameter_names(old))
     new = optimizers.create("adam", lr=0.3, betas=(0.1, 0.2)).build([weight])
-    checkpoint.unpack_optimizer("o", new, tensors, rest)
+    checkpoint.unpack_optimizer("o", new, parameter_names(new), tensors, rest)
     assert new.param_groups[0]["lr"] == 0.3
     assert new.param_groups[0]["betas"] == (0.1, 0.2)
     assert new.state[weight]["step"] == 1
@@ -349,7 +362,35 @@ def test_an_optimizer_keeps_the_settings_it_was_built_with() -> None:
 
 def test_an_optimizer_that_has_not_begun() -> None:
     optimizer = optimizers.create("adam").build([nn.Parameter(torch.ones(2))])
-    tensors, rest = checkpoint.pack_optimizer("o", optimizer)
+    tensors, rest = checkpoint.pack_optimizer("o", optimizer, parameter_names(optimizer))
     assert tensors == {} and rest == {}
-    checkpoint.unpack_optimizer("o", optimizer, tensors, rest)
+    checkpoint.unpack_optimizer("o", optimizer, parameter_names(optimizer), tensors, rest)
     assert not optimizer.state
+
+
+def test_an_optimizer_of_another_net_is_refused() -> None:
+    weights = [torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)]
+    optimizer = torch.optim.Adam(weights)
+    for weight in weights:
+        weight.grad = torch.ones(3)
+    optimizer.step()
+    tensors, rest = checkpoint.pack_optimizer("o", optimizer, ["first", "second"])
+    with pytest.raises(ValueError, match="o has the state of 'second', which the net lacks"):
+        checkpoint.unpack_optimizer("o", optimizer, ["first", "other"], tensors, rest)
+    tensors = {name: value for name, value in tensors.items() if "second" not in name}
+    with pytest.raises(ValueError, match="o lacks the state of 'second'"):
+        checkpoint.unpack_optimizer("o", optimizer, ["first", "second"], tensors, rest)
+
+
+def test_the_state_of_equal_weights_goes_by_name() -> None:
+    weights = [torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)]
+    optimizer = torch.optim.Adam(weights)
+    for size, weight in enumerate(weights, start=1):
+        weight.grad = torch.full((3,), float(size))
+    optimizer.step()
+    tensors, rest = checkpoint.pack_optimizer("o", optimizer, ["first", "second"])
+    other = torch.optim.Adam(weights)
+    checkpoint.unpack_optimizer("o", other, ["second", "first"], tensors, rest)
+    moments = [other.state[weight]["exp_avg"] for weight in weights]
+    assert torch.equal(moments[0], optimizer.state[weights[1]]["exp_avg"])
+    assert torch.equal(moments[1], optimizer.state[weights[0]]["exp_avg"])

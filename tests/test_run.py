@@ -13,7 +13,7 @@ from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
 from ganzoo.errors import BundleError, RunFolderError
 from ganzoo.generator import Generator
-from ganzoo.run import Run, cannot_write, create_folder, next_folder
+from ganzoo.run import Run, cannot_write, new_run, next_folder
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.train_config import resolve
 
@@ -21,6 +21,11 @@ ROWS = [
     {"step": 20, "epoch": 0.5, "d_loss": 1.25, "g_loss": 0.75},
     {"step": 40, "epoch": 1.0, "d_loss": 1.123456789, "g_loss": 0.5},
 ]
+
+
+def create_folder(path: Path) -> None:
+    with new_run(path):
+        pass
 
 
 @pytest.fixture
@@ -193,10 +198,11 @@ def test_an_error_without_a_reason_of_the_system() -> None:
 def test_the_next_folder(tmp_path: Path) -> None:
     parent = tmp_path / "runs"
     assert next_folder(parent, "mlp-mnist") == parent / "mlp-mnist-1"
-    assert not parent.exists()
-    for name in ("mlp-mnist-1", "mlp-mnist-3", "mlp-cifar10-2"):
-        (parent / name).mkdir(parents=True)
+    assert (parent / "mlp-mnist-1").is_dir()  # made at once, so that no other process takes it
+    for name in ("mlp-mnist-3", "mlp-cifar10-2"):
+        (parent / name).mkdir()
     assert next_folder(parent, "mlp-mnist") == parent / "mlp-mnist-2"
+    (parent / "mlp-mnist-2").rmdir()
     (parent / "mlp-mnist-2").write_text("a file counts too", encoding="utf-8")
     assert next_folder(parent, "mlp-mnist") == parent / "mlp-mnist-4"
     assert next_folder(parent, "mlp") == parent / "mlp-1"

@@ -312,8 +312,8 @@ def test_resuming_equals_never_having_stopped(arch: str, optimizer: str, picture
 
 def test_an_interruption_finishes_the_iteration_and_saves(pictures: Tensor) -> None:
     class Interrupt(Callback):
-        def on_log(self, trainer: ganzoo.Trainer, row: Any) -> None:
-            if trainer.step == 4:
+        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
+            if trainer.step == 5:
                 signal.raise_signal(signal.SIGINT)
 
     settings = small(checkpoint_every=0)
@@ -344,16 +344,106 @@ def test_a_second_interruption_ends_at_once(pictures: Tensor) -> None:
     assert ganzoo.Trainer.resume("out", dataset=pictures, progress=False).step == 2
 
 
-def test_a_callback_can_end_the_training_well(pictures: Tensor) -> None:
-    class Enough(Callback):
-        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
-            if trainer.step == 3:
-                trainer.stop()
+@pytest.mark.parametrize("hook", ["on_step", "on_log", "on_picture"])
+def test_a_callback_can_end_the_training_well(hook: str, pictures: Tensor) -> None:
+    def stop(self: Callback, trainer: ganzoo.Trainer, what: Any) -> None:
+        if trainer.step == 3:
+            trainer.stop()
 
-    run = ganzoo.Trainer(dataset=pictures, callbacks=[Enough()], **small()).fit()
-    assert [row["step"] for row in run.history] == [2, 3]
+    enough = type("Enough", (Callback,), {hook: stop})()
+    settings = small(log_every=3, sample_every=3, checkpoint_every=2)
+    run = ganzoo.Trainer(dataset=pictures, callbacks=[enough], **settings).fit()
+    assert [row["step"] for row in run.history] == [3]
     assert run.samples[-1].name == "step-00000003.png"
     assert run.generator.config.training["steps"] == 3
+    assert ganzoo.Trainer.resume(run, dataset=pictures, progress=False).step == 3
+
+
+def test_an_error_of_a_callback_is_passed_on(pictures: Tensor) -> None:
+    class Tracker(Callback):
+        def on_log(self, trainer: ganzoo.Trainer, row: Any) -> None:
+            raise ConnectionError("tracker offline")
+
+    with pytest.raises(ConnectionError, match="tracker offline"):
+        ganzoo.Trainer(dataset=pictures, callbacks=[Tracker()], **small()).fit()
+
+
+def test_weights_that_are_not_finite_replace_no_good_checkpoint(pictures: Tensor) -> None:
+    class Poison(Callback):
+        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
+            if trainer.step == 4:
+                with torch.no_grad():
+                    next(trainer.game.generator.parameters()).fill_(float("nan"))
+
+    settings = small(checkpoint_every=2, keep_checkpoints=1, log_every=100)
+    trainer = ganzoo.Trainer(dataset=pictures, out="out", callbacks=[Poison()], **settings)
+    with pytest.raises(DivergenceError, match=r"generator\..* is no longer finite at step 4"):
+        trainer.fit()
+    assert ganzoo.Trainer.resume("out", dataset=pictures, progress=False).step == 2
+    assert ganzoo.Generator.from_pretrained("out").config.training["steps"] == 2
+
+
+def test_a_run_that_cannot_be_described_leaves_nothing(
+    pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ganzoo.trainer.write_json", full)
+    for out in ("out", None):
+        with pytest.raises(RunFolderError, match="No space left on device"):
+            ganzoo.Trainer(dataset=pictures, out=out, **small()).fit()
+    assert [path for path in Path().rglob("*") if path.name != "runs"] == []
+
+
+def test_resuming_writes_only_when_training_goes_on(pictures: Tensor) -> None:
+    run = ganzoo.Trainer(dataset=pictures, out="out", **small(steps=4)).fit()
+    files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    trainer = ganzoo.Trainer.resume("out", dataset=pictures, steps=9, progress=False)
+    assert files == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    (run.path / "samples" / "step-00000007.png").write_bytes(b"of a life that was lost")
+    trainer.fit()
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in trainer.run.samples)
+
+
+def test_data_from_a_file_are_found_from_another_folder(
+    pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    np.save("squares.npy", pictures.numpy())
+    run = ganzoo.Trainer(dataset="squares.npy", out="out", **small(steps=2)).fit()
+    where = run.path.absolute()
+    assert run.generator.config.training["dataset"]["path"] == "squares.npy"
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert ganzoo.Trainer.resume(where, steps=4, progress=False).step == 2
+
+
+def test_no_two_streams_of_random_numbers_are_the_same(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=pictures, **small(latent=16, batch_size=64))
+    first = next(trainer.iterations())
+    generator = trainer.generator
+    assert not torch.equal(first.latent, generator._latents(64, trainer.config.seed))
+
+
+def test_a_mistake_in_a_file_names_the_file() -> None:
+    Path("mine.yaml").write_text("loss: {name: hinge, margn: 3}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^mine\.yaml: Loss 'hinge' has no option 'margn'\."):
+        ganzoo.Trainer(config="mine.yaml")
+    Path("mine.yaml").write_text("loss: hing\n", encoding="utf-8")
+    with pytest.raises(UnknownNameError, match=r"^mine\.yaml: Unknown loss 'hing'\."):
+        ganzoo.Trainer(config="mine.yaml")
+    with pytest.raises(ConfigError, match="^The training: steps cannot be 0"):
+        Path("mine.yaml").write_text("loss: hinge\n", encoding="utf-8")
+        ganzoo.Trainer(config="mine.yaml", steps=0)
+
+
+def test_a_value_range_must_be_possible(pictures: Tensor) -> None:
+    with pytest.raises(ConfigError, match="A value range is"):
+        ganzoo.Trainer(dataset=pictures, value_range=(1, -1), **small())
+    with pytest.raises(ConfigError, match="'value_range' needs data with a known range"):
+        ganzoo.Trainer(dataset=torch.randn(64, 2), value_range=(-1, 1), **small()).setup()
 
 
 def test_a_checkpoint_of_your_own_loop_goes_on(pictures: Tensor) -> None:

@@ -14,6 +14,15 @@ from typing import TYPE_CHECKING, Any
 from ganzoo._version import __version__
 
 if TYPE_CHECKING:
+    from ganzoo import (  # noqa: F401 - attributes by __getattr__ below
+        architectures,
+        datasets,
+        errors,
+        losses,
+        optimizers,
+        schedules,
+        testing,
+    )
     from ganzoo.callbacks import Callback
     from ganzoo.errors import GanzooError
     from ganzoo.generator import Generator

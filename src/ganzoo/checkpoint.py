@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,45 +119,63 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def pack_optimizer(
-    name: str, optimizer: torch.optim.Optimizer
+    lead: str, optimizer: torch.optim.Optimizer, names: Sequence[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimizer's state into tensors, named below ``name``, and the rest."""
+    """Split an optimizer's state into tensors, named below ``lead``, and the rest.
+
+    Args:
+        lead: What the tensors' names begin with.
+        optimizer: Of one net's parameters.
+        names: The parameters' names, in the order in which the optimizer was given them.
+    """
     import torch
 
     tensors, rest = {}, {}
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"{name}.{index}.{key}"] = value
+                tensors[f"{lead}.{names[index]}.{key}"] = value
             elif value is not None:
-                rest[f"{index}.{key}"] = value
+                rest[f"{names[index]}.{key}"] = value
     return tensors, rest
 
 
 def unpack_optimizer(
-    name: str,
+    lead: str,
     optimizer: torch.optim.Optimizer,
+    names: Sequence[str],
     tensors: Mapping[str, Tensor],
     rest: Mapping[str, Any],
 ) -> None:
-    """Put back what ``pack_optimizer`` took; the groups' settings stay as they were built."""
+    """Put back what ``pack_optimizer`` took; the groups' settings stay as they were built.
+
+    Raises:
+        ValueError: If the state is of a parameter that the optimizer does not have.
+    """
     import torch
 
-    state: dict[int, dict[str, Any]] = {}
-    named = {
-        key.removeprefix(f"{name}."): value
+    saved = {
+        key.removeprefix(f"{lead}."): value
         for key, value in tensors.items()
-        if key.startswith(f"{name}.")
+        if key.startswith(f"{lead}.")
     }
     parameters = [item for group in optimizer.param_groups for item in group["params"]]
-    for path, value in {**named, **rest}.items():
-        number, _, key = path.partition(".")
-        index = int(number)
-        if index < len(parameters) and getattr(value, "shape", ()) == parameters[index].shape:
+    places = {name: index for index, name in enumerate(names)}
+    state: dict[int, dict[str, Any]] = {}
+    for path, value in {**saved, **rest}.items():
+        name, _, key = path.rpartition(".")
+        if name not in places:
+            raise ValueError(f"{lead} has the state of '{name}', which the net lacks")
+        like = parameters[places[name]]
+        if isinstance(value, torch.Tensor):
             # Fused kernels walk weights and moments side by side in memory, so that both must
             # be laid out alike (channels last, say), which a file does not keep.
-            value = torch.empty_like(parameters[index], dtype=value.dtype).copy_(value)
-        state.setdefault(index, {})[key] = value
+            laid = torch.empty_like(like, dtype=value.dtype) if value.shape == like.shape else None
+            value = value.clone() if laid is None else laid.copy_(value)
+        state.setdefault(places[name], {})[key] = value
+    if state and len(state) != len(names):
+        missing = next(name for name in names if places[name] not in state)
+        raise ValueError(f"{lead} lacks the state of '{missing}'")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

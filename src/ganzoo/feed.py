@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ganzoo.errors import DataError
+from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from ganzoo.datasets.base import Samples
 
 __all__ = ["Feed"]
-
-_EPOCH_STRIDE = 0x9E3779B97F4A7C15  # spreads (seed, epoch) pairs over the seeds of the generator
 
 
 class Feed:
@@ -63,7 +62,7 @@ class Feed:
         epoch, position = divmod(self._batches, self.batches_per_epoch)
         if epoch != self._order_epoch:
             generator = torch.Generator(self.data.device)
-            generator.manual_seed((self.seed + epoch * _EPOCH_STRIDE) % 2**63)
+            generator.manual_seed(derive(self.seed, "order", epoch))
             self._order = torch.randperm(
                 len(self.data), generator=generator, device=self.data.device
             )

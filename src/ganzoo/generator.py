@@ -12,6 +12,7 @@ import torch
 from ganzoo import bundle, pictures
 from ganzoo.device import pick_device
 from ganzoo.errors import BundleError, ConfigError
+from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Generator"]
 
 _BLOCK = 64
-_BLOCK_STRIDE = 0x9E3779B97F4A7C15  # keeps the blocks of nearby seeds apart
 
 
 class Generator:
@@ -196,7 +196,7 @@ class Generator:
     def _latents(self, count: int, seed: int) -> Tensor:
         # Whole blocks, each from a seed of its own, so that no count changes another's latents.
         blocks = [
-            self.latent.sample(_BLOCK, generator=_source(seed, number))
+            self.latent.sample(_BLOCK, generator=_source(seed, "latents", number))
             for number in range(-(-count // _BLOCK))
         ]
         return torch.cat(blocks)[:count] if blocks else torch.empty(0, *self.latent.shape)
@@ -214,7 +214,7 @@ class Generator:
             return None
         if labels is None:
             blocks = [
-                torch.randint(len(classes), (_BLOCK,), generator=_source(~seed, number))
+                torch.randint(len(classes), (_BLOCK,), generator=_source(seed, "labels", number))
                 for number in range(-(-count // _BLOCK))
             ]
             return torch.cat(blocks)[:count] if blocks else torch.empty(0, dtype=torch.int64)
@@ -234,5 +234,5 @@ class Generator:
         return chosen
 
 
-def _source(seed: int, block: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed + block * _BLOCK_STRIDE) % 2**63)
+def _source(seed: int, purpose: str, block: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(seed, "sample", purpose, block))

@@ -19,7 +19,7 @@ class Model(BaseModel):
         ConfigError: On a key that does not exist or a wrong value.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     error_label: ClassVar[str] = ""
     """What its errors call it."""

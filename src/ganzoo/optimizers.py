@@ -105,7 +105,7 @@ class SGD(Optimizer):
     def _momentum_to_look_along(self) -> SGD:
         if self.nesterov and not self.momentum:
             raise ConfigError(
-                "Optimizer 'sgd' with nesterov=True needs a momentum above 0, such as 0.9."
+                f"{self._label()} with nesterov=True needs a momentum above 0, such as 0.9."
             )
         return self
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import html
 import itertools
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,35 +114,75 @@ def check_free(path: Path) -> None:
     Raises:
         RunFolderError: With what it holds and what to do.
     """
-    if (path / "config.yaml").exists():
+    try:
+        holds_run = (path / "config.yaml").exists()
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if holds_run:
         raise RunFolderError(
             f"{path} already holds a run. Continue it with 'ganzoo resume {path}' or choose "
             f"another folder with --out."
         )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if taken:
         raise RunFolderError(
             f"{path} already exists and is not an empty folder. Choose another one with --out."
         )
 
 
-def create_folder(path: Path) -> None:
-    """Make the folder of a new run; an existing one must be empty.
+@contextlib.contextmanager
+def new_run(path: Path, made: bool = False) -> Iterator[None]:
+    """Make the folder of a new run for the block to fill; if that fails, nothing is left of it.
+
+    Args:
+        path: The folder; an existing one must be empty.
+        made: Whether it exists only because ``next_folder`` has just made it.
 
     Raises:
-        RunFolderError: If it holds something, or cannot be written.
+        RunFolderError: If the folder holds something, or cannot be written.
     """
+    check_free(path)
+    existed = path.exists() and not made
     try:
-        check_free(path)
         for part in ("samples", "checkpoints"):
             (path / part).mkdir(parents=True)
+        yield
     except OSError as error:
+        for left in list(path.iterdir()) if path.is_dir() else ():
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+        if not existed and path.is_dir():
+            path.rmdir()
         raise cannot_write(path, error) from error
 
 
 def next_folder(parent: Path, stem: str) -> Path:
-    """Return the first of ``stem-1``, ``stem-2``, ... that is not there yet."""
-    numbers = itertools.count(1)
-    return next(path for number in numbers if not (path := parent / f"{stem}-{number}").exists())
+    """Make and return the first of ``stem-1``, ``stem-2``, ... that is not there yet.
+
+    Raises:
+        RunFolderError: If it cannot be written.
+    """
+    for number in itertools.count(1):
+        path = parent / f"{stem}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return path
+    raise AssertionError  # the numbers do not end
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's errors while writing into a run folder into one of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def cannot_write(path: Path, error: OSError) -> RunFolderError:

@@ -22,13 +22,15 @@ __all__ = ["new_folder", "own_copies", "sha256", "write_json", "write_text"]
 def new_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes ``target`` when the block ends well.
 
-    Its files and both folders are flushed to the disk first, so that after a crash ``target``
-    is either whole or what it was before. An older ``target`` is replaced. When the block
-    raises, the temporary folder is removed.
+    Its files and both folders are flushed to the disk first, so that ``target`` is never there
+    in part. An older ``target`` is moved aside as ``.<name>.<random>.old`` and removed once the
+    new one has its place; a crash between the two moves leaves both, whole, under those hidden
+    names. When the block raises, the temporary folder is removed and the older one stays.
 
     Raises:
         OSError: If the disk is full or the place is not writable.
     """
+    target = target.resolve()  # what a link leads to is replaced, not the link
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     fresh.mkdir()

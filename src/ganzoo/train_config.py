@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.component import RESERVED, Component
 from ganzoo.datasets.base import Dataset
-from ganzoo.errors import ConfigError, did_you_mean, listing
+from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing
 from ganzoo.losses.base import Loss
 from ganzoo.model import Model
 from ganzoo.optimizers import Optimizer
@@ -26,7 +27,15 @@ from ganzoo.registry import Registry
 from ganzoo.schedules import Schedule
 from ganzoo.spec import LatentSpec
 
-__all__ = ["COMPONENTS", "FORMAT_VERSION", "TrainConfig", "defaults", "read_config", "resolve"]
+__all__ = [
+    "COMPONENTS",
+    "FORMAT_VERSION",
+    "TrainConfig",
+    "defaults",
+    "located",
+    "read_config",
+    "resolve",
+]
 
 FORMAT_VERSION = 1
 
@@ -57,9 +66,10 @@ def _pair(value: Any) -> Any:
 
 
 class TrainConfig(Model):
-    """Everything that decides a training, with defaults for all of it.
+    """Everything that decides a training.
 
-    ``resolve`` builds one from its layers; ``config.yaml`` of a run holds it resolved.
+    ``resolve`` builds one from layers of settings and supplies the defaults; ``trainer.config``
+    is one, and ``config.yaml`` of a run holds it.
 
     Raises:
         ConfigError: If a setting is unknown, wrong, or contradicts another.
@@ -121,6 +131,13 @@ class TrainConfig(Model):
         None, ge=0, description="iterations between checkpoints; 0 for the last only"
     )
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints to keep")
+
+    @field_validator("value_range")
+    @classmethod
+    def _ascending(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:
+        if ends is not None and not ends[0] < ends[1]:
+            raise ConfigError(f"A value range is (low, high) with low < high, not {ends}.")
+        return ends
 
     @field_validator("size")
     @classmethod
@@ -208,7 +225,21 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}: upgrade ganzoo."
         )
     _known(settings, f"{path}: ")
+    with located(path):
+        for key in COMPONENTS.keys() & settings.keys():
+            _class(key, _merge(_DEFAULTS, {key: settings[key]})[key])
     return settings
+
+
+@contextlib.contextmanager
+def located(path: Path | None) -> Iterator[None]:
+    """Say in what file a mistake is, where it is in one."""
+    try:
+        yield
+    except (ConfigError, UnknownNameError) as error:
+        if path is None:
+            raise
+        raise type(error)(f"{path}: {error}") from None
 
 
 def _known(layer: Mapping[str, Any], where: str = "") -> None:

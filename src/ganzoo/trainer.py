@@ -22,16 +22,18 @@ from ganzoo.errors import (
     DataError,
     DivergenceError,
     RunFolderError,
+    UnknownNameError,
 )
 from ganzoo.feed import Feed
 from ganzoo.framing import Framing
 from ganzoo.generator import Generator
 from ganzoo.interrupt import on_interrupt
-from ganzoo.run import Run, cannot_write, check_free, create_folder, next_folder
+from ganzoo.run import Run, check_free, new_run, next_folder, writing
+from ganzoo.seeds import derive
 from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
 from ganzoo.storage import write_json, write_text
-from ganzoo.train_config import TrainConfig, read_config, resolve
+from ganzoo.train_config import TrainConfig, located, read_config, resolve
 
 __all__ = ["Trainer"]
 
@@ -87,10 +89,16 @@ class Trainer:
         progress: bool = True,
         **settings: Any,
     ) -> None:
-        layer = read_config(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
+        file = Path(config) if isinstance(config, (str, Path)) else None
+        layer = read_config(file) if file else dict(config or {})  # type: ignore[arg-type]
         named = {"arch": arch, "dataset": dataset, "loss": loss}
         given = {key: value for key, value in named.items() if value is not None}
-        self.config: TrainConfig = resolve(layer, {**given, **settings})
+        try:
+            self.config: TrainConfig = resolve(layer, {**given, **settings})
+        except (ConfigError, UnknownNameError):
+            with located(file):
+                resolve(layer)  # if the file alone is wrong, say so with its name
+            raise
         self.device = pick_device(self.config.device)
         self.precision: Precision = pick_precision(self.config.precision, self.device)
         self.callbacks = [*callbacks, *([Progress()] if progress else [])]
@@ -138,7 +146,7 @@ class Trainer:
             return
         samples = self._frame(self._load())
         config, device = self.config, self.device
-        torch.manual_seed(config.seed)
+        torch.manual_seed(derive(config.seed, "torch"))
         feed = Feed(samples, config.batch_size, device, config.seed)
         generator = config.arch.generator(samples.spec, config.latent)
         discriminator = config.arch.discriminator(samples.spec)
@@ -155,7 +163,7 @@ class Trainer:
             g_optimizer=config.g_optimizer.build(generator.parameters()),
             d_optimizer=config.d_optimizer.build(discriminator.parameters()),
             average=Average(generator, config.ema_decay),
-            noise=torch.Generator(device).manual_seed(config.seed),
+            noise=torch.Generator(device).manual_seed(derive(config.seed, "noise")),
             d_steps=config.d_steps,
             g_steps=config.g_steps,
             joint_batch=config.joint_batch,
@@ -177,6 +185,12 @@ class Trainer:
         samples = config.dataset.load()
         spec = samples.spec
         if config.value_range is not None:
+            if samples.stored_range is None:
+                raise ConfigError(
+                    f"'value_range' needs data with a known range, and dataset "
+                    f"'{config.dataset.name}' has none. Leave it out, or give the dataset's "
+                    f"stored_range."
+                )
             spec = spec.model_copy(update={"value_range": config.value_range})
         if config.conditional:
             if samples.labels is None or spec.classes is None:
@@ -207,7 +221,7 @@ class Trainer:
         self.framing = Framing.fit(native, size, config.fit)
         if self.framing.method != "none":
             self._note(self.framing.notice(config.arch.name))
-        low = 0.0 if samples.stored_range is None else samples.stored_range[0]
+        low, _ = samples.stored_range or spec.value_range or (0.0, 1.0)
         data = self.framing.apply(samples.data, low)
         self.config = config.model_copy(update={"size": size})
         return Samples(data, spec.resized(size), samples.labels, samples.stored_range)
@@ -245,10 +259,12 @@ class Trainer:
         Nothing is logged or written; ``save_checkpoint`` and ``generator`` are at hand.
         """
         self.setup()
-        self._stopped = False
-        while self.step < self.total_steps and not self._stopped:
-            self.game.rate(self.config.schedule.factor(self.step, self.total_steps))
-            yield self.game.play(self.feed.next)
+        try:
+            while self.step < self.total_steps and not self._stopped:
+                self.game.rate(self.config.schedule.factor(self.step, self.total_steps))
+                yield self.game.play(self.feed.next)
+        finally:
+            self._stopped = False
 
     def fit(self) -> Run:
         """Train to the last step, writing the run folder.
@@ -268,7 +284,11 @@ class Trainer:
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
         self.setup()
-        run = self.run = self.run or self._open()
+        run = self.run
+        if run is None:
+            run = self.run = self._open()
+        else:
+            self._rewind(run)
         interrupted = False
 
         def interrupt() -> None:
@@ -283,8 +303,6 @@ class Trainer:
             if interrupted:
                 raise KeyboardInterrupt
             self._call("on_end", run)
-        except OSError as error:
-            raise cannot_write(run.path, error) from error
         finally:
             self._call("on_close")
         return Run(run.path)
@@ -295,21 +313,26 @@ class Trainer:
 
     def _train(self, run: Run) -> None:
         config = self.config
-        with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-            for step in self.iterations():
-                self._sums += torch.stack([step.scalars[name].float() for name in _SCALARS])
-                self._summed += 1
-                self._call("on_step", step)
-                last = self.step == self.total_steps or self._stopped
-                if last or self.step % config.log_every == 0:
-                    row = self._row()
-                    metrics.write(json.dumps(row) + "\n")
-                    metrics.flush()
-                    self._call("on_log", row)
-                if last or (config.sample_every and self.step % config.sample_every == 0):
-                    self._picture(run)
-                if last or (config.checkpoint_every and self.step % config.checkpoint_every == 0):
-                    self._save(run)
+        due = {self._log: config.log_every, self._picture: config.sample_every}
+        due[self._save] = config.checkpoint_every
+        done = dict.fromkeys(due, self.step)
+        for step in self.iterations():
+            self._sums += torch.stack([step.scalars[name].float() for name in _SCALARS])
+            self._summed += 1
+            self._call("on_step", step)
+            for act, every in due.items():
+                if every and self.step % every == 0:
+                    act(run)
+                    done[act] = self.step
+        for act in due:  # the end, planned or not
+            if done[act] != self.step:
+                act(run)
+
+    def _log(self, run: Run) -> None:
+        row = self._row()
+        with writing(run.path), (run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self._call("on_log", row)
 
     def _row(self) -> dict[str, float]:
         """Means since the last row; the only place where the host waits for the device."""
@@ -320,9 +343,9 @@ class Trainer:
         bad = [name for name, value in means.items() if not abs(value) < float("inf")]
         if bad:
             raise DivergenceError(
-                f"{bad[0]} is no longer finite at step {self.step}: training diverged. Resume "
-                f"from the last checkpoint with lower learning rates (--g-optimizer.lr, "
-                f"--d-optimizer.lr) or with --clip-grad."
+                f"{bad[0]} is no longer finite at step {self.step}: training diverged. Train "
+                f"again with lower learning rates (--g-optimizer.lr, --d-optimizer.lr) or with "
+                f"--clip-grad."
             )
         return {
             "step": self.step,
@@ -339,7 +362,9 @@ class Trainer:
         classes = self.spec.classes
         labels = None if classes is None else [i % len(classes) for i in range(_SHOWN)]
         path = run.path / "samples" / f"step-{self.step:08d}.png"
-        self.generator.grid(_SHOWN, seed=self.config.seed, labels=labels).save(path)
+        grid = self.generator.grid(_SHOWN, seed=self.config.seed, labels=labels)
+        with writing(run.path):
+            grid.save(path)
         self._call("on_picture", path)
 
     def _call(self, hook: str, *arguments: Any) -> None:
@@ -383,7 +408,7 @@ class Trainer:
                 f"{run.path} has no checkpoint to continue from. Train again: "
                 f"ganzoo train --config {run.path / 'config.yaml'}"
             )
-        state = checkpoint.load(newest)[1]
+        tensors, state = checkpoint.load(newest)
         settings: dict[str, Any] = {"steps": steps, "epochs": epochs, "device": device}
         settings = {key: value for key, value in settings.items() if value is not None}
         settings["precision"] = state["precision"]
@@ -394,10 +419,8 @@ class Trainer:
                 given = saved.holding(given)
             settings["dataset"] = given
         trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
-        trainer.load_checkpoint(newest)
+        trainer._restore(tensors, state, newest)
         trainer.run = run
-        if trainer.step < trainer.total_steps:
-            trainer._rewind(run)
         return trainer
 
     def save_checkpoint(self, folder: str | Path) -> Path:
@@ -408,8 +431,10 @@ class Trainer:
 
         Raises:
             CheckpointError: If it cannot be written.
+            DivergenceError: If the state is not finite: such a checkpoint would help nobody.
         """
         self.setup()
+        self._check_finite()
         tensors, state = self._state()
         path = checkpoint.save(Path(folder), self.step, tensors, state)
         self._call("on_checkpoint", path)
@@ -425,6 +450,11 @@ class Trainer:
             "average": game.average.module,
         }
 
+    def _trained(self, optimizer: str) -> list[str]:
+        """Names of the parameters of one optimizer, in its order."""
+        net = self.game.generator if optimizer == "g_optimizer" else self.game.discriminator
+        return [name for name, _ in net.named_parameters()]
+
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         game = self.game
         tensors = {
@@ -434,13 +464,17 @@ class Trainer:
         }
         optimizers = {}
         for name in ("g_optimizer", "d_optimizer"):
-            packed, optimizers[name] = checkpoint.pack_optimizer(name, getattr(game, name))
+            packed, optimizers[name] = checkpoint.pack_optimizer(
+                name, getattr(game, name), self._trained(name)
+            )
             tensors.update(packed)
         tensors["log.sums"] = self._sums
         tensors["rng.noise"] = game.noise.get_state()
         tensors["rng.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+            tensors["rng.device"] = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            tensors["rng.device"] = torch.mps.get_rng_state()
         state = {
             "step": self.step,
             "device": self.device.type,
@@ -461,6 +495,11 @@ class Trainer:
             CheckpointError: If it is damaged or does not fit these settings.
         """
         tensors, state = checkpoint.load(Path(path))
+        self._restore(tensors, state, Path(path))
+
+    def _restore(
+        self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], path: Path
+    ) -> None:
         self.setup()
         game = self.game
         try:
@@ -471,7 +510,11 @@ class Trainer:
                 )
             for name in ("g_optimizer", "d_optimizer"):
                 checkpoint.unpack_optimizer(
-                    name, getattr(game, name), tensors, state["optimizers"][name]
+                    name,
+                    getattr(game, name),
+                    self._trained(name),
+                    tensors,
+                    state["optimizers"][name],
                 )
             game.played = state["step"]
             game.average.updates = state["average_updates"]
@@ -482,9 +525,11 @@ class Trainer:
             if state["device"] == self.device.type:
                 game.noise.set_state(tensors["rng.noise"])
                 if self.device.type == "cuda":
-                    torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+                    torch.cuda.set_rng_state(tensors["rng.device"], self.device)
+                elif self.device.type == "mps":
+                    torch.mps.set_rng_state(tensors["rng.device"])
             else:
-                game.noise.manual_seed((self.config.seed + self.step) % 2**63)
+                game.noise.manual_seed(derive(self.config.seed, "noise", self.step))
                 self._note(
                     f"the run was on {state['device']} and goes on on {self.device.type}: from "
                     f"here on its random numbers are others."
@@ -497,24 +542,25 @@ class Trainer:
             ) from error
 
     def _rewind(self, run: Run) -> None:
-        """Forget what was logged after the checkpoint: it is going to happen again."""
+        """Forget what was left after the checkpoint: it is going to happen again."""
         rows = [json.dumps(row) for row in run.history if row["step"] <= self.step]
-        write_text(run.path / "metrics.jsonl", "".join(f"{row}\n" for row in rows))
-        self._write_config(run.path)
+        with writing(run.path):
+            write_text(run.path / "metrics.jsonl", "".join(f"{row}\n" for row in rows))
+            for picture in run.samples:
+                if picture.stem > f"step-{self.step:08d}":
+                    picture.unlink()
+            self._describe(run.path)
 
     def _open(self) -> Run:
         stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
         path = self._out or next_folder(Path("runs"), stem)
-        create_folder(path)
-        try:
-            self._write_config(path)
-            write_json(path / "environment.json", self._environment())
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        with new_run(path, made=self._out is None):
+            self._describe(path)
         return Run(path)
 
-    def _write_config(self, path: Path) -> None:
+    def _describe(self, path: Path) -> None:
         write_text(path / "config.yaml", self.config.yaml())
+        write_json(path / "environment.json", self._environment())
 
     def _environment(self) -> dict[str, Any]:
         device = self.device
@@ -534,9 +580,22 @@ class Trainer:
 
     def _save(self, run: Run) -> None:
         folder = run.path / "checkpoints"
+        self._check_finite()
+        with writing(run.path):
+            self.generator.save_pretrained(run.path / "generator")
+        # After the generator: a run whose last checkpoint is written lacks nothing.
         self.save_checkpoint(folder)
-        checkpoint.prune(folder, self.config.keep_checkpoints)
-        self.generator.save_pretrained(run.path / "generator")
+        with writing(run.path):
+            checkpoint.prune(folder, self.config.keep_checkpoints)
+
+    def _check_finite(self) -> None:
+        for name, value in self._state()[0].items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise DivergenceError(
+                    f"{name} is no longer finite at step {self.step}: training diverged. Earlier "
+                    f"checkpoints are kept. Train again with lower learning rates "
+                    f"(--g-optimizer.lr, --d-optimizer.lr) or with --clip-grad."
+                )
 
     def _bundle_config(self) -> bundle.BundleConfig:
         config = self.config

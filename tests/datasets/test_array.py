@@ -396,7 +396,7 @@ def test_keys_of_a_file_without_any(tmp_path: Path) -> None:
 
 
 def test_options_that_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'x.csv' has no suffix of an array file; save .*\.npy"):
+    with pytest.raises(ConfigError, match=r"x\.csv' has no suffix of an array file; save .*\.npy"):
         datasets.create("array", path="x.csv")
     with pytest.raises(ConfigError, match=r"stored_range is \(low, high\) with low < high"):
         datasets.create("array", path="x.npy", stored_range=(1, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -38,16 +39,21 @@ def main(tokens: Sequence[str] | None = None) -> None:
     try:
         run(app, sys.argv[1:] if tokens is None else tokens)
     except (GanzooError, CycloptsError) as error:
-        text = " ".join(str(error).split())
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"error: {text}", markup=False, style="red"
-        )
-        sys.exit(2)
+        _complain(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `ganzoo list | head`
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        _complain(f"{error.filename or 'The system'}: {error.strerror or error}. Check the path.")
+
+
+def _complain(text: str) -> NoReturn:
+    line = f"error: {' '.join(text.split())}"
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(line, markup=False, style="red")
+    sys.exit(2)
 
 
 def run(application: App, tokens: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ def doctor() -> None:
     row("ganzoo", __version__)
     row("python", f"{platform.python_version()} on {platform.platform()}")
     for name in _requirements():
-        row(name, importlib.metadata.version(name))
+        row(name, _version(name))
     row("device", f"{device.type} ({_device_name(device)}, {torch.get_num_threads()} threads)")
     row("AMX bf16", "yes" if has_amx() else "no")
     row("CUDA", torch.version.cuda if torch.cuda.is_available() else "no device")
@@ -63,9 +63,19 @@ def doctor() -> None:
 
 def _requirements() -> list[str]:
     """Names of what ganzoo requires, from its own metadata."""
-    lines = importlib.metadata.requires("ganzoo") or []
+    try:
+        lines = importlib.metadata.requires("ganzoo") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a source folder
+        return []
     plain = [line for line in lines if "extra ==" not in line]
     return sorted(re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in plain)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"missing: pip install {name}"
 
 
 def _device_name(device: object) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
 
 from ganzoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ganzoo.generator import Generator
 
 __all__ = ["sample"]
 
@@ -41,49 +45,69 @@ def sample(
         device: auto, cpu, cuda or mps
         force: replace what is there
     """
+    from safetensors import SafetensorError
+
     from ganzoo.generator import Generator
 
     if count < 1:
         raise ConfigError(f"Cannot draw {count} samples; --count must be at least 1.")
     generator = Generator.from_pretrained(source, device=device)
-    is_image = generator.spec.kind == "image"
-    target = out or _free(Path("samples.png" if is_image else "samples.npy"))
+    target = out or _free(Path("samples.png" if generator.spec.kind == "image" else "samples.npy"))
+    options: dict[str, Any] = {
+        "seed": seed,
+        "labels": labels[0] if labels and len(labels) == 1 else labels,
+    }
+    try:
+        _check(target, force)
+        if target.suffix:
+            _write_one(generator, target, count, columns, options)
+        else:
+            pictures = generator.images(count, **options)
+            target.mkdir(parents=True, exist_ok=True)
+            for index, picture in enumerate(pictures):
+                picture.save(target / f"{index:06d}.png")
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"Cannot write {target} ({reason}). Choose another --out.") from error
+    Console(soft_wrap=True, highlight=False).print(str(target), markup=False)
+
+
+def _check(target: Path, force: bool) -> None:
     kind = target.suffix.lower()
     if kind and kind not in (*_TENSORS, *_PICTURES):
         raise ConfigError(
             f"Cannot write {target}: '{kind}' is not a known kind. Use .png for a picture, "
             f".npy or .safetensors for numbers, or a folder for single pictures."
         )
+    if target.exists() and target.is_dir() == bool(kind):
+        what = "a folder, not a file" if kind else "a file, not a folder for pictures"
+        raise ConfigError(f"{target} is {what}. Choose another --out.")
     if target.exists() and not force and (kind or any(target.iterdir())):
         raise ConfigError(f"{target} already exists. Choose another --out, or add --force.")
-    chosen = labels[0] if labels and len(labels) == 1 else labels
-    options: dict[str, Any] = {"seed": seed, "labels": chosen}
+
+
+def _write_one(
+    generator: Generator, target: Path, count: int, columns: int | None, options: dict[str, Any]
+) -> None:
+    """Write one file under a temporary name, so that an older one is replaced by a whole one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    kind = target.suffix.lower()
+    fresh = target.with_name(f".{uuid.uuid4().hex[:8]}{kind}")
     try:
         if kind in _PICTURES:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            generator.grid(count, columns=columns, **options).convert(
-                "RGB" if kind in (".jpg", ".jpeg") else None
-            ).save(target)
+            picture = generator.grid(count, columns=columns, **options)
+            picture.convert("RGB" if kind in (".jpg", ".jpeg") else None).save(fresh)
         elif kind == ".npy":
             import numpy as np
 
-            target.parent.mkdir(parents=True, exist_ok=True)
-            np.save(target, generator.sample(count, **options).numpy(), allow_pickle=False)
-        elif kind == ".safetensors":
-            from safetensors.torch import save_file
-
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"samples": generator.sample(count, **options)}, target)
+            np.save(fresh, generator.sample(count, **options).numpy(), allow_pickle=False)
         else:
-            pictures = generator.images(count, **options)
-            target.mkdir(parents=True, exist_ok=True)
-            for index, picture in enumerate(pictures):
-                picture.save(target / f"{index:06d}.png")
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write {target} ({error.strerror or error}). Choose another --out."
-        ) from error
-    Console(soft_wrap=True, highlight=False).print(str(target), markup=False)
+            from safetensors.torch import save
+
+            fresh.write_bytes(save({"samples": generator.sample(count, **options)}))
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _free(path: Path) -> Path:

@@ -75,6 +75,7 @@ def resume(
     steps: int | None = None,
     epochs: float | None = None,
     device: str | None = None,
+    dataset: str | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Continue a run from its newest checkpoint.
@@ -84,6 +85,7 @@ def resume(
         steps: a new total number of iterations
         epochs: a new total number of passes over the data
         device: another device
+        dataset: where the data lie now, if their file has moved
         quiet: show no progress
     """
     from ganzoo.trainer import Trainer
@@ -93,6 +95,7 @@ def resume(
         steps=steps,
         epochs=epochs,
         device=device,
+        dataset=dataset,
         callbacks=_progress(quiet),
         progress=False,
     )

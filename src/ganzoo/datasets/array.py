@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from ganzoo.datasets.base import Dataset, Samples
+from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 from ganzoo.spec import SampleSpec
 
@@ -90,7 +90,7 @@ class Array(ArrayDataset):
 
     name: ClassVar[str] = "array"
 
-    path: Path = Field(description="array file: .npy, .npz or .safetensors")
+    path: DataPath = Field(description="array file: .npy, .npz or .safetensors")
     key: str | None = Field(None, description="name of the samples in the file")
     labels_key: str | None = Field(None, description="name of the labels in the file")
 

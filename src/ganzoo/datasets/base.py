@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator
 
 from ganzoo.component import Component
 from ganzoo.errors import DataError
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from ganzoo.spec import SampleSpec
 
-__all__ = ["Dataset", "Samples"]
+__all__ = ["DataPath", "Dataset", "Samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,14 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.data)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser().absolute()
+
+
+DataPath = Annotated[Path, AfterValidator(_absolute)]
+"""A path that is kept absolute, so that a saved setting means the same from any folder."""
 
 
 class Dataset(Component):

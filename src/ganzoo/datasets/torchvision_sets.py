@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ganzoo.datasets.base import Dataset, Samples
+from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.errors import DataError
 from ganzoo.spec import SampleSpec
@@ -63,7 +63,7 @@ class TorchvisionDataset(Dataset):
     folder. Files that are already there in torchvision's layout are used without a network.
     """
 
-    root: Path | None = Field(
+    root: DataPath | None = Field(
         None, description="data root; by default GANZOO_DATA or the user's cache folder"
     )
     download: bool = Field(True, description="download what is not there yet")
