@@ -59,7 +59,7 @@ def test_the_defaults() -> None:
     assert config.g_optimizer == config.d_optimizer == Adam(lr=2e-4, betas=(0.5, 0.999))
     assert config.schedule == Constant()
     assert config.latent == LatentSpec(shape=(100,))
-    assert (config.steps, config.epochs, config.batch_size, config.seed) == (1200, None, 64, 0)
+    assert (config.steps, config.epochs, config.batch_size, config.seed) == (1000, None, 64, 0)
 
 
 def test_later_layers_win() -> None:
@@ -173,14 +173,14 @@ def test_datasets_by_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        ([], (1200, None)),
+        ([], (1000, None)),
         ([{"steps": 5}], (5, None)),
         ([{"epochs": 2}], (None, 2.0)),
         ([{"steps": 5}, {"epochs": 2}], (None, 2.0)),
         ([{"epochs": 2}, {"steps": 5}], (5, None)),
         ([{"steps": 5}, {"epochs": 2}, {"steps": 7}], (7, None)),
         ([{"steps": 5}, {"steps": None, "epochs": 0.5}], (None, 0.5)),
-        ([{"steps": 5}, {"steps": None}], (1200, None)),
+        ([{"steps": 5}, {"steps": None}], (1000, None)),
         ([{"epochs": 2}, {"steps": None}], (None, 2.0)),
     ],
 )

@@ -57,7 +57,7 @@ _DEFAULTS: dict[str, Any] = {
     "d_optimizer": {"name": "adam"},
     "schedule": {"name": "constant"},
     "latent": {},
-    "steps": 1200,
+    "steps": 1000,
 }
 
 
