@@ -328,6 +328,8 @@ def test_an_interruption_finishes_the_iteration_and_saves(pictures: Tensor) -> N
     whole = ganzoo.Trainer(dataset=pictures, out="whole", **settings)
     whole.fit()
     assert_equal(weights(whole), weights(resumed))
+    for name in ("metrics.jsonl", "generator/model.safetensors"):
+        assert (Path("whole") / name).read_bytes() == (Path("out") / name).read_bytes()
 
 
 def test_a_second_interruption_ends_at_once(pictures: Tensor) -> None:
@@ -474,6 +476,10 @@ def test_a_longer_total_trains_on(pictures: Tensor) -> None:
     run = ganzoo.Trainer.resume("out", dataset=pictures, steps=9, progress=False).fit()
     assert [row["step"] for row in run.history] == [2, 4, 6, 8, 9]
     assert run.config.steps == 9
+    # The row of step 9 was cut short by the end; a longer run has the whole one instead.
+    longer = ganzoo.Trainer.resume("out", dataset=pictures, steps=12, progress=False).fit()
+    whole = ganzoo.Trainer(dataset=pictures, out="whole", **small(steps=12)).fit()
+    assert longer.history == whole.history
 
 
 def test_resuming_asks_for_data_that_were_in_memory(pictures: Tensor) -> None:

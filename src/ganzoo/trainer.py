@@ -228,11 +228,9 @@ class Trainer:
 
     def _fix_lengths(self) -> None:
         config = self.config
-        per_iteration = config.d_steps
         if config.epochs is not None:
-            self.total_steps = max(
-                1, round(config.epochs * self.feed.batches_per_epoch / per_iteration)
-            )
+            per_epoch = self.feed.batches_per_epoch / config.d_steps
+            self.total_steps = max(1, round(config.epochs * per_epoch))
         else:
             self.total_steps = config.steps or 1
 
@@ -338,8 +336,9 @@ class Trainer:
         """Means since the last row; the only place where the host waits for the device."""
         game = self.game
         means = dict(zip(_SCALARS, (self._sums / self._summed).tolist(), strict=True))
-        self._sums.zero_()
-        self._summed = 0
+        if self._whole(self.step):  # else whoever resumes completes these means
+            self._sums.zero_()
+            self._summed = 0
         bad = [name for name, value in means.items() if not abs(value) < float("inf")]
         if bad:
             raise DivergenceError(
@@ -355,6 +354,10 @@ class Trainer:
             "g_lr": float(game.g_optimizer.param_groups[0]["lr"]),
             "d_lr": float(game.d_optimizer.param_groups[0]["lr"]),
         }
+
+    def _whole(self, step: int) -> bool:
+        """Whether the row of that step covers a whole interval, as the last one may not."""
+        return step % self.config.log_every == 0
 
     def _picture(self, run: Run) -> None:
         if self.spec.kind != "image":
@@ -542,8 +545,12 @@ class Trainer:
             ) from error
 
     def _rewind(self, run: Run) -> None:
-        """Forget what was left after the checkpoint: it is going to happen again."""
-        rows = [json.dumps(row) for row in run.history if row["step"] <= self.step]
+        """Forget what was left after the checkpoint, and a row that the end cut short.
+
+        All of it is going to be written again, as if nothing had ended the training.
+        """
+        kept = [row for row in run.history if row["step"] <= self.step]
+        rows = [json.dumps(row) for row in kept if self._whole(int(row["step"]))]
         with writing(run.path):
             write_text(run.path / "metrics.jsonl", "".join(f"{row}\n" for row in rows))
             for picture in run.samples:
