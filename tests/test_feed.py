@@ -5,7 +5,8 @@ import torch
 
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import DataError
-from ganzoo.feed import Feed
+from ganzoo.feed import Feed, _fits
+from ganzoo.framing import Framing
 from ganzoo.spec import SampleSpec
 
 CPU = torch.device("cpu")
@@ -183,3 +184,95 @@ def test_too_few_samples(count, batch) -> None:
         f"The dataset has {count} samples, fewer than one batch of {batch}. "
         f"Use a batch size of at most {count}."
     )
+
+
+# -- images that vary -----------------------------------------------------------------------------
+
+
+def marked(count: int, height: int, width: int, crop: tuple[int, int], flip=False) -> Samples:
+    """Images whose pixels tell where they are: red the row, green the column, blue the image."""
+    rows = torch.arange(height).reshape(1, height, 1).expand(count, height, width)
+    columns = torch.arange(width).reshape(1, 1, width).expand(count, height, width)
+    which = torch.arange(count).reshape(count, 1, 1).expand(count, height, width)
+    data = torch.stack((rows, columns, which), dim=1).to(torch.uint8)
+    spec = SampleSpec(shape=(3, *crop), value_range=(0.0, 255.0))
+    return Samples(data, spec, torch.arange(count), flip=flip)
+
+
+def test_parts_are_cut_out_at_random() -> None:
+    feed = Feed(marked(8, 9, 12, (5, 6)), 8, CPU)
+    corners = set()
+    for _ in range(40):
+        batch, labels = feed.next()
+        assert batch.shape == (8, 3, 5, 6)
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+        for image, label in zip(batch, labels, strict=True):
+            assert (image[2] == label).all()
+            top, left = int(image[0, 0, 0]), int(image[1, 0, 0])
+            assert torch.equal(image[0], torch.arange(top, top + 5.0)[:, None].expand(5, 6))
+            assert torch.equal(image[1], torch.arange(left, left + 6.0).expand(5, 6))
+            corners.add((top, left))
+    assert corners == {(top, left) for top in range(5) for left in range(7)}
+
+
+def test_half_of_the_images_are_mirrored() -> None:
+    feed = Feed(marked(50, 2, 3, (2, 3), flip=True), 50, CPU)
+    mirrored = 0
+    for _ in range(20):
+        batch, _ = feed.next()
+        forward = (batch[:, 1] == torch.arange(3.0)).all(dim=(1, 2))
+        backward = (batch[:, 1] == torch.arange(2.0, -1, -1)).all(dim=(1, 2))
+        assert (forward ^ backward).all()
+        assert (batch[:, 0] == torch.arange(2.0)[:, None]).all()  # never upside down
+        mirrored += int(backward.sum())
+    assert 400 < mirrored < 600  # of 1,000: six standard deviations
+
+
+def test_variations_follow_from_the_seed_and_the_position() -> None:
+    def feed(seed: int = 1) -> Feed:
+        return Feed(marked(8, 9, 12, (5, 6), flip=True), 4, CPU, seed)
+
+    whole, other = feed(), feed(2)
+    batches = [whole.next()[0] for _ in range(7)]
+    resumed = feed()
+    resumed.load_state_dict({"batches": 3})
+    for expected in batches[3:]:
+        assert torch.equal(resumed.next()[0], expected)
+    assert not torch.equal(other.next()[0], batches[0])
+
+
+def test_a_preview_is_the_middle_and_takes_no_part() -> None:
+    feed = Feed(marked(8, 9, 12, (5, 6), flip=True), 4, CPU)
+    same = Feed(marked(8, 9, 12, (5, 6), flip=True), 4, CPU)
+    first, labels = feed.preview(5)
+    again, _ = feed.preview(5)
+    assert torch.equal(first, again)
+    assert (first[:, 0, 0, 0] == 2).all() and (first[:, 1, 0, 0] == 3).all()
+    assert torch.equal(first[:, 2, 0, 0].long(), labels) and len(labels.unique()) == 5
+    assert len(feed.preview(100)[0]) == 8
+    assert torch.equal(feed.next()[0], same.next()[0])
+
+
+def test_images_are_framed_as_they_are_drawn() -> None:
+    framing = Framing.fit((2, 3), (4, 6), "pad")
+    samples = Samples(
+        torch.full((4, 1, 2, 3), 9.0), SampleSpec(shape=(1, 2, 3)), stored_range=(1.0, 9.0)
+    )
+    batch, _ = Feed(samples, 4, CPU, framing=framing).next()
+    assert batch.shape == (4, 1, 4, 6)
+    assert torch.equal(framing.undo(batch), torch.ones(4, 1, 2, 3))
+    assert batch.sum() == 4 * (6 - 18)  # what is around them is the lowest value
+
+
+def test_images_smaller_than_their_spec_are_refused() -> None:
+    with pytest.raises(DataError, match="their spec says"):
+        Samples(torch.zeros(4, 1, 8, 7), SampleSpec(shape=(1, 8, 8)))
+
+
+def test_samples_too_large_for_a_gpu_stay_in_the_hosts_memory(monkeypatch) -> None:
+    data = torch.zeros(100)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (800, 10**9))
+    assert _fits(data, torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (799, 10**9))
+    assert not _fits(data, torch.device("cuda"))
+    assert _fits(data, CPU)

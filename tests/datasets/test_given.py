@@ -308,8 +308,7 @@ def test_a_name_goes_before_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mnist").mkdir()
     assert interpret("mnist") == "mnist"
-    with pytest.raises(DataError, match="'mnist' is a folder"):
-        interpret(Path("mnist"))
+    assert interpret(Path("mnist")) == {"name": "folder", "path": "mnist"}
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".NPY", ".npz", ".safetensors"])
@@ -328,11 +327,17 @@ def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("form", [str, Path])
 def test_folders(tmp_path: Path, form) -> None:
-    with pytest.raises(DataError) as caught:
-        interpret(form(tmp_path))
-    text = str(caught.value)
-    assert "is a folder, and folders of pictures are not among the datasets of this version" in text
-    assert ".npy" in text and "fashion-mnist-10k" in text and "given" not in text
+    assert interpret(form(tmp_path)) == {"name": "folder", "path": str(tmp_path)}
+    (tmp_path / "a.parquet").touch()
+    assert interpret(form(tmp_path)) == {"name": "huggingface", "path": str(tmp_path)}
+
+
+def test_one_picture_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "a.PNG").touch()
+    with pytest.raises(
+        DataError, match="a.PNG' is one picture: samples are read from .npy.*folder"
+    ):
+        interpret(tmp_path / "a.PNG")
 
 
 @pytest.mark.parametrize(
@@ -384,3 +389,11 @@ def test_listing_and_interpreting_import_no_torch() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_name_of_the_hub_and_a_text_that_is_no_path() -> None:
+    with pytest.raises(DataError, match=r"it is {'name': 'huggingface', 'repo': 'org/set.1'}\. Av"):
+        interpret("org/set.1")
+    with pytest.raises(DataError, match=r"or give a name\. Available"):
+        interpret("a/b/c")
+    assert interpret("x" * 5000) == "x" * 5000  # the registry will refuse it

@@ -25,8 +25,15 @@ registry: Registry[Dataset] = Registry(
         "cifar10": "ganzoo.datasets.torchvision_sets:CIFAR10",
         "fashion-mnist": "ganzoo.datasets.torchvision_sets:FashionMNIST",
         "fashion-mnist-10k": "ganzoo.datasets.fashion_mnist_10k:FashionMNIST10k",
+        "folder": "ganzoo.datasets.folder:Folder",
+        "gaussian-1d": "ganzoo.datasets.mixtures:Gaussian1D",
         "given": "ganzoo.datasets.given:Given",
+        "grid": "ganzoo.datasets.mixtures:Grid",
+        "huggingface": "ganzoo.datasets.huggingface:HuggingFace",
         "mnist": "ganzoo.datasets.torchvision_sets:MNIST",
+        "ring": "ganzoo.datasets.mixtures:Ring",
+        "spiral": "ganzoo.datasets.mixtures:Spiral",
+        "three-gaussians": "ganzoo.datasets.mixtures:ThreeGaussians",
     },
     unlisted=frozenset({"given"}),  # what a caller holds in memory
 )

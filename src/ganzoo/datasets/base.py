@@ -15,6 +15,7 @@ from ganzoo.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.mixture import Mixture
     from ganzoo.spec import SampleSpec
 
 __all__ = ["DataPath", "Dataset", "Samples"]
@@ -25,21 +26,33 @@ class Samples:
     """Real samples in memory, or memory-mapped.
 
     Attributes:
-        data: (N, *spec.shape), uint8 or float32, on the CPU.
+        data: (N, *spec.shape), uint8 or float32, on the CPU. Images may be larger than their
+            spec: each time one is drawn, a part of the spec's size is cut out at random.
         spec: What one sample is, at its native size. ``spec.value_range`` is what a generator
             of it shall make; ``stored_range`` is what ``data`` holds.
         labels: (N,) int64 class indices, or None.
         stored_range: Lowest and highest value that ``data`` may hold: (0, 255) for uint8. None
             where values are taken as they are.
+        flip: Whether an image is mirrored left to right, half of the times that it is drawn.
+        mixture: The distribution that the samples come from, where it is known.
+        notices: What a person should know about these data, a line each.
     """
 
     data: Tensor
     spec: SampleSpec
     labels: Tensor | None = None
     stored_range: tuple[float, float] | None = (0.0, 255.0)
+    flip: bool = False
+    mixture: Mixture | None = None
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if tuple(self.data.shape[1:]) != self.spec.shape:
+        shape = tuple(self.data.shape[1:])
+        if self.spec.kind == "image" and shape[:1] == self.spec.shape[:1] and len(shape) == 3:
+            fits = shape[1] >= self.spec.shape[1] and shape[2] >= self.spec.shape[2]
+        else:
+            fits = shape == self.spec.shape
+        if not fits:
             raise DataError(
                 f"The samples have shape {tuple(self.data.shape[1:])} but their spec says "
                 f"{self.spec.shape}; the dataset that made them is at fault."

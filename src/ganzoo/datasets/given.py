@@ -22,6 +22,7 @@ from ganzoo.datasets.array import (
     pick_keys,
 )
 from ganzoo.datasets.base import Samples
+from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ __all__ = ["GIVEN_LIMIT", "Given", "interpret"]
 _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L")
 _POSSIBLE = (
-    "the name of a dataset, a mapping with 'name', a path to a .npy, .npz or .safetensors file, "
-    "a tensor, a numpy array, a tuple (data, labels), a dict of arrays, or a torch Dataset"
+    "the name of a dataset, a mapping with 'name', a folder of pictures, a path to a .npy, .npz, "
+    ".safetensors, .parquet or .arrow file, a tensor, a numpy array, a tuple (data, labels), a "
+    "dict of arrays, or a torch Dataset"
 )
 
 
@@ -161,8 +163,8 @@ def interpret(value: Any) -> Any:
 
     Args:
         value: One of: the name of a dataset, a mapping with ``name``, a component or its class, a
-            path to an array file, a tensor, a numpy array, a tuple (data, labels), a dict of
-            arrays, a torch Dataset.
+            path to an array file, a .parquet or .arrow file or a folder, a tensor, a numpy array,
+            a tuple (data, labels), a dict of arrays, a torch Dataset.
 
     Returns:
         A name, a mapping or a component. A plain unknown name is returned as it is: the registry
@@ -170,8 +172,8 @@ def interpret(value: Any) -> Any:
 
     Raises:
         ConfigError: If it is none of these.
-        DataError: If it is a path to nothing, to a folder, or to a file that is no array; or data
-            that cannot be taken as samples.
+        DataError: If it is a path to nothing, or to a file that holds no samples; or data that
+            cannot be taken as samples.
     """
     if isinstance(value, str):
         return _from_text(value)
@@ -189,27 +191,36 @@ def _from_text(text: str) -> Any:
         return text
     path = Path(text).expanduser()
     looks_like_path = "/" in text or "\\" in text or re.fullmatch(r".*\.[A-Za-z0-9]+", text)
-    return _from_path(Path(text)) if looks_like_path or path.exists() else text
+    there = os.path.exists(path)  # noqa: PTH110 - of a text that no path can be, it is False
+    return _from_path(Path(text)) if looks_like_path or there else text
 
 
 def _from_path(path: Path) -> Any:
+    from ganzoo.datasets.huggingface import TABLE_SUFFIXES, holds_tables
+
     place = path.expanduser()
     if place.is_dir():
-        raise DataError(
-            f"'{path}' is a folder, and folders of pictures are not among the datasets of this "
-            f"version. Save the pictures as one array, such as pictures.npy of shape (N, H, W, C) "
-            f"and dtype uint8, and give its path. Available: {listing(_names())}."
-        )
+        name = "huggingface" if holds_tables(place) else "folder"
+        return {"name": name, "path": str(path)}
     if not place.exists():
+        text = path.as_posix()
+        hint = ""
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+            hint = f" On the Hugging Face Hub it is {{'name': 'huggingface', 'repo': '{text}'}}."
         raise DataError(
             f"There is no such file '{path}', and no dataset has that name."
-            f"{did_you_mean(str(path), _names())} Correct the path, or give a name. "
+            f"{did_you_mean(str(path), _names())} Correct the path, or give a name.{hint} "
             f"Available: {listing(_names())}."
         )
-    if place.suffix.lower() not in SUFFIXES:
+    suffix = place.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return {"name": "huggingface", "path": str(path)}
+    if suffix not in SUFFIXES:
+        what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
         raise DataError(
-            f"'{path}' is no array file: samples are read from {listing(SUFFIXES)}. "
-            f"Save them as one of these, or give a name. Available: {listing(_names())}."
+            f"'{path}' is {what}: samples are read from {listing((*SUFFIXES, *TABLE_SUFFIXES))} "
+            f"and from folders of pictures. Give one of these, or a name. Available: "
+            f"{listing(_names())}."
         )
     return {"name": "array", "path": str(path)}
 

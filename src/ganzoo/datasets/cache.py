@@ -1,0 +1,501 @@
+"""Pictures decoded once, into a folder of memory-mapped files that is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import warnings
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import platformdirs
+
+from ganzoo.datasets import progress
+from ganzoo.datasets.decoding import Facts, Look, PictureError, Wanted, decode, resized
+from ganzoo.errors import DataError
+from ganzoo.storage import new_folder, sha256, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo.datasets.decoding import Pixels
+
+__all__ = ["ENVIRONMENT", "Decoded", "Skipped", "Source", "cache_root", "decoded", "printable"]
+
+ENVIRONMENT = "GANZOO_CACHE"
+"""Environment variable that names the folder in which decoded pictures are kept."""
+FORMAT_VERSION = 1
+
+_PICTURES, _GROUPS, _NAMES, _OFFSETS = "pictures.npy", "groups.npy", "names.bin", "offsets.npy"
+_FILES = (_PICTURES, _GROUPS, _NAMES, _OFFSETS)
+_RECORD = "cache.json"
+_ALWAYS_HASHED = 32 * 2**20  # bytes up to which a file is hashed at every start
+_TOGETHER = 64  # pictures per task
+_TASK_BYTES = 8 * 2**20  # decoded bytes per task, where pictures are large
+_AHEAD = 4  # tasks per worker that may be finished or waiting
+_SURVEYED = 32  # pictures from which the form of all is guessed
+_NAMED = 3  # pictures that an error names
+
+
+class Skipped(NamedTuple):
+    """A picture that was left out: its printable name, and why."""
+
+    name: str
+    reason: str
+
+
+class Source(Protocol):
+    """Where encoded pictures come from, in an order that is the same everywhere."""
+
+    @property
+    def origin(self) -> str:
+        """What it is, to start a message."""
+
+    @property
+    def key(self) -> str:
+        """Hash of its content and order."""
+
+    @property
+    def groups(self) -> NDArray[np.int32]:
+        """(N,) index of each picture's group, or -1."""
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """Names of the groups."""
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What a person should know about it, a line each."""
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+
+    def read(self, start: int, stop: int) -> Iterable[bytes | PictureError]:
+        """Yield the content of these pictures, or why there is none, from any thread."""
+
+    def name(self, index: int) -> bytes:
+        """Return what a picture is called; it holds no NUL."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """The pictures of a source, decoded.
+
+    Attributes:
+        pictures: uint8 (N, C, H, W), memory-mapped copy-on-write.
+        groups: int32 (N,), as in the source.
+        group_names: As in the source.
+        facts: What was seen in the pictures.
+        total: How many there were to read.
+        skipped: Those that could not be read.
+        folder: Where the cache is.
+        repaired: Why an older cache was replaced, or nothing.
+    """
+
+    pictures: Pixels
+    groups: NDArray[np.int32]
+    group_names: Sequence[str]
+    facts: Facts
+    total: int
+    skipped: Sequence[Skipped]
+    folder: Path
+    repaired: str = ""
+
+    def name(self, index: int) -> bytes:
+        """Return what the source called a picture.
+
+        Raises:
+            IndexError: If there is no such picture.
+        """
+        import numpy as np
+
+        if not -len(self.pictures) <= index < len(self.pictures):
+            raise IndexError(f"There are {len(self.pictures)} pictures; there is no {index}.")
+        offsets = np.load(self.folder / _OFFSETS, mmap_mode="r")
+        index %= len(self.pictures)
+        start, stop = int(offsets[index]), int(offsets[index + 1])
+        with (self.folder / _NAMES).open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start - 1)
+
+
+def cache_root(chosen: Path | None = None) -> Path:
+    """Return the folder of decoded pictures; it need not exist yet.
+
+    Args:
+        chosen: What the caller asked for. None stands for the environment variable
+            ``GANZOO_CACHE``, and where that is unset or empty, for the user's cache folder of
+            ganzoo; ``decoded`` in it is the folder.
+    """
+    place = chosen or os.environ.get(ENVIRONMENT)
+    parent = Path(place).expanduser() if place else platformdirs.user_cache_path("ganzoo")
+    return parent / "decoded"
+
+
+def printable(name: bytes) -> str:
+    r"""Return a name as text that can be printed: what cannot be becomes \x.. or \n."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad: float) -> Decoded:
+    """Return the pictures of a source, from the cache or decoded now.
+
+    A cache is one folder per content and form. It is built under another name, flushed and
+    renamed, by one process at a time: others wait for it. What dead builders have left is removed.
+    At every start, files up to 32 MiB are compared with their SHA-256; larger ones with their size
+    and time of change, and with their SHA-256 where the time is another. What does not agree is
+    built again.
+
+    Args:
+        source: Where the pictures come from.
+        wanted: The form that was asked for.
+        root: Folder of all caches.
+        workers: Threads that decode.
+        max_bad: Pictures that may be unreadable: a share below 1, or a number.
+
+    Raises:
+        DataError: If too many pictures are unreadable, or the cache cannot be written.
+    """
+    key = _key(source, wanted)
+    folder = root / key
+    found = _opened(folder)
+    if not isinstance(found, Decoded):
+        try:
+            with _lock(root, key, source.origin):
+                found = _opened(folder)  # somebody may have built it meanwhile
+                if not isinstance(found, Decoded):
+                    _remove_leftovers(root, key)
+                    repaired = found
+                    with new_folder(folder) as fresh:
+                        _build(source, wanted, fresh, workers, _limit(max_bad, len(source)))
+                    found = _opened(folder, repaired)
+        except OSError as error:
+            raise _unwritable(root, source.origin, error) from error
+        if not isinstance(found, Decoded):
+            raise DataError(
+                f"The decoded pictures of {source.origin} in {folder} are damaged right after "
+                f"writing ({found}); check the disk, or set the option cache or {ENVIRONMENT}."
+            )
+    limit = _limit(max_bad, found.total)
+    if len(found.skipped) > limit:
+        raise _too_many(source.origin, found.skipped, limit, found.total)
+    return found
+
+
+def _key(source: Source, wanted: Wanted) -> str:
+    settings = {"format": FORMAT_VERSION, "source": source.key, **asdict(wanted)}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _limit(max_bad: float, total: int) -> int:
+    return int(max_bad * total) if max_bad < 1 else int(max_bad)
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+def _opened(folder: Path, repaired: str = "") -> Decoded | str:
+    """The cache in that folder, or what is wrong with it; nothing if there is none."""
+    import numpy as np
+
+    try:
+        whole = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record = whole["record"]
+        if whole["sha256"] != _hash_of(record):
+            return f"{_RECORD} has been changed"
+        for name in _FILES:
+            if fault := _fault(folder / name, record["files"][name]):
+                return f"{name} {fault}"
+        return Decoded(
+            # "c" is copy-on-write: nothing changes the file, and torch finds memory it may write.
+            pictures=np.load(folder / _PICTURES, mmap_mode="c", allow_pickle=False),
+            groups=np.load(folder / _GROUPS, allow_pickle=False),
+            group_names=record["group_names"],
+            facts=_facts(record["facts"]),
+            total=record["total"],
+            skipped=[Skipped(*each) for each in record["skipped"]],
+            folder=folder,
+            repaired=repaired,
+        )
+    except FileNotFoundError as error:
+        if not folder.exists():
+            return ""
+        return f"{Path(error.filename or _RECORD).name} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _fault(path: Path, known: dict[str, Any]) -> str:
+    """What is wrong with a file of the cache, or nothing."""
+    state = path.stat()
+    if state.st_size != known["size"]:
+        return f"has {state.st_size:,} bytes instead of {known['size']:,}"
+    if state.st_mtime_ns == known["mtime_ns"] and state.st_size > _ALWAYS_HASHED:
+        return ""
+    return "" if sha256(path) == known["sha256"] else "has another SHA-256 than when it was written"
+
+
+def _facts(record: dict[str, Any]) -> Facts:
+    low, high = tuple(record["low"]), tuple(record["high"])
+    return Facts(**{**record, "low": low, "high": high})
+
+
+def _hash_of(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+# -- building ---------------------------------------------------------------------------------
+
+
+class _OtherForm(Exception):  # noqa: N818 - no error: the pictures are read once more
+    """Pictures turned out not to have the form that was guessed from the first ones."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+
+@dataclass(eq=False)
+class _Batch:
+    """What one task has decoded."""
+
+    pixels: Pixels
+    kept: list[int] = field(default_factory=list)
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    facts: Facts | None = None
+
+
+def _build(source: Source, wanted: Wanted, folder: Path, workers: int, limit: int) -> None:
+    with warnings.catch_warnings():  # Pillow warns of what is odd in a file and reads on
+        warnings.simplefilter("ignore")
+        facts = None if wanted.settled else _survey(source)
+        while True:
+            try:
+                record = _write(source, wanted, facts, folder, workers, limit)
+                break
+            except _OtherForm as other:
+                facts = other.facts
+    write_json(folder / _RECORD, {"record": record, "sha256": _hash_of(record)})
+
+
+def _survey(source: Source) -> Facts | None:
+    """What is seen in a few pictures that are spread over all, if they can be read."""
+    facts: Facts | None = None
+    for number in range(min(_SURVEYED, len(source))):
+        index = number * len(source) // min(_SURVEYED, len(source))
+        for content in source.read(index, index + 1):
+            with contextlib.suppress(PictureError):
+                if isinstance(content, bytes):
+                    _, seen = decode(content, None)
+                    facts = seen.merged(facts)
+    return facts
+
+
+def _write(
+    source: Source, wanted: Wanted, facts: Facts | None, folder: Path, workers: int, limit: int
+) -> dict[str, Any]:
+    """Decode everything into files, in the form that follows from the facts."""
+    import numpy as np
+
+    look = wanted.look(facts)
+    _check_space(folder, source, look)
+    kept = array("q")
+    skipped: list[Skipped] = []
+    with (
+        (folder / _PICTURES).open("wb") as file,
+        progress.Bar(f"decoding {source.origin}", len(source)) as bar,
+    ):
+        file.write(_header(len(source), look))
+        for batch in _batches(source, look, workers):
+            for index, reason in batch.bad:
+                skipped.append(Skipped(printable(source.name(index)), reason))
+            if len(skipped) > limit:
+                raise _too_many(source.origin, skipped, limit, len(source))
+            if batch.facts is not None:
+                # What was once seen counts, so that the form changes a few times at most.
+                facts = batch.facts.merged(facts)
+                if wanted.look(facts) != look:
+                    raise _OtherForm(facts)
+            file.write(batch.pixels.data)
+            kept.extend(batch.kept)
+            bar.show(len(kept) + len(skipped))
+        if facts is None or not kept:
+            raise DataError(
+                f"None of the {len(source):,} pictures of {source.origin} can be read: "
+                f"{_some(skipped)}; repair or replace them."
+            )
+        file.seek(0)
+        file.write(_header(len(kept), look))
+
+    order = np.asarray(kept, dtype=np.int64)
+    np.save(folder / _GROUPS, source.groups[order])
+    offsets = np.zeros(len(order) + 1, np.int64)
+    with (folder / _NAMES).open("wb") as file:
+        for number, index in enumerate(kept):
+            offsets[number + 1] = offsets[number] + file.write(source.name(index) + b"\0")
+    np.save(folder / _OFFSETS, offsets)
+    return {
+        "format_version": FORMAT_VERSION,
+        "origin": source.origin,
+        "settings": asdict(wanted),
+        "shape": [len(order), *look.shape],
+        "total": len(source),
+        "group_names": list(source.group_names),
+        "facts": facts._asdict(),
+        "skipped": [list(each) for each in skipped],
+        "files": {name: _stamp(folder / name) for name in _FILES},
+    }
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    state = path.stat()
+    return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256(path)}
+
+
+def _header(count: int, look: Look) -> bytes:
+    """The start of a .npy file; numpy gives it one length for all counts."""
+    import numpy as np
+
+    start = io.BytesIO()
+    form = {"descr": "|u1", "fortran_order": False, "shape": (count, *look.shape)}
+    np.lib.format.write_array_header_1_0(start, form)
+    return start.getvalue()
+
+
+def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
+    """Decode everything, a task at a time, and yield the outcomes in order."""
+    import numpy as np
+
+    together = max(1, min(_TOGETHER, _TASK_BYTES // math.prod(look.shape)))
+
+    def decode_from(start: int) -> _Batch:
+        stop = min(start + together, len(source))
+        batch = _Batch(np.empty((stop - start, *look.shape), np.uint8))
+        last: Facts | None = None
+        other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+        for index, content in enumerate(source.read(start, stop), start):
+            try:
+                if isinstance(content, PictureError):
+                    raise content
+                pixels, seen = decode(content, look)
+            except PictureError as error:
+                batch.bad.append((index, str(error)))
+                continue
+            row = len(batch.kept)
+            if pixels.shape == look.shape:
+                batch.pixels[row] = pixels
+            else:
+                other_sizes.setdefault(pixels.shape, []).append((row, pixels))
+            batch.kept.append(index)
+            if seen != last:  # most pictures of a set are alike
+                last = seen
+                batch.facts = seen.merged(batch.facts)
+        for group in other_sizes.values():
+            rows, pictures = zip(*group, strict=True)
+            batch.pixels[list(rows)] = resized(list(pictures), look.size)
+        batch.pixels = batch.pixels[: len(batch.kept)]
+        return batch
+
+    starts = range(0, len(source), together)
+    if workers == 1:
+        yield from map(decode_from, starts)
+        return
+    # Pillow and torchvision decode outside the interpreter lock, so threads are enough.
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ganzoo-decode")
+    waiting: deque[Future[_Batch]] = deque()
+    try:
+        for start in starts:
+            waiting.append(pool.submit(decode_from, start))
+            if len(waiting) >= _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+# -- what may go wrong ------------------------------------------------------------------------
+
+
+def _some(skipped: Sequence[Skipped]) -> str:
+    shown = ", ".join(f"'{name}' ({reason})" for name, reason in skipped[:_NAMED])
+    more = len(skipped) - _NAMED
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -> DataError:
+    are = "picture is" if len(skipped) == 1 else "pictures are"
+    return DataError(
+        f"{len(skipped):,} {are} unreadable among {total:,} of {origin}, more than the "
+        f"{limit:,} that max_bad allows: {_some(skipped)}; repair or remove them, or raise "
+        f"max_bad."
+    )
+
+
+def _check_space(folder: Path, source: Source, look: Look) -> None:
+    needed = len(source) * math.prod(look.shape)
+    if needed > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB are needed")
+
+
+def _unwritable(root: Path, origin: str, error: OSError) -> DataError:
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return DataError(
+            f"The disk of {root} is too full for the decoded pictures of {origin} ({reason}); free "
+            f"some space, choose a smaller size, or set the option cache or {ENVIRONMENT} to a "
+            f"folder on another disk."
+        )
+    return DataError(
+        f"The decoded pictures of {origin} cannot be written to {root} ({reason}); set the option "
+        f"cache or {ENVIRONMENT} to a folder of your own."
+    )
+
+
+# -- one builder at a time --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _lock(root: Path, key: str, origin: str) -> Iterator[None]:
+    """Hold the lock of a cache; the system frees it when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    place = root / "locks" / f"{key}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=progress.MOMENT)
+    except Timeout:
+        progress.say(f"waiting for another process, which is decoding the pictures of {origin}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _remove_leftovers(root: Path, own: str) -> None:
+    """Remove what builders have left that were killed: nobody holds their lock."""
+    from filelock import FileLock, Timeout
+
+    for path in (*root.glob(".*.tmp"), *root.glob(".*.old")):
+        key = path.name[1:].partition(".")[0]
+        if key == own:
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        with contextlib.suppress(Timeout, OSError), FileLock(root / "locks" / f"{key}.lock", 0):
+            shutil.rmtree(path, ignore_errors=True)

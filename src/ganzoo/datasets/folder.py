@@ -1,0 +1,333 @@
+"""Folders of pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import stat
+import struct
+import tempfile
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from ganzoo.datasets.base import DataPath
+from ganzoo.datasets.cache import printable
+from ganzoo.datasets.decoding import SUFFIXES, PictureError
+from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
+from ganzoo.errors import ConfigError, DataError, listing
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo.datasets.cache import Decoded
+
+__all__ = ["Folder", "Tree"]
+
+_SPLITS = frozenset(
+    ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
+)
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+_NO_FILE, _BROKEN = -1, -2  # in place of a size
+_OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_MOST_BYTES = 2**30
+_SAMPLED, _SAMPLE_BYTES = 16, 2**16  # files of which the start goes into the key
+_MODULUS = 1 << 256
+
+
+class Folder(PictureDataset):
+    """Pictures in a folder and its sub-folders: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM.
+
+    Files are recognised by their suffix; names that begin with a dot are passed over, links are
+    followed. Of an animation the first frame counts. Labels are the folders of the first level,
+    in the order of their names: with ``labels="auto"`` where there are two or more of them with
+    pictures and none beside them, which are not named like ``train`` and ``test``.
+
+    The order of the samples follows from the files' names alone and is the same everywhere; it is
+    not that of the alphabet. ``file`` says which file a sample is.
+
+    Pictures are decoded once, into the cache. Decoded pictures are used again as long as name,
+    size and time of change of all files, the start of 16 of them, ``size``, ``crop`` and ``mode``
+    are the same.
+    """
+
+    name: ClassVar[str] = "folder"
+
+    path: DataPath = Field(description="folder of pictures")
+    labels: Literal["auto", "folders", "none"] = Field(
+        "auto", description="folders of the first level as labels; auto: where they look like it"
+    )
+
+    def file(self, index: int) -> Path:
+        """Return the file of a sample, decoding the pictures first where that is to be done.
+
+        Raises:
+            IndexError: If there is no such sample.
+            DataError: As ``load``.
+        """
+        with self._source() as source:
+            name = self._decoded(source).name(index)
+        return self.path / os.fsdecode(name)
+
+    def _source(self) -> Tree:
+        return Tree(self.path)
+
+    def _labelled(self, found: Decoded) -> Labelling:
+        import numpy as np
+
+        if self.labels == "none":
+            return Labelling()
+        beside = int(np.count_nonzero(found.groups < 0))
+        present = np.unique(found.groups[found.groups >= 0])
+        names = tuple(found.group_names[index] for index in present)
+        if self.labels == "auto":
+            if beside or len(names) < 2:
+                return Labelling()
+            if _SPLITS.issuperset(name.lower() for name in names):
+                notice = (
+                    f"{_quoted(self.path)} has the folders {listing(names)}, which look like parts "
+                    f"of a dataset: all pictures are taken, without labels. Give one of them, such "
+                    f"as {_quoted(self.path / names[-1])}, or say labels='folders'."
+                )
+                return Labelling(notices=(notice,))
+        elif beside or not names:
+            what = "no folders with pictures"
+            if names:
+                what = f"{beside:,} picture{'s' if beside > 1 else ''} in no folder"
+            raise ConfigError(
+                f"{_quoted(self.path)} has {what}, so labels='folders' cannot name all classes; "
+                f"put each picture into the folder of its class, or say labels='none'."
+            )
+        return Labelling(np.searchsorted(present, found.groups), names)
+
+
+class Tree:
+    """The pictures of a folder, listed. Of each, 36 bytes stay in memory; names are in a file.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        DataError: If it is no folder, holds no pictures, or cannot be listed, or if there is no
+            room for the names where temporary files are.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.origin = _quoted(root)
+        self.notices: list[str] = []
+        self._root = os.fsencode(root)
+        self._hashes, self._starts = array("Q"), array("q")
+        self._sizes, self._times, self._tops = array("q"), array("q"), array("i")
+        self._folders: list[bytes] = []
+        self._sum = 0
+        self._other = b""
+        self._check(root)
+        try:
+            self._names: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+            try:
+                self._list()
+                self._arrange()
+            except BaseException:
+                self._names.close()
+                raise
+        except OSError as error:
+            raise DataError(
+                f"The names of the pictures in {self.origin} cannot be kept in a temporary file "
+                f"({_reason(error)}); free some space, or set TMPDIR to a folder on another disk."
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._text.close()
+        self._names.close()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def name(self, index: int) -> bytes:
+        """Return the name of a picture, relative to the folder."""
+        number = self._order[index]
+        return self._text[self._starts[number] : self._starts[number + 1] - 1]
+
+    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
+        """Yield the content of these pictures, or why there is none."""
+        for index in range(start, stop):
+            yield self._content(index)
+
+    def _content(self, index: int) -> bytes | PictureError:
+        number = self._order[index]
+        size, time = self._sizes[number], self._times[number]
+        if size == _NO_FILE:
+            return PictureError("no regular file")
+        if size == _BROKEN:
+            return PictureError("a link that leads nowhere, or not to be looked at")
+        try:
+            state, content = self._start(index, _MOST_BYTES)
+        except FileNotFoundError:
+            return PictureError("removed while the folder was read")
+        except OSError as error:
+            return PictureError(_reason(error))
+        if state.st_size > _MOST_BYTES:
+            return PictureError("more than 1 GiB")
+        if (state.st_size, state.st_mtime_ns) != (size, time) or len(content) != size:
+            return PictureError("changed while the folder was read")
+        return content
+
+    def _start(self, index: int, most: int) -> tuple[os.stat_result, bytes]:
+        # Plain descriptors: for small files, a file object takes longer than reading does.
+        handle = os.open(self._root + b"/" + self.name(index), _OPEN)
+        try:
+            state = os.fstat(handle)
+            return state, os.read(handle, min(state.st_size, most))
+        finally:
+            os.close(handle)
+
+    def _check(self, root: Path) -> None:
+        if root.is_dir():
+            return
+        if not root.exists():
+            raise DataError(
+                f"There is no folder {self.origin}; correct the path of the dataset 'folder'."
+            )
+        fix = "give the folder that it is in"
+        if root.suffix.lower() in _ARCHIVES:
+            fix = "unpack it and give the folder that comes out"
+        raise DataError(f"{self.origin} is a file, not a folder of pictures; {fix}.")
+
+    def _list(self) -> None:
+        """Walk through the tree, following links but no loop of them."""
+        waiting: list[tuple[bytes, int]] = [(b"", -1)]
+        while waiting:
+            inside, top = waiting.pop()
+            for entry in self._entries(inside):
+                if entry.name.startswith(b"."):
+                    continue
+                name = inside + entry.name
+                if not _is_folder(entry):
+                    self._add(entry, name, top)
+                elif entry.is_symlink() and self._loops(entry.path, inside):
+                    self.notices.append(
+                        f"'{printable(name)}' in {self.origin} is a link to a folder that it lies "
+                        f"in; it is passed over."
+                    )
+                else:
+                    waiting.append((name + b"/", top if inside else len(self._folders)))
+                    if not inside:
+                        self._folders.append(entry.name)
+
+    def _entries(self, inside: bytes) -> Iterator[os.DirEntry[bytes]]:
+        try:
+            with os.scandir(self._root + b"/" + inside) as entries:
+                yield from entries
+        except FileNotFoundError:
+            if not inside:
+                raise self._unlistable(inside, "it has been removed") from None
+            # A folder that is gone by now: its pictures are no longer in the tree.
+        except OSError as error:
+            raise self._unlistable(inside, _reason(error)) from error
+
+    def _add(self, entry: os.DirEntry[bytes], name: bytes, top: int) -> None:
+        suffix = entry.name[entry.name.rfind(b".") :].lower()
+        if suffix not in SUFFIXES:
+            self._other = self._other or name
+            return
+        try:
+            state = entry.stat()
+            size = state.st_size if stat.S_ISREG(state.st_mode) else _NO_FILE
+            time = state.st_mtime_ns
+        except OSError:
+            size = time = _BROKEN
+        digest = hashlib.blake2b(name, digest_size=8).digest()
+        self._hashes.append(int.from_bytes(digest, "big"))
+        self._sizes.append(size)
+        self._times.append(time)
+        self._tops.append(top)
+        self._starts.append(self._names.tell())
+        self._names.write(name + b"\0")
+        # A sum does not depend on the order, which is the file system's.
+        content = hashlib.blake2b(struct.pack("<qq", size, time) + name, digest_size=32).digest()
+        self._sum = (self._sum + int.from_bytes(content, "big")) % _MODULUS
+
+    def _loops(self, path: bytes, inside: bytes) -> bool:
+        """Whether a link leads to one of the folders that it lies in, above the root as well."""
+        place = os.path.realpath(self._root) + b"/" + inside
+        ends = (index for index, each in enumerate(place) if each == ord("/"))
+        try:
+            target = os.stat(path)  # noqa: PTH116 - names are bytes
+            around = (os.stat(place[: end + 1]) for end in ends)  # noqa: PTH116
+            return any(os.path.samestat(target, each) for each in around)
+        except OSError:  # gone by now, which listing it finds out
+            return False
+
+    def _arrange(self) -> None:
+        """Put the pictures into an order that the file system has no part in."""
+        import numpy as np
+
+        if not self._starts:
+            raise self._empty()
+        self._starts.append(self._names.tell())
+        self._names.flush()
+        self._text = mmap.mmap(self._names.fileno(), 0, access=mmap.ACCESS_READ)
+        order = np.argsort(np.frombuffer(self._hashes, np.uint64), kind="stable")
+        self._order = array("q", order.astype(np.int64).tobytes())
+        by_name = sorted(range(len(self._folders)), key=self._folders.__getitem__)
+        rank = np.full(len(by_name) + 1, -1, np.int32)  # the last one is that of no folder
+        rank[by_name] = np.arange(len(by_name), dtype=np.int32)
+        self.groups: NDArray[np.int32] = rank[np.frombuffer(self._tops, np.int32)][order]
+        self.group_names = [printable(self._folders[index]) for index in by_name]
+        del self._hashes, self._tops
+        # Other files of these names, sizes and times, as unpacking may make them, are told by this.
+        starts = hashlib.blake2b(digest_size=16)
+        for index in np.linspace(0, len(order) - 1, _SAMPLED).astype(int):
+            with contextlib.suppress(OSError):
+                if self._sizes[self._order[index]] >= 0:
+                    starts.update(self._start(index, _SAMPLE_BYTES)[1])
+        self.key = f"{len(order)}-{self._sum:064x}-{starts.hexdigest()}"
+
+    def _empty(self) -> DataError:
+        found = "is empty"
+        if self._other:
+            found = f"holds no pictures but other files, such as '{printable(self._other)}'"
+        elif self._folders:
+            found = "holds no pictures, only folders without any"
+        suffixes = listing(sorted(suffix.decode() for suffix in SUFFIXES))
+        return DataError(
+            f"The folder {self.origin} {found}; give a folder of pictures ({suffixes})."
+        )
+
+    def _unlistable(self, inside: bytes, reason: str) -> DataError:
+        place = printable(self._root + b"/" + inside.rstrip(b"/")).rstrip("/")
+        return DataError(
+            f"The folder '{place}' cannot be listed ({reason}); make it readable, or move it out "
+            f"of the way."
+        )
+
+
+def _quoted(path: Path) -> str:
+    return f"'{printable(os.fsencode(path))}'"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -1,0 +1,361 @@
+"""Data sets of pictures from the Hugging Face Hub, and local files of the same form."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ganzoo.datasets import progress
+from ganzoo.datasets.array import LABEL_KEYS, SAMPLE_KEYS
+from ganzoo.datasets.base import DataPath
+from ganzoo.datasets.cache import printable
+from ganzoo.datasets.decoding import PictureError
+from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
+from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo.datasets.cache import Decoded
+
+__all__ = ["TABLE_SUFFIXES", "HuggingFace", "holds_tables"]
+
+TABLE_SUFFIXES = (".parquet", ".arrow")
+"""Suffixes of single files that can be read."""
+
+_SAVED = ("state.json", "dataset_dict.json")  # one of them is in what save_to_disk makes
+_IMAGE_KEYS = (*SAMPLE_KEYS, "img", "picture", "photo")
+_LABELS_READ = 65_536  # rows at once
+
+
+class HuggingFace(PictureDataset):
+    """Pictures of a data set on the Hugging Face Hub, or in local Arrow or Parquet files.
+
+    Give ``repo``, such as ``org/name``; or ``path``: a .parquet or .arrow file, a folder of them,
+    or what ``Dataset.save_to_disk`` wrote. The package ``datasets`` reads them, keeps downloads
+    where it always does, and finds your token for private data sets as it always does
+    (``HF_TOKEN``, or ``hf auth login``). It is needed: ``pip install "ganzoo[datasets]"``.
+
+    The pictures are the one column of pictures, or the one of several that is named like one; the
+    labels are the one column of class labels, or one that is named like it. Otherwise say
+    ``image_column`` and ``label_column``.
+    """
+
+    name: ClassVar[str] = "huggingface"
+
+    repo: str | None = Field(None, description="name of the data set on the Hub: org/name")
+    path: DataPath | None = Field(
+        None, description="local instead: .parquet or .arrow file, or a folder of such"
+    )
+    subset: str | None = Field(None, description="configuration of the data set, if it has several")
+    split: str = Field("train", description="part of the data set")
+    revision: str | None = Field(None, description="branch, tag or commit on the Hub")
+    image_column: str | None = Field(None, description="column of the pictures, if not found")
+    label_column: str | None = Field(None, description="column of the labels, if not found")
+    labels: Literal["auto", "none"] = Field("auto", description="whether labels are read")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.repo is None) == (self.path is None):
+            raise ConfigError(
+                "The dataset 'huggingface' reads one thing: give either repo, such as "
+                "repo='ylecun/mnist', or path, a local file or folder."
+            )
+        if self.path is not None and self.revision is not None:
+            raise ConfigError("A local path has no revision; leave it out, or give repo.")
+        if self.labels == "none" and self.label_column is not None:
+            raise ConfigError("With labels='none' there is no label_column; leave one of them out.")
+        return self
+
+    def _source(self) -> _Rows:
+        origin = f"'{printable(os.fsencode(self.path or str(self.repo)))}'"
+        return _Rows(
+            self._table(origin),
+            origin,
+            self.image_column,
+            self.label_column,
+            wants_labels=self.labels == "auto",
+        )
+
+    def _labelled(self, found: Decoded) -> Labelling:
+        import numpy as np
+
+        if not found.group_names:
+            return Labelling()
+        return Labelling(found.groups.astype(np.int64), tuple(found.group_names))
+
+    def _table(self, origin: str) -> Any:
+        """The data set as the package ``datasets`` opens it."""
+        try:
+            import huggingface_hub.utils as hub
+
+            import datasets
+            from datasets import Dataset, load_dataset, load_from_disk
+        except ImportError as error:
+            raise DataError(
+                f"The dataset 'huggingface' needs the package datasets ({error}); install it: "
+                f'pip install "ganzoo[datasets]"'
+            ) from error
+        path = self.path
+        if path is not None and not path.exists():
+            raise DataError(f"There is no file or folder {origin}; correct the path.")
+        if path is not None and path.is_file() and path.suffix.lower() not in TABLE_SUFFIXES:
+            raise DataError(
+                f"{origin} is no table of pictures; give a {' or '.join(TABLE_SUFFIXES)} file, a "
+                f"folder of them, or one that save_to_disk wrote."
+            )
+        try:
+            with _bars_of(datasets, hub):
+                if path is None:
+                    opened = load_dataset(
+                        self.repo, self.subset, split=self.split, revision=self.revision
+                    )
+                elif path.is_file():
+                    kind = {".parquet": "parquet", ".arrow": "arrow"}[path.suffix.lower()]
+                    opened = load_dataset(kind, data_files={"train": str(path)}, split=self.split)
+                elif any((path / name).exists() for name in _SAVED):
+                    opened = load_from_disk(str(path))
+                    if not isinstance(opened, Dataset):
+                        opened = _part(opened, self.split, origin)
+                else:
+                    opened = load_dataset(str(path), self.subset, split=self.split)
+        except (ConfigError, DataError):
+            raise
+        except Exception as error:  # datasets and what it is built on raise many classes
+            raise _explained(origin, error, datasets) from error
+        return opened
+
+
+def holds_tables(folder: Path) -> bool:
+    """Whether a folder is one that this dataset reads: tables in it, or in its folder ``data``."""
+    if any((folder / name).is_file() for name in _SAVED):
+        return True
+    for place in (folder, folder / "data"):
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            if any(entry.name.lower().endswith(TABLE_SUFFIXES) for entry in entries):
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _bars_of(*libraries: Any) -> Iterator[None]:
+    """Have these libraries show bars only where ganzoo does."""
+    silenced = [each for each in libraries if not each.are_progress_bars_disabled()]
+    if progress.is_shown():
+        silenced = []
+    for each in silenced:
+        each.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for each in silenced:
+            each.enable_progress_bars()
+
+
+def _part(parts: Any, split: str, origin: str) -> Any:
+    if split not in parts:
+        raise ConfigError(
+            f"{origin} has no split '{split}'.{did_you_mean(split, list(parts))} Splits: "
+            f"{listing(parts)}."
+        )
+    return parts[split]
+
+
+def _explained(origin: str, error: Exception, datasets: Any) -> DataError:
+    text = " ".join(str(error).split()) or "no reason given"
+    fix = "check that it is what you mean, and that its files are whole"
+    known = datasets.exceptions
+    if isinstance(error, known.DatasetNotFoundError):
+        fix = "check the name; for a private or gated data set, set HF_TOKEN or run 'hf auth login'"
+    elif "split" in text.lower() and isinstance(error, ValueError):
+        fix = "choose one with the option split"
+    elif "config" in text.lower() and isinstance(error, ValueError):
+        fix = "choose one with the option subset"
+    elif isinstance(error, (ConnectionError, TimeoutError)):
+        fix = "connect to the network, or give downloaded files with the option path"
+    elif isinstance(error, OSError) and error.errno is not None:
+        fix = "free space or set HF_HOME to a folder of your own, where datasets keeps its files"
+    return DataError(f"{origin} cannot be loaded ({type(error).__name__}: {text}); {fix}.")
+
+
+class _Rows:
+    """The rows of a data set as a source of pictures, in their order.
+
+    Raises:
+        ConfigError: If a column does not exist, or it is not clear which one is meant.
+        DataError: If there are no rows, or their labels are no labels.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        origin: str,
+        image_column: str | None,
+        label_column: str | None,
+        wants_labels: bool,
+    ) -> None:
+        import numpy as np
+
+        self.origin = origin
+        self.notices: list[str] = []
+        if not len(table):
+            raise DataError(f"{origin} has no rows; choose another split or file.")
+        self._column = _image_column(table.features, origin, image_column)
+        self._rows = table.with_format("arrow")
+        self.groups: NDArray[np.int32] = np.full(len(table), -1, np.int32)
+        self.group_names: Sequence[str] = ()
+        column = self._label_column(table.features, label_column) if wants_labels else None
+        if column is not None:
+            self._read_labels(table.features[column], column)
+        # datasets keeps this hash of content and of what was done to it, and has no other name.
+        parts = (table._fingerprint, len(table), self._column, column)
+        self.key = "rows-" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is open: the files are memory-mapped."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, index: int) -> bytes:
+        """Return what a picture is called."""
+        return b"row %d" % index
+
+    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
+        """Yield the encoded pictures of these rows, or why there is none."""
+        for value in self._rows[start:stop].column(self._column):
+            yield _content(value.as_py())
+
+    def _label_column(self, features: Any, given: str | None) -> str | None:
+        from datasets import ClassLabel
+
+        if given is not None:
+            _require_column(given, features, self.origin)
+            return given
+        found: list[str] = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
+        found = found or [
+            name
+            for name, kind in features.items()
+            if name in LABEL_KEYS and getattr(kind, "dtype", "").startswith(("int", "uint", "str"))
+        ]
+        named = [name for name in found if name in LABEL_KEYS]
+        chosen = found if len(found) == 1 else named
+        if len(chosen) == 1:
+            return chosen[0]
+        if found:
+            self.notices.append(
+                f"{self.origin} has several columns of labels ({listing(found)}) and none is used; "
+                f"choose one with label_column."
+            )
+        return None
+
+    def _read_labels(self, feature: Any, column: str) -> None:
+        import numpy as np
+
+        from datasets import ClassLabel
+
+        values: list[Any] = []
+        for start in range(0, len(self), _LABELS_READ):
+            part = self._rows[start : start + _LABELS_READ].column(column)
+            values += part.to_pylist()
+        if isinstance(feature, ClassLabel):
+            values = [-1 if value is None else value for value in values]
+        known = [value for value in values if value is not None and value != -1]
+        if not known:
+            self.notices.append(f"The column '{column}' of {self.origin} holds no labels.")
+            return
+        if len(known) < len(values) and (isinstance(feature, ClassLabel) or None in values):
+            raise DataError(
+                f"{len(values) - len(known):,} of {len(values):,} rows of {self.origin} have no "
+                f"label in the column '{column}'; choose another with label_column, or say "
+                f"labels='none'."
+            )
+        if isinstance(feature, ClassLabel):
+            self.groups, self.group_names = np.array(values, np.int32), list(feature.names)
+            low, high = int(self.groups.min()), int(self.groups.max())
+            if low < 0 or high >= len(self.group_names):
+                raise DataError(
+                    f"The column '{column}' of {self.origin} holds classes from {low} to {high}, "
+                    f"and {len(self.group_names)} have names; choose another with label_column, "
+                    f"or say labels='none'."
+                )
+            return
+        if not all(isinstance(value, (int, str)) for value in values):
+            raise DataError(
+                f"The column '{column}' of {self.origin} holds {type(known[0]).__name__} values, "
+                f"and labels are integers or strings; choose another with label_column, or say "
+                f"labels='none'."
+            )
+        distinct, numbers = np.unique(np.array(values), return_inverse=True)
+        self.groups = numbers.astype(np.int32)
+        self.group_names = [str(value) for value in distinct]
+
+
+def _require_column(name: str, features: Any, origin: str) -> None:
+    if name not in features:
+        raise ConfigError(
+            f"{origin} has no column '{name}'.{did_you_mean(name, features)} Columns: "
+            f"{listing(features)}."
+        )
+
+
+def _image_column(features: Any, origin: str, given: str | None) -> str:
+    from datasets import Image
+
+    if given is not None:
+        _require_column(given, features, origin)
+        return given
+    found: list[str] = [name for name, kind in features.items() if isinstance(kind, Image)]
+    # Files that datasets did not write hold the same without saying so.
+    found = found or [name for name, kind in features.items() if _is_encoded(kind)]
+    named = [name for name in found if name in _IMAGE_KEYS]
+    chosen = found if len(found) == 1 else named
+    if len(chosen) != 1:
+        what = "several columns of pictures" if found else "no column of pictures"
+        raise ConfigError(
+            f"{origin} has {what}; say which one to take with image_column. Columns: "
+            f"{listing(features)}."
+        )
+    return chosen[0]
+
+
+def _is_encoded(kind: Any) -> bool:
+    if isinstance(kind, dict):
+        return {"bytes", "path"} <= kind.keys() or _is_encoded(kind.get("bytes"))
+    return getattr(kind, "dtype", "") in ("binary", "large_binary")
+
+
+def _content(value: Any) -> bytes | PictureError:
+    """The encoded picture in a cell."""
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        what = "an empty cell" if value is None else f"a cell of {type(value).__name__}"
+        return PictureError(what)
+    path = Path(value)
+    shown = printable(value.encode())
+    try:
+        if path.exists() and not path.is_file():  # a device may be read for ever
+            return PictureError(f"{shown}: no regular file")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        return PictureError(f"{shown}: {getattr(error, 'strerror', None) or error}")
