@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from ganzoo import callbacks
-from ganzoo.callbacks import Callback, Progress
+from ganzoo.callbacks import Callback, Progress, Tracking
 from ganzoo.device import Precision
-from ganzoo.errors import RegistrationError
+from ganzoo.errors import ConfigError, DataError, RegistrationError
 from ganzoo.spec import SampleSpec
+from ganzoo.trackers import Log
 
 HOOKS = ["on_start", "on_step", "on_log", "on_picture", "on_checkpoint", "on_end", "on_close"]
 
@@ -63,6 +67,7 @@ def trainer() -> SimpleNamespace:
         precision=Precision("fp32", "as asked"),
         device=SimpleNamespace(type="cpu"),
         spec=SampleSpec(shape=(1, 28, 28)),
+        gallery=SimpleNamespace(mixture=None),
         notices=["[images] are padded"],
         total_steps=1000,
         images_per_step=8,
@@ -188,3 +193,202 @@ def test_the_display_before_the_first_numbers(trainer, clock) -> None:
 )
 def test_clock(seconds, text) -> None:
     assert callbacks._clock(seconds) == text
+
+
+@pytest.mark.parametrize(("modes", "collapse"), [(1, " (mode collapse)"), (3, "")])
+def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
+    trainer.spec = SampleSpec(kind="vector", shape=(2,), value_range=None)
+    trainer.gallery.mixture = SimpleNamespace(centres=((0, 0), (1, 1), (2, 2)))
+    file = StringIO()
+    progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
+    progress.on_start(trainer, SimpleNamespace(path=Path("run")))
+    clock.seconds += 1
+    progress.on_log(trainer, {**ROW, "modes": modes, "high_quality": 0.975, "rarest_mode": 0.25})
+    progress.on_end(trainer, SimpleNamespace(path=Path("run")))
+    *_, line, last = file.getvalue().splitlines()
+    assert f"D(G(z)) 0.25  modes {modes}  " in line and "samples/s" in line
+    assert last == (
+        f"modes covered: {modes} of 3{collapse}, 97.5% of the samples within three standard "
+        f"deviations of one, rarest mode 25.0%"
+    )
+
+
+# -- tracking -------------------------------------------------------------------------------------
+
+
+class Recorder(Log):
+    """Keeps what it is told, until it breaks."""
+
+    def __init__(self, told, breaks_at=""):
+        self.told = told
+        self.breaks_at = breaks_at
+
+    def _tell(self, method, *arguments):
+        self.told.append((method, *arguments))
+        if method == self.breaks_at:
+            raise OSError(28, "No space\nleft on device")
+
+    def scalars(self, step, values):
+        self._tell("scalars", step, values)
+
+    def images(self, step, name, image):
+        self._tell("images", step, name, image.mode, image.getpixel((0, 0)))
+
+    def finish(self):
+        self._tell("finish")
+
+
+class FakeTracker:
+    """Opens recorders."""
+
+    def __init__(self, name="fake", breaks_at="", fault=None):
+        self.name = name
+        self.breaks_at = breaks_at
+        self.fault = fault
+        self.told = []
+
+    def open(self, folder, settings, step):
+        if self.fault:
+            raise self.fault
+        self.told.append(("open", folder, settings, step))
+        return Recorder(self.told, self.breaks_at)
+
+    @property
+    def methods(self):
+        return [method for method, *_ in self.told]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "step-00000100.png"
+    Image.new("RGB", (2, 2), (1, 2, 3)).save(path)
+    return path
+
+
+def tracked(*trackers: FakeTracker) -> SimpleNamespace:
+    config = SimpleNamespace(trackers=trackers, dump=lambda: {"steps": 200})
+    return SimpleNamespace(config=config, step=20)
+
+
+def test_trackers_are_told_everything(picture) -> None:
+    fake, other = FakeTracker(), FakeTracker()
+    trainer = tracked(fake, other)
+    tracking = Tracking()
+    tracking.on_start(trainer, RUN)
+    trainer.step = 100
+    tracking.on_log(trainer, {"step": 100, **ROW})
+    tracking.on_picture(trainer, picture)
+    assert fake.told == [
+        ("open", RUN.path, {"steps": 200}, 20),
+        ("scalars", 100, ROW),
+        ("images", 100, "samples", "RGB", (1, 2, 3)),
+    ]
+    tracking.on_close(trainer)
+    assert fake.told[3:] == [("finish",)]
+    assert other.told == fake.told
+
+    tracking.on_close(trainer)  # closed is closed
+    tracking.on_log(trainer, ROW)
+    assert len(fake.told) == 4
+    tracking.on_start(trainer, RUN)  # fit is called again
+    tracking.on_log(trainer, ROW)
+    assert fake.methods[4:] == ["open", "scalars"]
+
+
+def test_without_trackers_nothing_is_done(tmp_path) -> None:
+    trainer, tracking = tracked(), Tracking()
+    tracking.on_start(trainer, RUN)
+    tracking.on_log(trainer, ROW)
+    tracking.on_picture(trainer, tmp_path / "no-such.png")
+    tracking.on_close(trainer)
+
+
+@pytest.mark.parametrize("breaks_at", ["scalars", "images"])
+def test_a_tracker_that_fails_is_given_up(picture, caplog, breaks_at) -> None:
+    broken, sound = FakeTracker("broken", breaks_at), FakeTracker("sound")
+    trainer = tracked(broken, sound)
+    tracking = Tracking()
+    tracking.on_start(trainer, RUN)
+    for trainer.step in (40, 60):
+        tracking.on_log(trainer, ROW)
+        tracking.on_picture(trainer, picture)
+    tracking.on_close(trainer)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("ganzoo", "WARNING")
+    assert record.getMessage() == (
+        "The tracker 'broken' failed at step 40 (OSError: [Errno 28] No space left on device) and "
+        "is given up; the run folder has it all."
+    )
+    before = ["open", "scalars", "images"][: 2 + (breaks_at == "images")]
+    assert broken.methods == [*before, "finish"]
+    assert sound.methods == ["open", *2 * ["scalars", "images"], "finish"]
+
+
+def test_a_tracker_that_fails_in_the_end(caplog) -> None:
+    broken, sound = FakeTracker("broken", "finish"), FakeTracker("sound")
+    trainer = tracked(broken, sound)
+    tracking = Tracking()
+    tracking.on_start(trainer, RUN)
+    tracking.on_close(trainer)
+    assert [record.getMessage()[:36] for record in caplog.records] == [
+        "The tracker 'broken' failed at step "
+    ]
+    assert broken.methods == sound.methods == ["open", "finish"]
+
+
+def test_a_failure_is_one_line_on_standard_error() -> None:
+    code = (
+        "from types import SimpleNamespace\n"
+        "from ganzoo.callbacks import Tracking\n"
+        "class Broken:\n"
+        "    def scalars(self, step, values): raise OSError('first\\nsecond')\n"
+        "    def finish(self): raise OSError('again')\n"
+        "tracker = SimpleNamespace(name='broken', open=lambda *_: Broken())\n"
+        "config = SimpleNamespace(trackers=[tracker], dump=dict)\n"
+        "trainer = SimpleNamespace(config=config, step=3)\n"
+        "tracking = Tracking()\n"
+        "tracking.on_start(trainer, SimpleNamespace(path=None))\n"
+        "tracking.on_log(trainer, {'step': 3})\n"
+        "tracking.on_close(trainer)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == (
+        "The tracker 'broken' failed at step 3 (OSError: first second) and is given up; the run "
+        "folder has it all.\n"
+    )
+
+
+def test_ctrl_c_in_a_tracker_is_passed_on() -> None:
+    fake = FakeTracker()
+    trainer, tracking = tracked(fake), Tracking()
+    tracking.on_start(trainer, RUN)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    tracking._logs[0][1].scalars = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        tracking.on_log(trainer, ROW)
+    tracking.on_close(trainer)
+    assert fake.methods == ["open", "finish"]
+
+
+def test_a_tracker_that_cannot_be_opened() -> None:
+    sound, broken = FakeTracker("sound"), FakeTracker("broken", fault=OSError("no\nroom"))
+    trainer, tracking = tracked(sound, broken), Tracking()
+    with pytest.raises(ConfigError) as caught:
+        tracking.on_start(trainer, RUN)
+    assert str(caught.value) == (
+        "The tracker 'broken' cannot be opened (OSError: no room). Mend the cause, or train "
+        "without this tracker."
+    )
+    tracking.on_close(trainer)
+    assert sound.methods == ["open", "finish"]
+
+    own = DataError("The tracker says it itself.")
+    with pytest.raises(DataError) as caught:
+        tracking.on_start(tracked(FakeTracker(fault=own)), RUN)
+    assert caught.value is own

@@ -16,9 +16,11 @@ import pytest
 SOURCE = Path(__file__).parent / "plugin_example"
 PROVIDER = "ganzoo-example 0.1.0"
 COMPONENTS = {"arch": "tiny-conv", "dataset": "checkerboard", "loss": "softplus-margin"}
+TRACKER = "number-table"
 TRAIN = (
     "train tiny-conv --dataset checkerboard --dataset.size 16 --dataset.count 20 "
     "--loss softplus-margin --loss.margin 0.5 --arch.channels 4 --conditional "
+    "--trackers number-table "
     "--batch-size 4 --steps 3 --device cpu --quiet --out run"
 )
 MISSING = (
@@ -138,7 +140,7 @@ def test_it_is_listed(shell):
     done = shell("list")
     assert done.code == 0, done.err
     rows = [line for line in done.out.splitlines() if PROVIDER in line]
-    assert sorted(row.split()[0] for row in rows) == sorted(COMPONENTS.values())
+    assert sorted(row.split()[0] for row in rows) == sorted([*COMPONENTS.values(), TRACKER])
     assert all("A template for ganzoo plug-ins" in row for row in rows)
 
 
@@ -152,7 +154,7 @@ def test_its_options_are_on_the_command_line(shell):
         "train tiny-conv --dataset checkerboard --dataset.size 15",
     )
     assert check.code == 0, check.err
-    assert check.out.count(PROVIDER) == 3
+    assert check.out.count(PROVIDER) == 4
     assert "broken" not in check.out
     assert f"tiny-conv  architecture from {PROVIDER}" in shown.out
     for text in (
@@ -180,6 +182,7 @@ def test_what_is_saved_says_where_it_comes_from(trained):
         assert config[setting]["provider"] == PROVIDER
     assert config["loss"]["margin"] == 0.5
     assert config["dataset"]["size"] == 16
+    assert config["trackers"] == [{"name": TRACKER, "provider": PROVIDER, "digits": 6}]
     bundle = json.loads((trained / "generator" / "config.json").read_text(encoding="utf-8"))
     assert bundle["architecture"]["name"] == "tiny-conv"
     assert bundle["architecture"]["provider"] == PROVIDER
@@ -207,8 +210,10 @@ def test_what_is_saved_can_be_used(shell, trained):
     assert zeros.shape == ones.shape == (3, 1, 16, 16)
     assert plain.shape == (2, 1, 16, 16)
     assert (zeros != ones).any()  # the label matters
+    table = (folder / "numbers.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[0] for line in table if ",d_loss," in line] == ["3", "5"]
     rows = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(row)["step"] for row in rows] == [3, 5]
+    assert [json.loads(row)["step"] for row in rows] == [5]  # it takes in what the row of 3 had
 
 
 def test_without_it_what_was_saved_names_what_to_install(shell, trained):

@@ -7,13 +7,14 @@ import torch
 from pydantic import ConfigDict, Field, PrivateAttr
 from torch import nn
 
-from ganzoo import architectures, datasets, losses
+from ganzoo import architectures, datasets, losses, trackers
 from ganzoo.architectures import Architecture, Output
 from ganzoo.datasets import Dataset, Samples
 from ganzoo.errors import ConfigError, UnknownNameError, UnsupportedSampleError
 from ganzoo.losses import Loss
 from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.testing import check_architecture, check_dataset, check_loss
+from ganzoo.testing import check_architecture, check_dataset, check_loss, check_tracker
+from ganzoo.trackers import Log, Tracker
 
 SPEC = SampleSpec(kind="vector", shape=(3,))
 
@@ -26,7 +27,7 @@ def registered():
     def register(cls):
         registry = next(
             kind.registry
-            for kind in (architectures, losses, datasets)
+            for kind in (architectures, losses, datasets, trackers)
             if issubclass(cls, kind.registry.base)
         )
         registry.register("broken")(cls)
@@ -489,3 +490,136 @@ def test_unstable_datasets(registered):
     changing = dataset_of(Samples(BYTES, POINTS), Samples(BYTES.flip(0), POINTS))
     with pytest.raises(AssertionError, match="Loading twice gave different samples"):
         check_dataset(registered(changing))
+
+
+# -- trackers -------------------------------------------------------------------------------------
+
+
+class Silent(Log):
+    """A sound log that writes nothing."""
+
+    def scalars(self, step, values):
+        pass
+
+    def images(self, step, name, image):
+        pass
+
+    def finish(self):
+        pass
+
+
+def tracker_of(**methods):
+    class Made(Tracker):
+        def open(self, folder, settings, step):
+            return type("Written", (Silent,), methods)()
+
+    return Made
+
+
+def test_sound_tracker(registered):
+    seen = []
+
+    class Watching(Tracker):
+        def open(self, folder, settings, step):
+            assert folder.is_dir()
+            seen.append((folder, step, settings["batch_size"]))
+            (folder / "mine").mkdir(exist_ok=True)
+            return Silent()
+
+    state = torch.get_rng_state()
+    check_tracker(registered(Watching))
+    (folder, *first), (same, *second) = seen
+    assert (first, second) == ([0, 64], [1, 64])
+    assert folder == same
+    assert not folder.exists()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def raising(self, *arguments):
+    raise KeyError("modes")
+
+
+def only_colour(self, step, name, image):
+    assert image.mode != "L"
+
+
+def clear(self, step, values):
+    values.clear()
+
+
+def paint(self, step, name, image):
+    image.putpixel((0, 0), 0)
+
+
+def draw(self, step, values):
+    torch.rand(1)
+
+
+@pytest.mark.parametrize(
+    ("methods", "fault"),
+    [
+        ({"scalars": raising}, r"scalars\(1, \{.*\}\) raised KeyError: 'modes'. Columns may come"),
+        ({"scalars": clear}, "The tracker changes the settings or rows"),
+        ({"scalars": draw}, "Logging drew from torch's random numbers"),
+        ({"images": only_colour}, r"images\(\) of mode L raised AssertionError"),
+        ({"images": paint}, r"images\(\) changes the picture in place"),
+        ({"finish": raising}, r"finish\(\) raised KeyError"),
+    ],
+)
+def test_broken_logs(registered, methods, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_tracker(registered(tracker_of(**methods)))
+
+
+def test_tracker_that_changes_settings(registered):
+    class Popping(Tracker):
+        def open(self, folder, settings, step):
+            settings["arch"].pop("name")
+            return Silent()
+
+    with pytest.raises(AssertionError, match="The tracker changes the settings or rows"):
+        check_tracker(registered(Popping))
+
+
+def test_tracker_that_opens_no_log(registered):
+    class Lost(Tracker):
+        def open(self, folder, settings, step):
+            return None
+
+    with pytest.raises(AssertionError, match=r"open\(\) must return a Log, not a NoneType"):
+        check_tracker(registered(Lost))
+
+
+def test_tracker_that_cannot_go_on(registered):
+    class Once(Tracker):
+        def open(self, folder, settings, step):
+            (folder / "mine").mkdir()
+            return Silent()
+
+    fault = r"open\(folder, settings, step=1\) raised FileExistsError.*A training continues, after"
+    with pytest.raises(AssertionError, match=fault):
+        check_tracker(registered(Once))
+
+
+def test_tracker_with_state(registered):
+    class Counting(Tracker):
+        opened: list[int] = Field([], description="counts")
+
+        def open(self, folder, settings, step):
+            self.opened.append(step)
+            return Silent()
+
+    with pytest.raises(AssertionError, match="Logging changed the tracker's options"):
+        check_tracker(registered(Counting))
+
+
+def test_tracker_that_lacks_something(registered):
+    class Lacking(Tracker):
+        def check(self):
+            raise ConfigError("It needs a package.")
+
+        def open(self, folder, settings, step):
+            raise AssertionError
+
+    with pytest.raises(ConfigError, match="It needs a package"):
+        check_tracker(registered(Lacking))

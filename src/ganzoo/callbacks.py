@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.errors import RegistrationError, did_you_mean, listing
+from ganzoo.errors import ConfigError, GanzooError, RegistrationError, did_you_mean, listing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,9 +19,10 @@ if TYPE_CHECKING:
 
     from ganzoo.run import Run
     from ganzoo.step import Step
+    from ganzoo.trackers import Log
     from ganzoo.trainer import Trainer
 
-__all__ = ["Callback", "Progress"]
+__all__ = ["Callback", "Progress", "Tracking"]
 
 
 class Callback:
@@ -125,6 +129,8 @@ class Progress(Callback):
         self._stop(trainer)
         if self._row:
             self._say(self._line(trainer))
+        if trainer.gallery.mixture is not None and "modes" in self._row:
+            self._say(_covered(self._row, len(trainer.gallery.mixture.centres)))
         if not self.results:
             return
         if self._picture:
@@ -151,21 +157,25 @@ class Progress(Callback):
         left = (trainer.total_steps - trainer.step) * seconds / done if done else 0.0
         return done * trainer.images_per_step / seconds, left
 
+    def _speed(self, trainer: Trainer) -> tuple[str, str]:
+        """Both in words."""
+        speed, left = self._pace(trainer)
+        unit = "images" if trainer.spec.kind == "image" else "samples"
+        return f"{speed:.0f} {unit}/s", f"{_clock(left)} left"
+
     def _numbers(self) -> str:
         row = self._row
         if not row:
             return "waiting for the first numbers"
+        modes = f"  modes {row['modes']}" if "modes" in row else ""
         return (
             f"loss D {row['d_loss']:.3f} G {row['g_loss']:.3f}  "
-            f"D(x) {row['d_real']:.2f}  D(G(z)) {row['d_fake']:.2f}"
+            f"D(x) {row['d_real']:.2f}  D(G(z)) {row['d_fake']:.2f}{modes}"
         )
 
     def _line(self, trainer: Trainer) -> str:
-        speed, left = self._pace(trainer)
-        return (
-            f"step {trainer.step}/{trainer.total_steps}  {self._numbers()}  "
-            f"{speed:.0f} images/s  {_clock(left)} left"
-        )
+        speed, left = self._speed(trainer)
+        return f"step {trainer.step}/{trainer.total_steps}  {self._numbers()}  {speed}  {left}"
 
     def _table(self, trainer: Trainer) -> Any:
         from rich.console import Group
@@ -173,16 +183,106 @@ class Progress(Callback):
         from rich.table import Table
         from rich.text import Text
 
-        speed, left = self._pace(trainer)
+        speed, left = self._speed(trainer)
         top = Table.grid(padding=(0, 2), expand=False)
         top.add_row(
             ProgressBar(total=trainer.total_steps, completed=trainer.step, width=32),
             f"{trainer.step}/{trainer.total_steps}",
-            f"{speed:.0f} images/s",
-            f"{_clock(left)} left",
+            speed,
+            left,
         )
         picture = Text(f"picture: {self._picture}", style="dim", overflow="ellipsis", no_wrap=True)
         return Group(top, Text(self._numbers()), *([picture] if self._picture else []))
+
+
+class Tracking(Callback):
+    """Logs a training to the trackers in its settings.
+
+    A tracker that cannot be opened keeps the training from starting. One that fails later is
+    given up with a line on standard error (through ``logging``, as ``ganzoo``), and the training
+    goes on.
+    """
+
+    def __init__(self) -> None:
+        self._logs: list[tuple[str, Log]] = []
+
+    def on_start(self, trainer: Trainer, run: Run) -> None:
+        """Open all logs.
+
+        Raises:
+            ConfigError: If one cannot be opened.
+        """
+        settings = trainer.config.dump()
+        for tracker in trainer.config.trackers:
+            try:
+                log = tracker.open(run.path, settings, trainer.step)
+            except GanzooError:
+                raise
+            except Exception as error:
+                raise ConfigError(
+                    f"The tracker '{tracker.name}' cannot be opened ({_reason(error)}). Mend the "
+                    f"cause, or train without this tracker."
+                ) from error
+            self._logs.append((tracker.name, log))
+
+    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        """Log the row."""
+        values = {name: value for name, value in row.items() if name != "step"}
+        self._each(trainer, lambda log: log.scalars(trainer.step, values))
+
+    def on_picture(self, trainer: Trainer, path: Path) -> None:
+        """Log the picture."""
+        from PIL import Image
+
+        def log_picture(log: Log) -> None:
+            with Image.open(path) as image:
+                image.load()
+            log.images(trainer.step, "samples", image)
+
+        self._each(trainer, log_picture)
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Finish all logs."""
+        for name, log in self._logs:
+            _attempt(trainer, name, log.finish)
+        self._logs = []
+
+    def _each(self, trainer: Trainer, act: Callable[[Log], None]) -> None:
+        for entry in list(self._logs):
+            name, log = entry
+            if not _attempt(trainer, name, functools.partial(act, log)):
+                self._logs.remove(entry)
+                with contextlib.suppress(Exception):
+                    log.finish()
+
+
+def _attempt(trainer: Trainer, tracker: str, act: Callable[[], None]) -> bool:
+    """Whether it worked; if not, say so."""
+    try:
+        act()
+    except Exception as error:  # a disk or a service may fail in any way
+        # Not by warnings.warn, which ends the training where warnings are errors.
+        logging.getLogger("ganzoo").warning(
+            "The tracker '%s' failed at step %d (%s) and is given up; the run folder has it all.",
+            tracker,
+            trainer.step,
+            _reason(error),
+        )
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _covered(row: Mapping[str, float], total: int) -> str:
+    """Mode coverage in words."""
+    collapse = " (mode collapse)" if row["modes"] < total else ""
+    return (
+        f"modes covered: {row['modes']} of {total}{collapse}, {row['high_quality']:.1%} of the "
+        f"samples within three standard deviations of one, rarest mode {row['rarest_mode']:.1%}"
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -11,16 +11,19 @@ They build tiny things, take about a second, and leave the global random state a
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ganzoo import architectures, datasets, losses
+from ganzoo import architectures, datasets, losses, trackers
 from ganzoo.architectures import Output
 from ganzoo.component import Component
 from ganzoo.errors import (
@@ -32,15 +35,16 @@ from ganzoo.errors import (
 )
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.step import Step
-from ganzoo.train_config import TrainConfig
+from ganzoo.train_config import TrainConfig, resolve
 
 if TYPE_CHECKING:
     from ganzoo.architectures import Architecture
     from ganzoo.datasets import Dataset, Samples
     from ganzoo.losses import Loss
     from ganzoo.registry import Registry
+    from ganzoo.trackers import Tracker
 
-__all__ = ["check_architecture", "check_dataset", "check_loss"]
+__all__ = ["check_architecture", "check_dataset", "check_loss", "check_tracker"]
 
 T = TypeVar("T", bound=Component)
 _BATCH = 4
@@ -183,6 +187,40 @@ def check_dataset(component: str | type[Dataset] | Dataset) -> None:
         dataset.model_dump() == before,
         "Loading changed the dataset's options. A component is only a configuration: it cannot "
         "keep state.",
+    )
+
+
+def check_tracker(component: str | type[Tracker] | Tracker) -> None:
+    """Check that a tracker keeps its contract.
+
+    It must be registered, round-trip through JSON and hold no state. Its log must take rows with
+    columns that come and go, and pictures of all modes; leave what it is given as it is; draw no
+    random numbers of torch's; and be opened again for a training that continues.
+
+    Args:
+        component: The tracker, its class or its registered name. It is opened twice in a
+            temporary folder: where it speaks to a service, give options that keep it offline.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+        GanzooError: If the component cannot be created, or what it needs is absent.
+    """
+    tracker = _checked_config(component, trackers.registry)
+    before = tracker.model_dump()
+    tracker.check()
+    with tempfile.TemporaryDirectory(prefix="ganzoo-") as folder, _own_randomness():
+        random = torch.get_rng_state()
+        for step in (0, 1):
+            _check_log(tracker, Path(folder), step)
+        _require(
+            torch.equal(random, torch.get_rng_state()),
+            "Logging drew from torch's random numbers, so that training with the tracker differs "
+            "from training without it. Use a torch.Generator or random.Random of its own.",
+        )
+    _require(
+        tracker.model_dump() == before,
+        "Logging changed the tracker's options. A component is only a configuration: keep state "
+        "in the Log.",
     )
 
 
@@ -606,3 +644,50 @@ def _check_labels(samples: Samples) -> None:
         f"Labels run from {low} to {high} but there are {len(classes)} classes; they must lie "
         f"between 0 and {len(classes) - 1}.",
     )
+
+
+# -- trackers -------------------------------------------------------------------------------------
+
+
+def _check_log(tracker: Tracker, folder: Path, step: int) -> None:
+    """Log two rows and pictures of all modes, from ``step`` on."""
+    from PIL import Image
+
+    settings = resolve({"trackers": [tracker]}).dump()
+    row = {"epoch": 0.5, "images": 64.0, "d_loss": 1.25, "g_loss": -0.5}
+    rows = {step + 1: row, step + 2: {**row, "modes": 8.0}}
+    given = copy.deepcopy((settings, rows))
+    begins = "continues, after what earlier steps left in the folder" if step else "begins"
+    with _blaming(f"open(folder, settings, step={step})", f"A training {begins} here."):
+        log = tracker.open(folder, settings, step)
+    _require(
+        isinstance(log, trackers.Log),
+        f"open() must return a Log, not {_describe(log)}.",
+    )
+    for number, values in rows.items():
+        with _blaming(f"scalars({number}, {values})", "Columns may come and go between rows."):
+            log.scalars(number, values)
+    for mode in ("L", "RGB", "RGBA"):
+        picture = Image.new(mode, (6, 4), "grey")
+        before = picture.tobytes()
+        with _blaming(f"images() of mode {mode}", "Pictures may be of mode L, RGB or RGBA."):
+            log.images(step + 2, "samples", picture)
+        _require(
+            picture.tobytes() == before,
+            "images() changes the picture in place, which other trackers get too; copy it.",
+        )
+    with _blaming("finish()", "It must end the log in any state."):
+        log.finish()
+    _require(
+        (settings, rows) == given,
+        "The tracker changes the settings or rows that it is given, which others get too; copy "
+        "them.",
+    )
+
+
+@contextmanager
+def _blaming(call: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(f"{call} raised {type(error).__name__}: {error}. {remedy}") from error

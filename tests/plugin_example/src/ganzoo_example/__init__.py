@@ -1,4 +1,4 @@
-"""An example of a ganzoo plug-in: one architecture, one loss, one dataset.
+"""An example of a ganzoo plug-in: one architecture, loss, dataset and tracker.
 
 Nothing needs importing from here: once the package is installed, ganzoo knows its components.
 """
