@@ -17,9 +17,22 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     """Every test works in a folder of its own and leaves torch's random state as it was."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GANZOO_DISABLE_PLUGINS", raising=False)
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path.parent / f"{tmp_path.name}-cache"))
     state = torch.get_rng_state()
     yield
     torch.set_rng_state(state)
+
+
+@pytest.fixture(autouse=True)
+def _no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings draw no plots, which take longer than such trainings; `plotted` lets them."""
+    if "plotted" not in request.fixturenames and "test_plots" not in request.module.__name__:
+        monkeypatch.setattr("ganzoo.plots.available", lambda: False)
+
+
+@pytest.fixture
+def plotted() -> None:
+    """Trainings in this test draw their plots."""
 
 
 @pytest.fixture

@@ -698,3 +698,33 @@ def test_an_average_is_a_net_of_its_own() -> None:
 )
 def test_batch_norm_is_found(net, expected) -> None:
     assert uses_batch_norm(net) is expected
+
+
+# -- the mode that D is in ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_d_may_be_in_evaluation_mode_while_g_learns(asked: bool) -> None:
+    batch, _ = reals()
+    played = game(NonSaturating(), d_eval_for_g=asked)
+    modes = []
+    judge = played.discriminator
+    judge.register_forward_hook(lambda module, *_: modes.append(module.norm.training))
+    judge.embed.eval()  # what its author put into evaluation mode stays there
+    played.play(batch)
+    assert modes == [True, True, not asked]
+    assert judge.training and judge.norm.training and not judge.embed.training
+    # A phase that fails leaves the modes as they were.
+    played.loss = Broken()
+    with pytest.raises(ArithmeticError):
+        played._generator_phase(BATCH, None, None)
+    assert judge.norm.training and all(value.requires_grad for value in judge.parameters())
+
+
+class Broken(NonSaturating):
+    """A loss of G that fails."""
+
+    name: ClassVar[str] = "broken"
+
+    def generator(self, fake, real=None):
+        raise ArithmeticError

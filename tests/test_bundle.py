@@ -115,6 +115,43 @@ def test_any_layout_is_saved(tmp_path: Path) -> None:
     assert torch.equal(tensors["w"], images) and tensors["count"].item() == 3
 
 
+def test_a_discriminator_lies_beside(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    judge = ARCH.discriminator(SAMPLE)
+    folder = tmp_path / "both"
+    bundle.write(folder, CONFIG, weights(), judge.state_dict())
+    assert set(config_of(folder)["weights"]) == {"model.safetensors", "discriminator.safetensors"}
+    assert bundle.read(folder)[1].keys() == weights().keys()
+    loaded = bundle.discriminator(str(folder))
+    for name, value in judge.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    (folder / "README.md").write_text("kept", encoding="utf-8")
+    bundle.write(folder, CONFIG, weights())  # without it, the older one must not stay
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["README.md", "config.json", "model.safetensors"]
+    with pytest.raises(BundleError, match=r"saved without its discriminator\. A snapshot"):
+        bundle.discriminator(folder)
+
+
+def test_a_damaged_discriminator_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "both"
+    bundle.write(folder, CONFIG, weights(), ARCH.discriminator(SAMPLE).state_dict())
+    path = folder / "discriminator.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="SHA-256 differ"):
+        bundle.discriminator(folder)
+    bundle.read(folder)  # the generator is whole
+
+
+def test_a_discriminator_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    bad = {"w": torch.tensor([float("nan")])}
+    with pytest.raises(BundleError, match="discriminator cannot be saved: its weight 'w'"):
+        bundle.write(tmp_path / "both", CONFIG, weights(), bad)
+    assert not (tmp_path / "both").exists()
+
+
 # -- reading what is not right --------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
+from ganzoo import recipes
 from ganzoo.cli import main
 
 TINY = [
@@ -144,13 +145,26 @@ def test_the_architecture_can_stand_anywhere(capsys: pytest.CaptureFixture[str])
     assert yaml.safe_load(Path("dcgan/config.yaml").read_text())["arch"]["hidden"] == [16]
 
 
+def test_several_values_of_one_option(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo(
+        *("train", "--arch.hidden", "16", "24", "mlp", "--size", "16", "20", "--latent", "4", "8"),
+        *("--dataset", "squares.npy", "--batch-size", "16", "--dry-run"),
+    )
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["arch"]["hidden"] == [16, 24]
+    assert (config["size"], config["latent"]["shape"]) == ([16, 20], [4, 8])
+    text = refused(capsys, "train", "--dataset", "celeba", "--dataset.size", "0")
+    assert text.startswith("Dataset 'celeba': size cannot be 0: ")  # one number, not a pair
+
+
 def test_dry_run_explains_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path().rglob("*"))
     ganzoo("train", "dcgan", "--dataset", "squares.npy", "--batch-size", "16", "--dry-run")
     out, err = capsys.readouterr()
     assert err == ""
     assert sorted(Path().rglob("*")) == before
-    assert yaml.safe_load(out)["arch"] == {"name": "dcgan", "channels": 64, "max_multiplier": 8}
+    arch = {"name": "dcgan", "channels": 64, "max_multiplier": 8, "d_norm_input": False}
+    assert yaml.safe_load(out)["arch"] == arch
     assert "# parameters: generator 337,280, discriminator 134,400" in out
     assert "# memory: about " in out
     Path("plan.yaml").write_text(out, encoding="utf-8")
@@ -174,6 +188,10 @@ def test_help_shows_the_chosen_components_options(capsys: pytest.CaptureFixture[
         (["train", "dcgn"], "Unknown architecture 'dcgn'. Did you mean 'dcgan'? Available: dcgan,"),
         (["train", "--loss", "hing"], "Unknown loss 'hing'. Did you mean 'hinge'? Available: bce,"),
         (["train", "--dataset", "minst"], "Unknown dataset 'minst'. Did you mean 'mnist'?"),
+        (["train", "--recipe", "mlp-mnst"], "Unknown recipe 'mlp-mnst'. Did you mean 'mlp-mnist'?"),
+        (["train", "--recipe", "dcgan-faces"], "The recipe 'dcgan-faces' needs a folder of pictur"),
+        (["train", "--sample-every", "day"], "--sample-every"),
+        (["train", "--trackers", "tensorbord"], "Unknown tracker 'tensorbord'. Did you mean"),
         (["train", "--g-optimizer", "adm"], "Unknown optimizer 'adm'. Did you mean 'adam'?"),
         (["train", "--stepz", "3"], "Unknown option: --stepz. Did you mean --steps?"),
         (
@@ -188,6 +206,7 @@ def test_help_shows_the_chosen_components_options(capsys: pytest.CaptureFixture[
             ["train", "--loss", "hinge", "--loss.margin", "-1"],
             "Loss 'hinge': margin cannot be -1.0: input should be greater than 0.",
         ),
+        (["train", "mlp", "--steps", "3", "4"], "Unused Tokens: ['4']."),
         (["train", "--steps", "many"], 'Invalid value for --steps: unable to convert "many"'),
         (["train", "--precision", "fp8"], 'Choose from: "auto", "fp32", "bf16"'),
         (["train", "--steps", "3", "--epochs", "1"], "Give 'steps' or 'epochs', not both."),
@@ -285,6 +304,56 @@ def test_list_and_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hinge  loss from ganzoo" in text
     assert "arXiv:1705.02894" in text
     assert "margin" in text
+
+
+def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("list", "recipes")
+    text = capsys.readouterr().out
+    assert all(name in text for name in recipes.names())
+    assert "hinge" not in text
+    ganzoo("show", "upsample-fashion")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "upsample-fashion recipe from ganzoo" in text
+    assert "generator 2,155,137, discriminator 1,113,345" in text
+    assert "loss.noise 0.15 0" in text
+    assert "d_eval_for_g true false" in text
+    assert text.endswith("Train it: ganzoo train --recipe upsample-fashion")
+    ganzoo("show", "gaussian-1d")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "gaussian-1d recipe from ganzoo" in text
+    assert "gaussian-1d dataset from ganzoo" in text
+    ganzoo("show", "gaussian-1d", "--kind", "datasets")
+    assert "recipe" not in capsys.readouterr().out
+    ganzoo("show", "dcgan-faces")
+    assert "train --recipe dcgan-faces --dataset PATH" in capsys.readouterr().out
+
+
+def test_a_recipe_trains_with_overrides(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo(
+        *("train", "--recipe", "mirror-mnist", "--dataset", "squares.npy", "--steps", "3"),
+        *("--arch.code", "7", "--batch-size", "8", "--out", "run", "--quiet", "--device", "cpu"),
+    )
+    config = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
+    assert config["recipe"] == "mirror-mnist"
+    assert config["arch"] == {
+        "name": "mirror",
+        "hidden": [150],
+        "code": 7,
+        "activation": "selu",
+    }
+    assert (config["joint_batch"], config["steps"], config["batch_size"]) == (True, 3, 8)
+    assert config["dataset"]["name"] == "array"
+    capsys.readouterr()
+    ganzoo("resume", "run", "--steps", "4", "--quiet")
+    assert "generator: run/generator" in capsys.readouterr().out
+
+
+def test_the_help_of_a_recipe_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("train", "--recipe", "mirror-mnist", "--help")
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--arch.code" in text and "--arch.max-multiplier" not in text
+    assert "[default: 20]" in text  # epochs
+    assert "[default: 0.0 1.0]" in text  # value_range
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

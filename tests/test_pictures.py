@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageSequence
 
 from ganzoo import pictures
 from ganzoo.errors import ConfigError
@@ -175,3 +178,170 @@ def test_only_images_are_pictures(show) -> None:
     assert str(caught.value) == (
         "Only images can be shown as pictures; this is a vector of shape (2,)."
     )
+
+
+# -- animations -----------------------------------------------------------------------------------
+
+
+def frames(folder, pictures) -> list:
+    paths = [folder / f"step-{number:08d}.png" for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        picture.save(path)
+    return paths
+
+
+def read(path) -> list[tuple[Image.Image, int]]:
+    """The pictures of an animation as RGB, with their milliseconds."""
+    with Image.open(path) as file:
+        found = []
+        for picture in ImageSequence.Iterator(file):
+            rgb = picture.convert("RGB")  # WebP's duration is known once the frame is decoded
+            found.append((rgb, picture.info["duration"]))
+        assert file.info["loop"] == 0  # for ever
+    return found
+
+
+def noise(count: int, mode: str = "RGB") -> list[Image.Image]:
+    generator = np.random.default_rng(3)
+    shape = (20, 30) if mode == "L" else (20, 30, len(mode))
+    return [
+        Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)) for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".GIF"])
+def test_greyscale_frames_come_back(tmp_path, suffix) -> None:
+    made = noise(5, "L")
+    target = tmp_path / f"animation{suffix}"
+    pictures.animate(frames(tmp_path, made), target, seconds=4)
+    found = read(target)
+    assert [duration for _, duration in found] == [600, 600, 600, 600, 1600]
+    for picture, (shown, _) in zip(made, found, strict=True):
+        assert pixels(shown) == pixels(picture.convert("RGB"))
+
+
+def test_few_colours_come_back(tmp_path) -> None:
+    colours = ["#0072B2", "#D55E00", "#FFFFFF", "#404040"]
+    made = [Image.new("RGB", (40, 30), colour) for colour in colours]
+    for number, picture in enumerate(made):
+        picture.paste(colours[number - 1], (5, 5, 20, 20))
+    pictures.animate(frames(tmp_path, made), tmp_path / "animation.gif")
+    for picture, (shown, _) in zip(made, read(tmp_path / "animation.gif"), strict=True):
+        assert pixels(shown) == pixels(picture)
+
+
+def test_what_stays_does_not_flicker(tmp_path) -> None:
+    made = noise(6)
+    for picture in made[1:]:
+        picture.paste(made[0].crop((0, 0, 30, 10)))
+    pictures.animate(frames(tmp_path, made), tmp_path / "animation.gif")
+    found = [np.asarray(shown) for shown, _ in read(tmp_path / "animation.gif")]
+    for picture, shown in zip(made, found, strict=True):
+        assert np.array_equal(shown[:10], found[0][:10])
+        error = shown.astype(float) - np.asarray(picture)
+        assert np.abs(error).mean() < 30  # 256 colours for random ones
+
+
+def test_paper_stays_white(tmp_path) -> None:
+    ramp = np.linspace((160, 200, 230), (255, 255, 255), 200).round().astype(np.uint8)
+    made = [Image.new("RGB", (300, 200), "white") for _ in range(3)]
+    for number, picture in enumerate(made):
+        picture.paste(Image.fromarray(np.tile(ramp, (60, 1, 1))), (10, 10 * number))
+        picture.paste(noise(1)[0], (100, 120 + number))
+    pictures.animate(frames(tmp_path, made), tmp_path / "animation.gif")
+    for shown, _ in read(tmp_path / "animation.gif"):
+        assert shown.getpixel((299, 0)) == shown.getpixel((0, 199)) == (255, 255, 255)
+
+
+def test_colours_without_loss_in_webp(tmp_path) -> None:
+    made = noise(3)
+    pictures.animate(frames(tmp_path, made), tmp_path / "animation.webp")
+    for picture, (shown, _) in zip(made, read(tmp_path / "animation.webp"), strict=True):
+        assert pixels(shown) == pixels(picture)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_what_is_transparent_becomes_white(tmp_path, suffix) -> None:
+    made = [Image.new("RGBA", (8, 6), (255, 0, 0, alpha)) for alpha in (0, 51, 255)]
+    target = tmp_path / f"animation{suffix}"
+    pictures.animate(frames(tmp_path, made), target)
+    centres = [shown.getpixel((4, 3)) for shown, _ in read(target)]
+    assert centres == [(255, 255, 255), (255, 204, 204), (255, 0, 0)]
+
+
+def test_many_frames_are_thinned(tmp_path) -> None:
+    made = [Image.new("L", (8, 6), shade) for shade in range(100)]
+    pictures.animate(frames(tmp_path, made), tmp_path / "animation.gif", seconds=1)
+    found = read(tmp_path / "animation.gif")
+    shades = [shown.getpixel((0, 0))[0] for shown, _ in found]
+    assert len(shades) == 18
+    assert (shades[0], shades[-1]) == (0, 99)
+    assert {after - before for before, after in itertools.pairwise(shades)} == {5, 6}
+    assert sum(duration for _, duration in found) == 1000
+    assert found[-1][1] == max(duration for _, duration in found) > 250
+
+
+def test_one_frame(tmp_path) -> None:
+    made = noise(1, "L")
+    pictures.animate(frames(tmp_path, made), tmp_path / "animation.gif")
+    with Image.open(tmp_path / "animation.gif") as file:
+        assert pixels(file.convert("L")) == pixels(made[0])
+
+
+def test_animations_of_nothing(tmp_path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pictures.animate([], tmp_path / "animation.gif")
+    assert str(caught.value) == "An animation needs at least one frame, and there are none."
+
+
+@pytest.mark.parametrize("name", ["animation.mp4", "animation"])
+def test_animations_of_another_kind(tmp_path, name) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pictures.animate(frames(tmp_path, noise(2)), tmp_path / name)
+    assert str(caught.value) == f"An animation is written as .gif or .webp, not as '{name}'."
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("inf"), float("nan")])
+def test_time_is_positive(tmp_path, seconds) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pictures.animate(frames(tmp_path, noise(2)), tmp_path / "animation.gif", seconds)
+    assert str(caught.value) == f"An animation takes more than 0 seconds, not {seconds}."
+
+
+def test_frames_of_different_sizes(tmp_path) -> None:
+    paths = frames(
+        tmp_path, [Image.new("L", (8, 6)), Image.new("L", (8, 6)), Image.new("L", (6, 8))]
+    )
+    with pytest.raises(ConfigError) as caught:
+        pictures.animate(paths, tmp_path / "animation.gif")
+    assert str(caught.value) == (
+        f"The frames of an animation have one size, but {paths[0]} has 8x6 pixels and "
+        f"{paths[2]} has 6x8."
+    )
+    assert not (tmp_path / "animation.gif").exists()
+
+
+def test_a_frame_that_is_not_there(tmp_path) -> None:
+    with pytest.raises(OSError):
+        pictures.animate([tmp_path / "none.png"], tmp_path / "animation.gif")
+
+
+# -- side by side ---------------------------------------------------------------------------------
+
+
+def test_pictures_stand_beside_each_other() -> None:
+    red = Image.new("RGB", (40, 60), "red")
+    clear = Image.new("RGBA", (50, 30), (0, 0, 255, 0))
+    clear.putpixel((0, 0), (0, 0, 255, 255))
+    both = pictures.beside([red, clear], ["one", "two"])
+    assert (both.mode, both.size) == ("RGB", (40 + 50 + 3 * 16, 60 + 32 + 16))
+    assert both.getpixel((16, 32)) == both.getpixel((55, 91)) == (255, 0, 0)
+    assert both.getpixel((72, 32)) == (0, 0, 255)
+    assert both.getpixel((73, 32)) == (255, 255, 255)  # transparent is paper
+    captions = np.asarray(both.convert("L"))[:32]
+    assert (captions[:, 16:56] < 128).any() and (captions[:, 72:122] < 128).any()
+
+
+def test_each_picture_has_a_caption() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        pictures.beside([Image.new("L", (4, 4))] * 2, ["one"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,21 +13,25 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 from torch import Tensor, nn
 
 import ganzoo
-from ganzoo import architectures, losses
+from ganzoo import architectures, bundle, losses
 from ganzoo.callbacks import Callback
+from ganzoo.datasets import Samples
 from ganzoo.errors import (
     CheckpointError,
     ConfigError,
     DataError,
     DeviceError,
     DivergenceError,
+    GanzooError,
     RunFolderError,
     UnknownNameError,
     UnsupportedSampleError,
 )
+from ganzoo.spec import SampleSpec
 
 SMALL: dict[str, dict[str, Any]] = {
     "dcgan": {"name": "dcgan", "channels": 4},
@@ -94,6 +100,7 @@ def test_the_run_folder_holds_what_it_promises(pictures: Tensor) -> None:
         "config.yaml",
         "environment.json",
         "metrics.jsonl",
+        "comparison.png",
         "samples/step-00000003.png",
         "samples/step-00000006.png",
         "generator/config.json",
@@ -216,6 +223,137 @@ def test_vectors_train_unbounded_and_without_pictures() -> None:
     assert run.generator.sample(7, seed=0).shape == (7, 2)
     assert run.generator.spec.value_range is None
     assert run.samples == []
+    assert not (run.path / "comparison.png").exists()
+
+
+def test_without_matplotlib_a_notice_says_why_there_are_no_plots() -> None:
+    trainer = ganzoo.Trainer(dataset=torch.randn(64, 1), **small())
+    trainer.setup()
+    assert trainer.notices == [
+        'no pictures of these samples without matplotlib: pip install "ganzoo[plots]"'
+    ]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_vectors_are_plotted(dimensions: int, plotted: None) -> None:
+    data = torch.randn(64, dimensions)
+    run = ganzoo.Trainer(dataset=data, sample_every=3, **small()).fit()
+    names = [path.name for path in run.samples]
+    assert names == ([] if dimensions == 3 else ["step-00000003.png", "step-00000006.png"])
+    assert (run.path / "animation.gif").exists() == (dimensions < 3)
+    assert (run.path / "curves.png").exists()
+    with Image.open(run.path / "curves.png") as curves:
+        assert curves.tobytes() == run.curves().tobytes()
+
+
+def test_plots_change_nothing(plotted: None) -> None:
+    data = torch.randn(64, 2)
+    first = ganzoo.Trainer(dataset=data, sample_every=1, out="a", **small())
+    second = ganzoo.Trainer(dataset=data, sample_every=0, out="b", **small())
+    first.fit()
+    second.fit()
+    assert_equal(weights(first), weights(second))
+
+
+def test_modes_are_counted_where_they_are_known() -> None:
+    trainer = ganzoo.Trainer(dataset={"name": "three-gaussians", "count": 200}, **small())
+    with torch.no_grad():
+        trainer.setup()
+        output = trainer.game.generator.output
+        output.weight.zero_()
+        output.bias.copy_(torch.tensor([5.0, 5.0]))
+    trainer.game.average.module.load_state_dict(trainer.game.generator.state_dict())
+    assert trainer.gallery.scores() == {"modes": 1, "high_quality": 1.0, "rarest_mode": 0.0}
+    row = trainer.fit().history[-1]
+    assert 0 <= row["modes"] <= 3 and 0 <= row["rarest_mode"] <= row["high_quality"] <= 1
+
+
+def test_real_images_stand_beside_generated_ones(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(dataset=pictures[:40], size=32, **small("dcgan"))
+    run = trainer.fit()
+    with Image.open(run.path / "comparison.png") as file:
+        image = file.convert("L")
+    grid = trainer.generator.grid(40, seed=0)
+    assert image.width == 2 * grid.width + 3 * 16
+    real = image.crop((16, 32, 16 + grid.width, 32 + grid.height))
+    fake = image.crop((32 + grid.width, 32, 32 + 2 * grid.width, 32 + grid.height))
+    assert fake.tobytes() == grid.tobytes()
+    # The left half is made of the data: every tile is one bright square of 6x6.
+    tile = real.crop((2, 2, 2 + 64, 2 + 64))
+    assert sum(value > 127 for value in tile.get_flattened_data()) == 36 * 16
+
+
+@pytest.mark.parametrize("d_steps", [1, 2])
+def test_an_epoch_is_a_length_that_settings_know(d_steps: int, pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(
+        dataset=pictures,
+        sample_every="epoch",
+        checkpoint_every="epoch",
+        snapshot_every="epoch",
+        d_steps=d_steps,
+        **small(),
+    )
+    trainer.setup()
+    config = trainer.config
+    expected = 6 // d_steps
+    assert (config.sample_every, config.checkpoint_every, config.snapshot_every) == (expected,) * 3
+
+
+def test_snapshots_keep_both_nets(pictures: Tensor) -> None:
+    trainer = ganzoo.Trainer(
+        dataset=pictures, snapshot_every=4, ema_decay=0, out="out", **small(steps=9)
+    )
+    for step in trainer.iterations():
+        if step.number == 3:
+            break
+    judge = trainer.nets()["discriminator"]
+    kept = {name: value.clone() for name, value in judge.named_parameters()}
+    probe = trainer.generator.sample(5, seed=1)
+    again = ganzoo.Trainer(
+        dataset=pictures, snapshot_every=4, ema_decay=0, out="out", **small(steps=9)
+    )
+    run = again.fit()
+    folders = sorted(path.name for path in (run.path / "snapshots").iterdir())
+    assert folders == ["step-00000004", "step-00000008"]
+    folder = run.path / "snapshots" / "step-00000004"
+    assert torch.equal(ganzoo.Generator.from_pretrained(folder).sample(5, seed=1), probe)
+    for name, value in bundle.discriminator(folder).named_parameters():
+        assert torch.equal(value, kept[name])
+
+
+def test_a_size_reaches_a_dataset_that_reads_pictures_of_any_size() -> None:
+    @ganzoo.datasets.register("sized")
+    class Sized(ganzoo.datasets.Dataset):
+        """Black pictures of the size that is asked for."""
+
+        size: tuple[int, int] | None = None
+
+        def load(self) -> Samples:
+            data = torch.zeros(32, 1, *(self.size or (8, 8)), dtype=torch.uint8)
+            return Samples(data, SampleSpec(shape=tuple(data.shape[1:])), notices=("black",))
+
+    try:
+        trainer = ganzoo.Trainer(dataset="sized", size=(12, 20), **small())
+        trainer.setup()
+        assert trainer.config.dataset.size == (12, 20)
+        assert trainer.framing is not None and trainer.framing.method == "none"
+        assert trainer.notices == ["black"]
+        chosen = ganzoo.Trainer(dataset=Sized(size=(8, 8)), size=(12, 20), **small())
+        chosen.setup()
+        assert chosen.framing is not None and chosen.framing.method == "pad"
+    finally:
+        ganzoo.datasets.registry.unregister("sized")
+
+
+def test_a_tracker_that_cannot_work_is_refused_before_anything_is_done(
+    pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(GanzooError, match=r"tensorboard.*pip install"):
+        ganzoo.Trainer(dataset=pictures, trackers="tensorboard", out="out", **small())
+    assert not Path("out").exists()
+    with pytest.raises(ConfigError, match="'tensorboard' is given twice"):
+        ganzoo.Trainer(trackers=["tensorboard", "tensorboard"], **small())
 
 
 def test_a_value_range_reaches_data_and_generator(pictures: Tensor) -> None:
@@ -378,9 +516,12 @@ def test_weights_that_are_not_finite_replace_no_good_checkpoint(pictures: Tensor
                     next(trainer.game.generator.parameters()).fill_(float("nan"))
 
     settings = small(checkpoint_every=2, keep_checkpoints=1, log_every=100)
-    trainer = ganzoo.Trainer(dataset=pictures, out="out", callbacks=[Poison()], **settings)
+    trainer = ganzoo.Trainer(
+        dataset=pictures, out="out", callbacks=[Poison()], snapshot_every=4, **settings
+    )
     with pytest.raises(DivergenceError, match=r"generator\..* is no longer finite at step 4"):
         trainer.fit()
+    assert not Path("out/snapshots").exists()
     assert ganzoo.Trainer.resume("out", dataset=pictures, progress=False).step == 2
     assert ganzoo.Generator.from_pretrained("out").config.training["steps"] == 2
 
@@ -406,6 +547,42 @@ def test_resuming_writes_only_when_training_goes_on(pictures: Tensor) -> None:
     (run.path / "samples" / "step-00000007.png").write_bytes(b"of a life that was lost")
     trainer.fit()
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in trainer.run.samples)
+
+
+def test_resuming_forgets_what_the_lost_end_left(plotted: None) -> None:
+    class Look(Callback):
+        def on_start(self, trainer: ganzoo.Trainer, run: ganzoo.Run) -> None:
+            left.update(path.relative_to(run.path).as_posix() for path in run.path.rglob("*"))
+
+    left: set[str] = set()
+    ends = {"curves.png", "animation.gif"}
+    settings = small(steps=9, sample_every=3, checkpoint_every=4, snapshot_every=3, d_steps=2)
+    data = {"name": "three-gaussians", "count": 200}
+    whole = ganzoo.Trainer(dataset=data, out="whole", **settings)
+    run = whole.fit()
+    files = {path: path.read_bytes() for path in run.path.rglob("*.*") if path.is_file()}
+    assert {Path("whole") / end for end in ends} <= set(files)
+    shutil.rmtree("whole/checkpoints/step-00000009")
+    resumed = ganzoo.Trainer.resume("whole", progress=False, callbacks=[Look()])
+    resumed.fit()
+    assert not left & ends
+    assert {path for path in left if path.startswith("snapshots/")} == {
+        f"snapshots/step-0000000{step}{file}"
+        for step in (3, 6)
+        for file in ("", "/config.json", "/model.safetensors", "/discriminator.safetensors")
+    }
+    assert_equal(weights(whole), weights(resumed))
+    assert files == {path: path.read_bytes() for path in run.path.rglob("*.*") if path.is_file()}
+
+
+def test_resuming_a_finished_run_loses_nothing(plotted: None) -> None:
+    settings = small(steps=3, log_every=20)
+    run = ganzoo.Trainer(dataset=torch.ones(32, 2), out="out", **settings).fit()
+    rows = run.history
+    assert [row["step"] for row in rows] == [3]
+    again = ganzoo.Trainer.resume("out", dataset=torch.ones(32, 2), progress=False).fit()
+    assert again.history == rows
+    assert (run.path / "curves.png").is_file()
 
 
 def test_data_from_a_file_are_found_from_another_folder(
@@ -439,6 +616,10 @@ def test_a_mistake_in_a_file_names_the_file() -> None:
     with pytest.raises(ConfigError, match="^The training: steps cannot be 0"):
         Path("mine.yaml").write_text("loss: hinge\n", encoding="utf-8")
         ganzoo.Trainer(config="mine.yaml", steps=0)
+    # What the file leaves open, and the caller gives, is no mistake of the file.
+    Path("mine.yaml").write_text("recipe: dcgan-faces\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="^The training: steps cannot be 0"):
+        ganzoo.Trainer(dataset="fashion-mnist-10k", config="mine.yaml", steps=0)
 
 
 def test_a_value_range_must_be_possible(pictures: Tensor) -> None:

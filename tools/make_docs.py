@@ -3,8 +3,8 @@
     python tools/make_docs.py          writes them
     python tools/make_docs.py --check  exits with 1 and names what is not up to date
 
-Written are the zoo table of README.md, docs/zoo.md and docs/settings.md. Plug-ins that happen to
-be installed are left out.
+Written are the zoo table of README.md, docs/zoo.md, docs/recipes.md and docs/settings.md. Plug-ins
+that happen to be installed are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import re
 import sys
 import types
-from collections.abc import Mapping
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -24,11 +23,11 @@ os.environ["GANZOO_DISABLE_PLUGINS"] = "1"
 
 from pydantic.fields import FieldInfo
 
-from ganzoo import Trainer
-from ganzoo.cli.zoo import KINDS
+from ganzoo import Trainer, recipes
+from ganzoo.cli.zoo import KINDS, worded
 from ganzoo.component import Component
 from ganzoo.spec import LatentSpec
-from ganzoo.train_config import COMPONENTS, TrainConfig, resolve
+from ganzoo.train_config import COMPONENTS, TrainConfig, differences, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- zoo:start -->", "<!-- zoo:end -->"
@@ -45,6 +44,7 @@ def main() -> int:
     texts = {
         readme: with_zoo(readme.read_text(encoding="utf-8")),
         ROOT / "docs" / "zoo.md": zoo_page(),
+        ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "settings.md": settings_page(),
     }
     stale = 0
@@ -126,6 +126,42 @@ def section(component: type[Component]) -> list[str]:
     return parts
 
 
+def recipes_page() -> str:
+    """docs/recipes.md."""
+    parts = [
+        NOTE,
+        "# Recipes",
+        "A recipe is a set of settings that reproduces a known system, figure for figure. "
+        "Everything else that you give is an override.",
+        "```sh\nganzoo list recipes\nganzoo show mirror-mnist\nganzoo train --recipe mirror-mnist "
+        "--epochs 2\n```",
+        "```python\nimport ganzoo\n\n"
+        'run = ganzoo.Trainer.from_recipe("three-gaussians-2d", steps=1000).fit()\n'
+        'print(run.history[-1]["modes"])\n```',
+        "In a configuration file the line `recipe: mirror-mnist` does the same. A recipe lies "
+        "above what architecture and loss recommend and below the file and your own settings. The "
+        "tables show what differs from the settings that its architecture, loss and data would "
+        "have without it.",
+    ]
+    for name in recipes.names():
+        recipe = recipes.get(name)
+        counts = " and ".join(f"{net} {count:,}" for net, count in recipe.parameters.items())
+        rows = [
+            (f"`{place}`", f"`{worded(value)}`", f"`{worded(other)}`", why)
+            for place, value, other, why in differences(name)
+        ]
+        more = " --dataset PATH" if recipe.needs else ""
+        parts += [
+            f"## {name}",
+            recipe.summary,
+            recipe.about,
+            f"Parameters: {counts}.",
+            table(("setting", "here", "otherwise", "why"), rows),
+            f"```sh\nganzoo train --recipe {name}{more}\n```",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
 def settings_page() -> str:
     """docs/settings.md."""
     base = resolve()
@@ -161,10 +197,10 @@ def settings_page() -> str:
         "# Settings",
         "Every setting of a training. All have a default. Later ones win: the defaults "
         "below, what the architecture recommends, what the loss recommends (both on the page "
-        "[The zoo](zoo.md)), the configuration file, your own.",
+        "[The zoo](zoo.md)), the [recipe](recipes.md), the configuration file, your own.",
         "In Python a setting is an argument of `Trainer`, such as `batch_size=32`; on the "
-        "command line an option, such as `--batch-size 32`; in a YAML file for `--config` a "
-        "key, such as `batch_size: 32`. The `config.yaml` of a run holds all of them.",
+        "command line an option, such as `--batch-size 32` or `--size 48 96`; in a YAML file for "
+        "`--config` a key, such as `batch_size: 32`. The `config.yaml` of a run holds all of them.",
         "A setting that is a component takes a name, a mapping with `name` and options, or an "
         'object. A mapping without `name`, such as `g_optimizer={"lr": 1e-4}`, and an option '
         "such as `--g-optimizer.lr 1e-4` change the component that was chosen before.",
@@ -260,19 +296,7 @@ def default(field: FieldInfo) -> str:
 
 def value_text(value: Any) -> str:
     """A value as the command line takes it."""
-    if isinstance(value, Mapping):
-        options = [f"{key} {plain(item)}" for key, item in value.items() if key != "name"]
-        return f"`{value['name']}`" + (f" with {', '.join(options)}" if options else "")
-    return f"`{plain(value)}`"
-
-
-def plain(value: Any) -> str:
-    """A value without Python's punctuation."""
-    if isinstance(value, (tuple, list)):
-        return " ".join(map(plain, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"`{worded(value)}`"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

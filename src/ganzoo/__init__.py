@@ -16,12 +16,15 @@ from ganzoo._version import __version__
 if TYPE_CHECKING:
     from ganzoo import (  # noqa: F401 - attributes by __getattr__ below
         architectures,
+        bundle,
         datasets,
         errors,
         losses,
         optimizers,
+        recipes,
         schedules,
         testing,
+        trackers,
     )
     from ganzoo.callbacks import Callback
     from ganzoo.errors import GanzooError
@@ -54,7 +57,18 @@ _HOMES = {
     "Trainer": "trainer",
 }
 _MODULES = frozenset(
-    {"architectures", "datasets", "errors", "losses", "optimizers", "schedules", "testing"}
+    {
+        "architectures",
+        "bundle",
+        "datasets",
+        "errors",
+        "losses",
+        "optimizers",
+        "recipes",
+        "schedules",
+        "testing",
+        "trackers",
+    }
 )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ganzoo.losses.base import Loss
     from ganzoo.spec import LatentSpec
 
-__all__ = ["Average", "Game", "uses_batch_norm"]
+__all__ = ["Average", "Game", "evaluating", "uses_batch_norm"]
 
 Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
 
@@ -72,6 +72,7 @@ class Game:
         d_steps: Updates of D per iteration, each on fresh real and generated samples.
         g_steps: Updates of G per iteration.
         joint_batch: Show D real and generated samples as one batch instead of two.
+        d_eval_for_g: Put D in evaluation mode in G's phase.
         clip: Largest norm of a net's gradient; None leaves it as it is.
         autocast: Multiply matrices in bfloat16.
         noise: Source of the latents, on the device.
@@ -88,6 +89,7 @@ class Game:
     d_steps: int = 1
     g_steps: int = 1
     joint_batch: bool = False
+    d_eval_for_g: bool = False
     clip: float | None = None
     autocast: bool = False
     played: int = 0
@@ -129,9 +131,9 @@ class Game:
                 fake = self.generator(latent, labels)
             if self.joint_batch:
                 both = None if labels is None else torch.cat((labels, labels))
-                real_output, fake_output = _halves(self._judge(torch.cat((real, fake)), both))
+                real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
             else:
-                real_output, fake_output = self._judge(real, labels), self._judge(fake, labels)
+                real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
         step = self._step(latent, fake, real, labels, real_output, fake_output)
         loss = self.loss.discriminator_loss(step)
         self._update(self.d_optimizer, loss)
@@ -144,13 +146,15 @@ class Game:
         return step
 
     def _generator_phase(self, count: int, real: Tensor | None, labels: Tensor | None) -> Step:
-        with _frozen(self.discriminator):  # its weights' gradients would be thrown away
+        judge = self.discriminator
+        # Gradients of its weights would be thrown away.
+        with _frozen(judge), evaluating(judge, self.d_eval_for_g):
             with self._precision():
                 latent = self._draw(count)
                 fake = self.generator(latent, labels)
-                fake_output = self._judge(fake, labels)
+                fake_output = self.judge(fake, labels)
                 with torch.no_grad():  # D is frozen and G has no part in real samples
-                    real_output = None if real is None else self._judge(real, labels)
+                    real_output = None if real is None else self.judge(real, labels)
             step = self._step(latent, fake, real, labels, real_output, fake_output)
             loss = self.loss.generator_loss(step)
             self._update(self.g_optimizer, loss)
@@ -179,13 +183,16 @@ class Game:
             fake_output=fake_output,
         )
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.noise.device.type, torch.bfloat16, enabled=self.autocast)
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if not self.autocast:
+            return contextlib.nullcontext()  # a switched-off autocast costs small nets a tenth
+        return torch.autocast(self.noise.device.type, torch.bfloat16)
 
     def _draw(self, count: int) -> Tensor:
         return self.latent.sample(count, generator=self.noise, device=self.noise.device)
 
-    def _judge(self, samples: Tensor, labels: Tensor | None) -> Output:
+    def judge(self, samples: Tensor, labels: Tensor | None = None) -> Output:
+        """Return what D says of samples (N, *shape), its logits in float32."""
         output = self.discriminator(samples, labels)
         if not isinstance(output, Output):
             output = Output(output)
@@ -211,6 +218,19 @@ def _frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module, asked: bool = True) -> Iterator[None]:
+    """Put a net in evaluation mode, if asked; each of its parts returns to the mode it was in."""
+    parts = [part for part in module.modules() if part.training] if asked else []
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True
 
 
 def uses_batch_norm(module: nn.Module) -> bool:

@@ -1,7 +1,8 @@
 """Bundles: a trained generator as a folder that anyone can read, move and publish.
 
 ``config.json`` says what the net is and carries the SHA-256 of every weight file;
-``model.safetensors`` holds the weights. Never a pickle, never code.
+``model.safetensors`` holds the weights, and ``discriminator.safetensors``, where it is there, those
+of the other player. Never a pickle, never code.
 """
 
 from __future__ import annotations
@@ -26,11 +27,23 @@ from ganzoo.storage import new_folder, own_copies, sha256, write_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["CONFIG", "FORMAT_VERSION", "WEIGHTS", "BundleConfig", "WeightFile", "read", "write"]
+__all__ = [
+    "CONFIG",
+    "DISCRIMINATOR",
+    "FORMAT_VERSION",
+    "WEIGHTS",
+    "BundleConfig",
+    "WeightFile",
+    "discriminator",
+    "fill",
+    "read",
+    "write",
+]
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+DISCRIMINATOR = "discriminator.safetensors"
 
 
 class WeightFile(Model):
@@ -75,10 +88,21 @@ class BundleConfig(Model):
         return architectures.create(value)
 
 
-def write(folder: Path, config: BundleConfig, weights: Mapping[str, Tensor]) -> None:
+def write(
+    folder: Path,
+    config: BundleConfig,
+    weights: Mapping[str, Tensor],
+    discriminator: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a bundle; an older one in its place is replaced only when the new one is whole.
 
     Files that others have put beside an older bundle's own, such as a README, are kept.
+
+    Args:
+        folder: Where to.
+        config: What it is; the facts on weight files are filled in.
+        weights: Of the generator.
+        discriminator: Of the discriminator, to be saved too.
 
     Raises:
         BundleError: If weights are not finite or the folder cannot be written.
@@ -90,16 +114,23 @@ def write(folder: Path, config: BundleConfig, weights: Mapping[str, Tensor]) -> 
             f"{folder} holds something that is not a bundle, which saving would replace. "
             f"Choose another folder."
         )
-    if bad := [name for name, value in weights.items() if not value.isfinite().all()]:
-        raise BundleError(
-            f"The generator cannot be saved: its weight '{bad[0]}' is not finite. The training "
-            f"diverged; go back to an earlier checkpoint or lower the learning rates."
-        )
+    nets = {WEIGHTS: ("generator", weights)}
+    if discriminator is not None:
+        nets[DISCRIMINATOR] = ("discriminator", discriminator)
+    for net, values in nets.values():
+        if bad := [name for name, value in values.items() if not value.isfinite().all()]:
+            raise BundleError(
+                f"The {net} cannot be saved: its weight '{bad[0]}' is not finite. The training "
+                f"diverged; go back to an earlier checkpoint or lower the learning rates."
+            )
     try:
         with new_folder(folder) as fresh:
-            save_file(own_copies(weights), fresh / WEIGHTS, metadata={"format": "pt"})
-            file = WeightFile(size=(fresh / WEIGHTS).stat().st_size, sha256=sha256(fresh / WEIGHTS))
-            config = config.model_copy(update={"weights": {WEIGHTS: file}})
+            files = {}
+            for file, (_, values) in nets.items():
+                save_file(own_copies(values), fresh / file, metadata={"format": "pt"})
+                size = (fresh / file).stat().st_size
+                files[file] = WeightFile(size=size, sha256=sha256(fresh / file))
+            config = config.model_copy(update={"weights": files})
             write_json(fresh / CONFIG, config.model_dump(mode="json"))
             _carry_over(folder, fresh)
     except Exception as error:
@@ -126,10 +157,10 @@ def _may_replace(folder: Path) -> bool:
 
 
 def _carry_over(older: Path, newer: Path) -> None:
-    """Copy what the older bundle has and the newer one lacks."""
+    """Copy what others have put into the older bundle."""
     for path in older.iterdir() if older.is_dir() else ():
         target = newer / path.name
-        if target.exists():
+        if path.name in (CONFIG, WEIGHTS, DISCRIMINATOR):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, target, symlinks=True)
@@ -137,11 +168,15 @@ def _carry_over(older: Path, newer: Path) -> None:
             shutil.copy2(path, target, follow_symlinks=False)
 
 
-def read(folder: Path) -> tuple[BundleConfig, dict[str, Tensor]]:
-    """Read and verify a bundle.
+def read(folder: Path, file: str = WEIGHTS) -> tuple[BundleConfig, dict[str, Tensor]]:
+    """Read a bundle and verify one of its weight files.
+
+    Args:
+        folder: The bundle.
+        file: ``WEIGHTS`` or ``DISCRIMINATOR``.
 
     Returns:
-        Its configuration and its weights, memory-mapped, on the CPU.
+        Its configuration and the weights, memory-mapped, on the CPU.
 
     Raises:
         BundleError: If a file is missing, damaged, malformed or from a newer ganzoo.
@@ -151,12 +186,17 @@ def read(folder: Path) -> tuple[BundleConfig, dict[str, Tensor]]:
     from safetensors.torch import load_file
 
     config = _config(folder)
-    if set(config.weights) != {WEIGHTS}:
+    if not {WEIGHTS} <= set(config.weights) <= {WEIGHTS, DISCRIMINATOR}:
         raise BundleError(
             f"{folder / CONFIG} lists the weight files {sorted(config.weights)}, "
             f"not {WEIGHTS}: save the generator again."
         )
-    path, facts = folder / WEIGHTS, config.weights[WEIGHTS]
+    if file not in config.weights:
+        raise BundleError(
+            f"{folder} has no {file}: it was saved without its discriminator. A snapshot of a run "
+            f"has it (snapshot_every), or save it with save_pretrained(..., discriminator=...)."
+        )
+    path, facts = folder / file, config.weights[file]
     if not path.is_file():
         raise BundleError(f"{path} is missing, which {CONFIG} lists: copy the whole folder again.")
     if path.stat().st_size != facts.size or sha256(path) != facts.sha256:
@@ -168,6 +208,23 @@ def read(folder: Path) -> tuple[BundleConfig, dict[str, Tensor]]:
         return config, load_file(path)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} cannot be read as safetensors ({error}).") from error
+
+
+def discriminator(folder: str | Path) -> nn.Module:
+    """Return the discriminator of a bundle that has one, on the CPU, ready to train on.
+
+    Args:
+        folder: The bundle, such as a snapshot of a run.
+
+    Raises:
+        BundleError: If the bundle was saved without it, or is damaged.
+        PluginError: If its architecture comes from a plug-in that is not installed.
+    """
+    folder = Path(folder)
+    config, weights = read(folder, DISCRIMINATOR)
+    module = config.architecture.discriminator(config.sample)
+    fill(module, weights, folder)
+    return module
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> None:

@@ -108,8 +108,15 @@ class Generator:
         bundle.fill(module, weights, folder)
         return cls(module.requires_grad_(False).to(target), config)
 
-    def save_pretrained(self, folder: str | Path) -> Path:
+    def save_pretrained(
+        self, folder: str | Path, *, discriminator: nn.Module | None = None
+    ) -> Path:
         """Write the generator as a bundle: ``config.json`` and ``model.safetensors``.
+
+        Args:
+            folder: Where to; an older bundle there is replaced.
+            discriminator: The net that its architecture builds, to be saved beside it as
+                ``discriminator.safetensors``.
 
         Returns:
             The folder.
@@ -117,7 +124,8 @@ class Generator:
         Raises:
             BundleError: If weights are not finite or the folder cannot be written.
         """
-        bundle.write(Path(folder), self.config, self.module.state_dict())
+        second = None if discriminator is None else discriminator.state_dict()
+        bundle.write(Path(folder), self.config, self.module.state_dict(), second)
         return Path(folder)
 
     def sample(
@@ -173,7 +181,10 @@ class Generator:
         self.module.train(was_training)
         if not parts:
             return torch.empty(0, *self.spec.shape)
-        samples = torch.cat(parts)
+        return self.seen(torch.cat(parts))
+
+    def seen(self, samples: Tensor) -> Tensor:
+        """Return samples at the size of the net (N, *config.sample.shape) as people see them."""
         padding = self._padding
         return (padding.undo(samples) if padding else samples).contiguous()
 

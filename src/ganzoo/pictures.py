@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from PIL.Image import Image
     from torch import Tensor
 
     from ganzoo.spec import SampleSpec
 
-__all__ = ["grid", "images"]
+__all__ = ["animate", "beside", "grid", "images"]
 
 _LEGIBLE = 64  # pixels that one tile of a grid spans at the least
+_HELD = 0.25  # share of an animation's time for which its last frame stays
+_TICK = 40  # milliseconds that a frame is shown at the least
+_STUDIED = 8  # frames that an animation's colours are chosen from
 
 
 def images(samples: Tensor, spec: SampleSpec) -> list[Image]:
@@ -87,3 +93,105 @@ def _pixels(samples: Tensor, spec: SampleSpec) -> Tensor:
         return pixels[:, 0].contiguous()
     shown = 4 if channels == 4 else 3
     return pixels[:, :shown].permute(0, 2, 3, 1).contiguous()
+
+
+def beside(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
+    """Return pictures side by side, each below its caption."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    gap, head = 16, 32
+    width = sum(picture.width for picture in pictures) + gap * (len(pictures) + 1)
+    height = max(picture.height for picture in pictures) + head + gap
+    canvas = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=18)
+    left = gap
+    for picture, caption in zip(pictures, captions, strict=True):
+        draw.text((left, head // 2), caption, fill="black", font=font, anchor="lm")
+        alpha = picture if picture.mode == "RGBA" else None
+        canvas.paste(picture, (left, head), alpha)
+        left += picture.width + gap
+    return canvas
+
+
+def animate(frames: Sequence[Path], target: Path, seconds: float = 6.0) -> None:
+    """Write pictures, one after the other, as an animation that begins again at its end.
+
+    All frames of a GIF share one palette, so that nothing flickers; greyscale stays as it is.
+    What is transparent becomes white. Where there are more frames than can be shown in time, they
+    are thinned evenly; the first and the last are always there.
+
+    Args:
+        frames: Pictures of one size, such as the PNGs of a run's ``samples``.
+        target: File to write, ``.gif`` or ``.webp``.
+        seconds: How long one round takes; for a quarter of it the last frame stays.
+
+    Raises:
+        ConfigError: If there are no frames, their sizes differ, the time is not positive, or the
+            target is of another kind.
+        OSError: If a frame cannot be read or the target not be written.
+    """
+    from PIL.Image import Dither
+
+    suffix = target.suffix.lower()
+    if suffix not in (".gif", ".webp"):
+        raise ConfigError(f"An animation is written as .gif or .webp, not as '{target.name}'.")
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"An animation takes more than 0 seconds, not {seconds}.")
+    if not frames:
+        raise ConfigError("An animation needs at least one frame, and there are none.")
+    total = 1000 * seconds
+    count = min(len(frames), max(2, int(total * (1 - _HELD) / _TICK)))
+    shown = [_opaque(frames[place]) for place in _spread(len(frames), count)]
+    for place, picture in zip(_spread(len(frames), count), shown, strict=True):
+        if picture.size != shown[0].size:
+            raise ConfigError(
+                f"The frames of an animation have one size, but {frames[0]} has "
+                f"{_text(shown[0].size)} pixels and {frames[place]} has {_text(picture.size)}."
+            )
+    each = 10 * max(1, round(total * (1 - _HELD) / count / 10))  # GIF counts hundredths
+    last = max(each, 10 * round(total / 10) - each * (count - 1))
+    durations = [*[each] * (count - 1), last]
+    kind: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {"optimize": False}
+    if suffix == ".gif" and any(picture.mode != "L" for picture in shown):
+        palette = _palette(shown)
+        shown = [
+            picture.convert("RGB").quantize(palette=palette, dither=Dither.NONE)
+            for picture in shown
+        ]
+    first, *rest = shown
+    first.save(target, save_all=True, append_images=rest, duration=durations, loop=0, **kind)
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """``count`` of the places 0 to ``length - 1``, evenly, with both ends."""
+    return [round(place * (length - 1) / max(1, count - 1)) for place in range(count)]
+
+
+def _opaque(path: Path) -> Image:
+    """The picture in a file, greyscale or RGB."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        if picture.mode == "L":
+            return picture.copy()
+        layers = picture.convert("RGBA")
+    paper = Image.new("RGBA", layers.size, "white")
+    return Image.alpha_composite(paper, layers).convert("RGB")
+
+
+def _palette(pictures: Sequence[Image]) -> Image:
+    """One palette of 256 colours for all pictures, chosen from some of them."""
+    from PIL import Image
+    from PIL.Image import Quantize
+
+    some = [pictures[i] for i in _spread(len(pictures), min(_STUDIED, len(pictures)))]
+    width, height = some[0].size
+    strip = Image.new("RGB", (width, height * len(some)))
+    for row, picture in enumerate(some):
+        strip.paste(picture, (0, row * height))
+    # Median cut, the default, makes white paper slightly grey.
+    return strip.quantize(256, method=Quantize.MAXCOVERAGE, kmeans=3)
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

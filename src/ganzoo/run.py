@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ganzoo.errors import RunFolderError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ganzoo.generator import Generator
     from ganzoo.train_config import TrainConfig
 
@@ -27,7 +29,10 @@ class Run:
 
     ``config.yaml`` (every setting), ``environment.json`` (versions, device, precision),
     ``metrics.jsonl`` (one row of numbers per ``log_every`` iterations), ``samples/`` (pictures
-    from one fixed latent), ``checkpoints/`` (to resume from) and ``generator/`` (the result).
+    from one fixed latent), ``checkpoints/`` (to resume from), ``generator/`` (the result) and,
+    where asked for, ``snapshots/`` (both nets as they were). At the end there are ``curves.png``
+    and, for images, ``comparison.png`` (real beside generated) or, for vectors of one or two
+    dimensions, ``animation.gif``.
 
     Args:
         path: The folder.
@@ -69,7 +74,8 @@ class Run:
         """The rows of ``metrics.jsonl``: means over the iterations since the row before.
 
         ``step``, ``epoch``, ``images`` (real ones seen), ``d_loss``, ``g_loss``, ``d_real`` and
-        ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``g_lr``, ``d_lr``.
+        ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``g_lr``, ``d_lr``; and, where the
+        modes of the data are known, ``modes``, ``high_quality`` and ``rarest_mode`` at that step.
         """
         path = self.path / "metrics.jsonl"
         if not path.is_file():
@@ -82,6 +88,16 @@ class Run:
     def samples(self) -> list[Path]:
         """The pictures, oldest first."""
         return sorted((self.path / "samples").glob("*.png"))
+
+    def curves(self) -> Image:
+        """Draw losses, mean scores and, where they are counted, modes covered over the training.
+
+        Raises:
+            ConfigError: If matplotlib is not installed, or there are no rows yet.
+        """
+        from ganzoo import plots
+
+        return plots.curves(self.history)
 
     @functools.cached_property
     def generator(self) -> Generator:

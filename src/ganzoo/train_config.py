@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from ganzoo import architectures, datasets, losses, optimizers, schedules
+from ganzoo import architectures, datasets, losses, optimizers, recipes, schedules, trackers
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.component import RESERVED, Component
@@ -26,12 +26,14 @@ from ganzoo.optimizers import Optimizer
 from ganzoo.registry import Registry
 from ganzoo.schedules import Schedule
 from ganzoo.spec import LatentSpec
+from ganzoo.trackers import Tracker
 
 __all__ = [
     "COMPONENTS",
     "FORMAT_VERSION",
     "TrainConfig",
     "defaults",
+    "differences",
     "located",
     "read_config",
     "resolve",
@@ -61,8 +63,23 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+Every = Annotated[int, Field(ge=0)] | Literal["epoch"]
+"""How often: every so many iterations, after each pass over the data, or 0 for never."""
+
+
 def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
+
+
+def _several(value: Any) -> Any:
+    """One where several may stand."""
+    return (value,) if isinstance(value, (str, Mapping, Tracker)) else value
+
+
+Trackers = Annotated[
+    tuple[Annotated[SerializeAsAny[Tracker], BeforeValidator(trackers.create)], ...],
+    BeforeValidator(_several),
+]
 
 
 class TrainConfig(Model):
@@ -81,11 +98,12 @@ class TrainConfig(Model):
         description="architecture: generator and discriminator"
     )
     dataset: Annotated[SerializeAsAny[Dataset], BeforeValidator(datasets.create)] = Field(
-        description="where real samples come from: a name, or the path of an array file"
+        description="where real samples come from: a name, or the path of a folder or file"
     )
     loss: Annotated[SerializeAsAny[Loss], BeforeValidator(losses.create)] = Field(
         description="what both nets minimise"
     )
+    recipe: str | None = Field(None, description="settings that reproduce a known system, by name")
     steps: int | None = Field(None, ge=1, description="iterations to train")
     epochs: float | None = Field(None, gt=0, description="passes over the data, instead of steps")
     batch_size: int = Field(64, ge=1, description="samples per update")
@@ -104,6 +122,11 @@ class TrainConfig(Model):
     latent: LatentSpec = Field(LatentSpec(), description="what the generator is fed")
     joint_batch: bool = Field(
         False, description="show D real and generated samples in one batch (not with batch norm)"
+    )
+    d_eval_for_g: bool = Field(
+        False,
+        description="put D in evaluation mode while G learns from it: no dropout, batch norm by "
+        "its running statistics",
     )
     conditional: bool = Field(False, description="train on the dataset's labels")
     size: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
@@ -124,13 +147,19 @@ class TrainConfig(Model):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     seed: int = Field(0, ge=0, lt=2**63, description="decides everything random")
     log_every: int = Field(20, ge=1, description="iterations between rows of metrics.jsonl")
-    sample_every: int | None = Field(
-        None, ge=0, description="iterations between pictures; 0 for the last only"
+    sample_every: Every | None = Field(
+        None, description="iterations between pictures, or epoch; 0 for the last only"
     )
-    checkpoint_every: int | None = Field(
-        None, ge=0, description="iterations between checkpoints; 0 for the last only"
+    checkpoint_every: Every | None = Field(
+        None, description="iterations between checkpoints, or epoch; 0 for the last only"
+    )
+    snapshot_every: Every = Field(
+        0, description="iterations between copies of both nets that are kept, or epoch; 0 for none"
     )
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints to keep")
+    trackers: Trackers = Field(
+        (), description="what else is told of numbers and pictures, such as tensorboard"
+    )
 
     @field_validator("value_range")
     @classmethod
@@ -138,6 +167,14 @@ class TrainConfig(Model):
         if ends is not None and not ends[0] < ends[1]:
             raise ConfigError(f"A value range is (low, high) with low < high, not {ends}.")
         return ends
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, chosen: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
+        named = [tracker.name for tracker in chosen]
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ConfigError(f"The tracker '{twice[0]}' is given twice; once is enough.")
+        return chosen
 
     @field_validator("size")
     @classmethod
@@ -162,12 +199,12 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     """Build the configuration from layers of settings; later ones win.
 
     Below all layers lie the library's defaults, then what the architecture recommends, then
-    what the loss recommends. A layer may give a component whole (a name, a mapping with
-    ``name``, an object), or only some of its options (a mapping without ``name``), which then
-    apply to the component that lower layers chose.
+    what the loss recommends, then the recipe that a layer names. A layer may give a component
+    whole (a name, a mapping with ``name``, an object), or only some of its options (a mapping
+    without ``name``), which then apply to the component that lower layers chose.
 
     Args:
-        layers: Mappings from setting to value, such as a recipe, a file, the caller's own.
+        layers: Mappings from setting to value, such as a file and the caller's own.
 
     Raises:
         ConfigError: If a setting is unknown, wrong, or contradicts another.
@@ -175,9 +212,12 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     """
     for layer in layers:
         _known(layer)
-    config = TrainConfig(**_stack(*layers))
-    for key in COMPONENTS:
-        getattr(config, key).model_dump()  # what cannot be saved is refused before training
+    settings = _stack(*layers)
+    if settings.get("recipe"):
+        recipes.get(settings["recipe"]).check(settings)
+    config = TrainConfig(**settings)
+    for component in (*(getattr(config, key) for key in COMPONENTS), *config.trackers):
+        component.model_dump()  # what cannot be saved is refused before training
     return config
 
 
@@ -197,6 +237,49 @@ def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
             settings[key] = cls.model_construct(**chosen)
     settings["latent"] = LatentSpec.model_validate(settings["latent"])
     return settings
+
+
+def differences(recipe: str) -> list[tuple[str, Any, Any, str]]:
+    """Return what a recipe sets otherwise than its architecture, loss and data would have it.
+
+    Returns:
+        Rows of: setting, or setting and option (``loss.noise``); the recipe's value; the value
+        without the recipe; the reason.
+
+    Raises:
+        UnknownNameError: If there is no such recipe.
+    """
+    chosen = recipes.get(recipe)
+    named = {key: {"name": chosen.settings[key]["name"]} for key in ("arch", "dataset", "loss")}
+    mine, theirs = defaults({"recipe": recipe}), defaults(named)
+    rows: list[tuple[str, Any, Any]] = []
+    for key in TrainConfig.model_fields:
+        if key in named and named[key] != _DEFAULTS[key]:
+            rows.append((key, named[key]["name"], _DEFAULTS[key]["name"]))
+        if key == "recipe" or (key in ("steps", "epochs") and mine[key] is None):
+            continue
+        one, other = mine[key], theirs[key]
+        if key == "epochs":
+            other = f"{theirs['steps']} steps"
+        if isinstance(one, Model) and type(one) is type(other):
+            rows += [
+                (f"{key}.{option}", *values)
+                for option in type(one).model_fields
+                if (values := (getattr(one, option, None), getattr(other, option, None)))
+                if _plain(values[0]) != _plain(values[1])
+            ]
+        elif isinstance(one, Component):
+            rows.append((key, chosen.settings[key], other.name))
+        elif _plain(one) != _plain(other):
+            rows.append((key, one, other))
+    return [
+        (place, value, other, chosen.why.get(place) or chosen.why[place.partition(".")[0]])
+        for place, value, other in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -226,7 +309,7 @@ def read_config(path: Path) -> dict[str, Any]:
         )
     _known(settings, f"{path}: ")
     with located(path):
-        for key in COMPONENTS.keys() & settings.keys():
+        for key in (key for key in COMPONENTS if key in settings):
             _class(key, _merge(_DEFAULTS, {key: settings[key]})[key])
     return settings
 
@@ -255,7 +338,10 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
 
 
 def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """The layers upon the defaults and what the chosen architecture and loss recommend."""
+    """The layers upon the defaults, what architecture and loss recommend, and the recipe."""
+    named = [layer["recipe"] for layer in layers if layer.get("recipe") is not None]
+    if named:
+        layers = (recipes.get(named[-1]).settings, *layers)
     chosen = _merge(_DEFAULTS, *layers)
     advice = [_class(key, chosen[key]).recommended for key in ("arch", "loss")]
     settings = _merge(_DEFAULTS, *advice, *layers)

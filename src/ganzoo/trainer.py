@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ganzoo import bundle, checkpoint
+from ganzoo import bundle, checkpoint, pictures, plots
 from ganzoo._version import __version__
 from ganzoo.adversarial import Average, Game, uses_batch_norm
-from ganzoo.callbacks import Callback, Progress
+from ganzoo.callbacks import Callback, Progress, Tracking
 from ganzoo.datasets import Given, Samples, interpret
+from ganzoo.datasets import progress as loading
 from ganzoo.device import Precision, pick_device, pick_precision
 from ganzoo.errors import (
     CheckpointError,
@@ -26,6 +29,7 @@ from ganzoo.errors import (
 )
 from ganzoo.feed import Feed
 from ganzoo.framing import Framing
+from ganzoo.gallery import Gallery
 from ganzoo.generator import Generator
 from ganzoo.interrupt import on_interrupt
 from ganzoo.run import Run, check_free, new_run, next_folder, writing
@@ -37,9 +41,19 @@ from ganzoo.train_config import TrainConfig, located, read_config, resolve
 
 __all__ = ["Trainer"]
 
-_SHOWN = 64  # samples on a picture
 _PICTURES = 10  # pictures per run, unless asked otherwise
 _CHECKPOINTS = 5
+_NOT_IN_BUNDLES = (
+    "arch",
+    "latent",
+    "device",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "snapshot_every",
+    "trackers",
+)
+_COMPARISON, _CURVES, _ANIMATION = "comparison.png", "curves.png", "animation.gif"
 _SCALARS = ("d_loss", "g_loss", "d_real", "d_fake")
 
 
@@ -47,14 +61,16 @@ class Trainer:
     """Trains any architecture with any loss on any dataset.
 
     ``Trainer(arch="dcgan").fit()`` needs nothing else. Every other setting of ``TrainConfig``
-    can be given by name; what is not given comes from the configuration file, what the
-    architecture recommends, and the library's defaults, in this order.
+    can be given by name; what is not given comes from the configuration file, the recipe, what
+    the loss and the architecture recommend, and the library's defaults, in this order.
 
     Args:
         arch: Architecture: a name, a mapping with ``name`` and options, or a component.
-        dataset: Real samples: a name, a component, the path of an array file, a tensor
-            (N, C, H, W), a numpy array, (data, labels), or a torch ``Dataset``.
+        dataset: Real samples: a name, a component, the path of a folder of pictures or of an
+            array, Parquet or Arrow file, a tensor (N, C, H, W), a numpy array, (data, labels),
+            or a torch ``Dataset``.
         loss: Loss: a name, a mapping or a component.
+        recipe: Name of a recipe, above which lie the configuration file and your own settings.
         config: A YAML file, such as ``config.yaml`` of a run, a ``TrainConfig``, or a mapping of
             settings.
         out: Folder of the run; by default the next free ``runs/<arch>-<dataset>-<number>``.
@@ -83,6 +99,7 @@ class Trainer:
         dataset: Any = None,
         *,
         loss: Any = None,
+        recipe: str | None = None,
         config: str | Path | TrainConfig | Mapping[str, Any] | None = None,
         out: str | Path | None = None,
         callbacks: Sequence[Callback] = (),
@@ -91,17 +108,20 @@ class Trainer:
     ) -> None:
         file = Path(config) if isinstance(config, (str, Path)) else None
         layer = read_config(file) if file else dict(config or {})  # type: ignore[arg-type]
-        named = {"arch": arch, "dataset": dataset, "loss": loss}
+        named = {"arch": arch, "dataset": dataset, "loss": loss, "recipe": recipe}
         given = {key: value for key, value in named.items() if value is not None}
         try:
             self.config: TrainConfig = resolve(layer, {**given, **settings})
-        except (ConfigError, UnknownNameError):
-            with located(file):
-                resolve(layer)  # if the file alone is wrong, say so with its name
-            raise
+        except (ConfigError, UnknownNameError) as error:
+            # Where the file has this mistake by itself, it is named.
+            with located(file if _refusal(layer) == str(error) else None):
+                raise
         self.device = pick_device(self.config.device)
         self.precision: Precision = pick_precision(self.config.precision, self.device)
-        self.callbacks = [*callbacks, *([Progress()] if progress else [])]
+        for tracker in self.config.trackers:
+            tracker.check()
+        tracking = [Tracking()] if self.config.trackers else []
+        self.callbacks = [*callbacks, *tracking, *([Progress()] if progress else [])]
         self.notices: list[str] = []
         self._out = Path(out) if out is not None else None
         self.run: Run | None = None
@@ -110,10 +130,26 @@ class Trainer:
         self.framing: Framing | None = None
         self.game: Game
         self.feed: Feed
+        self.gallery: Gallery
         self.total_steps = 0
         self._sums: torch.Tensor
         self._summed = 0
         self._stopped = False
+
+    @classmethod
+    def from_recipe(cls, recipe: str, dataset: Any = None, **settings: Any) -> Trainer:
+        """Return a trainer of a known system.
+
+        Args:
+            recipe: Its name; ``ganzoo.recipes.names()`` has all.
+            dataset: Other data than the recipe's.
+            settings: Whatever else ``Trainer`` takes; it wins over the recipe.
+
+        Raises:
+            UnknownNameError: If there is no such recipe.
+            ConfigError: If it needs data that are not given, or a setting is wrong.
+        """
+        return cls(dataset=dataset, recipe=recipe, **settings)
 
     @property
     def step(self) -> int:
@@ -144,17 +180,18 @@ class Trainer:
         """
         if self._ready:
             return
-        samples = self._frame(self._load())
+        samples = self._load()
+        spec = self._frame(samples.spec)
         config, device = self.config, self.device
         torch.manual_seed(derive(config.seed, "torch"))
-        feed = Feed(samples, config.batch_size, device, config.seed)
-        generator = config.arch.generator(samples.spec, config.latent)
-        discriminator = config.arch.discriminator(samples.spec)
+        self.feed = Feed(samples, config.batch_size, device, config.seed, self.framing)
+        generator = config.arch.generator(spec, config.latent)
+        discriminator = config.arch.discriminator(spec)
         for net in (generator, discriminator):
-            if samples.spec.kind == "image":
+            if spec.kind == "image":
                 net.to(memory_format=torch.channels_last)
             net.to(device).train()
-        self.spec, self.feed = samples.spec, feed
+        self.spec = spec
         self.game = Game(
             generator=generator,
             discriminator=discriminator,
@@ -167,6 +204,7 @@ class Trainer:
             d_steps=config.d_steps,
             g_steps=config.g_steps,
             joint_batch=config.joint_batch,
+            d_eval_for_g=config.d_eval_for_g,
             clip=config.clip_grad,
             autocast=self.precision.autocast,
         )
@@ -177,12 +215,25 @@ class Trainer:
                 f"joint_batch off."
             )
         self._sums, self._summed = torch.zeros(len(_SCALARS), device=device), 0
-        self._fix_lengths()
         self._ready = True
+        self.gallery = Gallery(
+            self.game, self.feed, lambda: self.generator, config.seed, samples.mixture
+        )
+        if self.gallery.plotted and not plots.available():
+            self._note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
+        self._fix_lengths()
 
     def _load(self) -> Samples:
         config = self.config
-        samples = config.dataset.load()
+        if config.size is not None and getattr(config.dataset, "size", config.size) is None:
+            # Whoever reads pictures of any size brings them to that size at once.
+            config = self.config = config.model_copy(
+                update={"dataset": config.dataset.replace(size=config.size)}
+            )
+        with loading.showing(any(isinstance(each, Progress) for each in self.callbacks)):
+            samples = config.dataset.load()
+        for notice in samples.notices:
+            self._note(notice)
         spec = samples.spec
         if config.value_range is not None:
             if samples.stored_range is None:
@@ -203,46 +254,46 @@ class Trainer:
                     f"conditional=True needs an architecture that uses labels, and "
                     f"'{config.arch.name}' does not. Leave it off."
                 )
-            return Samples(samples.data, spec, samples.labels, samples.stored_range)
-        spec = spec.model_copy(update={"classes": None})
-        return Samples(samples.data, spec, None, samples.stored_range)
+            return replace(samples, spec=spec)
+        return replace(samples, spec=spec.model_copy(update={"classes": None}), labels=None)
 
-    def _frame(self, samples: Samples) -> Samples:
-        """Bring images to a size that the architecture can do."""
-        config, spec = self.config, samples.spec
+    def _frame(self, spec: SampleSpec) -> SampleSpec:
+        """Decide how images come to a size that the architecture can do."""
+        config = self.config
         if spec.kind != "image":
             if config.size is not None:
                 raise ConfigError(f"'size' is for images, and these samples are {spec}.")
             config.arch.check(spec)
-            return samples
+            return spec
         native = spec.size
         size = config.size or config.arch.nearest_size(*native)
         config.arch.check(spec.resized(size))
         self.framing = Framing.fit(native, size, config.fit)
         if self.framing.method != "none":
             self._note(self.framing.notice(config.arch.name))
-        low, _ = samples.stored_range or spec.value_range or (0.0, 1.0)
-        data = self.framing.apply(samples.data, low)
         self.config = config.model_copy(update={"size": size})
-        return Samples(data, spec.resized(size), samples.labels, samples.stored_range)
+        return spec.resized(size)
 
     def _fix_lengths(self) -> None:
         config = self.config
+        per_epoch = self.feed.batches_per_epoch / config.d_steps
         if config.epochs is not None:
-            per_epoch = self.feed.batches_per_epoch / config.d_steps
             self.total_steps = max(1, round(config.epochs * per_epoch))
         else:
             self.total_steps = config.steps or 1
 
-        def spread(asked: int | None, parts: int) -> int:
-            return max(1, self.total_steps // parts) if asked is None else asked
+        def every(asked: int | str | None, parts: int = 1) -> int:
+            if asked == "epoch":
+                return max(1, round(per_epoch))
+            return max(1, self.total_steps // parts) if asked is None else int(asked)
 
         self.config = config.model_copy(
             update={
                 "steps": self.total_steps,
                 "epochs": None,
-                "sample_every": spread(config.sample_every, _PICTURES),
-                "checkpoint_every": spread(config.checkpoint_every, _CHECKPOINTS),
+                "sample_every": every(config.sample_every, _PICTURES),
+                "checkpoint_every": every(config.checkpoint_every, _CHECKPOINTS),
+                "snapshot_every": every(config.snapshot_every),
             }
         )
 
@@ -300,6 +351,7 @@ class Trainer:
                 self._train(run)
             if interrupted:
                 raise KeyboardInterrupt
+            self._sum_up(run)
             self._call("on_end", run)
         finally:
             self._call("on_close")
@@ -311,8 +363,12 @@ class Trainer:
 
     def _train(self, run: Run) -> None:
         config = self.config
-        due = {self._log: config.log_every, self._picture: config.sample_every}
-        due[self._save] = config.checkpoint_every
+        due: dict[Callable[[Run], None], Any] = {
+            self._log: config.log_every,
+            self._picture: config.sample_every,
+            self._snapshot: config.snapshot_every,
+            self._save: config.checkpoint_every,
+        }
         done = dict.fromkeys(due, self.step)
         for step in self.iterations():
             self._sums += torch.stack([step.scalars[name].float() for name in _SCALARS])
@@ -323,7 +379,7 @@ class Trainer:
                     act(run)
                     done[act] = self.step
         for act in due:  # the end, planned or not
-            if done[act] != self.step:
+            if done[act] != self.step and act != self._snapshot:
                 act(run)
 
     def _log(self, run: Run) -> None:
@@ -351,6 +407,7 @@ class Trainer:
             "epoch": self.feed.epoch,
             "images": self.step * self.images_per_step,
             **means,
+            **self.gallery.scores(),
             "g_lr": float(game.g_optimizer.param_groups[0]["lr"]),
             "d_lr": float(game.d_optimizer.param_groups[0]["lr"]),
         }
@@ -360,15 +417,30 @@ class Trainer:
         return step % self.config.log_every == 0
 
     def _picture(self, run: Run) -> None:
-        if self.spec.kind != "image":
+        picture = self.gallery.picture(self.step)
+        if picture is None:
             return
-        classes = self.spec.classes
-        labels = None if classes is None else [i % len(classes) for i in range(_SHOWN)]
         path = run.path / "samples" / f"step-{self.step:08d}.png"
-        grid = self.generator.grid(_SHOWN, seed=self.config.seed, labels=labels)
         with writing(run.path):
-            grid.save(path)
+            picture.save(path)
         self._call("on_picture", path)
+
+    def _snapshot(self, run: Run) -> None:
+        """Keep both nets as they are now."""
+        folder = run.path / "snapshots" / f"step-{self.step:08d}"
+        self._check_finite()
+        with writing(run.path):
+            self.generator.save_pretrained(folder, discriminator=self.game.discriminator)
+
+    def _sum_up(self, run: Run) -> None:
+        """Leave the pictures that show the whole training."""
+        with writing(run.path):
+            if (comparison := self.gallery.comparison()) is not None:
+                comparison.save(run.path / _COMPARISON)
+            if plots.available():
+                run.curves().save(run.path / _CURVES)
+            if self.gallery.plotted and len(run.samples) > 1:
+                pictures.animate(run.samples, run.path / _ANIMATION)
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -549,13 +621,20 @@ class Trainer:
 
         All of it is going to be written again, as if nothing had ended the training.
         """
+        over = self.step >= self.total_steps  # then the last row is not written again
         kept = [row for row in run.history if row["step"] <= self.step]
-        rows = [json.dumps(row) for row in kept if self._whole(int(row["step"]))]
+        rows = [json.dumps(row) for row in kept if over or self._whole(int(row["step"]))]
+        newest = f"step-{self.step:08d}"
         with writing(run.path):
             write_text(run.path / "metrics.jsonl", "".join(f"{row}\n" for row in rows))
             for picture in run.samples:
-                if picture.stem > f"step-{self.step:08d}":
+                if picture.stem > newest:
                     picture.unlink()
+            for snapshot in (run.path / "snapshots").glob("step-*"):
+                if snapshot.name > newest:
+                    shutil.rmtree(snapshot)
+            for summary in (_COMPARISON, _CURVES, _ANIMATION):
+                (run.path / summary).unlink(missing_ok=True)
             self._describe(run.path)
 
     def _open(self) -> Run:
@@ -607,9 +686,13 @@ class Trainer:
     def _bundle_config(self) -> bundle.BundleConfig:
         config = self.config
         settings = config.dump()
-        for key in ("arch", "latent", "device", "log_every", "sample_every", "checkpoint_every"):
+        for key in _NOT_IN_BUNDLES:
             settings.pop(key)
-        for key in ("path", "root"):  # where files lay on this machine is nobody else's business
+        for key in (
+            "path",
+            "root",
+            "cache",
+        ):  # where files lay on this machine is nobody else's business
             if settings["dataset"].get(key):
                 settings["dataset"][key] = Path(settings["dataset"][key]).name
         return bundle.BundleConfig(
@@ -624,3 +707,12 @@ class Trainer:
                 "data_license": config.dataset.license,
             },
         )
+
+
+def _refusal(layer: Mapping[str, Any]) -> str:
+    """Why a layer of settings is refused; empty if it is not."""
+    try:
+        resolve(layer)
+    except (ConfigError, UnknownNameError) as error:
+        return str(error)
+    return ""

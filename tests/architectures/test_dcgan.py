@@ -112,3 +112,19 @@ def test_refusals(spec, message):
         with pytest.raises(UnsupportedSampleError) as caught:
             build(spec)
         assert str(caught.value) == message
+
+
+def test_the_discriminators_first_layer_can_be_normalised():
+    spec = SampleSpec(shape=(3, 64, 64))
+    plain, normed = DCGAN().discriminator(spec), DCGAN(d_norm_input=True).discriminator(spec)
+    assert count(normed) - count(plain) == 2 * 64
+    images = torch.rand(16, 3, 64, 64)
+    seen = []
+    normed.activation.register_forward_hook(lambda *call: seen.append(call[1][0].clone()))
+    normed.activation.inplace = False
+    with torch.no_grad():
+        normed.norm.weight.fill_(1)
+    normed(images)
+    (maps,) = seen
+    assert maps.mean(dim=(0, 2, 3)).abs().max() < 1e-5
+    assert maps.var(dim=(0, 2, 3)).sub(1).abs().max() < 0.1  # eps 1e-5 beside small variances

@@ -83,3 +83,22 @@ def test_refusals(spec, message):
         with pytest.raises(UnsupportedSampleError) as caught:
             build(spec)
         assert str(caught.value) == message
+
+
+def test_initial_weights():
+    torch.manual_seed(0)
+    nets = Upsample().generator(FASHION, LATENT), Upsample().discriminator(FASHION)
+    layers = [m for net in nets for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    for layer in layers:
+        area = layer.weight[0, 0].numel()  # of a kernel; 1 of a dense layer
+        limit = (6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * area)) ** 0.5
+        assert 0.95 * limit < layer.weight.abs().max() <= limit
+        assert not layer.bias.any()
+
+
+def test_samples_differ_from_the_start():
+    torch.manual_seed(0)
+    net = Upsample().generator(FASHION, LATENT)
+    with torch.no_grad():
+        logits = torch.logit(net(LATENT.sample(16)))
+    assert logits.std(dim=0).mean() > 0.02  # 0.004 under torch's own initial weights

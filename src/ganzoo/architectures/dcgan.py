@@ -51,6 +51,9 @@ class DCGAN(Architecture):
     max_multiplier: PositiveInt = Field(
         8, description="the widest layer has at most this many times the channels"
     )
+    d_norm_input: bool = Field(
+        False, description="normalise the discriminator's first layer too, unlike the paper"
+    )
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse all but images whose sides are powers of two from 16 to 256.
@@ -88,7 +91,7 @@ class DCGAN(Architecture):
             UnsupportedSampleError: If ``spec`` is no image or has other sides.
         """
         self.check(spec)
-        return DCGANDiscriminator(spec, self._widths(spec))
+        return DCGANDiscriminator(spec, self._widths(spec), self.d_norm_input)
 
     def _widths(self, spec: SampleSpec) -> list[int]:
         """Channels of the maps, from the one next to the image to the smallest."""
@@ -128,11 +131,13 @@ class DCGANDiscriminator(nn.Module):
     Args:
         spec: What an image is.
         widths: Channels of the maps, from the one next to the image to the smallest map.
+        norm_input: Whether the first layer is normalised too.
     """
 
-    def __init__(self, spec: SampleSpec, widths: Sequence[int]) -> None:
+    def __init__(self, spec: SampleSpec, widths: Sequence[int], norm_input: bool = False) -> None:
         super().__init__()
         self.input = Halve(spec.channels, widths[0])
+        self.norm = nn.BatchNorm2d(widths[0]) if norm_input else nn.Identity()
         self.activation = nn.LeakyReLU(_SLOPE, inplace=True)
         self.shrink = nn.Sequential(*(_shrink(narrow, wide) for narrow, wide in pairwise(widths)))
         self.output = FromMap(widths[-1], 1, _base_map(spec))
@@ -140,7 +145,7 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map images (N, C, H, W) to logits (N,)."""
-        logits: Tensor = self.output(self.shrink(self.activation(self.input(x))))
+        logits: Tensor = self.output(self.shrink(self.activation(self.norm(self.input(x)))))
         return logits.flatten()
 
 

@@ -32,7 +32,9 @@ class Upsample(Architecture):
     The generator doubles its map twice by nearest-neighbour upsampling and a 5x5 convolution,
     which avoids the checkerboards of transposed convolutions (Odena et al. 2016), and refines it
     by three 4x4 convolutions. The discriminator is four 5x5 convolutions without stride or
-    padding, with dropout. Neither has a norm. Labels are ignored.
+    padding, with dropout. Neither has a norm. Weights start uniform as in Glorot & Bengio 2010,
+    eq. 16, biases at zero: under smaller ones the latent would be lost on the way through six
+    layers, and all samples would begin as one. Labels are ignored.
     """
 
     name: ClassVar[str] = "upsample"
@@ -116,6 +118,7 @@ class UpsampleGenerator(nn.Module):
         self.output_pad = _same_padding(4)
         self.output = nn.Conv2d(channels, spec.channels, 4)
         self.activation = output_activation(spec)
+        _initialise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to images (N, C, H, W) in ``spec.value_range``."""
@@ -153,11 +156,20 @@ class UpsampleDiscriminator(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(widths[-1] * (height - _LOST) * (width - _LOST), 1)
+        _initialise(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map images (N, C, H, W) to logits (N,)."""
         logits: Tensor = self.output(self.dropout(self.convs(x).flatten(1)))
         return logits.squeeze(1)
+
+
+def _initialise(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def _nearest_side(side: int) -> int:

@@ -22,6 +22,7 @@ def doctor() -> None:
     """Check this installation: versions, device, precision, plug-ins."""
     import torch
 
+    from ganzoo.datasets.cache import cache_root
     from ganzoo.datasets.root import data_root
     from ganzoo.device import has_amx, pick_device, pick_precision
     from ganzoo.registry import plugins_disabled
@@ -42,6 +43,7 @@ def doctor() -> None:
     row("CUDA", torch.version.cuda if torch.cuda.is_available() else "no device")
     row("precision", f"auto picks {precision.name}: {precision.reason}")
     row("data root", data_root())
+    row("picture cache", cache_root())
     console = Console(highlight=False, soft_wrap=True)
     broken = []
     if plugins_disabled():

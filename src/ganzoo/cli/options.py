@@ -11,11 +11,20 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from cyclopts import App, Group, Parameter
 from pydantic.fields import FieldInfo
 
+from ganzoo import recipes
 from ganzoo.component import Component
 from ganzoo.errors import ConfigError, did_you_mean, listing
 from ganzoo.train_config import COMPONENTS, TrainConfig
 
-__all__ = ["Option", "application", "check_dotted", "flag_of", "nested", "setting_options"]
+__all__ = [
+    "Option",
+    "application",
+    "check_dotted",
+    "flag_of",
+    "nested",
+    "repeated",
+    "setting_options",
+]
 
 _TRAINING = Group("Training", sort_key=1)
 
@@ -60,6 +69,9 @@ def setting_options(shown: Mapping[str, Any]) -> Iterator[Option]:
             for option, inner in type(value).model_fields.items():
                 both = ["--latent"] if option == "shape" else []
                 yield _field_option((name, option), inner, getattr(value, option), group, both)
+        elif name == "recipe":
+            choice = f"{field.description} [{', '.join(recipes.names())}]"
+            yield Option((name,), str, _parameter(flag, choice, value, _TRAINING))
         else:
             yield _field_option((name,), field, value, _TRAINING)
 
@@ -116,6 +128,27 @@ def application(
     return app
 
 
+def repeated(tokens: Sequence[str], options: Sequence[Option]) -> list[str]:
+    """Return a line with ``--size 48 96`` as ``--size 48 --size 96``, which the parser takes.
+
+    Only whole numbers are taken for further values: the architecture's name may follow them.
+    """
+    lists = [option for option in options if get_args(option.type)[1:] == (...,)]
+    flags = {flag for option in lists for flag in option.parameter.name or ()}
+    line: list[str] = []
+    flag = ""
+    for token in tokens:
+        if token in flags:
+            flag = token
+        elif flag and line[-1] != flag:
+            if token.isdecimal():
+                line.append(flag)
+            else:
+                flag = ""
+        line.append(token)
+    return line
+
+
 def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     """Return values by path as a layer of settings for ``resolve``."""
     from ganzoo.datasets import interpret
@@ -142,8 +175,10 @@ def _field_option(
     more_flags: Sequence[str] = (),
 ) -> Option:
     kind = _plain(field.annotation)
-    if path == ("size",):
+    if path[-1] == "size" and get_origin(kind) is tuple:
         kind = tuple[int, ...]  # one side or two
+    elif path == ("trackers",):
+        kind = tuple[str, ...]  # by name; their options go into a file
     negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
     flags = [*more_flags, flag_of(*path)]
     parameter = _parameter(flags, field.description or "", default, group, negative)
@@ -159,7 +194,8 @@ def _parameter(
 ) -> Parameter:
     if isinstance(default, Component):
         default = default.name
-    shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    several = isinstance(default, (tuple, list))  # a list where it is from a file or a recipe
+    shown = " ".join(map(str, default)) if several else str(default)
     known = default is not None and shown != ""
     return Parameter(
         name=flags,

@@ -16,6 +16,7 @@ from ganzoo.cli.options import (
     check_dotted,
     flag_of,
     nested,
+    repeated,
     setting_options,
 )
 from ganzoo.errors import ConfigError
@@ -59,13 +60,14 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=Fals
     layer, chosen = _choices(tokens)
     shown = defaults(layer, chosen)
     check_dotted(tokens, shown)
+    options = [*setting_options(shown), *_OWN]
     app = application(
         "ganzoo train",
         "Train a GAN and leave a run folder with pictures and the generator.",
-        [*setting_options(shown), *_OWN],
+        options,
         _execute,
     )
-    run_app(app, tokens)
+    run_app(app, repeated(tokens, options))
 
 
 def resume(
@@ -108,8 +110,8 @@ def resume(
 
 
 def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
-    """The configuration file's settings, and the components that the line names."""
-    flags = {flag_of(name): name for name in COMPONENTS}
+    """The configuration file's settings, and the components and recipe that the line names."""
+    flags = {flag_of(name): name for name in (*COMPONENTS, "recipe")}
     chosen: dict[str, str] = {}
     layer: Mapping[str, Any] = {}
     for before, token in zip(["", *tokens], tokens, strict=False):

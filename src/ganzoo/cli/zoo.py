@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -10,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganzoo import recipes
 from ganzoo.errors import ConfigError, PluginError, UnknownNameError, did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "list_", "show"]
 
-KINDS = ("architectures", "losses", "datasets", "optimizers", "schedules")
+KINDS = ("architectures", "losses", "datasets", "optimizers", "schedules", "trackers")
 Switch = Annotated[bool, Parameter(negative=())]
 
 
@@ -26,12 +29,16 @@ def list_(kind: str | None = None, /, *, check: Switch = False) -> None:
     """List what is in the zoo, plug-ins included.
 
     Args:
-        kind: architectures, losses, datasets, optimizers or schedules; all of them by default
+        kind: recipes, architectures, losses, datasets, optimizers, schedules or trackers; all of
+            them by default
         check: import everything and say what is broken
     """
     console = Console(highlight=False)
     broken = 0
     for name in _kinds(kind):
+        if name == "recipes":
+            _list_recipes(console)
+            continue
         registry = _registry(name)
         rows = registry.check() if check else ((entry, None) for entry in registry.entries())
         table = Table("name", "from", "", box=None, header_style="bold", pad_edge=False)
@@ -62,23 +69,31 @@ def show(name: str, /, *, kind: str | None = None) -> None:
         kind: where several kinds know the name
     """
     console = Console(highlight=False, soft_wrap=True)
-    found = []
+    found: list[Callable[[], None]] = []
     everything: list[str] = []
     for group in _kinds(kind):
+        if group == "recipes":
+            everything += recipes.names()
+            if name in recipes.names():
+                found.append(partial(_describe_recipe, console, recipes.get(name)))
+            continue
         registry = _registry(group)
         everything += registry.names()
         try:
-            found.append((group, registry.get(name)))
+            component = registry.get(name)
         except UnknownNameError:
             continue
+        found.append(partial(_describe, console, group, component))
     if not found:
         where = kind or "the zoo"
         raise UnknownNameError(
             f"Nothing in {where} is called '{name}'.{did_you_mean(name, everything)} "
             f"There is: {listing(sorted(set(everything)))}."
         )
-    for group, component in found:
-        _describe(console, group, component)
+    for number, describe in enumerate(found):
+        if number:
+            console.print()
+        describe()
 
 
 def _describe(console: Console, group: str, component: type[Component]) -> None:
@@ -105,12 +120,49 @@ def _describe(console: Console, group: str, component: type[Component]) -> None:
         console.print(f"\nTrain it: ganzoo train {component.name}", markup=False)
 
 
+def _list_recipes(console: Console) -> None:
+    table = Table("name", "", box=None, header_style="bold", pad_edge=False)
+    for name in recipes.names():
+        table.add_row(Text(name), Text(recipes.get(name).summary))
+    console.print(Text("recipes", style="bold"))
+    console.print(table)
+    console.print()
+
+
+def _describe_recipe(console: Console, recipe: recipes.Recipe) -> None:
+    from ganzoo.train_config import differences
+
+    console.print(Text.assemble((recipe.name, "bold"), "  recipe from ganzoo"))
+    console.print(f"{recipe.summary}\n\n{recipe.about}", markup=False)
+    counts = [f"{net} {count:,}" for net, count in recipe.parameters.items()]
+    console.print(f"\nParameters: {', '.join(counts)}\n", markup=False)
+    table = Table("setting", "here", "otherwise", "why", box=None, header_style="bold")
+    for place, value, other, why in differences(recipe.name):
+        table.add_row(Text(place), Text(worded(value)), Text(worded(other)), Text(why))
+    console.print(table)
+    more = " --dataset PATH" if recipe.needs else ""
+    console.print(f"\nTrain it: ganzoo train --recipe {recipe.name}{more}", markup=False)
+
+
+def worded(value: Any) -> str:
+    """Return a setting's value as the command line takes it, a component with its options."""
+    if isinstance(value, Mapping):
+        options = [f"{key} {worded(item)}" for key, item in value.items() if key != "name"]
+        return f"{value['name']}" + (f" with {', '.join(options)}" if options else "")
+    if isinstance(value, (tuple, list)):
+        return " ".join(map(worded, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _kinds(kind: str | None) -> tuple[str, ...]:
+    kinds = ("recipes", *KINDS)
     if kind is None:
-        return KINDS
-    if kind not in KINDS:
+        return kinds
+    if kind not in kinds:
         raise ConfigError(
-            f"Unknown kind '{kind}'.{did_you_mean(kind, KINDS)} Kinds: {listing(KINDS)}."
+            f"Unknown kind '{kind}'.{did_you_mean(kind, kinds)} Kinds: {listing(kinds)}."
         )
     return (kind,)
 

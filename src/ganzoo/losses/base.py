@@ -25,6 +25,8 @@ class Loss(Component):
     kind: ClassVar[str] = "loss"
     generator_sees_real: ClassVar[bool] = False
     """Whether ``generator`` needs D's logits of real samples (relativistic losses do)."""
+    probability: ClassVar[bool] = False
+    """Whether ``score`` is a probability, in [0, 1], of being real."""
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss from its logits of real and fake samples, each (N,); a scalar."""

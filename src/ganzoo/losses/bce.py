@@ -37,6 +37,7 @@ class BCE(Loss):
     citation: ClassVar[str] = (
         'Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661'
     )
+    probability: ClassVar[bool] = True
 
     real: float = Field(1.0, ge=0, le=1, description="target of real samples")
     fake: float = Field(0.0, ge=0, le=1, description="target of fake samples")

@@ -26,6 +26,7 @@ class Minimax(Loss):
     citation: ClassVar[str] = (
         'Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661'
     )
+    probability: ClassVar[bool] = True
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss -E log D(x) - E log(1 - D(G(z))) from logits (N,); a float32 scalar."""
