@@ -19,6 +19,7 @@ DATA = "ganzoo/datasets/data/"
 NEEDED = (
     "ganzoo/__init__.py",
     "ganzoo/py.typed",
+    "ganzoo/recipes/mlp-mnist.yaml",
     f"{DATA}fashion-mnist-10k.npz",
     f"{DATA}FASHION-MNIST-LICENSE",
 )
