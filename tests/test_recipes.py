@@ -55,6 +55,11 @@ def test_what_there_is() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_summary_is_found_without_parsing(name: str) -> None:
+    assert recipes.summary(name) == recipes.get(name).summary
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_parameters(name: str) -> None:
     nets = trainer_of(name).nets()
     counts = {net: size_of(nets[net]) for net in ("generator", "discriminator")}

@@ -123,7 +123,7 @@ def _describe(console: Console, group: str, component: type[Component]) -> None:
 def _list_recipes(console: Console) -> None:
     table = Table("name", "", box=None, header_style="bold", pad_edge=False)
     for name in recipes.names():
-        table.add_row(Text(name), Text(recipes.get(name).summary))
+        table.add_row(Text(name), Text(recipes.summary(name)))
     console.print(Text("recipes", style="bold"))
     console.print(table)
     console.print()

@@ -12,7 +12,7 @@ from pydantic import Field
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing
 from ganzoo.model import Model
 
-__all__ = ["Recipe", "get", "names"]
+__all__ = ["Recipe", "get", "names", "summary"]
 
 
 class Recipe(Model):
@@ -59,6 +59,12 @@ def names() -> list[str]:
     """Return the names of all recipes, sorted."""
     files = resources.files(__name__).iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def summary(name: str) -> str:
+    """Return the recipe's one line, which its file begins with; the rest is not parsed."""
+    with resources.files(__name__).joinpath(f"{name}.yaml").open(encoding="utf-8") as file:
+        return file.readline().removeprefix("summary:").strip()
 
 
 @functools.cache
