@@ -451,7 +451,7 @@ def test_the_finished_step(labels) -> None:
     assert step.fake.shape == (BATCH, SAMPLE)
     assert step.fake is played.discriminator.seen[-1]
     assert step.fake_output.logits.shape == (BATCH,)
-    assert set(step.scalars) == {"d_loss", "d_real", "d_fake", "g_loss"}
+    assert set(step.scalars) == {"d_loss", "d_real", "d_fake", "d_grad", "g_loss", "g_grad"}
     for value in step.scalars.values():
         assert value.shape == () and not value.requires_grad and value.isfinite()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ganzoo import __version__, bundle
+from ganzoo import __version__, bundle, sealed
 from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
 from ganzoo.errors import BundleError, PluginError, UnknownNameError
 from ganzoo.framing import Framing
 from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.storage import sha256
+from ganzoo.storage import sha256, write_json
 
 ARCH = MLP(hidden=(4,))
 SAMPLE = SampleSpec(shape=(1, 4, 4), classes=("a", "b"))
@@ -45,10 +46,10 @@ def config_of(folder: Path) -> dict:
 
 
 def edit(folder: Path, **changes) -> None:
-    """Change keys of config.json; None removes one."""
-    merged = {**config_of(folder), **changes}
+    """Change keys of config.json as if it had been written so; None removes one."""
+    merged = {**config_of(folder), "sha256": None, **changes}
     changed = {key: value for key, value in merged.items() if value is not None}
-    (folder / "config.json").write_text(json.dumps(changed), encoding="utf-8")
+    write_json(folder / "config.json", sealed.seal(changed))
 
 
 def exchange(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -77,7 +78,11 @@ def test_round_trip(folder: Path) -> None:
 def test_what_is_in_the_folder(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
     path = folder / "model.safetensors"
-    assert config_of(folder) == {
+    config = config_of(folder)
+    lines = (folder / "config.json").read_bytes().splitlines(keepends=True)
+    without = b"".join([*lines[:-3], lines[-3].replace(b",\n", b"\n"), lines[-1]])
+    assert config.pop("sha256") == hashlib.sha256(without).hexdigest()
+    assert config == {
         "format_version": 1,
         "library": "ganzoo",
         "library_version": __version__,
@@ -140,9 +145,9 @@ def test_a_damaged_discriminator_is_noticed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(BundleError, match="SHA-256 differ"):
-        bundle.discriminator(folder)
-    bundle.read(folder)  # the generator is whole
+    for read in (bundle.discriminator, bundle.read):  # half a bundle is no bundle
+        with pytest.raises(BundleError, match=r"discriminator.safetensors is not .*SHA-256 differ"):
+            read(folder)
 
 
 def test_a_discriminator_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
@@ -185,6 +190,80 @@ def test_a_newer_format(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("version", ["one", 0, -1, 1.0, True, "1", None, []])
+def test_a_format_that_is_none(folder: Path, version) -> None:
+    edit(folder, format_version=version)
+    assert refused(folder) == (
+        f"{folder / 'config.json'} is damaged: its format_version is {version!r}, not a number "
+        f"from 1 on. Copy the whole folder again."
+    )
+
+
+NOT_AS_WRITTEN = "is not as it was written, though it is JSON: it was edited or damaged"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text.replace("\n", "\r\n"), "has other line ends than it was written with"),
+        (lambda text: text.replace('"steps": 3', '"steps":  3'), NOT_AS_WRITTEN),
+        (lambda text: text + "\n", NOT_AS_WRITTEN),
+        (lambda text: text.removesuffix("\n"), NOT_AS_WRITTEN),
+        (lambda text: "\ufeff" + text, NOT_AS_WRITTEN),
+        (lambda text: text.replace("-0.5", "-5e-1"), NOT_AS_WRITTEN),
+        (lambda text: text.replace('"steps": 3', '"steps": 2, "steps": 3'), NOT_AS_WRITTEN),
+        (lambda text: text.replace('"steps": 3', '"steps": 4'), "does not have its own sha256"),
+        (lambda text: text.replace('"given"', '"givem"'), "does not have its own sha256"),
+    ],
+)
+def test_a_config_that_was_changed(folder: Path, change, problem: str) -> None:
+    path = folder / "config.json"
+    text = path.read_bytes().decode()
+    assert change(text) != text
+    path.write_bytes(change(text).encode())
+    message = refused(folder)
+    assert message.startswith(f"{path} {problem}")
+    assert message.endswith(". Copy the whole folder again, or save it anew.")
+
+
+def test_a_config_without_its_hash(folder: Path) -> None:
+    raw = config_of(folder)
+    del raw["sha256"]
+    write_json(folder / "config.json", raw)
+    assert refused(folder) == (
+        f"{folder / 'config.json'} lacks its own sha256: it was edited or damaged. "
+        f"Copy the whole folder again, or save it anew."
+    )
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1e999}', f'{{"a": {"9" * 5000}}}'])
+def test_a_config_that_is_absurd(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    assert "config.json cannot be read as JSON (" in refused(folder)
+
+
+def test_a_config_that_is_huge_is_not_read(folder: Path) -> None:
+    with (folder / "config.json").open("ab") as file:
+        file.truncate(2**40)  # sparse: no test should need so much memory
+    assert refused(folder) == (
+        f"{folder / 'config.json'} cannot be read as JSON (it is larger than 16,777,216 bytes)."
+    )
+
+
+def test_a_config_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    talkative = CONFIG.model_copy(update={"training": {"note": "x" * 2**24}})
+    with pytest.raises(BundleError, match=r"would exceed 16,777,216 bytes"):
+        bundle.write(tmp_path / "b", talkative, weights())
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_damaged_bundle_does_not_block_a_new_one(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_bytes(path.read_bytes()[:-40])
+    bundle.write(folder, CONFIG, weights())
+    assert filled(folder) is not None
+
+
 def test_an_unknown_key(folder: Path) -> None:
     edit(folder, sampel=1)
     assert refused(folder) == (
@@ -203,7 +282,6 @@ def test_a_missing_key(folder: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"format_version": "one"}, "format_version cannot be 'one': "),
         (
             {"latent": {"shape": [0]}},
             "The latent: shape.0 cannot be 0: input should be greater than 0.",

@@ -13,11 +13,21 @@ from rich.console import Console
 from ganzoo import callbacks
 from ganzoo.callbacks import Callback, Progress, Tracking
 from ganzoo.device import Precision
+from ganzoo.diagnosis import Diagnosis
 from ganzoo.errors import ConfigError, DataError, RegistrationError
 from ganzoo.spec import SampleSpec
 from ganzoo.trackers import Log
 
-HOOKS = ["on_start", "on_step", "on_log", "on_picture", "on_checkpoint", "on_end", "on_close"]
+HOOKS = [
+    "on_start",
+    "on_step",
+    "on_log",
+    "on_diagnosis",
+    "on_picture",
+    "on_checkpoint",
+    "on_end",
+    "on_close",
+]
 
 
 def test_hooks_may_be_overridden_one_by_one() -> None:
@@ -180,6 +190,48 @@ def test_the_display_before_the_first_numbers(trainer, clock) -> None:
     assert "waiting for the first numbers" in file.getvalue()
 
 
+WARNING = Diagnosis(340, "d-wins", f"D wins [{'word ' * 50}--d-optimizer.lr 5e-05].")
+
+
+def test_a_diagnosis_is_printed_at_once(trainer, clock) -> None:
+    file = StringIO()
+    progress = Progress(Console(file=file, soft_wrap=True, highlight=False), every=1e9)
+    progress.on_start(trainer, RUN)
+    trainer.step = 340
+    progress.on_log(trainer, ROW)  # too early for a line of numbers
+    progress.on_diagnosis(trainer, WARNING)
+    assert lines(file)[3:] == [f"warning: step 340: {WARNING.text}"]
+
+
+def test_a_diagnosis_stays_above_the_display(trainer, clock) -> None:
+    file = StringIO()
+    console = Console(file=file, force_terminal=True, soft_wrap=True, width=80, color_system=None)
+    progress = Progress(console)
+    progress.on_start(trainer, RUN)
+    try:
+        progress.on_diagnosis(trainer, WARNING)
+        assert f"warning: step 340: {WARNING.text}\n" in file.getvalue()
+        before = file.getvalue()
+        clock.seconds += 1
+        progress.on_step(trainer, None)
+    finally:
+        progress.on_close(trainer)
+    after = file.getvalue().removeprefix(before)
+    # The display is drawn anew below it, and rubs out no more lines than its own two.
+    assert "0/1000" in before.rpartition(WARNING.text)[2] and "0/1000" in after
+    assert after.count("\x1b[2K") == 2 * after.count("0/1000")
+
+
+def test_an_end_that_is_none_shows_nothing_more(trainer, clock) -> None:
+    file = StringIO()
+    progress = Progress(Console(file=file, width=200), every=1e9)
+    progress.on_start(trainer, RUN)
+    progress.on_log(trainer, ROW)
+    progress.on_picture(trainer, Path("a.png"))
+    progress.on_close(trainer)  # a signal: there is no on_end
+    assert len(lines(file)) == 3
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -211,6 +263,18 @@ def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
         f"modes covered: {modes} of 3{collapse}, 97.5% of the samples within three standard "
         f"deviations of one, rarest mode 25.0%"
     )
+
+
+def test_one_mode_is_no_news(clock, trainer) -> None:
+    trainer.spec = SampleSpec(kind="vector", shape=(1,), value_range=None)
+    trainer.gallery.mixture = SimpleNamespace(centres=((5,),))
+    file = StringIO()
+    progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
+    progress.on_start(trainer, RUN)
+    clock.seconds += 1
+    progress.on_log(trainer, {**ROW, "modes": 1, "high_quality": 0.975, "rarest_mode": 1.0})
+    progress.on_end(trainer, RUN)
+    assert "modes covered" not in file.getvalue()
 
 
 # -- tracking -------------------------------------------------------------------------------------

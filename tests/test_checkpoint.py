@@ -12,6 +12,7 @@ from torch import nn
 
 from ganzoo import checkpoint, optimizers
 from ganzoo.errors import CheckpointError
+from ganzoo.storage import write_json
 
 TENSORS = {
     "net.weight": torch.tensor([[1.5, float("nan")], [float("-inf"), -0.0]]),
@@ -102,7 +103,9 @@ def refused(saved: Path, reason: str) -> None:
     text = str(caught.value)
     assert text.startswith(f"The checkpoint {saved} is damaged (")
     assert reason in text
-    assert text.endswith("Resume from an earlier one: move this folder away.")
+    assert text.endswith(
+        "Resuming the run takes the newest one that is whole; or bring back a copy of this one."
+    )
     assert caught.value.__cause__ is not None
 
 
@@ -158,23 +161,20 @@ def test_swapped_files(saved: Path) -> None:
     [
         ("", "Expecting value"),
         ("{", "Expecting property name"),
-        ("[]", "list indices must be integers"),
-        ("{}", "'format_version'"),
-        ('{"format_version": 1}', "'files'"),
-        ('{"format_version": "one", "files": {}}', "not supported between"),
-        ('{"format_version": 1, "files": {}}', "manifest.json names other files"),
-        (
-            '{"format_version": 1, "files": {"state.json": {"size": 1, "sha256": ""}}}',
-            "manifest.json names other files",
-        ),
-        (
-            '{"format_version": 1, "files": {"state.json": {}, "state.safetensors": {}}}',
-            "'size'",
-        ),
+        ("[" * 100_000, "it is nested too deeply"),
+        ("[]\n", "its format_version is None, not a number from 1 on"),
+        ("{}\n", "its format_version is None, not a number from 1 on"),
+        ('{\n  "format_version": 0\n}\n', "its format_version is 0, not a number from 1 on"),
+        ('{\n  "format_version": true\n}\n', "its format_version is True, not a number"),
+        ('{\n  "format_version": "one"\n}\n', "its format_version is 'one', not a number"),
+        ('{\n  "format_version": 1\n}\n', "'files'"),
+        ('{"format_version": 1}', "manifest.json is not as it was written, though it is JSON"),
+        ('{\r\n  "format_version": 1\r\n}\r\n', "manifest.json has other line ends"),
+        ('{\n  "format_version": 1,\n  "files": {}\n}\n', "manifest.json names other files"),
     ],
 )
 def test_broken_manifests(saved: Path, manifest: str, reason: str) -> None:
-    (saved / "manifest.json").write_text(manifest, encoding="utf-8")
+    (saved / "manifest.json").write_bytes(manifest.encode())
     refused(saved, reason)
 
 
@@ -185,10 +185,35 @@ def test_a_manifest_cannot_point_elsewhere(saved: Path) -> None:
     refused(saved, "manifest.json names other files")
 
 
-def test_a_newer_format(saved: Path) -> None:
+def test_a_manifest_without_facts(saved: Path) -> None:
+    path = saved / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**manifest, "files": {name: {} for name in manifest["files"]}})
+    refused(saved, "'size'")
+
+
+def test_a_manifest_that_is_huge_is_not_read(saved: Path) -> None:
+    with (saved / "manifest.json").open("ab") as file:
+        file.truncate(2**40)  # sparse
+    refused(saved, "it is larger than 16,777,216 bytes")
+
+
+def test_two_versions_in_one_checkpoint(saved: Path) -> None:
+    """A damaged digit is no reason to ask for another ganzoo."""
+    path = saved / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"format_version": 1', b'"format_version": 3'))
+    refused(saved, "manifest.json and state.json differ in format_version")
+
+
+@pytest.mark.parametrize("state", ['{"format_version": 2}', "of a kind not known yet", None])
+def test_a_newer_format(saved: Path, state: str | None) -> None:
     path = saved / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**manifest, "format_version": 2}), encoding="utf-8")
+    if state is None:
+        (saved / "state.json").unlink()
+    else:
+        (saved / "state.json").write_text(state, encoding="utf-8")
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(saved)
     assert str(caught.value) == (

@@ -277,15 +277,16 @@ def test_a_folder_that_cannot_be_written(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_that_fills_while_training(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run").mkdir()
-    real = Path.mkdir
+    from ganzoo import trainer
 
-    def with_full_metrics(self: Path, *arguments: object, **options: object) -> None:
-        real(self, *arguments, **options)
-        if self.name == "samples":
-            (self.parent / "metrics.jsonl").symlink_to("/dev/full")
+    real = trainer.write_json
+
+    def with_full_metrics(path: Path, value: object) -> None:
+        real(path, value)
+        (path.parent / "metrics.jsonl").symlink_to("/dev/full")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "mkdir", with_full_metrics)
+        patch.setattr(trainer, "write_json", with_full_metrics)
         ganzoo("train", *TINY, "--out", "run", "--quiet", code=2)
     text = capsys.readouterr().err
     assert "The run folder run cannot be written (No space left on device)" in text
@@ -363,6 +364,29 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert "auto picks" in out
     for name in ("torch", "pydantic", "safetensors", "device", "data root"):
         assert f"\n{name}" in out
+
+
+def test_doctor_of_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    ganzoo("train", *TINY, "--out", "run", "--quiet")
+    capsys.readouterr()
+    for folder in ("run", "run/generator", "run/checkpoints/step-00000003"):
+        ganzoo("doctor", folder)
+        out, err = capsys.readouterr()
+        assert out.endswith("\nall is well\n")
+        assert out.startswith("ok    ") and "\nwrong" not in out
+        assert err == ""
+    assert "There is no folder nowhere." in refused(capsys, "doctor", "nowhere")
+    path = Path("run/generator/model.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    ganzoo("doctor", "run", code=2)
+    out, err = capsys.readouterr()
+    (line,) = [line for line in out.splitlines() if line.startswith("wrong ")]
+    assert line.startswith("wrong generator: run/generator/model.safetensors is not the file that")
+    assert "all is well" not in out
+    count = len(out.splitlines())
+    assert err == (
+        f"error: 1 of {count} things in run is wrong; the lines above say what and what to do.\n"
+    )
 
 
 def test_an_interruption_tells_how_to_go_on(tmp_path: Path) -> None:

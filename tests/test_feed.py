@@ -1,16 +1,30 @@
 from __future__ import annotations
 
+import multiprocessing
+import random
+
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from ganzoo import Trainer, architectures
+from ganzoo.datasets import Given
 from ganzoo.datasets.base import Samples
-from ganzoo.errors import DataError
+from ganzoo.datasets.stream import Stream
+from ganzoo.errors import ConfigError, DataError
 from ganzoo.feed import Feed, _fits
 from ganzoo.framing import Framing
 from ganzoo.spec import SampleSpec
 
 CPU = torch.device("cpu")
 RAW = SampleSpec(kind="vector", shape=(1,), value_range=None)
+
+# Elsewhere, what a test defines cannot be sent to a process.
+forked = pytest.mark.skipif(
+    multiprocessing.get_start_method() != "fork", reason="processes are not forked here"
+)
+HERE_OR_THERE = [0, pytest.param(1, marks=forked)]
 
 
 def numbered(count: int, labels: bool = False) -> Samples:
@@ -276,3 +290,205 @@ def test_samples_too_large_for_a_gpu_stay_in_the_hosts_memory(monkeypatch) -> No
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (799, 10**9))
     assert not _fits(data, torch.device("cuda"))
     assert _fits(data, CPU)
+
+
+# -- samples that are read while training ---------------------------------------------------------
+
+
+class Shaken(Dataset):
+    """Thirteen pictures, brightened at random in three ways; labels in threes."""
+
+    classes = ("ant", "bee", "cat")
+
+    def __len__(self) -> int:
+        return 13
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        light = random.random() + np.random.rand() + torch.rand(())
+        return torch.full((1, 16, 16), (index + light.item()) / 16), index % 3
+
+
+def streamed(workers: int = 0, batch_size: int = 4, **options: object) -> Feed:
+    source = Stream.of(Shaken(), workers=workers, labels=True)
+    return Feed(source, batch_size, CPU, seed=3, workers=workers, **options)
+
+
+def drawn(feed: Feed, batches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    found = [feed.next() for _ in range(batches)]
+    feed.close()
+    return found
+
+
+def same(some: list, others: list) -> bool:
+    pairs = zip(some, others, strict=True)
+    return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in pairs)
+
+
+def test_a_stream_comes_in_the_order_of_loaded_samples() -> None:
+    values = torch.arange(13.0).reshape(13, 1)
+    loaded = Feed(Given.of(values).load(), 4, CPU, seed=3)
+    feed = Feed(Stream.of(TensorDataset(values)), 4, CPU, seed=3)
+    assert feed.batches_per_epoch == 3
+    assert draw(feed, 7) == draw(loaded, 7)
+    assert feed.epoch == loaded.epoch
+    assert torch.equal(feed.preview(5)[0], loaded.preview(5)[0])
+
+
+@forked
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batches_are_the_same_however_many_read_them(workers) -> None:
+    expected = drawn(streamed(0), 8)
+    assert same(drawn(streamed(workers), 8), expected)
+    values = torch.cat([batch for batch, _ in expected])[:, 0, 0, 0]
+    assert len(values.unique()) == len(values)  # each time drawn, other light
+
+
+@pytest.mark.parametrize("workers", HERE_OR_THERE)
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 5, 7])
+def test_a_stream_resumes_anywhere(workers, before) -> None:
+    expected = drawn(streamed(0), 10)
+    feed = streamed(workers)
+    feed.next()  # wherever it was
+    feed.load_state_dict({"batches": before})
+    assert same(drawn(feed, 10 - before), expected[before:])
+    assert feed.state_dict() == {"batches": 10}
+
+
+@pytest.mark.parametrize("workers", HERE_OR_THERE)
+def test_a_stream_goes_on_after_closing(workers) -> None:
+    feed = streamed(workers)
+    found = [*drawn(feed, 2), *drawn(feed, 3), *drawn(feed, 1)]
+    feed.close()
+    assert same(found, drawn(streamed(0), 6))
+
+
+@pytest.mark.parametrize("workers", HERE_OR_THERE)
+def test_a_batch_that_failed_is_read_again(workers, tmp_path) -> None:
+    class Missing(Shaken):
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            if not (tmp_path / "there").exists():
+                raise FileNotFoundError(index)
+            return super().__getitem__(index)
+
+    (tmp_path / "there").touch()
+    source = Stream.of(Missing(), labels=True)
+    (tmp_path / "there").unlink()
+    feed = Feed(source, 4, CPU, seed=3, workers=workers)
+    with pytest.raises(DataError, match=r"of Missing cannot be read \(FileNotFoundError"):
+        feed.next()
+    (tmp_path / "there").touch()
+    assert same(drawn(feed, 4), drawn(streamed(0), 4))
+
+
+@forked
+def test_a_preview_of_a_stream_takes_no_part() -> None:
+    feed = streamed(1)
+    first, labels = feed.preview(5)
+    feed.next()
+    first_value = first[0, 0, 0, 0].item()
+    first.zero_()
+    again, labels_again = feed.preview(5)
+    assert again[0, 0, 0, 0].item() == first_value != 0
+    other, _ = streamed(0).preview(5)
+    assert torch.equal(again, other) and torch.equal(labels, labels_again)
+    assert len(feed.preview(100)[0]) == 13
+    assert same(drawn(feed, 3), drawn(streamed(0), 4)[1:])
+
+
+def test_a_stream_is_framed_and_normalised() -> None:
+    framing = Framing.fit((16, 16), (20, 24), "pad")
+    plain, framed = streamed(), streamed(framing=framing)
+    (batch, _), (wide, _) = plain.next(), framed.next()
+    assert wide.shape == (4, 1, 20, 24) and torch.equal(framing.undo(wide), batch)
+    assert wide[0, 0, 0, 0] == -1 and -1 <= batch.min() < batch.max() <= 1
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_too_few_items_of_a_stream() -> None:
+    with pytest.raises(DataError, match="has 13 samples, fewer than one batch of 14"):
+        streamed(batch_size=14)
+
+
+# -- trainings that read their data ---------------------------------------------------------------
+
+TINY = {"name": "mlp", "hidden": [8]}
+SETTINGS = {"batch_size": 4, "latent": 4, "progress": False, "log_every": 2, "seed": 3}
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    trainer.feed.close()
+    return {f"{k}.{n}": v for k, net in trainer.nets().items() for n, v in net.state_dict().items()}
+
+
+def equal(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
+    return some.keys() == others.keys() and all(torch.equal(some[k], others[k]) for k in some)
+
+
+@forked
+def test_a_training_does_not_depend_on_the_number_of_workers() -> None:
+    trainers = [Trainer(TINY, Shaken(), steps=5, workers=w, **SETTINGS) for w in (0, 2)]
+    runs = [trainer.fit() for trainer in trainers]
+    assert equal(*map(weights, trainers))
+    assert runs[0].history == runs[1].history
+    assert trainers[0].config.dataset.description == "Shaken (13, 1, 16, 16) float32"
+
+
+@forked
+@pytest.mark.parametrize("steps", [2, 4])
+def test_a_training_is_resumed_in_the_middle_of_an_epoch(steps) -> None:
+    whole = Trainer(TINY, Shaken(), steps=7, workers=1, **SETTINGS)
+    undisturbed = whole.fit()
+    run = Trainer(TINY, Shaken(), steps=steps, workers=2, **SETTINGS).fit()
+    rest = Trainer.resume(run, dataset=Shaken(), steps=7, progress=False)
+    assert rest.config.workers == 2
+    resumed = rest.fit()
+    assert equal(weights(rest), weights(whole))
+    assert resumed.history == undisturbed.history
+
+
+def test_resuming_asks_for_the_same_data() -> None:
+    run = Trainer(TINY, Shaken(), steps=1, workers=0, **SETTINGS).fit()
+    with pytest.raises(DataError, match=r"data read while training \(Shaken .*; pass it again"):
+        Trainer.resume(run, steps=2)
+    with pytest.raises(DataError, match=r"trained on Shaken .* and TensorDataset .* is other data"):
+        Trainer.resume(run, dataset=TensorDataset(torch.zeros(13, 4)), steps=2)
+
+
+@architectures.register("test-labelled-feed")
+class Labelled(architectures.get("mlp")):
+    """Takes labels, and leaves them."""
+
+    conditional = True
+
+
+@forked
+def test_a_conditional_training_reads_labels() -> None:
+    class Unnamed(Shaken):
+        classes = None
+
+    settings = {"steps": 2, "conditional": True, "workers": 1, **SETTINGS}
+    trainer = Trainer("test-labelled-feed", Shaken(), **settings)
+    trainer.setup()
+    assert trainer.spec.classes == ("ant", "bee", "cat")
+    _, labels = trainer.feed.next()
+    trainer.feed.close()
+    assert labels.tolist() == drawn(streamed(), 1)[0][1].tolist()
+    with pytest.raises(DataError, match="Unnamed does not say what classes it has"):
+        Trainer("test-labelled-feed", Unnamed(), **settings).setup()
+    settings["conditional"] = False
+    trainer = Trainer("test-labelled-feed", Unnamed(), **settings)
+    trainer.setup()
+    assert trainer.feed.next()[1] is None and trainer.spec.classes is None
+    trainer.feed.close()
+
+
+def test_data_that_need_no_workers_refuse_them() -> None:
+    class InOrder(IterableDataset):
+        def __iter__(self):
+            return iter(torch.zeros(13, 2))
+
+    for data in ("gaussian-1d", torch.zeros(13, 2)):
+        with pytest.raises(ConfigError, match="leave 'workers' out"):
+            Trainer(TINY, data, workers=2, **SETTINGS).setup()
+    with pytest.raises(ConfigError, match="could not be resumed in the middle"):
+        Trainer(TINY, InOrder(), workers=2, **SETTINGS).setup()

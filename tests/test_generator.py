@@ -337,7 +337,7 @@ def test_there_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.yaml").touch()
     with pytest.raises(BundleError) as caught:
         Generator.from_pretrained(tmp_path)
     assert str(caught.value) == (

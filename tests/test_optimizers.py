@@ -10,6 +10,7 @@ from torch import nn
 from ganzoo import optimizers
 from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.optimizers import SGD, Adam, AdamW, RMSprop
+from ganzoo.spec import FLOAT32_MAX
 
 GRADIENTS = [0.5, -1.5, 0.25, 3.0]
 START = 2.0
@@ -138,6 +139,21 @@ def test_wrong_options(name, options, message) -> None:
     with pytest.raises(ConfigError) as caught:
         optimizers.create(name, **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", optimizers.names())
+def test_the_largest_options_are_numbers_that_torch_takes(name) -> None:
+    largest = {"lr": 1e6, "weight_decay": FLOAT32_MAX, "eps": FLOAT32_MAX}
+    fields = optimizers.get(name).model_fields
+    optimizer = optimizers.create(name, **{key: largest[key] for key in largest if key in fields})
+    weight = torch.nn.Parameter(torch.ones(3))
+    built = optimizer.build([weight])
+    built.param_groups[0]["lr"] *= 1e6  # the largest factor of a schedule
+    weight.grad = torch.ones(3)
+    built.step()  # whatever that makes of the weights
+    for option in largest.keys() & fields.keys():
+        with pytest.raises(ConfigError, match=f"{option} cannot be 3.5e"):
+            optimizers.create(name, **{option: 3.5e38})
 
 
 def test_nesterov_needs_momentum() -> None:

@@ -13,7 +13,7 @@ from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
 from ganzoo.errors import BundleError, RunFolderError
 from ganzoo.generator import Generator
-from ganzoo.run import Run, cannot_write, new_run, next_folder
+from ganzoo.run import Run, cannot_write, make_folder, next_folder, writing
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.train_config import resolve
 
@@ -23,15 +23,11 @@ ROWS = [
 ]
 
 
-def create_folder(path: Path) -> None:
-    with new_run(path):
-        pass
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "run"
-    create_folder(path)
+    make_folder(path)
+    (path / "samples").mkdir()
     config = resolve({"arch": {"name": "mlp", "hidden": [4]}, "steps": 40, "seed": 3})
     (path / "config.yaml").write_text(yaml.safe_dump(config.dump()), encoding="utf-8")
     return path
@@ -130,13 +126,22 @@ def test_a_new_folder(tmp_path: Path, there: bool) -> None:
     path = tmp_path / "deep" / "run"
     if there:
         path.mkdir(parents=True)
-    create_folder(path)
-    assert sorted(part.name for part in path.iterdir()) == ["checkpoints", "samples"]
+    make_folder(path)
+    assert not list(path.iterdir())
+
+
+def test_what_a_start_that_was_killed_at_once_leaves_is_nothing(tmp_path: Path) -> None:
+    for name in (".lock", ".owner.json", ".config.yaml.0123abcd.tmp"):
+        (tmp_path / name).touch()
+    make_folder(tmp_path)
+    (tmp_path / ".config.yaml").touch()
+    with pytest.raises(RunFolderError, match="not an empty folder"):
+        make_folder(tmp_path)
 
 
 def test_a_folder_with_a_run(folder: Path) -> None:
     with pytest.raises(RunFolderError) as caught:
-        create_folder(folder)
+        make_folder(folder)
     assert str(caught.value) == (
         f"{folder} already holds a run. Continue it with 'ganzoo resume {folder}' or choose "
         f"another folder with --out."
@@ -152,7 +157,7 @@ def test_a_folder_that_is_taken(tmp_path: Path, kind: str) -> None:
         path.mkdir()
         (path / "mine.txt").touch()
     with pytest.raises(RunFolderError) as caught:
-        create_folder(path)
+        make_folder(path)
     assert str(caught.value) == (
         f"{path} already exists and is not an empty folder. Choose another one with --out."
     )
@@ -174,7 +179,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, monkeypatch, error) -> N
     monkeypatch.setattr(Path, "mkdir", refuse)
     path = tmp_path / "run"
     with pytest.raises(RunFolderError) as caught:
-        create_folder(path)
+        make_folder(path)
     assert str(caught.value) == (
         f"The run folder {path} cannot be written ({error.strerror}). Free some space or choose "
         f"another folder with --out."
@@ -185,7 +190,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, monkeypatch, error) -> N
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match=r"file/run cannot be written \("):
-        create_folder(tmp_path / "file" / "run")
+        make_folder(tmp_path / "file" / "run")
 
 
 def test_an_error_without_a_reason_of_the_system() -> None:
@@ -206,3 +211,49 @@ def test_the_next_folder(tmp_path: Path) -> None:
     (parent / "mlp-mnist-2").write_text("a file counts too", encoding="utf-8")
     assert next_folder(parent, "mlp-mnist") == parent / "mlp-mnist-4"
     assert next_folder(parent, "mlp") == parent / "mlp-1"
+
+
+# -- going back to a step -------------------------------------------------------------------------
+
+
+def test_rewinding_forgets_what_came_after(folder: Path) -> None:
+    log(folder, [{"step": step} for step in (10, 20, 25, 30)])
+    (folder / "diagnoses.jsonl").write_text(
+        "".join(f'{{"step": {step}, "kind": "x", "text": "\\u2028"}}\n' for step in (25, 30)),
+        encoding="utf-8",
+    )
+    for part in ("samples", "snapshots", "checkpoints"):
+        (folder / part).mkdir(exist_ok=True)
+        for step in (20, 25, 30):
+            name = f"step-{step:08d}"
+            if part == "samples":
+                (folder / part / f"{name}.png").touch()
+            else:
+                (folder / part / name).mkdir()
+    (folder / "curves.png").touch()
+    run = Run(folder)
+    run.rewind(25, whole=lambda step: step % 10 == 0, pictured=lambda step: step % 10 == 0)
+    assert [row["step"] for row in run.history] == [10, 20]
+    assert run.diagnoses == [{"step": 25, "kind": "x", "text": "\u2028"}]
+    assert [path.stem for path in run.samples] == ["step-00000020"]
+    for part in ("snapshots", "checkpoints"):
+        left = sorted(path.name for path in (folder / part).iterdir())
+        assert left == ["step-00000020", "step-00000025"]
+    assert not (folder / "curves.png").exists()
+
+
+def test_tidying_finds_what_kills_left(folder: Path) -> None:
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / ".step-00000020.0123abcd.tmp").mkdir()
+    (folder / ".generator.0123abcd.old").mkdir()
+    (folder / ".metrics.jsonl.0123abcd.tmp").touch()
+    done = Run(folder).tidy()
+    assert len(done) == 3
+    assert (folder / "generator").is_dir()
+    assert not Run(folder).tidy()
+
+
+def test_a_folder_that_vanished_is_named(folder: Path) -> None:
+    (folder / "config.yaml").unlink()
+    with pytest.raises(RunFolderError, match="has vanished"), writing(folder):
+        pass

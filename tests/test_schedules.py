@@ -85,6 +85,12 @@ def test_every_schedule_survives_json(name) -> None:
             "Schedule 'cosine': final cannot be -0.1: input should be greater than or equal to 0.",
         ),
         (
+            "linear",
+            {"final": 1e7},
+            "Schedule 'linear': final cannot be 10000000.0: "
+            "input should be less than or equal to 1000000.",
+        ),
+        (
             "constant",
             {"warmup": -1},
             "Schedule 'constant': warmup cannot be -1: input should be greater than or equal to 0.",

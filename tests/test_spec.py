@@ -147,6 +147,13 @@ def test_a_uniform_latent_ascends() -> None:
     assert str(caught.value) == "A uniform latent needs low < high, not 2.0 and 2.0."
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1e300, 1e300), (-3e38, 3e38), (1e300, 2e300)])
+def test_a_uniform_latent_is_no_wider_than_float32(low: float, high: float) -> None:
+    with pytest.raises(ConfigError, match=r"wider than float32 can hold; bring low and high near"):
+        LatentSpec(distribution="uniform", low=low, high=high)
+    assert LatentSpec(distribution="uniform", low=-1.7e38, high=1.7e38).sample(4).isfinite().all()
+
+
 LATENTS = [
     LatentSpec(shape=(3,)),
     LatentSpec(shape=(3, 2), distribution="uniform", low=-0.5, high=2.0),

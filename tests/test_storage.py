@@ -136,7 +136,7 @@ def test_text_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypa
     path = tmp_path / "text.txt"
     path.write_text("old", encoding="utf-8")
 
-    def full(self: Path, text: str, encoding: str) -> int:
+    def full(self: Path, text: str, **options: str) -> int:
         self.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -263,8 +263,8 @@ def test_sizes(size, expected) -> None:
         ),
         (
             {"schedule": 3},
-            "A schedule is a name, a mapping with 'name', or a Schedule; got int. "
-            "Available: constant, cosine, linear.",
+            "A schedule is a name, a mapping with 'name', or a component of class Schedule; got "
+            "int. Available: constant, cosine, linear.",
         ),
     ],
 )
@@ -404,3 +404,18 @@ def test_defaults_show_every_setting() -> None:
     assert shown.keys() == TrainConfig.model_fields.keys()
     for key in shown.keys() - {"steps"}:  # which epochs may yet replace
         assert shown[key] == getattr(config, key)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"recipe": {}}, "A recipe is given by its name, not as dict. Available: "),
+        ({"latent": {3: 1}}, "3"),
+        ({"d_steps": torch.zeros(20, 20)}, r"d_steps.* cannot be tensor\(.{190,220}\.\.\.: "),
+        ({"dataset": {"name": "given", "description": "a\nb", "fingerprint": 3}}, "fingerprint"),
+    ],
+)
+def test_odd_values_are_refused_in_one_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        resolve(settings)
+    assert "\n" not in str(caught.value)

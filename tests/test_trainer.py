@@ -95,6 +95,7 @@ def test_the_run_folder_holds_what_it_promises(pictures: Tensor) -> None:
     ).fit()
     assert run.path == Path("out")
     files = {str(path.relative_to("out")) for path in run.path.rglob("*") if path.is_file()}
+    files.discard(".lock")  # some versions of filelock leave it, unlocked
     state = ["manifest.json", "state.json", "state.safetensors"]
     assert files == {
         "config.yaml",
@@ -116,6 +117,9 @@ def test_the_run_folder_holds_what_it_promises(pictures: Tensor) -> None:
         "g_loss",
         "d_real",
         "d_fake",
+        "d_grad",
+        "g_grad",
+        "diversity",
         "g_lr",
         "d_lr",
     }
@@ -135,7 +139,7 @@ def test_config_yaml_is_resolved_and_trains_again_to_the_same_bits(pictures: Ten
     assert saved["epochs"] is None
     assert saved["arch"]["hidden"] == [256, 512, 1024]
     assert saved["g_optimizer"]["betas"] == [0.9, 0.999]
-    assert None not in (saved["sample_every"], saved["checkpoint_every"], saved["size"])
+    assert None not in (saved["sample_every"], saved["checkpoint_every"])
     second = ganzoo.Trainer(config="one/config.yaml", out="two", progress=False).fit()
     for name in ("metrics.jsonl", "config.yaml", "generator/model.safetensors"):
         assert (first.path / name).read_bytes() == (second.path / name).read_bytes()
@@ -800,7 +804,7 @@ def test_numbers_that_are_no_longer_finite_stop_the_training(pictures: Tensor) -
     trainer.setup()
     with torch.no_grad():
         next(trainer.game.discriminator.parameters()).fill_(float("inf"))
-    with pytest.raises(DivergenceError, match="is no longer finite at step 5"):
+    with pytest.raises(DivergenceError, match=r"loss is not finite since step 1 \(noticed"):
         trainer.fit()
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from ganzoo import checkpoint
 from ganzoo.architectures.base import Output
 from ganzoo.step import Step
+from ganzoo.watch import Watch, gradient_norms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +78,11 @@ class Game:
         clip: Largest norm of a net's gradient; None leaves it as it is.
         autocast: Multiply matrices in bfloat16.
         noise: Source of the latents, on the device.
+        skip_nonfinite: Leave out updates whose loss or gradient is not finite, as if they had
+            not been.
+        played: Iterations finished.
+        skipped: How many updates have been left out: a 0-d tensor on the device.
+        watches: Where numbers first went wrong, for ``discriminator`` and ``generator``.
     """
 
     generator: nn.Module
@@ -92,7 +99,23 @@ class Game:
     d_eval_for_g: bool = False
     clip: float | None = None
     autocast: bool = False
+    skip_nonfinite: bool = False
     played: int = 0
+
+    def __post_init__(self) -> None:
+        device = self.noise.device
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self._bad = torch.zeros((), dtype=torch.bool, device=device)
+        self.watches = {
+            player: Watch(
+                [
+                    f"{player}'s loss",
+                    *(f"gradient of {player}.{name}" for name in self._names(net)),
+                ],
+                device,
+            )
+            for player, net in self._players().items()
+        }
 
     def play(self, batch: Batch) -> Step:
         """Play one iteration: ``d_steps`` updates of D, then ``g_steps`` of G.
@@ -107,16 +130,23 @@ class Game:
         scalars: dict[str, Tensor] = {}
         for _ in range(self.d_steps):
             real, labels = batch()
-            step = self._discriminator_phase(real, labels)
+            with self._undoing():
+                step = self._discriminator_phase(real, labels)
             scalars.update(step.scalars)
         for _ in range(self.g_steps):
             fresh = batch() if self.loss.generator_sees_real else (None, labels)
-            step = self._generator_phase(len(real), *fresh)
+            with self._undoing():
+                step = self._generator_phase(len(real), *fresh)
             scalars.update(step.scalars)
         self.played += 1
         step.real = real if step.real is None else step.real
         step.scalars = scalars
         return step
+
+    @property
+    def alarm(self) -> Tensor:
+        """Whether any loss or gradient ever was not finite: a 0-d bool on the device."""
+        return torch.stack([watch.alarm for watch in self.watches.values()]).any()
 
     def rate(self, factor: float) -> None:
         """Set both learning rates to ``factor`` times those they were built with."""
@@ -136,10 +166,11 @@ class Game:
                 real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
         step = self._step(latent, fake, real, labels, real_output, fake_output)
         loss = self.loss.discriminator_loss(step)
-        self._update(self.d_optimizer, loss)
+        norm = self._update("discriminator", self.d_optimizer, loss)
         self.loss.constrain(self.discriminator)
         step.scalars = {
             "d_loss": loss.detach(),
+            "d_grad": norm,
             "d_real": self.loss.score(real_output.logits.detach()).mean(),
             "d_fake": self.loss.score(fake_output.logits.detach()).mean(),
         }
@@ -157,9 +188,9 @@ class Game:
                     real_output = None if real is None else self.judge(real, labels)
             step = self._step(latent, fake, real, labels, real_output, fake_output)
             loss = self.loss.generator_loss(step)
-            self._update(self.g_optimizer, loss)
+            norm = self._update("generator", self.g_optimizer, loss)
         self.average.update()
-        step.scalars = {"g_loss": loss.detach()}
+        step.scalars = {"g_loss": loss.detach(), "g_grad": norm}
         return step
 
     def _step(
@@ -199,12 +230,100 @@ class Game:
         # Losses work in float32 whatever the nets computed in.
         return Output(output.logits.float(), output.classes, output.features)
 
-    def _update(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    def _update(self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+        """Follow the gradient of a loss; returns its norm before clipping."""
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        parameters = [item for group in optimizer.param_groups for item in group["params"]]
+        norms = gradient_norms(parameters, loss)
+        norm: Tensor = torch.linalg.vector_norm(norms)
+        numbers = torch.cat((loss.detach().to(norms.dtype).reshape(1), norms))
+        self._bad = self.watches[player].note(self.played + 1, numbers)
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(_parameters(optimizer), self.clip)
-        optimizer.step()
+            nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
+        if not self.skip_nonfinite:
+            optimizer.step()
+        elif isinstance(optimizer, torch.optim.Adam) and optimizer.defaults["fused"]:
+            # Its kernel itself leaves everything as it was, and nobody waits for the device.
+            optimizer.found_inf = self._bad.float()  # type: ignore[attr-defined]
+            optimizer.step()
+        elif not self._bad:
+            optimizer.step()
+        return norm
+
+    @contextlib.contextmanager
+    def _undoing(self) -> Iterator[None]:
+        """Undo what a phase did to the nets' buffers if its update was left out."""
+        if not self.skip_nonfinite:
+            yield
+            return
+        buffers = [buffer for net in self._players().values() for buffer in net.buffers()]
+        before = [buffer.clone() for buffer in buffers]
+        yield
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(torch.where(self._bad, old, buffer))
+        self.skipped += self._bad
+
+    # -- the whole state ----------------------------------------------------------------------
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Return ``generator``, ``discriminator`` and ``average``."""
+        return {**self._players(), "average": self.average.module}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return everything that decides how the game goes on: tensors, by name, and the rest.
+
+        The tensors are those that are played with, not copies.
+        """
+        tensors = {
+            f"{part}.{name}": value
+            for part, net in self.nets().items()
+            for name, value in net.state_dict().items()
+        }
+        optimizers = {}
+        for name, optimizer, net in self._trained():
+            packed, optimizers[name] = checkpoint.pack_optimizer(name, optimizer, self._names(net))
+            tensors.update(packed)
+        tensors["skipped"] = self.skipped
+        return tensors, {
+            "step": self.played,
+            "average_updates": self.average.updates,
+            "optimizers": optimizers,
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            RuntimeError, KeyError, ValueError: If it is of other nets or optimizers.
+        """
+        for part, net in self.nets().items():
+            lead = f"{part}."
+            net.load_state_dict(
+                {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
+            )
+        for name, optimizer, net in self._trained():
+            rest = state["optimizers"][name]
+            checkpoint.unpack_optimizer(name, optimizer, self._names(net), tensors, rest)
+        self.skipped.copy_(tensors["skipped"])
+        self.played = state["step"]
+        self.average.updates = state["average_updates"]
+        for watch in self.watches.values():
+            watch.reset()
+
+    def _players(self) -> dict[str, nn.Module]:
+        return {"discriminator": self.discriminator, "generator": self.generator}
+
+    def _trained(self) -> list[tuple[str, torch.optim.Optimizer, nn.Module]]:
+        return [
+            ("g_optimizer", self.g_optimizer, self.generator),
+            ("d_optimizer", self.d_optimizer, self.discriminator),
+        ]
+
+    @staticmethod
+    def _names(net: nn.Module) -> list[str]:
+        """Names of a net's parameters, in the order in which its optimizer has them."""
+        return [name for name, _ in net.named_parameters()]
 
 
 @contextlib.contextmanager
@@ -236,10 +355,6 @@ def evaluating(module: nn.Module, asked: bool = True) -> Iterator[None]:
 def uses_batch_norm(module: nn.Module) -> bool:
     """Whether the net normalises over the batch, so that samples of a batch see each other."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _halves(output: Output) -> tuple[Output, Output]:

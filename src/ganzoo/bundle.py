@@ -1,6 +1,6 @@
 """Bundles: a trained generator as a folder that anyone can read, move and publish.
 
-``config.json`` says what the net is and carries the SHA-256 of every weight file;
+``config.json`` says what the net is and carries the SHA-256 of every weight file and of itself;
 ``model.safetensors`` holds the weights, and ``discriminator.safetensors``, where it is there, those
 of the other player. Never a pickle, never code.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from ganzoo import architectures
+from ganzoo import architectures, sealed
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.errors import BundleError, ConfigError
@@ -37,6 +37,7 @@ __all__ = [
     "discriminator",
     "fill",
     "read",
+    "replaceable",
     "write",
 ]
 
@@ -109,7 +110,7 @@ def write(
     """
     from safetensors.torch import save_file
 
-    if not _may_replace(folder):
+    if not replaceable(folder):
         raise BundleError(
             f"{folder} holds something that is not a bundle, which saving would replace. "
             f"Choose another folder."
@@ -131,7 +132,12 @@ def write(
                 size = (fresh / file).stat().st_size
                 files[file] = WeightFile(size=size, sha256=sha256(fresh / file))
             config = config.model_copy(update={"weights": files})
-            write_json(fresh / CONFIG, config.model_dump(mode="json"))
+            write_json(fresh / CONFIG, sealed.seal(config.model_dump(mode="json")))
+            if (fresh / CONFIG).stat().st_size > sealed.LARGEST:
+                raise BundleError(
+                    f"The {CONFIG} of {folder} would exceed {sealed.LARGEST:,} bytes and could "
+                    f"not be read again: give it less to say in 'training'."
+                )
             _carry_over(folder, fresh)
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
@@ -142,7 +148,8 @@ def write(
         ) from error
 
 
-def _may_replace(folder: Path) -> bool:
+def replaceable(folder: Path) -> bool:
+    """Whether a bundle may be written there: nothing is there, or a bundle, be it damaged."""
     if not folder.exists():
         return True
     if not folder.is_dir():
@@ -150,9 +157,13 @@ def _may_replace(folder: Path) -> bool:
     if not any(folder.iterdir()):
         return True
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = (folder / CONFIG).read_bytes()
+    except OSError:
         return False
+    try:
+        config = json.loads(content)
+    except (ValueError, RecursionError):  # a damaged bundle of ours must not block a new one
+        return b'"library": "ganzoo"' in content
     return isinstance(config, dict) and config.get("library") == "ganzoo"
 
 
@@ -169,7 +180,7 @@ def _carry_over(older: Path, newer: Path) -> None:
 
 
 def read(folder: Path, file: str = WEIGHTS) -> tuple[BundleConfig, dict[str, Tensor]]:
-    """Read a bundle and verify one of its weight files.
+    """Read a bundle, verify all of its files, and return one of its nets.
 
     Args:
         folder: The bundle.
@@ -196,18 +207,30 @@ def read(folder: Path, file: str = WEIGHTS) -> tuple[BundleConfig, dict[str, Ten
             f"{folder} has no {file}: it was saved without its discriminator. A snapshot of a run "
             f"has it (snapshot_every), or save it with save_pretrained(..., discriminator=...)."
         )
-    path, facts = folder / file, config.weights[file]
+    for name, facts in config.weights.items():
+        _verify(folder / name, facts)
+    try:
+        return config, load_file(folder / file)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(
+            f"{folder / file} cannot be read as safetensors ({error}). Copy the whole folder again."
+        ) from error
+
+
+def _verify(path: Path, facts: WeightFile) -> None:
     if not path.is_file():
         raise BundleError(f"{path} is missing, which {CONFIG} lists: copy the whole folder again.")
-    if path.stat().st_size != facts.size or sha256(path) != facts.sha256:
+    try:
+        whole = path.stat().st_size == facts.size and sha256(path) == facts.sha256
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read ({error.strerror or error}). Copy the whole folder again."
+        ) from error
+    if not whole:
         raise BundleError(
             f"{path} is not the file that {CONFIG} describes (size or SHA-256 differ): it was "
             f"damaged or exchanged. Copy the whole folder again."
         )
-    try:
-        return config, load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} cannot be read as safetensors ({error}).") from error
 
 
 def discriminator(folder: str | Path) -> nn.Module:
@@ -251,7 +274,7 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], origin: Path) -> None
 def _config(folder: Path) -> BundleConfig:
     path = folder / CONFIG
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw, fault = sealed.read(path)
     except FileNotFoundError:
         raise BundleError(
             f"{folder} holds no {CONFIG}, so it is no bundle. Give the folder 'generator' of a "
@@ -261,13 +284,18 @@ def _config(folder: Path) -> BundleConfig:
         raise BundleError(f"{path} cannot be read as JSON ({error}).") from error
     if not isinstance(raw, dict) or raw.get("library") != "ganzoo":
         raise BundleError(f"{path} was not written by ganzoo: its 'library' is not 'ganzoo'.")
-    version = raw.get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    try:
+        version = sealed.version(raw)
+    except ValueError as error:
+        raise BundleError(f"{path} is damaged: {error}. Copy the whole folder again.") from None
+    if version > FORMAT_VERSION:
         raise BundleError(
             f"{path} has format {version}, but this ganzoo reads up to {FORMAT_VERSION}: "
             f"upgrade ganzoo."
         )
+    if fault := fault or sealed.broken_seal(raw):
+        raise BundleError(f"{path} {fault}. Copy the whole folder again, or save it anew.")
     try:
-        return BundleConfig(**raw)
+        return BundleConfig(**{key: value for key, value in raw.items() if key != sealed.SEAL})
     except ConfigError as error:
         raise BundleError(f"{path}: {error}") from None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
+    from ganzoo.diagnosis import Diagnosis
     from ganzoo.run import Run
     from ganzoo.step import Step
     from ganzoo.trackers import Log
@@ -50,6 +51,9 @@ class Callback:
 
     def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """A row has been added to ``metrics.jsonl``."""
+
+    def on_diagnosis(self, trainer: Trainer, diagnosis: Diagnosis) -> None:
+        """That row shows that something goes wrong."""
 
     def on_picture(self, trainer: Trainer, path: Path) -> None:
         """A grid of samples has been written."""
@@ -120,6 +124,10 @@ class Progress(Callback):
             self._said = time.monotonic()
             self._say(self._line(trainer))
 
+    def on_diagnosis(self, trainer: Trainer, diagnosis: Diagnosis) -> None:
+        """Print it at once, above the display where there is one."""
+        self._say(f"warning: step {diagnosis.step}: {diagnosis.text}")
+
     def on_picture(self, trainer: Trainer, path: Path) -> None:
         """Show where the latest picture is."""
         self._picture = str(path)
@@ -129,8 +137,9 @@ class Progress(Callback):
         self._stop(trainer)
         if self._row:
             self._say(self._line(trainer))
-        if trainer.gallery.mixture is not None and "modes" in self._row:
-            self._say(_covered(self._row, len(trainer.gallery.mixture.centres)))
+        mixture = trainer.gallery.mixture
+        if mixture is not None and len(mixture.centres) > 1 and "modes" in self._row:
+            self._say(_covered(self._row, len(mixture.centres)))
         if not self.results:
             return
         if self._picture:

@@ -6,12 +6,16 @@ A checkpoint is a folder ``step-00001500`` of three files: ``state.safetensors``
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganzoo import sealed
 from ganzoo.errors import CheckpointError
 from ganzoo.storage import new_folder, own_copies, sha256, write_json
 
@@ -21,11 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT_VERSION",
+    "Newest",
+    "after",
+    "keepers",
     "latest",
     "load",
+    "newest",
     "pack_optimizer",
     "prune",
     "save",
+    "set_aside",
+    "step_of",
     "unpack_optimizer",
 ]
 
@@ -33,7 +43,18 @@ FORMAT_VERSION = 1
 _PREFIX = "step-"
 
 
-def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+class NewerFormatError(CheckpointError):
+    """Not damaged, but beyond this ganzoo."""
+
+
+def save(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    *,
+    copied: bool = False,
+) -> Path:
     """Write one checkpoint below ``folder``; it appears whole or not at all.
 
     Args:
@@ -41,6 +62,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
         step: Iterations finished, which names the checkpoint.
         tensors: Every tensor of the state, by a name that is unique in it.
         state: The rest, as JSON holds it.
+        copied: Whether the tensors come from ``own_copies`` already.
 
     Returns:
         The checkpoint's folder.
@@ -53,7 +75,8 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
     target = folder / f"{_PREFIX}{step:08d}"
     try:
         with new_folder(target) as fresh:
-            save_file(own_copies(tensors), fresh / "state.safetensors")
+            ready = dict(tensors) if copied else own_copies(tensors)
+            save_file(ready, fresh / "state.safetensors")
             write_json(fresh / "state.json", {"format_version": FORMAT_VERSION, **state})
             files = {
                 path.name: {"size": path.stat().st_size, "sha256": sha256(path)}
@@ -82,12 +105,20 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors.torch import load_file
 
     try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format_version"] > FORMAT_VERSION:
-            raise CheckpointError(
-                f"The checkpoint {checkpoint} has format {manifest['format_version']}, but this "
+        try:
+            manifest, fault = sealed.read(checkpoint / "manifest.json")
+            version = sealed.version(manifest)
+        except ValueError as error:
+            raise ValueError(f"manifest.json: {error}") from error
+        if version > FORMAT_VERSION:
+            if (sealed.peek(checkpoint / "state.json") or version) <= FORMAT_VERSION:
+                raise ValueError("manifest.json and state.json differ in format_version")
+            raise NewerFormatError(
+                f"The checkpoint {checkpoint} has format {version}, but this "
                 f"ganzoo reads up to {FORMAT_VERSION}: upgrade ganzoo."
             )
+        if fault:
+            raise ValueError(f"manifest.json {fault}")
         if set(manifest["files"]) != {"state.safetensors", "state.json"}:
             raise ValueError("manifest.json names other files")
         for name, facts in manifest["files"].items():
@@ -96,13 +127,15 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if sha256(checkpoint / name) != facts["sha256"]:
                 raise ValueError(f"{name} has another SHA-256 than manifest.json says")
         state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        if sealed.version(state) != version:
+            raise ValueError("manifest.json and state.json differ in format_version")
         return load_file(checkpoint / "state.safetensors"), state
     except CheckpointError:
         raise
     except Exception as error:
         raise CheckpointError(
-            f"The checkpoint {checkpoint} is damaged ({error}). Resume from an earlier one: "
-            f"move this folder away."
+            f"The checkpoint {checkpoint} is damaged ({error}). Resuming the run takes the newest "
+            f"one that is whole; or bring back a copy of this one."
         ) from error
 
 
@@ -112,10 +145,83 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all checkpoints but the newest ``keep``."""
-    for old in _all(folder)[:-keep]:
-        shutil.rmtree(old)
+@dataclass(frozen=True)
+class Newest:
+    """The newest whole checkpoint, and those after it that are not whole.
+
+    Attributes:
+        path: Its folder; None where there is no checkpoint at all.
+        tensors: Its tensors, on the CPU.
+        state: The rest of the state.
+        broken: Newer ones that cannot be used, newest first, each with what is wrong.
+    """
+
+    path: Path | None
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+    broken: tuple[tuple[Path, CheckpointError], ...] = ()
+
+
+def newest(folder: Path) -> Newest:
+    """Find and read the newest checkpoint below ``folder`` that is whole.
+
+    Raises:
+        CheckpointError: If there are checkpoints but none is whole, or one is of a newer format.
+    """
+    broken: list[tuple[Path, CheckpointError]] = []
+    for path in reversed(_all(folder)):
+        try:
+            tensors, state = load(path)
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            broken.append((path, error))
+        else:
+            return Newest(path, tensors, state, tuple(broken))
+    if broken:
+        _, first = broken[0]
+        others = f" The {len(broken) - 1} before it are damaged too." if broken[1:] else ""
+        raise CheckpointError(
+            f"No checkpoint in {folder} is whole. The newest: {first}{others} Train again from "
+            f"the run's config.yaml, or bring back a copy of a checkpoint."
+        ) from first
+    return Newest(None, {}, {})
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a broken checkpoint, so that it is never used and can still be looked at.
+
+    Returns:
+        Its new place, ``broken-step-...`` beside the others.
+    """
+    for number in itertools.count(1):
+        place = checkpoint.with_name(f"broken-{checkpoint.name}" + f"-{number}" * (number > 1))
+        if not place.exists():
+            return checkpoint.rename(place)
+    raise AssertionError  # the numbers do not end
+
+
+def keepers(steps: Sequence[int], last: int, every: int = 0, best: int | None = None) -> list[int]:
+    """Return which checkpoints stay.
+
+    Args:
+        steps: Of all that there are, ascending.
+        last: How many of the newest stay.
+        every: Those of multiples of this step stay too; 0 for none.
+        best: The one of this step stays too.
+    """
+    newest = set(steps[-last:])
+    return [s for s in steps if s in newest or s == best or (every and s % every == 0)]
+
+
+def prune(folder: Path, last: int, every: int = 0, best: int | None = None) -> None:
+    """Remove all checkpoints but the ``keepers``."""
+    found = _all(folder)
+    kept = keepers([step_of(path) for path in found], last, every, best)
+    for path in found:
+        if step_of(path) not in kept:
+            # Renamed first: what a kill leaves of it is then no checkpoint any more.
+            shutil.rmtree(path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")))
 
 
 def pack_optimizer(
@@ -180,10 +286,20 @@ def unpack_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
+def after(folder: Path, step: int) -> list[Path]:
+    """Return the checkpoints of later steps."""
+    return [path for path in _all(folder) if step_of(path) > step]
+
+
 def _all(folder: Path) -> list[Path]:
-    numbered = {
-        int(path.name.removeprefix(_PREFIX)): path
+    found = (
+        path
         for path in folder.glob(f"{_PREFIX}*")
         if path.is_dir() and path.name.removeprefix(_PREFIX).isdecimal()
-    }
-    return [numbered[step] for step in sorted(numbered)]
+    )
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the number of iterations that a checkpoint's name tells."""
+    return int(checkpoint.name.removeprefix(_PREFIX))

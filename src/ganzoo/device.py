@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +14,14 @@ import torch
 
 from ganzoo.errors import DeviceError
 
-__all__ = ["Precision", "PrecisionName", "has_amx", "pick_device", "pick_precision"]
+__all__ = [
+    "Precision",
+    "PrecisionName",
+    "deterministic",
+    "has_amx",
+    "pick_device",
+    "pick_precision",
+]
 
 PrecisionName = Literal["auto", "fp32", "bf16"]
 
@@ -92,6 +102,32 @@ def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
             )
         return Precision("bf16", "as set")
     return Precision("bf16" if able else "fp32", what)
+
+
+@contextlib.contextmanager
+def deterministic(asked: bool) -> Iterator[None]:
+    """Within the block, if asked, torch uses only algorithms that give the same bits each time.
+
+    On CPUs they do so anyhow. An operation that has no such algorithm on the device raises
+    torch's RuntimeError, which names it.
+    """
+    if not asked:
+        yield
+        return
+    # What cuBLAS needs for it; read when a CUDA context first multiplies matrices.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+    )
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False  # which would choose by measured time
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = before[2]
 
 
 def has_amx() -> bool:

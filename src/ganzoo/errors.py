@@ -26,7 +26,10 @@ __all__ = [
 
 
 class GanzooError(Exception):
-    """Base class of all errors that ganzoo raises on purpose."""
+    """Base class of all errors that ganzoo raises on purpose; the message is one line."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(" ".join(str(message).splitlines()))  # of quoted values, names of files
 
 
 class UnknownNameError(GanzooError):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
 
+from ganzoo.datasets.stream import Request, Stream
 from ganzoo.errors import DataError
 from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from ganzoo.datasets.base import Samples
+    from ganzoo.datasets.stream import Reader
     from ganzoo.framing import Framing
 
 __all__ = ["Feed"]
@@ -22,16 +27,22 @@ class Feed:
     """An endless supply of normalised batches from samples that are kept as they are stored.
 
     Each epoch is a fresh permutation that follows from the seed and the epoch's number alone, and
-    so do the random parts and mirrorings of a batch from its number: one integer is the whole
-    state. What is left over at an epoch's end is dropped: every batch is full. Samples that
-    would take more than half of a GPU's free memory stay in the host's.
+    so do the random parts and mirrorings of a batch from its number, and the random transforms of
+    a stream: one integer is the whole state. What is left over at an epoch's end is dropped: every
+    batch is full. Samples that would take more than half of a GPU's free memory stay in the
+    host's.
 
     Args:
-        samples: What to draw from.
+        samples: What to draw from, be it loaded or read while training.
         batch_size: Samples per batch.
         device: Where batches are wanted.
         seed: Decides the order.
         framing: How images are brought to the size to train at.
+        workers: Processes that read a stream ahead, or 0 if this one reads it. Batches are the
+            same, to the bit, however many there are.
+
+    Attributes:
+        data: Loaded samples, on the device or in the host's memory; none of a stream.
 
     Raises:
         DataError: If there are fewer samples than one batch needs.
@@ -39,24 +50,36 @@ class Feed:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: Samples | Stream,
         batch_size: int,
         device: torch.device,
         seed: int = 0,
         framing: Framing | None = None,
+        workers: int = 0,
     ) -> None:
-        if len(samples) < batch_size:
+        self._count = len(samples)
+        if self._count < batch_size:
             raise DataError(
                 f"The dataset has {len(samples)} samples, fewer than one batch of {batch_size}. "
                 f"Use a batch size of at most {len(samples)}."
             )
         self.batch_size = batch_size
         self.seed = seed
-        self.batches_per_epoch = len(samples) // batch_size
+        self.batches_per_epoch = self._count // batch_size
         self.device = device
-        home = device if _fits(samples.data, device) else torch.device("cpu")
-        self.data = samples.data.to(home)
-        self.labels = None if samples.labels is None else samples.labels.to(home)
+        self.labels: Tensor | None = None
+        self._stream: Stream | None = None
+        if isinstance(samples, Stream):
+            self._stream = samples
+            self.data = torch.empty(0, *samples.spec.shape)
+        else:
+            home = device if _fits(samples.data, device) else torch.device("cpu")
+            self.data = samples.data.to(home)
+            self.labels = None if samples.labels is None else samples.labels.to(home)
+        self._workers = workers
+        self._reader: Reader[tuple[Tensor, Tensor | None]] | None = None
+        self._read = 0  # number of the batch that the reader gives next
+        self._seen: dict[int, tuple[Tensor, Tensor | None]] = {}  # previews of a stream
         self.scale, self.shift = _affine(samples)
         self._flip = samples.flip
         self._framing = framing
@@ -74,37 +97,66 @@ class Feed:
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """Return the next batch: float32 (N, *shape), channels last, and labels (N,) or None."""
+        stored, labels = self._from_memory() if self._stream is None else self._from_stream()
+        if self._size is not None:
+            stored = self._varied(stored, self._size)
+        self._batches += 1
+        return self._finished(stored), None if labels is None else labels.to(self.device)
+
+    def _from_memory(self) -> tuple[Tensor, Tensor | None]:
         epoch, position = divmod(self._batches, self.batches_per_epoch)
         if epoch != self._order_epoch:
             self._order = self._permutation("order", epoch)
             self._order_epoch = epoch
         chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        stored = self.data.index_select(0, chosen)
-        if self._size is not None:
-            stored = self._varied(stored, self._size)
-        self._batches += 1
-        labels = None if self.labels is None else self.labels.index_select(0, chosen)
-        return self._finished(stored), None if labels is None else labels.to(self.device)
+        return self._chosen(chosen)
+
+    def _from_stream(self) -> tuple[Tensor, Tensor | None]:
+        assert self._stream is not None
+        if self._reader is None or self._read != self._batches:
+            self.close()
+            # The generator must not refer to this feed: workers end when that is dropped.
+            requests = _requests(self._count, self.batch_size, self.seed, self._batches)
+            pin = self.device.type == "cuda"
+            self._reader = self._stream.batches(requests, self._workers, pin)
+        try:
+            stored, labels = self._reader.next()
+        except BaseException:
+            self.close()  # whatever it has read ahead, the next batch is this one
+            raise
+        self._read = self._batches + 1
+        # A copy in torch's own memory: how that is aligned can decide the last bit of a product.
+        return stored.to(self.device, non_blocking=True, copy=True), labels
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Return samples to look at, always the same, cropped in the middle and not mirrored.
 
         Returns:
             At most ``count`` samples and their labels, as ``next`` has them.
+
+        Raises:
+            DataError: If an item of a stream cannot be read.
         """
         chosen = self._permutation("preview")[:count]
-        stored = self.data.index_select(0, chosen)
+        if self._stream is None:
+            stored, labels = self._chosen(chosen)
+        else:
+            if count not in self._seen:
+                request = Request(derive(self.seed, "stream", "preview"), chosen.tolist())
+                self._seen[count] = self._stream.fetch(request, self._workers)
+            stored, labels = self._seen[count][0].clone(), self._seen[count][1]
         if self._size is not None:
             (height, width), (tall, wide) = self._size, stored.shape[-2:]
             top, left = (tall - height) // 2, (wide - width) // 2
             stored = stored[..., top : top + height, left : left + width]
-        labels = None if self.labels is None else self.labels.index_select(0, chosen)
         return self._finished(stored), None if labels is None else labels.to(self.device)
 
+    def _chosen(self, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
+        labels = None if self.labels is None else self.labels.index_select(0, chosen)
+        return self.data.index_select(0, chosen), labels
+
     def _permutation(self, *purpose: int | str) -> Tensor:
-        # Drawn on the CPU, so that the order is the same wherever the samples are kept.
-        generator = torch.Generator().manual_seed(derive(self.seed, *purpose))
-        return torch.randperm(len(self.data), generator=generator).to(self.data.device)
+        return _permutation(self._count, self.seed, *purpose).to(self.data.device)
 
     def _varied(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Images (N, C, ...) mirrored and cut to (N, C, *size) at random."""
@@ -142,6 +194,12 @@ class Feed:
             batch = batch.contiguous(memory_format=torch.channels_last)
         return batch
 
+    def close(self) -> None:
+        """End the processes that read samples; the next batch starts them again."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
     def state_dict(self) -> dict[str, int]:
         """Return the position in the data."""
         return {"batches": self._batches}
@@ -151,7 +209,24 @@ class Feed:
         self._batches = int(state["batches"])
 
 
-def _affine(samples: Samples) -> tuple[float, float]:
+def _permutation(count: int, seed: int, *purpose: int | str) -> Tensor:
+    """Numbers below ``count``; drawn on the CPU, so that they are the same on any device."""
+    generator = torch.Generator().manual_seed(derive(seed, *purpose))
+    return torch.randperm(count, generator=generator)
+
+
+def _requests(count: int, batch_size: int, seed: int, first: int) -> Iterator[Request]:
+    """What batches of a stream consist of, from that one on."""
+    order, of_epoch = torch.empty(0, dtype=torch.int64), -1
+    for number in itertools.count(first):
+        epoch, position = divmod(number, count // batch_size)
+        if epoch != of_epoch:
+            order, of_epoch = _permutation(count, seed, "order", epoch), epoch
+        chosen = order[position * batch_size : (position + 1) * batch_size]
+        yield Request(derive(seed, "stream", number), chosen.tolist())
+
+
+def _affine(samples: Samples | Stream) -> tuple[float, float]:
     """Scale and shift that carry the stored range to the range that nets see."""
     wanted, stored = samples.spec.value_range, samples.stored_range
     if wanted is None or stored is None:

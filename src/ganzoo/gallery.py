@@ -102,6 +102,11 @@ class Gallery:
         }
 
     @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of what ``scores`` returns."""
+        return () if self.mixture is None else ("modes", "high_quality", "rarest_mode")
+
+    @property
     def plotted(self) -> bool:
         """Whether samples are shown as a plot."""
         spec = self.generator().spec

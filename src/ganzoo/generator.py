@@ -98,7 +98,7 @@ class Generator:
             )
         if not (folder / bundle.CONFIG).is_file() and (folder / "generator").is_dir():
             folder = folder / "generator"
-        elif not (folder / bundle.CONFIG).is_file() and (folder / "checkpoints").is_dir():
+        elif not (folder / bundle.CONFIG).is_file() and (folder / "config.yaml").is_file():
             raise BundleError(
                 f"The run {folder} has not saved its generator yet: 'ganzoo resume {folder}' "
                 f"finishes it."

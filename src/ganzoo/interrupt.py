@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment that suits: between two iterations, not in the middle of one."""
+"""Signals at a moment that suits: between two iterations, not in the middle of one."""
 
 from __future__ import annotations
 
@@ -7,27 +7,56 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
-__all__ = ["on_interrupt"]
+__all__ = ["leave", "on_signals"]
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # SIGUSR1 comes from batch schedulers; Windows lacks it
 
 
 @contextlib.contextmanager
-def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """Call ``act`` at the first Ctrl-C within the block; a second one interrupts at once.
+def on_signals(act: Callable[[int], None]) -> Iterator[None]:
+    """Call ``act`` with the number of the first Ctrl-C, SIGTERM or SIGUSR1 within the block.
 
-    Signals reach the main thread only; elsewhere the block runs as if this were not there.
+    A Ctrl-C after the first signal interrupts at once; further SIGTERM and SIGUSR1 change
+    nothing. Signals reach the main thread only; elsewhere the block runs as if this were not
+    there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before: dict[int, Any] = {
+        number: signal.getsignal(number)
+        for name in _NAMES
+        if (number := getattr(signal, name, None)) is not None
+    }
+    asked = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        act()
+        nonlocal asked
+        # Not the handler from before: a parent may have had Ctrl-C ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not asked:
+            asked = True
+            act(number)
 
-    signal.signal(signal.SIGINT, handle)
+    for number in before:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            # None: it was installed from outside Python, and cannot be put back from here.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def leave(number: int) -> None:
+    """Leave as programs do that end by a signal.
+
+    Raises:
+        KeyboardInterrupt: For Ctrl-C.
+        SystemExit: With 128 and the signal's number for others: 143 for SIGTERM.
+    """
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)

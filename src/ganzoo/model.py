@@ -51,7 +51,9 @@ def _explain(error: ValidationError, owner: str, fields: Mapping[str, Any]) -> s
         text = f"{owner} needs a value for '{path}'."
     else:
         reason = first["msg"][0].lower() + first["msg"][1:]
-        text = f"{owner}: {path or 'the value'} cannot be {first['input']!r}: {reason}."
+        given = " ".join(repr(first["input"]).split())
+        given = given if len(given) <= 200 else f"{given[:200]}..."
+        text = f"{owner}: {path or 'the value'} cannot be {given}: {reason}."
     if others:
         text += f" ({len(others)} more problem{'s' * (len(others) > 1)}.)"
     return text

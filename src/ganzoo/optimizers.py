@@ -11,14 +11,18 @@ from pydantic import Field, model_validator
 from ganzoo.component import Component
 from ganzoo.errors import ConfigError
 from ganzoo.registry import Registry
+from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import nn, optim
 
 __all__ = ["Optimizer", "create", "get", "names", "register", "registry"]
 
-Rate = Annotated[float, Field(gt=0)]
+# With the largest factor of a schedule a rate still fits into float32.
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(gt=0, le=FLOAT32_MAX)]
+WeightDecay = Annotated[float, Field(ge=0, le=FLOAT32_MAX)]
 
 
 class Optimizer(Component):
@@ -38,8 +42,8 @@ class Adam(Optimizer):
 
     citation: ClassVar[str] = "Kingma & Ba 2014, arXiv:1412.6980"
     betas: tuple[Decay, Decay] = Field((0.5, 0.999), description="decay of both moments")
-    eps: float = Field(1e-8, gt=0, description="added to the denominator")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    eps: Epsilon = Field(1e-8, description="added to the denominator")
+    weight_decay: WeightDecay = Field(0.0, description="L2 penalty added to the gradient")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """Return ``torch.optim.Adam`` with its fused kernel."""
@@ -60,7 +64,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2017, arXiv:1711.05101)."""
 
     citation: ClassVar[str] = "Loshchilov & Hutter 2017, arXiv:1711.05101"
-    weight_decay: float = Field(0.01, ge=0, description="decay of the weights per step, times lr")
+    weight_decay: WeightDecay = Field(0.01, description="decay of the weights per step, times lr")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """Return ``torch.optim.AdamW`` with its fused kernel."""
@@ -74,9 +78,9 @@ class RMSprop(Optimizer):
 
     citation: ClassVar[str] = "Hinton 2012, Neural networks for machine learning, lecture 6e"
     alpha: Decay = Field(0.99, description="decay of the squared gradient's average")
-    eps: float = Field(1e-8, gt=0, description="added to the denominator")
+    eps: Epsilon = Field(1e-8, description="added to the denominator")
     momentum: Decay = Field(0.0, description="momentum")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    weight_decay: WeightDecay = Field(0.0, description="L2 penalty added to the gradient")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """Return ``torch.optim.RMSprop``."""
@@ -99,7 +103,7 @@ class SGD(Optimizer):
     lr: Rate = Field(1e-2, description="learning rate")
     momentum: Decay = Field(0.0, description="momentum")
     nesterov: bool = Field(False, description="look ahead along the momentum")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    weight_decay: WeightDecay = Field(0.0, description="L2 penalty added to the gradient")
 
     @model_validator(mode="after")
     def _momentum_to_look_along(self) -> SGD:

@@ -139,15 +139,15 @@ class Registry(Generic[T]):
         if isinstance(value, Mapping):
             if not isinstance(value.get("name"), str):
                 raise ConfigError(
-                    f"A {kind} given as a mapping needs its 'name', which {dict(value)!r} lacks. "
-                    f"Available: {listing(self.names())}."
+                    f"{_article(kind)} given as a mapping needs its 'name', which "
+                    f"{dict(value)!r} lacks. Available: {listing(self.names())}."
                 )
             provider = str(value.get("provider", ""))
             chosen = {str(key): item for key, item in value.items() if key not in RESERVED}
             return self.get(value["name"], provider=provider)(**{**chosen, **options})
         raise ConfigError(
-            f"A {kind} is a name, a mapping with 'name', or a {self.base.__name__}; "
-            f"got {getattr(value, '__name__', type(value).__name__)}. "
+            f"{_article(kind)} is a name, a mapping with 'name', or a component of class "
+            f"{self.base.__name__}; got {getattr(value, '__name__', type(value).__name__)}. "
             f"Available: {listing(self.names())}."
         )
 
@@ -417,3 +417,7 @@ def _definitions(module: str) -> tuple[ast.ClassDef, ...]:
         return ()
     tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
     return tuple(node for node in tree.body if isinstance(node, ast.ClassDef))
+
+
+def _article(noun: str) -> str:
+    return f"{'An' if noun[0] in 'aeiou' else 'A'} {noun}"

@@ -9,11 +9,14 @@ import html
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganzoo import checkpoint
 from ganzoo.errors import RunFolderError
+from ganzoo.lock import LOCK, OWNER
+from ganzoo.storage import is_leftover, tidy, write_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,14 +26,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+METRICS, DIAGNOSES = "metrics.jsonl", "diagnoses.jsonl"
+COMPARISON, CURVES, ANIMATION = "comparison.png", "curves.png", "animation.gif"
+
 
 class Run:
     """A training's folder, open for reading; anyone can read it without ganzoo too.
 
     ``config.yaml`` (every setting), ``environment.json`` (versions, device, precision),
     ``metrics.jsonl`` (one row of numbers per ``log_every`` iterations), ``samples/`` (pictures
-    from one fixed latent), ``checkpoints/`` (to resume from), ``generator/`` (the result) and,
-    where asked for, ``snapshots/`` (both nets as they were). At the end there are ``curves.png``
+    from one fixed latent), ``checkpoints/`` (to resume from), ``generator/`` (the result),
+    ``diagnoses.jsonl`` (what went wrong, in words, if anything did) and, where asked for,
+    ``snapshots/`` (both nets as they were). At the end there are ``curves.png``
     and, for images, ``comparison.png`` (real beside generated) or, for vectors of one or two
     dimensions, ``animation.gif``.
 
@@ -74,20 +81,66 @@ class Run:
         """The rows of ``metrics.jsonl``: means over the iterations since the row before.
 
         ``step``, ``epoch``, ``images`` (real ones seen), ``d_loss``, ``g_loss``, ``d_real`` and
-        ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``g_lr``, ``d_lr``; and, where the
-        modes of the data are known, ``modes``, ``high_quality`` and ``rarest_mode`` at that step.
+        ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``d_grad`` and ``g_grad``
+        (Euclidean norms of the nets' gradients, before clipping), ``g_lr``, ``d_lr``. At that step
+        itself: ``diversity`` (mean distance between two generated samples of the batch, as a
+        multiple of that between two real ones) and, where the modes of the data are known,
+        ``modes``, ``high_quality`` and ``rarest_mode``. With ``nonfinite="skip"``: ``skipped``
+        (updates left out so far).
         """
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
-            return []
-        # A line that a full disk or a kill cut off is the last one, and lacks its end.
-        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
+        return _lines(self.path / METRICS)
+
+    @property
+    def diagnoses(self) -> list[dict[str, Any]]:
+        """What went wrong, in words, as it was noticed: ``step``, ``kind`` and ``text``."""
+        return _lines(self.path / DIAGNOSES)
 
     @property
     def samples(self) -> list[Path]:
         """The pictures, oldest first."""
         return sorted((self.path / "samples").glob("*.png"))
+
+    def rewind(
+        self, step: int, whole: Callable[[int], bool], pictured: Callable[[int], bool]
+    ) -> None:
+        """Forget what came after a step, in order to train on from it.
+
+        Args:
+            step: Iterations finished.
+            whole: Whether the row of a step covers a whole interval; one that does not, because
+                the training was left there, is going to be completed.
+            pictured: Whether a step's picture belongs to the schedule.
+
+        Raises:
+            OSError: If the folder cannot be written.
+        """
+        for name in (METRICS, DIAGNOSES):
+            kept = [row for row in _lines(self.path / name) if row["step"] <= step]
+            kept = [row for row in kept if name == DIAGNOSES or whole(int(row["step"]))]
+            if kept or (self.path / name).exists():
+                lines = (json.dumps(row) + "\n" for row in kept)
+                write_text(self.path / name, "".join(lines))
+        for picture in self.samples:
+            when = int(picture.stem.removeprefix("step-"))
+            if when > step or not pictured(when):
+                picture.unlink()
+        newest = f"step-{step:08d}"
+        for snapshot in (self.path / "snapshots").glob("step-*"):
+            if snapshot.name > newest:
+                shutil.rmtree(snapshot)
+        for later in checkpoint.after(self.path / "checkpoints", step):
+            shutil.rmtree(later)
+        for summary in (COMPARISON, CURVES, ANIMATION):
+            (self.path / summary).unlink(missing_ok=True)
+
+    def tidy(self) -> list[str]:
+        """Clear away what writes that a kill cut short have left; say what was done.
+
+        Raises:
+            OSError: If the folder cannot be written.
+        """
+        parts = (self.path, *(self.path / part for part in ("checkpoints", "snapshots")))
+        return [line for part in parts for line in tidy(part)]
 
     def curves(self) -> Image:
         """Draw losses, mean scores and, where they are counted, modes covered over the training.
@@ -132,7 +185,7 @@ def check_free(path: Path) -> None:
     """
     try:
         holds_run = (path / "config.yaml").exists()
-        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        taken = path.exists() and (not path.is_dir() or any(map(_matters, path.iterdir())))
     except OSError as error:
         raise cannot_write(path, error) from error
     if holds_run:
@@ -146,31 +199,16 @@ def check_free(path: Path) -> None:
         )
 
 
-@contextlib.contextmanager
-def new_run(path: Path, made: bool = False) -> Iterator[None]:
-    """Make the folder of a new run for the block to fill; if that fails, nothing is left of it.
-
-    Args:
-        path: The folder; an existing one must be empty.
-        made: Whether it exists only because ``next_folder`` has just made it.
+def make_folder(path: Path) -> None:
+    """Make the folder of a new run, unless an empty one is there.
 
     Raises:
         RunFolderError: If the folder holds something, or cannot be written.
     """
     check_free(path)
-    existed = path.exists() and not made
     try:
-        for part in ("samples", "checkpoints"):
-            (path / part).mkdir(parents=True)
-        yield
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        for left in list(path.iterdir()) if path.is_dir() else ():
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink()
-        if not existed and path.is_dir():
-            path.rmdir()
         raise cannot_write(path, error) from error
 
 
@@ -194,7 +232,16 @@ def next_folder(parent: Path, stem: str) -> Path:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's errors while writing into a run folder into one of ours."""
+    """Turn the system's errors while writing into a run folder into one of ours.
+
+    Raises:
+        RunFolderError: If the folder has vanished, or cannot be written.
+    """
+    if not (path / "config.yaml").is_file():
+        raise RunFolderError(
+            f"The run folder {path} has vanished, or its config.yaml has: somebody moved or "
+            f"deleted it during the training. Put it back and resume, or train again."
+        )
     try:
         yield
     except OSError as error:
@@ -207,3 +254,17 @@ def cannot_write(path: Path, error: OSError) -> RunFolderError:
         f"The run folder {path} cannot be written ({error.strerror or error}). Free some space "
         f"or choose another folder with --out."
     )
+
+
+def _matters(path: Path) -> bool:
+    """Whether a file is more than what a start that was killed at once leaves."""
+    return path.name not in (LOCK, OWNER) and not is_leftover(path)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file, which may not be there."""
+    if not path.is_file():
+        return []
+    # A line that a full disk or a kill cut off is the last one, and lacks its end.
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]

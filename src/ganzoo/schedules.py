@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from ganzoo.component import Component
 from ganzoo.registry import Registry
 
 __all__ = ["Schedule", "create", "get", "names", "register", "registry"]
+
+Factor = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Schedule(Component):
@@ -44,7 +46,7 @@ class Linear(Schedule):
     """A straight line down to ``final``, from ``start`` of the run on."""
 
     start: float = Field(0.0, ge=0, lt=1, description="share of the run before the rate falls")
-    final: float = Field(0.0, ge=0, description="factor at the end")
+    final: Factor = Field(0.0, description="factor at the end")
 
     def decay(self, progress: float) -> float:
         """Return the line's value."""
@@ -56,7 +58,7 @@ class Cosine(Schedule):
     """Half a cosine down to ``final`` (Loshchilov & Hutter 2016, arXiv:1608.03983, eq. 5)."""
 
     citation: ClassVar[str] = "Loshchilov & Hutter 2016, arXiv:1608.03983"
-    final: float = Field(0.0, ge=0, description="factor at the end")
+    final: Factor = Field(0.0, description="factor at the end")
 
     def decay(self, progress: float) -> float:
         """Return the cosine's value."""

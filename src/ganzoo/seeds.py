@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["derive"]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["derive", "restore", "seed_all", "states"]
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -15,3 +23,73 @@ def derive(seed: int, *purpose: str | int) -> int:
     """
     text = ":".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch, each with a stream of its own.
+
+    ganzoo itself draws from generators of its own wherever it can; architectures, losses and
+    plug-ins may draw from the global ones.
+    """
+    import numpy as np
+    import torch
+
+    random.seed(derive(seed, "python"))
+    np.random.seed(derive(seed, "numpy") % 2**32)
+    torch.manual_seed(derive(seed, "torch"))
+
+
+def states(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of all global generators, as tensors: ``rng.python`` and so on."""
+    import numpy as np
+    import torch
+
+    _, key, *rest = np.random.get_state(legacy=True)
+    tensors = {
+        "rng.python": _packed(random.getstate()),
+        "rng.numpy": _packed([np.asarray(key).tolist(), *rest]),
+        "rng.cpu": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        tensors["rng.device"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        tensors["rng.device"] = torch.mps.get_rng_state()
+    return tensors
+
+
+def restore(tensors: Mapping[str, Tensor], device: torch.device, same_kind: bool = True) -> None:
+    """Put back what ``states`` returned.
+
+    Args:
+        tensors: They may hold other things too.
+        device: Where training goes on.
+        same_kind: Whether that is the kind of device that it was on; else that one's own
+            generator stays as it is.
+
+    Raises:
+        KeyError, RuntimeError, TypeError, ValueError: If they are of something else.
+    """
+    import numpy as np
+    import torch
+
+    version, internal, gauss = _unpacked(tensors["rng.python"])
+    random.setstate((version, tuple(internal), gauss))
+    key, *rest = _unpacked(tensors["rng.numpy"])
+    np.random.set_state(("MT19937", np.array(key, dtype=np.uint32), *rest))
+    torch.set_rng_state(tensors["rng.cpu"])
+    if same_kind and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["rng.device"], device)
+    elif same_kind and device.type == "mps":
+        torch.mps.set_rng_state(tensors["rng.device"])
+
+
+def _packed(value: object) -> Tensor:
+    """Nested numbers as the bytes of their JSON, which keeps floats to the bit."""
+    import torch
+
+    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+
+
+def _unpacked(packed: Tensor) -> list[Any]:
+    value: list[Any] = json.loads(packed.numpy().tobytes())
+    return value

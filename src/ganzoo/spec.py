@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Kind", "LatentSpec", "SampleSpec"]
+__all__ = ["FLOAT32_MAX", "Kind", "LatentSpec", "SampleSpec"]
 
 Kind = Literal["image", "audio", "sequence", "vector"]
 PositiveInt = Annotated[int, Field(gt=0)]
+
+FLOAT32_MAX = 3.4028234663852886e38
+"""The largest number that nets compute with: torch refuses larger ones where it meets them."""
 
 _AXES: dict[str, str] = {
     "image": "(channels, height, width)",
@@ -131,6 +134,11 @@ class LatentSpec(Model):
     def _ordered(self) -> LatentSpec:
         if not self.low < self.high:
             raise ConfigError(f"A uniform latent needs low < high, not {self.low} and {self.high}.")
+        if self.high - self.low > FLOAT32_MAX:
+            raise ConfigError(
+                f"A uniform latent from {self.low} to {self.high} is wider than float32 can hold; "
+                f"bring low and high nearer together."
+            )
         return self
 
     @property

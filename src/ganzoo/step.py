@@ -28,7 +28,8 @@ class Step:
         real_output: D's output on ``real``.
         fake_output: D's output on ``fake``.
         scalars: Detached 0-d tensors on the device, by name: ``d_loss``, ``g_loss``, ``d_real``
-            and ``d_fake`` (D(x) and D(G(z)) as the loss scores them). Reading one with
+            and ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``d_grad`` and ``g_grad``
+            (Euclidean norms of the nets' gradients before clipping). Reading one with
             ``.item()`` waits for the device; the trainer itself reads them in batches.
     """
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["new_folder", "own_copies", "sha256", "write_json", "write_text"]
+__all__ = ["is_leftover", "new_folder", "own_copies", "sha256", "tidy", "write_json", "write_text"]
+
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)")
 
 
 @contextlib.contextmanager
@@ -25,7 +28,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     Its files and both folders are flushed to the disk first, so that ``target`` is never there
     in part. An older ``target`` is moved aside as ``.<name>.<random>.old`` and removed once the
     new one has its place; a crash between the two moves leaves both, whole, under those hidden
-    names. When the block raises, the temporary folder is removed and the older one stays.
+    names, and ``tidy`` puts it back. When the block raises, the temporary folder is removed and
+    the older one stays.
 
     Raises:
         OSError: If the disk is full or the place is not writable.
@@ -57,6 +61,38 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a file or folder is what an unfinished write leaves."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
+def tidy(folder: Path) -> list[str]:
+    """Clear away what writes that a kill cut short have left in a folder.
+
+    An older folder that was moved aside returns to its place if no newer one has come there.
+    Nothing else may be writing there.
+
+    Returns:
+        What was done, a line each; empty where there was nothing to do.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    done = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        found = _LEFTOVER.fullmatch(path.name)
+        if found is None:
+            continue
+        target = folder / found["name"]
+        if found["kind"] == "old" and not target.exists():
+            path.rename(target)
+            done.append(f"put {target} back, which a kill had caught while it was replaced")
+        else:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            done.append(f"removed {path}, which a kill had left unfinished")
+    return done
+
+
 def own_copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return contiguous copies on the CPU, none sharing memory, as safetensors needs them."""
     import torch
@@ -71,7 +107,8 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file under a temporary name and rename it."""
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_text(text, encoding="utf-8", newline="\n")
+        _flush(fresh)
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)

@@ -157,6 +157,31 @@ class TrainConfig(Model):
         0, description="iterations between copies of both nets that are kept, or epoch; 0 for none"
     )
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints to keep")
+    keep_every: int = Field(
+        0, ge=0, description="keep checkpoints of every so many iterations too; 0 for none"
+    )
+    keep_best: str | None = Field(
+        None,
+        pattern=r"^(min|max):[a-z0-9_]+$",
+        description="keep the best checkpoint too, by a number of metrics.jsonl: "
+        "max:high_quality, min:g_loss",
+    )
+    nonfinite: Literal["stop", "skip", "rollback"] = Field(
+        "stop",
+        description="what follows NaN or infinity in a loss or gradient: stop, skip that update, "
+        "or go back to the last checkpoint with half the learning rates",
+    )
+    max_rollbacks: int = Field(3, ge=0, description="how often to go back before stopping")
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="read a torch Dataset while training, by so many processes (0: the "
+        "training's own), instead of once into memory before it",
+    )
+    deterministic: bool = Field(
+        False,
+        description="use algorithms that give the same bits each time on GPUs too, if slower ones",
+    )
     trackers: Trackers = Field(
         (), description="what else is told of numbers and pictures, such as tensorboard"
     )
@@ -340,6 +365,11 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
 def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """The layers upon the defaults, what architecture and loss recommend, and the recipe."""
     named = [layer["recipe"] for layer in layers if layer.get("recipe") is not None]
+    if named and not isinstance(named[-1], str):
+        raise ConfigError(
+            f"A recipe is given by its name, not as {type(named[-1]).__name__}. "
+            f"Available: {listing(recipes.names())}."
+        )
     if named:
         layers = (recipes.get(named[-1]).settings, *layers)
     chosen = _merge(_DEFAULTS, *layers)
@@ -400,7 +430,7 @@ def _latent_options(value: Any) -> dict[str, Any]:
     if isinstance(value, (int, tuple, list)):
         return {"shape": value}
     if isinstance(value, Mapping):
-        return dict(value)
+        return {str(key): item for key, item in value.items()}
     raise ConfigError(
         f"A latent is a size, a shape or a mapping of its options, not {type(value).__name__}."
     )

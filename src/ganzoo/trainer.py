@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import logging
+import math
 import platform
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ganzoo import bundle, checkpoint, pictures, plots
+from ganzoo import bundle, checkpoint, pictures, plots, seeds
 from ganzoo._version import __version__
 from ganzoo.adversarial import Average, Game, uses_batch_norm
+from ganzoo.background import Background
 from ganzoo.callbacks import Callback, Progress, Tracking
 from ganzoo.datasets import Given, Samples, interpret
 from ganzoo.datasets import progress as loading
-from ganzoo.device import Precision, pick_device, pick_precision
+from ganzoo.datasets.stream import Stream
+from ganzoo.device import Precision, deterministic, pick_device, pick_precision
+from ganzoo.diagnosis import Diagnoses, Diagnosis
 from ganzoo.errors import (
+    BundleError,
     CheckpointError,
     ConfigError,
     DataError,
     DivergenceError,
     RunFolderError,
     UnknownNameError,
+    did_you_mean,
+    listing,
 )
 from ganzoo.feed import Feed
 from ganzoo.framing import Framing
 from ganzoo.gallery import Gallery
 from ganzoo.generator import Generator
-from ganzoo.interrupt import on_interrupt
-from ganzoo.run import Run, check_free, new_run, next_folder, writing
-from ganzoo.seeds import derive
+from ganzoo.interrupt import leave, on_signals
+from ganzoo.lock import LOCK, RunLock
+from ganzoo.run import (
+    ANIMATION,
+    COMPARISON,
+    CURVES,
+    DIAGNOSES,
+    METRICS,
+    Run,
+    cannot_write,
+    check_free,
+    make_folder,
+    next_folder,
+    writing,
+)
 from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
-from ganzoo.storage import write_json, write_text
+from ganzoo.storage import own_copies, tidy, write_json, write_text
 from ganzoo.train_config import TrainConfig, located, read_config, resolve
+from ganzoo.watch import diversity
 
 __all__ = ["Trainer"]
 
@@ -51,10 +72,16 @@ _NOT_IN_BUNDLES = (
     "sample_every",
     "checkpoint_every",
     "snapshot_every",
+    "keep_checkpoints",
+    "keep_every",
+    "keep_best",
     "trackers",
+    "workers",
 )
-_COMPARISON, _CURVES, _ANIMATION = "comparison.png", "curves.png", "animation.gif"
-_SCALARS = ("d_loss", "g_loss", "d_real", "d_fake")
+_SCALARS = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad")
+_ROW = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
+_SHRINK = 0.5  # of the learning rates, when going back
+_FORMAT_VERSION = 1  # of a run folder
 
 
 class Trainer:
@@ -133,7 +160,17 @@ class Trainer:
         self.gallery: Gallery
         self.total_steps = 0
         self._sums: torch.Tensor
-        self._summed = 0
+        self._summed: torch.Tensor
+        self._last: Step | None = None
+        self._rows: list[dict[str, float]] = []
+        self._modes: int | None = None
+        self._diagnoses: Diagnoses
+        self._best: dict[str, float] | None = None  # "step" and "value"
+        self._rollbacks = 0
+        self._shrunk = 1.0  # learning rates, by going back
+        self._newest = 0  # step of the newest checkpoint that this trainer knows of
+        self._lock: RunLock | None = None
+        self._background = Background()
         self._stopped = False
 
     @classmethod
@@ -172,7 +209,7 @@ class Trainer:
     def setup(self) -> None:
         """Load the data and build the nets; done once, and by itself where it is needed.
 
-        Sets torch's global seed.
+        Seeds the global random generators of Python, NumPy and torch.
 
         Raises:
             DataError: If the data are absent, unreadable, or fewer than a batch.
@@ -183,8 +220,15 @@ class Trainer:
         samples = self._load()
         spec = self._frame(samples.spec)
         config, device = self.config, self.device
-        torch.manual_seed(derive(config.seed, "torch"))
-        self.feed = Feed(samples, config.batch_size, device, config.seed, self.framing)
+        seeds.seed_all(config.seed)
+        self.feed = Feed(
+            samples,
+            config.batch_size,
+            device,
+            config.seed,
+            self.framing,
+            workers=config.workers or 0,
+        )
         generator = config.arch.generator(spec, config.latent)
         discriminator = config.arch.discriminator(spec)
         for net in (generator, discriminator):
@@ -200,13 +244,14 @@ class Trainer:
             g_optimizer=config.g_optimizer.build(generator.parameters()),
             d_optimizer=config.d_optimizer.build(discriminator.parameters()),
             average=Average(generator, config.ema_decay),
-            noise=torch.Generator(device).manual_seed(derive(config.seed, "noise")),
+            noise=torch.Generator(device).manual_seed(seeds.derive(config.seed, "noise")),
             d_steps=config.d_steps,
             g_steps=config.g_steps,
             joint_batch=config.joint_batch,
             d_eval_for_g=config.d_eval_for_g,
             clip=config.clip_grad,
             autocast=self.precision.autocast,
+            skip_nonfinite=config.nonfinite == "skip",
         )
         if config.joint_batch and uses_batch_norm(discriminator):
             self._note(
@@ -214,7 +259,8 @@ class Trainer:
                 f"whose batch norm then tells them apart: training is known to collapse. Leave "
                 f"joint_batch off."
             )
-        self._sums, self._summed = torch.zeros(len(_SCALARS), device=device), 0
+        self._sums = torch.zeros(len(_SCALARS), device=device)
+        self._summed = torch.zeros(len(_SCALARS), device=device)
         self._ready = True
         self.gallery = Gallery(
             self.game, self.feed, lambda: self.generator, config.seed, samples.mixture
@@ -222,8 +268,23 @@ class Trainer:
         if self.gallery.plotted and not plots.available():
             self._note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
         self._fix_lengths()
+        self._modes = None if samples.mixture is None else len(samples.mixture.centres)
+        self._diagnoses = Diagnoses(self.config, self._modes, self.total_steps)
+        if config.keep_best is not None:
+            self._check_number(config.keep_best.partition(":")[2])
 
-    def _load(self) -> Samples:
+    def _check_number(self, name: str) -> None:
+        numbers = [*_ROW, *self.gallery.numbers]
+        numbers += ["diversity"] * (self.config.batch_size > 1)
+        numbers += ["skipped"] * (self.config.nonfinite == "skip")
+        if name not in numbers:
+            raise ConfigError(
+                f"keep_best needs a number of metrics.jsonl, and this training has no '{name}' "
+                f"there.{did_you_mean(name, numbers)} Give min: or max: and one of: "
+                f"{listing(numbers)}."
+            )
+
+    def _load(self) -> Samples | Stream:
         config = self.config
         if config.size is not None and getattr(config.dataset, "size", config.size) is None:
             # Whoever reads pictures of any size brings them to that size at once.
@@ -231,7 +292,8 @@ class Trainer:
                 update={"dataset": config.dataset.replace(size=config.size)}
             )
         with loading.showing(any(isinstance(each, Progress) for each in self.callbacks)):
-            samples = config.dataset.load()
+            dataset, samples = config.dataset.opened(config.workers, config.conditional)
+        config = self.config = config.model_copy(update={"dataset": dataset})
         for notice in samples.notices:
             self._note(notice)
         spec = samples.spec
@@ -244,7 +306,7 @@ class Trainer:
                 )
             spec = spec.model_copy(update={"value_range": config.value_range})
         if config.conditional:
-            if samples.labels is None or spec.classes is None:
+            if not samples.labeled or spec.classes is None:
                 raise DataError(
                     f"conditional=True needs labels, and dataset '{config.dataset.name}' has none. "
                     f"Give data with labels, or leave it off."
@@ -254,15 +316,17 @@ class Trainer:
                     f"conditional=True needs an architecture that uses labels, and "
                     f"'{config.arch.name}' does not. Leave it off."
                 )
-            return replace(samples, spec=spec)
-        return replace(samples, spec=spec.model_copy(update={"classes": None}), labels=None)
+            return samples.with_spec(spec)
+        return samples.with_spec(spec.model_copy(update={"classes": None}))
 
     def _frame(self, spec: SampleSpec) -> SampleSpec:
         """Decide how images come to a size that the architecture can do."""
         config = self.config
         if spec.kind != "image":
             if config.size is not None:
-                raise ConfigError(f"'size' is for images, and these samples are {spec}.")
+                raise ConfigError(
+                    f"'size' is for images, and these samples are {spec}. Leave it out."
+                )
             config.arch.check(spec)
             return spec
         native = spec.size
@@ -271,7 +335,8 @@ class Trainer:
         self.framing = Framing.fit(native, size, config.fit)
         if self.framing.method != "none":
             self._note(self.framing.notice(config.arch.name))
-        self.config = config.model_copy(update={"size": size})
+        # config.size stays as it was given: a dataset that reads pictures of any size would take
+        # the size that was found here for one that was asked for, and resize instead of pad.
         return spec.resized(size)
 
     def _fix_lengths(self) -> None:
@@ -310,50 +375,56 @@ class Trainer:
         self.setup()
         try:
             while self.step < self.total_steps and not self._stopped:
-                self.game.rate(self.config.schedule.factor(self.step, self.total_steps))
-                yield self.game.play(self.feed.next)
+                factor = self.config.schedule.factor(self.step, self.total_steps)
+                self.game.rate(factor * self._shrunk)
+                with deterministic(self.config.deterministic):
+                    step = self.game.play(self.feed.next)
+                yield step
         finally:
             self._stopped = False
 
     def fit(self) -> Run:
         """Train to the last step, writing the run folder.
 
-        Ctrl-C finishes the iteration and saves a checkpoint before it is passed on; a second
-        Ctrl-C ends at once. ``stop`` ends early and well.
+        Ctrl-C, SIGTERM and SIGUSR1 finish the iteration and save a checkpoint before the training
+        is left as programs are by that signal; a second Ctrl-C ends it at once. ``stop`` ends
+        early and well. Checkpoints are written beside the training, which waits only while its
+        state is copied.
 
         Returns:
             The run.
 
         Raises:
-            RunFolderError: If the folder is taken or cannot be written.
-            DivergenceError: If losses are no longer finite.
-            CheckpointError: If a checkpoint cannot be written.
+            RunFolderError: If the folder is taken, is trained in by another process, or cannot
+                be written.
+            DivergenceError: If losses, gradients or weights are no longer finite and the setting
+                ``nonfinite`` knows no way on.
+            CheckpointError: If a checkpoint cannot be written; earlier ones are untouched.
             KeyboardInterrupt: After Ctrl-C.
+            SystemExit: After SIGTERM (code 143) or SIGUSR1.
         """
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
         self.setup()
-        run = self.run
-        if run is None:
-            run = self.run = self._open()
-        else:
-            self._rewind(run)
-        interrupted = False
+        number: int | None = None
 
-        def interrupt() -> None:
-            nonlocal interrupted
-            interrupted = True
+        def asked(signal: int) -> None:
+            nonlocal number
+            number = signal
             self.stop()
 
         try:
+            run = self.run = self._open() if self.run is None else self._reopen(self.run)
             self._call("on_start", run)
-            with on_interrupt(interrupt):
+            with on_signals(asked):
                 self._train(run)
-            if interrupted:
-                raise KeyboardInterrupt
-            self._sum_up(run)
-            self._call("on_end", run)
+                if number is None:
+                    self._sum_up(run)
+                    self._call("on_end", run)
+            if number is not None:
+                leave(number)
         finally:
+            self._close()
             self._call("on_close")
         return Run(run.path)
 
@@ -362,6 +433,16 @@ class Trainer:
         self._stopped = True
 
     def _train(self, run: Run) -> None:
+        while True:
+            try:
+                self._play(run)
+                self._tell(self._background.wait())
+                return
+            except DivergenceError as error:
+                if not self._go_back(run, error):
+                    raise
+
+    def _play(self, run: Run) -> None:
         config = self.config
         due: dict[Callable[[Run], None], Any] = {
             self._log: config.log_every,
@@ -370,9 +451,11 @@ class Trainer:
             self._save: config.checkpoint_every,
         }
         done = dict.fromkeys(due, self.step)
+        if config.nonfinite == "rollback" and not self.step:
+            self._save(run)  # somewhere to go back to
         for step in self.iterations():
-            self._sums += torch.stack([step.scalars[name].float() for name in _SCALARS])
-            self._summed += 1
+            self._add(step)
+            self._tell(self._background.poll())
             self._call("on_step", step)
             for act, every in due.items():
                 if every and self.step % every == 0:
@@ -382,27 +465,50 @@ class Trainer:
             if done[act] != self.step and act != self._snapshot:
                 act(run)
 
+    def _add(self, step: Step) -> None:
+        """Take an iteration into the means of the next row."""
+        values = torch.stack([step.scalars[name].float() for name in _SCALARS])
+        if self.config.nonfinite == "skip":  # means of what was played
+            finite = values.isfinite()
+            self._sums += values.where(finite, 0)
+            self._summed += finite
+        else:
+            self._sums += values
+            self._summed += 1
+        self._last = step
+
     def _log(self, run: Run) -> None:
         row = self._row()
-        with writing(run.path), (run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self._append(run, METRICS, row)
+        self._rows.append(row)
         self._call("on_log", row)
+        for diagnosis in self._diagnoses.see(row) if self._whole(self.step) else ():
+            self._diagnose(run, diagnosis)
+
+    def _diagnose(self, run: Run, diagnosis: Diagnosis) -> None:
+        self._append(run, DIAGNOSES, dataclasses.asdict(diagnosis))
+        self._call("on_diagnosis", diagnosis)
+
+    def _append(self, run: Run, name: str, row: Mapping[str, Any]) -> None:
+        with writing(run.path), (run.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def _row(self) -> dict[str, float]:
         """Means since the last row; the only place where the host waits for the device."""
-        game = self.game
-        means = dict(zip(_SCALARS, (self._sums / self._summed).tolist(), strict=True))
+        game, last, count = self.game, self._last, len(_SCALARS)
+        spread = self._sums.new_full((), math.nan)
+        if last is not None and last.real is not None:
+            spread = diversity(last.fake, last.real)
+        numbers = torch.cat((self._sums, self._summed, game.alarm[None], spread[None])).tolist()
+        sums, summed, (alarm, varied) = numbers[:count], numbers[count:-2], numbers[-2:]
+        skipping = self.config.nonfinite == "skip"
+        if (alarm and not skipping) or not all(summed):
+            raise self._divergence()
+        means = {name: a / b for name, a, b in zip(_SCALARS, sums, summed, strict=True)}
         if self._whole(self.step):  # else whoever resumes completes these means
             self._sums.zero_()
-            self._summed = 0
-        bad = [name for name, value in means.items() if not abs(value) < float("inf")]
-        if bad:
-            raise DivergenceError(
-                f"{bad[0]} is no longer finite at step {self.step}: training diverged. Train "
-                f"again with lower learning rates (--g-optimizer.lr, --d-optimizer.lr) or with "
-                f"--clip-grad."
-            )
-        return {
+            self._summed.zero_()
+        row = {
             "step": self.step,
             "epoch": self.feed.epoch,
             "images": self.step * self.images_per_step,
@@ -411,6 +517,59 @@ class Trainer:
             "g_lr": float(game.g_optimizer.param_groups[0]["lr"]),
             "d_lr": float(game.d_optimizer.param_groups[0]["lr"]),
         }
+        if math.isfinite(varied):
+            row["diversity"] = varied
+        if skipping:
+            row["skipped"] = int(game.skipped)
+        return row
+
+    def _divergence(self) -> DivergenceError:
+        """Return the diagnosis: what, since when, and the way on."""
+        reports = [found for watch in self.game.watches.values() if (found := watch.report())]
+        since, names = min(reports, key=lambda report: report[0])
+        more = "" if names[0].endswith("loss") or not names[1:] else f" and {len(names) - 1} more"
+        fact = f"The {names[0]}{more} is not finite since step {since}"
+        if self.config.nonfinite == "skip":
+            fact += f", and all updates were left out from step {self.step} back to the last row"
+        return DivergenceError(f"{fact} (noticed at step {self.step}). {self._remedy()}")
+
+    def _remedy(self) -> str:
+        lower = "lower learning rates (--g-optimizer.lr, --d-optimizer.lr) or with --clip-grad"
+        if self._rollbacks:
+            lower += f"; {self._rollbacks} times half of them was not enough"
+        with contextlib.suppress(CheckpointError, RunFolderError):
+            self._tell(self._background.wait())
+        if self.run is not None and not self._rollbacks:
+            newest = checkpoint.latest(self.run.path / "checkpoints")
+            if newest is not None:
+                return (
+                    f"The last good checkpoint is {newest}: 'ganzoo resume {self.run.path} "
+                    f"--nonfinite rollback' goes on from there with half the learning rates. Or "
+                    f"train again with {lower}."
+                )
+        return f"Train again with {lower}."
+
+    def _go_back(self, run: Run, error: DivergenceError) -> bool:
+        """Return to the last good checkpoint with lower learning rates; whether there is a way."""
+        config = self.config
+        if config.nonfinite != "rollback" or self._rollbacks >= config.max_rollbacks:
+            return False
+        self._tell(self._background.wait())
+        found = checkpoint.newest(run.path / "checkpoints")
+        if found.path is None:
+            return False
+        left, rollbacks, shrunk = self.step, self._rollbacks + 1, self._shrunk * _SHRINK
+        self._restore(found.tensors, found.state, found.path)
+        self._rollbacks, self._shrunk = rollbacks, shrunk
+        self._rewind(run)
+        fact = str(error).partition(" (noticed")[0]
+        text = (
+            f"{fact}: went back from step {left} to the checkpoint of step {self.step}, with "
+            f"learning rates {shrunk:g} times those that were set ({rollbacks} of at most "
+            f"{config.max_rollbacks} times)."
+        )
+        self._diagnose(run, Diagnosis(self.step, "rollback", text))
+        return True
 
     def _whole(self, step: int) -> bool:
         """Whether the row of that step covers a whole interval, as the last one may not."""
@@ -422,13 +581,14 @@ class Trainer:
             return
         path = run.path / "samples" / f"step-{self.step:08d}.png"
         with writing(run.path):
+            path.parent.mkdir(exist_ok=True)
             picture.save(path)
         self._call("on_picture", path)
 
     def _snapshot(self, run: Run) -> None:
         """Keep both nets as they are now."""
         folder = run.path / "snapshots" / f"step-{self.step:08d}"
-        self._check_finite()
+        self._check(self.game.state()[0])
         with writing(run.path):
             self.generator.save_pretrained(folder, discriminator=self.game.discriminator)
 
@@ -436,11 +596,11 @@ class Trainer:
         """Leave the pictures that show the whole training."""
         with writing(run.path):
             if (comparison := self.gallery.comparison()) is not None:
-                comparison.save(run.path / _COMPARISON)
+                comparison.save(run.path / COMPARISON)
             if plots.available():
-                run.curves().save(run.path / _CURVES)
+                run.curves().save(run.path / CURVES)
             if self.gallery.plotted and len(run.samples) > 1:
-                pictures.animate(run.samples, run.path / _ANIMATION)
+                pictures.animate(run.samples, run.path / ANIMATION)
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -457,10 +617,15 @@ class Trainer:
         steps: int | None = None,
         epochs: float | None = None,
         device: str | None = None,
+        nonfinite: str | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> Trainer:
-        """Return a trainer that continues a run from its newest checkpoint.
+        """Return a trainer that continues a run from its newest checkpoint that is whole.
+
+        It goes on as if the run had never ended. Checkpoints that are damaged are named in the
+        notices and renamed, and what a kill left unfinished is cleared away. A run that ended
+        before its first checkpoint starts afresh.
 
         Args:
             run: The run or its folder.
@@ -468,25 +633,29 @@ class Trainer:
             steps: A new total number of steps.
             epochs: A new total number of epochs.
             device: Another device.
+            nonfinite: From here on, what follows numbers that are not finite.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
 
         Raises:
-            RunFolderError: If there is no run, or it has no checkpoint.
-            CheckpointError: If the checkpoint is damaged or of another configuration.
+            RunFolderError: If there is no run, or another process trains in it.
+            CheckpointError: If no checkpoint is whole, or it is of another configuration.
             DataError: If the data given are not those that the run was trained on.
         """
         run = run if isinstance(run, Run) else Run(run)
-        newest = checkpoint.latest(run.path / "checkpoints")
-        if newest is None:
-            raise RunFolderError(
-                f"{run.path} has no checkpoint to continue from. Train again: "
-                f"ganzoo train --config {run.path / 'config.yaml'}"
-            )
-        tensors, state = checkpoint.load(newest)
-        settings: dict[str, Any] = {"steps": steps, "epochs": epochs, "device": device}
+        lock = RunLock(run.path)
+        try:
+            found, notices = _recover(run)
+        finally:
+            lock.release()
+        settings: dict[str, Any] = {
+            "steps": steps,
+            "epochs": epochs,
+            "device": device,
+            "nonfinite": nonfinite,
+            "precision": found.state.get("precision"),
+        }
         settings = {key: value for key, value in settings.items() if value is not None}
-        settings["precision"] = state["precision"]
         config = read_config(run.path / "config.yaml")
         if dataset is not None:
             saved, given = resolve(config).dataset, interpret(dataset)
@@ -494,7 +663,12 @@ class Trainer:
                 given = saved.holding(given)
             settings["dataset"] = given
         trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
-        trainer._restore(tensors, state, newest)
+        for notice in (*notices, *trainer._elsewhere(run)):
+            trainer._note(notice)
+        if found.path is None:
+            trainer._note("the run ended before its first checkpoint: it starts afresh")
+        else:
+            trainer._restore(found.tensors, found.state, found.path)
         trainer.run = run
         return trainer
 
@@ -509,57 +683,37 @@ class Trainer:
             DivergenceError: If the state is not finite: such a checkpoint would help nobody.
         """
         self.setup()
-        self._check_finite()
-        tensors, state = self._state()
-        path = checkpoint.save(Path(folder), self.step, tensors, state)
-        self._call("on_checkpoint", path)
+        tensors, state = self._copied()
+        path = checkpoint.save(Path(folder), self.step, tensors, state, copied=True)
+        self._tell(path)
         return path
 
     def nets(self) -> dict[str, torch.nn.Module]:
         """Return ``generator``, ``discriminator`` and ``average`` as they train."""
         self.setup()
-        game = self.game
-        return {
-            "generator": game.generator,
-            "discriminator": game.discriminator,
-            "average": game.average.module,
-        }
-
-    def _trained(self, optimizer: str) -> list[str]:
-        """Names of the parameters of one optimizer, in its order."""
-        net = self.game.generator if optimizer == "g_optimizer" else self.game.discriminator
-        return [name for name, _ in net.named_parameters()]
+        return self.game.nets()
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        game = self.game
-        tensors = {
-            f"{part}.{name}": value
-            for part, module in self.nets().items()
-            for name, value in module.state_dict().items()
-        }
-        optimizers = {}
-        for name in ("g_optimizer", "d_optimizer"):
-            packed, optimizers[name] = checkpoint.pack_optimizer(
-                name, getattr(game, name), self._trained(name)
-            )
-            tensors.update(packed)
-        tensors["log.sums"] = self._sums
-        tensors["rng.noise"] = game.noise.get_state()
-        tensors["rng.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["rng.device"] = torch.cuda.get_rng_state(self.device)
-        elif self.device.type == "mps":
-            tensors["rng.device"] = torch.mps.get_rng_state()
-        state = {
-            "step": self.step,
+        tensors, state = self.game.state()
+        tensors["log.sums"], tensors["log.summed"] = self._sums, self._summed
+        tensors["rng.noise"] = self.game.noise.get_state()
+        tensors.update(seeds.states(self.device))
+        state |= {
             "device": self.device.type,
             "precision": self.precision.name,
-            "average_updates": game.average.updates,
             "feed": self.feed.state_dict(),
-            "log_summed": self._summed,
-            "optimizers": optimizers,
+            "best": self._best,
+            "rollbacks": self._rollbacks,
+            "shrunk": self._shrunk,
         }
         return tensors, state
+
+    def _copied(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The whole state on the host, apart from what goes on being trained."""
+        tensors, state = self._state()
+        copies = own_copies(tensors)
+        self._check(copies)
+        return copies, state
 
     def load_checkpoint(self, path: str | Path) -> None:
         """Continue from a checkpoint of a training with the same settings.
@@ -576,35 +730,19 @@ class Trainer:
         self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], path: Path
     ) -> None:
         self.setup()
-        game = self.game
+        same = state["device"] == self.device.type
         try:
-            for part, module in self.nets().items():
-                lead = f"{part}."
-                module.load_state_dict(
-                    {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
-                )
-            for name in ("g_optimizer", "d_optimizer"):
-                checkpoint.unpack_optimizer(
-                    name,
-                    getattr(game, name),
-                    self._trained(name),
-                    tensors,
-                    state["optimizers"][name],
-                )
-            game.played = state["step"]
-            game.average.updates = state["average_updates"]
+            self.game.restore(tensors, state)
             self.feed.load_state_dict(state["feed"])
             self._sums.copy_(tensors["log.sums"])
-            self._summed = state["log_summed"]
-            torch.set_rng_state(tensors["rng.cpu"])
-            if state["device"] == self.device.type:
-                game.noise.set_state(tensors["rng.noise"])
-                if self.device.type == "cuda":
-                    torch.cuda.set_rng_state(tensors["rng.device"], self.device)
-                elif self.device.type == "mps":
-                    torch.mps.set_rng_state(tensors["rng.device"])
+            self._summed.copy_(tensors["log.summed"])
+            self._best, self._rollbacks = state["best"], state["rollbacks"]
+            self._shrunk = state["shrunk"]
+            seeds.restore(tensors, self.device, same)
+            if same:
+                self.game.noise.set_state(tensors["rng.noise"])
             else:
-                game.noise.manual_seed(derive(self.config.seed, "noise", self.step))
+                self.game.noise.manual_seed(seeds.derive(self.config.seed, "noise", self.step))
                 self._note(
                     f"the run was on {state['device']} and goes on on {self.device.type}: from "
                     f"here on its random numbers are others."
@@ -615,34 +753,91 @@ class Trainer:
                 f"The checkpoint {path} does not fit the run's config.yaml ({reason}). "
                 f"Restore the config.yaml it was trained with."
             ) from error
+        self._newest = max(self._newest, self.step)
 
     def _rewind(self, run: Run) -> None:
         """Forget what was left after the checkpoint, and a row that the end cut short.
 
         All of it is going to be written again, as if nothing had ended the training.
         """
-        over = self.step >= self.total_steps  # then the last row is not written again
-        kept = [row for row in run.history if row["step"] <= self.step]
-        rows = [json.dumps(row) for row in kept if over or self._whole(int(row["step"]))]
-        newest = f"step-{self.step:08d}"
+        over, every = self.step >= self.total_steps, self.config.sample_every
         with writing(run.path):
-            write_text(run.path / "metrics.jsonl", "".join(f"{row}\n" for row in rows))
-            for picture in run.samples:
-                if picture.stem > newest:
-                    picture.unlink()
-            for snapshot in (run.path / "snapshots").glob("step-*"):
-                if snapshot.name > newest:
-                    shutil.rmtree(snapshot)
-            for summary in (_COMPARISON, _CURVES, _ANIMATION):
-                (run.path / summary).unlink(missing_ok=True)
+            run.rewind(
+                self.step,
+                whole=lambda step: over or self._whole(step),  # over: it is not written again
+                pictured=lambda step: over or bool(every and step % int(every) == 0),
+            )
             self._describe(run.path)
+        self._rows = run.history
+        self._diagnoses = Diagnoses(self.config, self._modes, self.total_steps)
+        for row in self._rows:
+            if self._whole(int(row["step"])):
+                self._diagnoses.see(row)
 
     def _open(self) -> Run:
         stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
         path = self._out or next_folder(Path("runs"), stem)
-        with new_run(path, made=self._out is None):
+        existed = self._out is not None and path.is_dir()
+        make_folder(path)
+        self._lock = RunLock(path)
+        check_free(path)  # nobody came between
+        try:
+            tidy(path)  # what a start has left that was killed at once
             self._describe(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # nothing is left of it
+                self._lock.release()
+                for name in ("config.yaml", "environment.json", LOCK):
+                    (path / name).unlink(missing_ok=True)
+                if not existed:
+                    path.rmdir()
+            raise cannot_write(path, error) from error
         return Run(path)
+
+    def _reopen(self, run: Run) -> Run:
+        """Take the run up again, where nobody else has gone on in it since."""
+        self._lock = RunLock(run.path)
+        newest = checkpoint.latest(run.path / "checkpoints")
+        if newest is not None and checkpoint.step_of(newest) > self._newest:
+            raise RunFolderError(
+                f"Another process has trained in {run.path} since this one read it (there is "
+                f"{newest.name}). Resume the run again, from there."
+            )
+        self._rewind(run)
+        last, every = self.config.keep_checkpoints, self.config.keep_every
+        best = None if self._best is None else int(self._best["step"])
+        with writing(run.path):  # a kill may have come between a checkpoint and this
+            checkpoint.prune(run.path / "checkpoints", last, every, best)
+        return run
+
+    def _close(self) -> None:
+        """Let go of the run: write what is being written, end workers, let others in."""
+        try:
+            self._tell(self._background.wait())
+        except (CheckpointError, RunFolderError, BundleError) as error:
+            # Whatever ends the training comes first; this is not lost either.
+            logging.getLogger("ganzoo").error("%s", error)
+        finally:
+            self._background.close()
+            self.feed.close()
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def _elsewhere(self, run: Run) -> list[str]:
+        """What about this machine may change the last bits of a run that goes on here."""
+        try:
+            before, now = run.environment, self._environment()
+        except (OSError, ValueError):
+            return []
+        changed = [
+            f"{name.replace('_', ' ')} {before[name]}, now {now[name]}"
+            for name in ("torch", "device_name", "threads")
+            if name in before and before[name] != now[name]
+        ]
+        if not changed:
+            return []
+        return [f"not as where the run was before ({'; '.join(changed)}): last bits may differ"]
 
     def _describe(self, path: Path) -> None:
         write_text(path / "config.yaml", self.config.yaml())
@@ -652,6 +847,7 @@ class Trainer:
         device = self.device
         cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
         return {
+            "format_version": _FORMAT_VERSION,
             "ganzoo": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -665,22 +861,57 @@ class Trainer:
         }
 
     def _save(self, run: Run) -> None:
-        folder = run.path / "checkpoints"
-        self._check_finite()
-        with writing(run.path):
-            self.generator.save_pretrained(run.path / "generator")
-        # After the generator: a run whose last checkpoint is written lacks nothing.
-        self.save_checkpoint(folder)
-        with writing(run.path):
-            checkpoint.prune(folder, self.config.keep_checkpoints)
+        """Copy the state, and have it written beside the training."""
+        config, step = self.config, self.step
+        every = int(config.checkpoint_every or 0)
+        # One where the training was left would make a resumed training's best another.
+        planned = bool(every and step % every == 0)
+        if planned and config.keep_best is not None and self._rows:
+            better, _, name = config.keep_best.partition(":")
+            value = self._rows[-1].get(name, math.nan)
+            sign = 1 if better == "max" else -1
+            if math.isfinite(value) and (
+                self._best is None or sign * value > sign * self._best["value"]
+            ):
+                self._best = {"step": step, "value": value}
+        tensors, state = self._copied()
+        lead = "average."
+        weights = {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
+        described = self._bundle_config()
+        best = None if self._best is None else int(self._best["step"])
 
-    def _check_finite(self) -> None:
-        for name, value in self._state()[0].items():
-            if value.is_floating_point() and not value.isfinite().all():
+        def write() -> Path:
+            folder = run.path / "checkpoints"
+            with writing(run.path):
+                bundle.write(run.path / "generator", described, weights)
+            # After the generator: a run whose last checkpoint is written lacks nothing.
+            try:
+                path = checkpoint.save(folder, step, tensors, state, copied=True)
+            except CheckpointError:
+                with writing(run.path):  # which says so if the folder has vanished
+                    raise
+            with writing(run.path):
+                checkpoint.prune(folder, config.keep_checkpoints, config.keep_every, best)
+            return path
+
+        self._tell(self._background.submit(write))
+        self._newest = step
+
+    def _tell(self, path: Path | None) -> None:
+        """Say that a checkpoint has been written, if one has."""
+        if path is not None:
+            self._call("on_checkpoint", path)
+
+    def _check(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Refuse to keep a state that is not finite, or came by way of numbers that were not."""
+        if self.config.nonfinite != "skip" and self.game.alarm:
+            raise self._divergence()
+        for name, value in tensors.items():
+            # The sum reads memory once and makes nothing; only an overflow needs a second look.
+            doubtful = value.is_floating_point() and not value.sum().isfinite()
+            if doubtful and not value.isfinite().all():
                 raise DivergenceError(
-                    f"{name} is no longer finite at step {self.step}: training diverged. Earlier "
-                    f"checkpoints are kept. Train again with lower learning rates "
-                    f"(--g-optimizer.lr, --d-optimizer.lr) or with --clip-grad."
+                    f"{name} is no longer finite at step {self.step}. {self._remedy()}"
                 )
 
     def _bundle_config(self) -> bundle.BundleConfig:
@@ -716,3 +947,18 @@ def _refusal(layer: Mapping[str, Any]) -> str:
     except (ConfigError, UnknownNameError) as error:
         return str(error)
     return ""
+
+
+def _recover(run: Run) -> tuple[checkpoint.Newest, list[str]]:
+    """Find the newest whole checkpoint; name and set aside what is not whole."""
+    with writing(run.path):
+        notices = run.tidy()
+    found = checkpoint.newest(run.path / "checkpoints")
+    broken = [(path, str(error)) for path, error in found.broken]
+    if not bundle.replaceable(run.path / "generator"):
+        broken.append((run.path / "generator", f"{run.path / 'generator'} is no bundle any more."))
+    for path, fact in broken:
+        with writing(run.path):
+            place = checkpoint.set_aside(path)
+        notices.append(f"{fact} It was renamed to {place.name}.")
+    return found, notices

@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import torch
 
 from ganzoo import architectures
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.errors import ConfigError, UnsupportedSampleError
+from ganzoo.spec import FLOAT32_MAX, LatentSpec, SampleSpec
 from ganzoo.testing import check_architecture
 
 BUILT_IN = [e.name for e in architectures.registry.entries() if e.distribution == "ganzoo"]
@@ -64,6 +66,25 @@ def test_contract_of_a_latent_map_and_labels(name):
 )
 def test_contract_of_other_kinds(name, spec):
     check_architecture(small(name), spec, LatentSpec(shape=(1,)))
+
+
+@pytest.mark.parametrize("name", ["mlp", "upsample"])
+def test_the_steepest_slope_is_a_number_that_torch_takes(name):
+    spec = SampleSpec(shape=(1, 20, 20))
+    arch = architectures.create(name, **{**SMALL[name], "slope": FLOAT32_MAX})
+    arch.generator(spec, LATENT)(LATENT.sample(2))
+    arch.discriminator(spec)(torch.zeros(2, *spec.shape))
+    with pytest.raises(ConfigError, match=r"slope cannot be 3.5e\+38: input should be less"):
+        architectures.create(name, slope=3.5e38)
+
+
+def test_audio_is_refused_in_plain_words():
+    with pytest.raises(UnsupportedSampleError) as caught:
+        architectures.create("dcgan").check(SampleSpec(kind="audio", shape=(1, 64)))
+    assert str(caught.value) == (
+        "Architecture 'dcgan' cannot do audio of shape (1, 64): it makes images only; take 'mlp', "
+        "which makes samples of any kind."
+    )
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -99,7 +99,7 @@ def test_nearest_size(size, nearest):
         (
             SampleSpec(kind="vector", shape=(2,)),
             "Architecture 'dcgan' cannot do a vector of shape (2,): it makes images only; "
-            "architecture 'mlp' makes samples of any kind.",
+            "take 'mlp', which makes samples of any kind.",
         ),
     ],
 )

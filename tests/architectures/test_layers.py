@@ -20,7 +20,18 @@ from ganzoo.spec import SampleSpec
 )
 def test_output_activation(value_range, kind):
     spec = SampleSpec(kind="vector", shape=(2,), value_range=value_range)
-    assert type(output_activation(spec)) is kind
+    assert isinstance(output_activation(spec), kind)
+
+
+@pytest.mark.parametrize("value_range", [(-1, 1), (0, 1), (-3, 5)])
+def test_what_is_nearly_black_or_white_goes_on_learning_in_bfloat16(value_range):
+    """In bfloat16 itself the gradient would be exactly 0 there."""
+    activation = output_activation(SampleSpec(kind="vector", shape=(2,), value_range=value_range))
+    x = torch.tensor([-8.0, 8.0], dtype=torch.bfloat16, requires_grad=True)
+    y = activation(x)
+    assert y.dtype == torch.float32
+    y.sum().backward()
+    assert (x.grad != 0).all()
 
 
 def test_other_ranges_are_a_stretched_tanh():

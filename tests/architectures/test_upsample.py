@@ -70,7 +70,7 @@ def test_nearest_size(size, nearest):
         (
             SampleSpec(kind="sequence", shape=(5, 400)),
             "Architecture 'upsample' cannot do a sequence of shape (5, 400): it makes images only; "
-            "architecture 'mlp' makes samples of any kind.",
+            "take 'mlp', which makes samples of any kind.",
         ),
     ],
 )

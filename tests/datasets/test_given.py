@@ -99,9 +99,8 @@ def picture(index: int) -> Image.Image:
     ],
 )
 def test_what_may_be_given(value, labelled, description) -> None:
-    dataset = Given.of(value)
+    dataset, samples = Given.of(value).opened()
     assert dataset.description == description
-    samples = dataset.load()
     assert torch.equal(samples.data, PIXELS)
     assert (samples.labels is not None) is labelled
     if samples.labels is not None:
@@ -197,7 +196,7 @@ class Unsized(Dataset):
 def test_what_is_refused(value, text, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(given, "GIVEN_LIMIT", 50 * PIXELS[0].numel())
     with pytest.raises(DataError, match=text) as caught:
-        Given.of(value)
+        Given.of(value).load()
     assert "\n" not in str(caught.value)
 
 
@@ -241,6 +240,74 @@ def test_a_saved_config_asks_for_the_data_again() -> None:
     assert again.stored_range == (0, 255)
     assert torch.equal(again.load().data, PIXELS)
     assert again == read and hash(again) == hash(read)
+
+
+def test_a_torch_dataset_is_read_once_and_when_it_is_needed() -> None:
+    reads = []
+
+    class Counted(Items):
+        def __getitem__(self, index: int) -> object:
+            reads.append(index)
+            return super().__getitem__(index)
+
+    dataset = Given.of(Counted(*PIXELS))
+    assert dataset.description == "Counted of 5"
+    assert dataset != Given.of(Counted(*PIXELS)) and dataset == copy.deepcopy(dataset)
+    assert not reads
+    assert torch.equal(dataset.load().data, dataset.load().data)
+    known, _ = dataset.opened()
+    assert known.matches(Given.of(PIXELS)) and known.fingerprint == Given.of(PIXELS).fingerprint
+    assert reads == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("value", [Items(), Unsized()])
+def test_what_cannot_be_read_at_all_is_refused_at_once(value) -> None:
+    with pytest.raises(DataError, match="is empty|no length"):
+        Given.of(value)
+
+
+def test_a_torch_dataset_is_found_again_by_its_content() -> None:
+    known, _ = Given.of(Items(*PIXELS)).opened()
+    saved = datasets.create(json.loads(known.model_dump_json()))
+    assert isinstance(saved, Given)
+    again = saved.holding(Given.of(Items(*PIXELS)))
+    assert torch.equal(again.load().data, PIXELS) and again == saved
+    with pytest.raises(DataError, match="is other data"):
+        saved.holding(Given.of(Items(*(PIXELS + 1))))
+
+
+def test_a_stream_is_found_again_by_its_form() -> None:
+    known, stream = Given.of(Items(*(PIXELS / 255))).opened(workers=0)
+    assert known.fingerprint == f"stream:{stream.form.fingerprint}"
+    assert known.description == "Items (5, 3, 6, 8) float32"
+    assert known.stored_range == (0.0, 1.0)  # so that another look cannot decide otherwise
+    saved = datasets.create(json.loads(known.model_dump_json()))
+    assert isinstance(saved, Given)
+    with pytest.raises(DataError) as caught:
+        saved.stream(0)
+    assert str(caught.value) == (
+        "This run was trained on data read while training (Items (5, 3, 6, 8) float32); pass it "
+        "again: Trainer.resume(run, dataset=...)."
+    )
+    other = Items(*(PIXELS.flip(0) / 255))  # what random transforms may make of it
+    again, stream = saved.holding(Given.of(other)).opened(workers=0)
+    assert again == saved == known and stream.dataset is other
+    assert again.matches(saved) and not again.matches(Given.of(PIXELS))
+    for wrong in (Items(*PIXELS), Items(*(PIXELS[1:] / 255)), Items(*(PIXELS[:, 1:] / 255))):
+        with pytest.raises(
+            DataError, match=r"This run was trained on Items \(5, 3, 6, 8\) float32"
+        ):
+            saved.holding(Given.of(wrong)).stream(0)
+    with pytest.raises(DataError, match="is other data"):
+        saved.holding(Given.of(PIXELS / 255))
+
+
+@pytest.mark.parametrize("value", [PIXELS, (PIXELS, LABELS), {"x": PIXELS.numpy()}])
+def test_what_is_in_memory_needs_no_workers(value) -> None:
+    with pytest.raises(ConfigError, match="'given' is in memory or mapped .* leave 'workers' out"):
+        Given.of(value).stream(2)
+    with pytest.raises(ConfigError, match="leave 'workers' out"):
+        datasets.create("mnist").opened(workers=0)
 
 
 def test_other_data_is_no_match() -> None:

@@ -158,6 +158,18 @@ def test_wasserstein_recommends_its_training():
             "Loss 'wasserstein': clip cannot be -1: input should be greater than 0.",
         ),
         (
+            Wasserstein,
+            {"clip": 3.5e38},
+            "Loss 'wasserstein': clip cannot be 3.5e+38: "
+            "input should be less than or equal to 340282346638528860000000000000000000000.",
+        ),
+        (
+            LeastSquares,
+            {"real": 1e300},
+            "Loss 'least-squares': real cannot be 1e+300: "
+            "input should be less than or equal to 1000000000000000000.",
+        ),
+        (
             Minimax,
             {"margin": 1},
             "Loss 'minimax' has no option 'margin'. Options: none.",

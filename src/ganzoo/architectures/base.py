@@ -77,4 +77,5 @@ class Architecture(Component):
 
     def refuse(self, spec: SampleSpec, reason: str) -> NoReturn:
         """Raise the error that ``check`` owes its caller."""
-        raise UnsupportedSampleError(f"Architecture '{self.name}' cannot do a {spec}: {reason}")
+        sample = f"{spec}" if spec.kind == "audio" else f"a {spec}"
+        raise UnsupportedSampleError(f"Architecture '{self.name}' cannot do {sample}: {reason}")

@@ -62,7 +62,7 @@ class DCGAN(Architecture):
             UnsupportedSampleError: With the reason and the nearest size that it can do.
         """
         if spec.kind != "image":
-            self.refuse(spec, "it makes images only; architecture 'mlp' makes samples of any kind.")
+            self.refuse(spec, "it makes images only; take 'mlp', which makes samples of any kind.")
         nearest = self.nearest_size(*spec.size)
         if spec.size != nearest:
             self.refuse(

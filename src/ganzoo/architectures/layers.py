@@ -184,7 +184,7 @@ def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
 
 
 class ScaledTanh(nn.Module):
-    """Tanh stretched to an arbitrary range.
+    """Tanh stretched to an arbitrary range, in float32.
 
     Args:
         low: Lowest output.
@@ -198,25 +198,42 @@ class ScaledTanh(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squash any tensor into [low, high]."""
         centre, half = (self.low + self.high) / 2, (self.high - self.low) / 2
-        return centre + half * torch.tanh(x)
+        return centre + half * torch.tanh(x.float())
 
     def extra_repr(self) -> str:
         """Show the range when the module is printed."""
         return f"{self.low}, {self.high}"
 
 
+class Tanh(nn.Tanh):
+    """Tanh in float32: in bfloat16 it is exactly 1, and its gradient 0, from 3.5 on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map values to (-1, 1)."""
+        return super().forward(x.float())
+
+
+class Sigmoid(nn.Sigmoid):
+    """Sigmoid in float32: in bfloat16 it is exactly 1, and its gradient 0, from 6.25 on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map values to (0, 1)."""
+        return super().forward(x.float())
+
+
 def output_activation(spec: SampleSpec) -> nn.Module:
     """Return what a generator ends in, so that its samples lie in ``spec.value_range``.
 
     Tanh for [-1, 1], sigmoid for [0, 1], nothing where values are unbounded, and a stretched
-    tanh for any other range.
+    tanh for any other range; computed in float32 whatever the net computes in, or pixels that are
+    nearly black or white would stop learning.
     """
     if spec.value_range is None:
         return nn.Identity()
     if spec.value_range == (-1, 1):
-        return nn.Tanh()
+        return Tanh()
     if spec.value_range == (0, 1):
-        return nn.Sigmoid()
+        return Sigmoid()
     return ScaledTanh(*spec.value_range)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from ganzoo.architectures.base import Architecture
 from ganzoo.architectures.layers import dense_stack, output_activation
+from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,9 @@ class MLP(Architecture):
         None,
         description="widths of the discriminator's hidden layers (default: hidden reversed)",
     )
-    slope: float = Field(0.2, ge=0, description="slope of leaky ReLU below zero; 0 is plain ReLU")
+    slope: float = Field(
+        0.2, ge=0, le=FLOAT32_MAX, description="slope of leaky ReLU below zero; 0 is plain ReLU"
+    )
     dropout: float = Field(
         0.3, ge=0, lt=1, description="dropout after each hidden layer of the discriminator"
     )

@@ -12,6 +12,7 @@ from torch import nn
 
 from ganzoo.architectures.base import Architecture
 from ganzoo.architectures.layers import output_activation
+from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,9 @@ class Upsample(Architecture):
     dropout: float = Field(
         0.4, ge=0, lt=1, description="dropout after each layer of the discriminator"
     )
-    slope: float = Field(0.2, ge=0, description="slope of leaky ReLU below zero; 0 is plain ReLU")
+    slope: float = Field(
+        0.2, ge=0, le=FLOAT32_MAX, description="slope of leaky ReLU below zero; 0 is plain ReLU"
+    )
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse all but images whose sides are divisible by 4 and at least 20.
@@ -65,7 +68,7 @@ class Upsample(Architecture):
             UnsupportedSampleError: With the reason and the nearest size that it can do.
         """
         if spec.kind != "image":
-            self.refuse(spec, "it makes images only; architecture 'mlp' makes samples of any kind.")
+            self.refuse(spec, "it makes images only; take 'mlp', which makes samples of any kind.")
         nearest = self.nearest_size(*spec.size)
         if spec.size != nearest:
             self.refuse(

@@ -27,7 +27,7 @@ app.command("ganzoo.cli.train:resume", name="resume", help="Continue a run.")
 app.command("ganzoo.cli.sample:sample", name="sample", help="Draw samples from a generator.")
 app.command("ganzoo.cli.zoo:list_", name="list", help="List what is in the zoo.")
 app.command("ganzoo.cli.zoo:show", name="show", help="Describe one thing in the zoo.")
-app.command("ganzoo.cli.doctor:doctor", name="doctor", help="Check this installation.")
+app.command("ganzoo.cli.doctor:doctor", name="doctor", help="Check this installation, or a folder.")
 
 
 def main(tokens: Sequence[str] | None = None) -> None:

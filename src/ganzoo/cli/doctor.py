@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import platform
 import re
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,13 +14,47 @@ from rich.text import Text
 
 from ganzoo._version import __version__
 from ganzoo.cli.zoo import KINDS
-from ganzoo.errors import PluginError
+from ganzoo.errors import PluginError, RunFolderError
 
 __all__ = ["doctor"]
 
 
-def doctor() -> None:
-    """Check this installation: versions, device, precision, plug-ins."""
+_STYLES = {"ok": "green", "note": "yellow", "wrong": "red"}
+
+
+def doctor(path: Path | None = None, /) -> None:
+    """Check this installation (versions, device, precision, plug-ins), or a folder.
+
+    Args:
+        path: folder of a run, a saved generator or a checkpoint: its files, hashes, shapes and
+            numbers are checked, and nothing is changed
+    """
+    if path is None:
+        _installation()
+    else:
+        _folder(path)
+
+
+def _folder(path: Path) -> None:
+    from ganzoo.checkup import examine
+
+    console = Console(highlight=False, soft_wrap=True)
+    wrong = total = 0
+    for finding in examine(path):
+        total += 1
+        wrong += finding.verdict == "wrong"
+        verdict = Text(f"{finding.verdict:5} ", style=_STYLES[finding.verdict])
+        place = path if finding.place == "." else finding.place
+        console.print(verdict + Text(f"{place}: {finding.text}"))
+    if wrong:
+        raise RunFolderError(
+            f"{wrong} of {total} things in {path} {'is' if wrong == 1 else 'are'} wrong; the lines "
+            f"above say what and what to do."
+        )
+    console.print("all is well")
+
+
+def _installation() -> None:
     import torch
 
     from ganzoo.datasets.cache import cache_root

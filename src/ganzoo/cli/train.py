@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from rich.console import Console
@@ -78,6 +78,7 @@ def resume(
     epochs: float | None = None,
     device: str | None = None,
     dataset: str | None = None,
+    nonfinite: Literal["stop", "skip", "rollback"] | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Continue a run from its newest checkpoint.
@@ -88,6 +89,7 @@ def resume(
         epochs: a new total number of passes over the data
         device: another device
         dataset: where the data lie now, if their file has moved
+        nonfinite: what follows NaN or infinity from here on
         quiet: show no progress
     """
     from ganzoo.trainer import Trainer
@@ -98,6 +100,7 @@ def resume(
         epochs=epochs,
         device=device,
         dataset=dataset,
+        nonfinite=nonfinite,
         callbacks=_progress(quiet),
         progress=False,
     )
@@ -173,7 +176,7 @@ def _fit(trainer: Any) -> None:
     """Train; at the end print where picture and generator are."""
     try:
         run = trainer.fit()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         if trainer.run is not None:
             Console(stderr=True, soft_wrap=True, highlight=False).print(
                 f"interrupted at step {trainer.step}; continue with: "

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import AfterValidator
 
 from ganzoo.component import Component
-from ganzoo.errors import DataError
+from ganzoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.datasets.stream import Stream
     from ganzoo.mixture import Mixture
     from ganzoo.spec import SampleSpec
 
@@ -66,6 +67,15 @@ class Samples:
     def __len__(self) -> int:
         return len(self.data)
 
+    @property
+    def labeled(self) -> bool:
+        """Whether samples have labels."""
+        return self.labels is not None
+
+    def with_spec(self, spec: SampleSpec) -> Samples:
+        """Return the same samples under another spec; without classes they have no labels."""
+        return replace(self, spec=spec, labels=self.labels if spec.classes else None)
+
 
 def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.expanduser().absolute()
@@ -89,3 +99,35 @@ class Dataset(Component):
         Raises:
             DataError: If they are absent or unreadable, with what to do about it.
         """
+
+    def stream(self, workers: int, labels: bool = False) -> Stream:
+        """Return the samples to be read while training, where this dataset can do so.
+
+        Args:
+            workers: Processes that will read; 0 if the training's own does.
+            labels: Whether labels are wanted.
+
+        Raises:
+            ConfigError: If this dataset is not read while training, or cannot be.
+            DataError: If the samples are absent or unreadable.
+        """
+        raise ConfigError(
+            f"'workers' is for torch Datasets that are read while training. The dataset "
+            f"'{self.name}' is in memory or mapped into it, where no process needs to read it: "
+            f"leave 'workers' out."
+        )
+
+    def opened(
+        self, workers: int | None = None, labels: bool = False
+    ) -> tuple[Self, Samples | Stream]:
+        """Return this dataset as a config shall keep it, and its samples.
+
+        Args:
+            workers: As ``stream`` has it; None if the samples are to be loaded.
+            labels: Whether labels are wanted of a stream.
+
+        Raises:
+            ConfigError: If there are workers and this dataset is not read while training.
+            DataError: If the samples are absent or unreadable.
+        """
+        return self, self.load() if workers is None else self.stream(workers, labels)

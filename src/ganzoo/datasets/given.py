@@ -1,4 +1,4 @@
-"""Data that lives in memory, and what the caller of a trainer may hand in as a dataset."""
+"""Data that the caller holds, and what the caller of a trainer may hand in as a dataset."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ganzoo.datasets.array import (
 )
 from ganzoo.datasets.base import Samples
 from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
+from ganzoo.datasets.stream import Form, Stream, is_sequential, read_item, title_of
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["GIVEN_LIMIT", "Given", "interpret"]
 
 _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
-_KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L")
+_UNREAD = "not read yet"  # instead of a fingerprint
+_STREAMED = "stream:"  # before the fingerprint of what is read while training
+_USAGE = "ganzoo.datasets.Given.of(data, {})"
 _POSSIBLE = (
     "the name of a dataset, a mapping with 'name', a folder of pictures, a path to a .npy, .npz, "
     ".safetensors, .parquet or .arrow file, a tensor, a numpy array, a tuple (data, labels), a "
@@ -61,8 +64,18 @@ class _Held:
         return self
 
 
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The torch Dataset itself. Copying a config does not copy it."""
+
+    dataset: Any
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Source:
+        return self
+
+
 class Given(ArrayDataset):
-    """Data that the caller holds in memory, which no file can name.
+    """Data that the caller holds as an object, which no file can name.
 
     A config stores only the description and the fingerprint, so that resuming can ask for the
     same data again. ``Given.of`` makes one; how an array is understood is described at
@@ -71,7 +84,8 @@ class Given(ArrayDataset):
     The fingerprint is the SHA-256 of dtype, shape and content of data and labels. Of an array
     beyond 16 MiB the content is that of evenly spaced samples, the first and the last among them,
     which make up about 16 MiB. It is the same for a tensor, an array and a torch Dataset with the
-    same numbers.
+    same numbers. A torch Dataset has none before it is read; of one that is read while training,
+    it covers the number of items, their shape and type, and the classes.
     """
 
     name: ClassVar[str] = "given"
@@ -79,15 +93,17 @@ class Given(ArrayDataset):
     description: str = Field(description="what was given, for people")
     fingerprint: str = Field(description="sha-256 of what was given")
     _held: _Held | None = PrivateAttr(default=None)
+    _source: _Source | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, value: Any, **options: Any) -> Given:
         """Return the dataset that holds ``value``.
 
-        A torch Dataset is read once into memory, item by item: random transforms in it are
-        applied once, not per epoch, and make another fingerprint every time. Its items are
-        tensors, arrays or Pillow images of one shape, pairs of those and a label, or dicts with
-        such keys as ``image`` and ``label``.
+        A torch Dataset is read when it is needed: by ``load`` once into memory, item by item, so
+        that random transforms in it are applied once, not per epoch, and make another fingerprint
+        every time; or by ``stream`` while training. Its items are tensors, arrays or Pillow images
+        of one shape, pairs of those and a label, or dicts with such keys as ``image`` and
+        ``label``.
 
         Args:
             value: Tensor, numpy array, tuple (data, labels), dict of arrays with such keys as
@@ -97,15 +113,14 @@ class Given(ArrayDataset):
 
         Raises:
             ConfigError: If it is something else, or an option is wrong.
-            DataError: If it holds something that is no sample, or does not fit into memory.
+            DataError: If it holds something that is no sample, or has no length or no items.
         """
+        if _is_torch_dataset(value):
+            given = cls(description=_announced(value), fingerprint=_UNREAD, **options)
+            given._source = _Source(value)
+            return given
         held, what = _contents(value)
-        shape = f"{held.data.shape} {held.data.dtype}"
-        given = cls(
-            description=f"{what} {shape}{'' if held.labels is None else ' with labels'}",
-            fingerprint=_fingerprint(held),
-            **options,
-        )
+        given = cls(description=_described(what, held), fingerprint=_fingerprint(held), **options)
         given._held = held
         return given
 
@@ -113,46 +128,145 @@ class Given(ArrayDataset):
         """Return the samples, which may share memory with what was given.
 
         Raises:
-            DataError: If the data is not held (the config was read from a file), or cannot be
-                taken as samples.
+            DataError: If the data is not held (the config was read from a file), does not fit
+                into memory, or cannot be taken as samples.
         """
-        if self._held is None:
-            raise DataError(
-                f"This run was trained on data held in memory ({self.description}); pass it "
-                f"again: Trainer.resume(run, dataset=...)."
-            )
+        held = self._contents()
         return as_samples(
-            self._held.data,
-            self._held.labels,
+            held.data,
+            held.labels,
             layout=self.layout,
             kind=self.sample_kind,
             stored_range=self.stored_range,
             origin=f"The dataset in memory ({self.description})",
-            usage="ganzoo.datasets.Given.of(data, {})",
+            usage=_USAGE,
         )
 
+    def stream(self, workers: int, labels: bool = False) -> Stream:
+        """Return the samples of a torch Dataset, to be read while training.
+
+        Raises:
+            ConfigError: If it is no torch Dataset, or one that cannot be read so.
+            DataError: If the data is not held, cannot be taken as samples, or is other data than
+                the fingerprint of an earlier stream says.
+        """
+        if self._source is None and self._held is None:
+            raise self._absent()
+        if self._source is None:
+            return super().stream(workers, labels)
+        return Stream.of(
+            self._source.dataset,
+            workers=workers,
+            labels=labels,
+            layout=self.layout,
+            sample_kind=self.sample_kind,
+            stored_range=self.stored_range,
+            usage=_USAGE,
+            check=self._check_form,
+        )
+
+    def opened(
+        self, workers: int | None = None, labels: bool = False
+    ) -> tuple[Given, Samples | Stream]:
+        """Return this config with description and fingerprint of what was read, and that.
+
+        What a stream has found out about the range of values is kept in the config, so that a
+        training that is resumed does not depend on another look.
+
+        Raises:
+            ConfigError: If there are workers and it is no torch Dataset, or cannot be read so.
+            DataError: If the data is not held, cannot be taken as samples, or is other data than
+                before.
+        """
+        if workers is None:
+            known = self._identified()
+            return known, known.load()
+        stream = self.stream(workers, labels)
+        known = self.model_copy(
+            update={
+                "description": stream.form.description,
+                "fingerprint": _STREAMED + stream.form.fingerprint,
+                "stored_range": stream.stored_range,
+            }
+        )
+        return known, stream
+
     def matches(self, other: Given) -> bool:
-        """Whether both stand for the same data, be it held or not."""
-        return self.fingerprint == other.fingerprint
+        """Whether both stand for the same data, be it held or not; what is unread is read."""
+        if self._streamed or other._streamed:
+            return self.fingerprint == other.fingerprint
+        return self._identified().fingerprint == other._identified().fingerprint
 
     def holding(self, other: Given) -> Given:
         """Return this config with the data that ``other`` holds, as resuming needs it.
 
+        Of a torch Dataset that this config read while training, nothing is read here: ``stream``
+        finds out whether it is the same.
+
         Raises:
             DataError: If ``other`` stands for other data.
         """
-        if not self.matches(other):
-            raise DataError(
-                f"This run was trained on {self.description}, and {other.description} is other "
-                f"data (its fingerprint differs); pass the same data again."
+        if self._streamed:
+            same = other._source is not None and (
+                not other._streamed or other.fingerprint == self.fingerprint
             )
+        else:
+            other = other._identified()
+            same = self.fingerprint in (_UNREAD, other.fingerprint)
+        if not same:
+            raise self._other(other.description)
         copy = self.model_copy()
-        copy._held = other._held
+        copy._held, copy._source = other._held, other._source
         return copy
 
+    @property
+    def _streamed(self) -> bool:
+        return self.fingerprint.startswith(_STREAMED)
+
+    def _check_form(self, form: Form) -> None:
+        if self._streamed and self.fingerprint != _STREAMED + form.fingerprint:
+            raise self._other(form.description)
+
+    def _contents(self) -> _Held:
+        """The arrays; a torch Dataset is read into them once."""
+        if self._held is None:
+            if self._source is None:
+                raise self._absent()
+            self._held = _read(self._source.dataset)
+        return self._held
+
+    def _identified(self) -> Given:
+        """This config with the fingerprint of the content."""
+        if self._source is None or not (self._streamed or self.fingerprint == _UNREAD):
+            return self
+        held = self._contents()
+        return self.model_copy(
+            update={
+                "description": _described(title_of(self._source.dataset), held),
+                "fingerprint": _fingerprint(held),
+            }
+        )
+
+    def _absent(self) -> DataError:
+        how = "read while training" if self._streamed else "held in memory"
+        return DataError(
+            f"This run was trained on data {how} ({self.description}); pass it again: "
+            f"Trainer.resume(run, dataset=...)."
+        )
+
+    def _other(self, description: str) -> DataError:
+        return DataError(
+            f"This run was trained on {self.description}, and {description} is other data (its "
+            f"fingerprint differs); pass the same data again."
+        )
+
     def __eq__(self, other: object) -> bool:
-        """Compare the options; whether the data is held does not count."""
-        return type(other) is type(self) and self.__dict__ == other.__dict__
+        """Compare the options; whether the data is held does not count where it is known."""
+        if type(other) is not type(self) or self.__dict__ != other.__dict__:
+            return False
+        if self.fingerprint != _UNREAD or self._source is None or other._source is None:
+            return True
+        return self._source.dataset is other._source.dataset
 
     def __hash__(self) -> int:
         return hash((type(self), self.fingerprint))
@@ -250,9 +364,24 @@ def _contents(value: Any) -> tuple[_Held, str]:
         return _Held(array, None if labels is None else as_label_array(labels, origin)), _noun(data)
     if _is_array(value):
         return _contents((value, None))
-    if _is_torch_dataset(value):
-        return _read(value), type(value).__name__
     raise ConfigError(f"A dataset is {_POSSIBLE}; got {type(value).__name__}. Give one of these.")
+
+
+def _described(what: str, held: _Held) -> str:
+    labels = "" if held.labels is None else " with labels"
+    return f"{what} {held.data.shape} {held.data.dtype}{labels}"
+
+
+def _announced(dataset: Any) -> str:
+    """What to call a torch Dataset that is not read yet; one that cannot be read is refused."""
+    title = title_of(dataset)
+    if is_sequential(dataset):
+        return title
+    if not hasattr(dataset, "__len__"):
+        raise DataError(f"The dataset {title} has no length; give it a __len__.")
+    if not len(dataset):
+        raise DataError(f"The dataset {title} is empty; give at least one sample.")
+    return f"{title} of {len(dataset)}"
 
 
 def _noun(value: Any) -> str:
@@ -271,20 +400,16 @@ def _is_torch_dataset(value: Any) -> bool:
 def _read(dataset: Any) -> _Held:
     """Read a torch Dataset into one array."""
     import numpy as np
-    from torch.utils.data import IterableDataset
 
-    title = type(dataset).__name__
-    mapped = hasattr(dataset, "__getitem__") and not isinstance(dataset, IterableDataset)
-    if mapped and not hasattr(dataset, "__len__"):
-        raise DataError(f"The dataset {title} has no length; give it a __len__.")
-    count = len(dataset) if mapped else 0
-    items: Iterable[Any] = (dataset[index] for index in range(count)) if mapped else dataset
+    title = title_of(dataset)
+    count = 0 if is_sequential(dataset) else len(dataset)
+    items: Iterable[Any] = (dataset[index] for index in range(count)) if count else dataset
 
     arrays: list[AnyArray] = []
     labels: list[Any] = []
     held = 0
     for index, item in enumerate(items):
-        array, label = _item(item, index, title)
+        array, label = read_item(item, index, title)
         first = arrays[0] if arrays else array
         if (array.shape, array.dtype) != (first.shape, first.dtype):
             raise DataError(
@@ -323,67 +448,9 @@ def _check_memory(size: int, title: str) -> None:
     if size > GIVEN_LIMIT:
         raise DataError(
             f"The dataset {title} takes {size / 2**30:.1f} GiB or more, over the limit of "
-            f"{GIVEN_LIMIT / 2**30:.1f} GiB (half of this machine's memory); make it smaller, or "
-            f"save it as a .npy array, which is not read into memory, and give its path."
+            f"{GIVEN_LIMIT / 2**30:.1f} GiB (half of this machine's memory); read it while "
+            f"training (workers=2), make it smaller, or save it as a .npy array and give its path."
         )
-
-
-def _item(item: Any, index: int, title: str) -> tuple[AnyArray, Any]:
-    """The sample of one item, and its label (int or str) or None."""
-    origin = f"Item {index} of {title}"
-    label: Any = None
-    if isinstance(item, Mapping):
-        key, labels_key = pick_keys(list(item), origin)
-        item, label = item[key], item[labels_key] if labels_key else None
-    elif isinstance(item, (tuple, list)) and len(item) in (1, 2):
-        item, label = item[0], item[1] if len(item) == 2 else None
-
-    if hasattr(item, "getbands"):
-        array = _from_pillow(item)
-    elif _is_array(item):
-        array = as_number_array(item, origin)
-    else:
-        raise DataError(
-            f"{origin} is {_article(type(item).__name__)}; an item is a tensor, an array or a "
-            f"Pillow image, a pair of that and a label, or a dict with image and label."
-        )
-    if label is None or isinstance(label, (int, str)):
-        return array, label
-    if _is_array(label) and (scalar := _scalar(label)) is not None:
-        return array, scalar
-    raise DataError(
-        f"{origin} has a label that is {_article(type(label).__name__)}; give one integer or "
-        f"string per sample, or no labels."
-    )
-
-
-def _scalar(label: Any) -> int | str | None:
-    """A label out of an array or tensor with one integer or string, or None."""
-    import numpy as np
-
-    value = np.asarray(label.detach().cpu() if hasattr(label, "detach") else label)
-    found: int | str | None = None
-    if value.size == 1 and value.dtype.kind in "biuU":
-        found = value.item()
-    return found
-
-
-def _from_pillow(image: Any) -> AnyArray:
-    """A Pillow image as (C, H, W): uint8, or uint16, int32 or float32 for its deep modes."""
-    import numpy as np
-
-    if image.mode == "1":
-        image = image.convert("L")
-    elif image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode not in _KEPT_MODES:
-        image = image.convert("RGB")
-    array = np.array(image)
-    return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 # -- fingerprints -----------------------------------------------------------------------------

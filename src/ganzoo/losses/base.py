@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from ganzoo.component import Component
@@ -46,6 +47,15 @@ class Loss(Component):
         assert step.fake_output is not None
         real = step.real_output.logits if step.real_output else None
         return self.generator(step.fake_output.logits, real)
+
+    @property
+    def d_range(self) -> tuple[float, float] | None:
+        """D's loss where it tells all samples apart, and the least where it guesses.
+
+        None where these are not known or there is no least loss, as of a critic. That of a
+        cross-entropy where ``probability`` is set.
+        """
+        return (0.0, 2 * math.log(2)) if self.probability else None
 
     def score(self, logits: Tensor) -> Tensor:
         """What progress shows as D(x): a probability of being real, or the raw critic score."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -79,6 +80,19 @@ class BCE(Loss):
         """G's loss from D's logits of fake samples (N,); a float32 scalar."""
         return self._half(fake, self._targets[0], 0.0)
 
+    @property
+    def d_range(self) -> tuple[float, float]:
+        """D's loss at the means of both targets, and the least where it guesses.
+
+        A cross-entropy is at least the entropy of its target's mean, so that smoothing and noise
+        keep the first above 0.
+        """
+        real = self.real - self.smoothing - self.noise / 2
+        fake = self.fake + self.noise / 2
+        share = 0.5 if self.reduction == "mean" else 1.0
+        least = share * (_entropy(real) + _entropy(fake))
+        return least, 2 * share * _entropy((real + fake) / 2)
+
     def score(self, logits: Tensor) -> Tensor:
         """D's probability, in [0, 1], that a sample is real."""
         return torch.sigmoid(-logits if self.swapped else logits)
@@ -96,3 +110,8 @@ class BCE(Loss):
         if noise:
             targets = targets + noise * torch.rand_like(logits)
         return binary_cross_entropy_with_logits(logits, targets)
+
+
+def _entropy(p: float) -> float:
+    """Of a coin that shows heads with probability p, in nats."""
+    return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)

@@ -27,6 +27,11 @@ class Hinge(Loss):
 
     margin: float = Field(1.0, gt=0, description="logit beyond which a sample no longer counts")
 
+    @property
+    def d_range(self) -> tuple[float, float]:
+        """0 where all samples are beyond the margin, and twice the margin where D guesses."""
+        return 0.0, 2 * self.margin
+
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss E max(0, m - D(x)) + E max(0, m + D(G(z))) from logits (N,); float32 scalar."""
         return relu(self.margin - real.float()).mean() + relu(self.margin + fake.float()).mean()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["LeastSquares"]
+
+# The square of the distance between two of them still fits into float32.
+Target = Annotated[float, Field(ge=-1e18, le=1e18)]
 
 
 class LeastSquares(Loss):
@@ -26,9 +29,14 @@ class LeastSquares(Loss):
         'Mao et al. 2016, "Least Squares Generative Adversarial Networks", arXiv:1611.04076'
     )
 
-    real: float = Field(1.0, description="discriminator's target of real samples")
-    fake: float = Field(0.0, description="discriminator's target of fake samples")
-    g_target: float = Field(1.0, description="generator's target of fake samples")
+    real: Target = Field(1.0, description="discriminator's target of real samples")
+    fake: Target = Field(0.0, description="discriminator's target of fake samples")
+    g_target: Target = Field(1.0, description="generator's target of fake samples")
+
+    @property
+    def d_range(self) -> tuple[float, float]:
+        """0 at both targets, and (b - a)^2 / 4 where D answers with their middle."""
+        return 0.0, (self.real - self.fake) ** 2 / 4
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss (E (D(x) - b)^2 + E (D(G(z)) - a)^2) / 2 from logits (N,); float32 scalar."""

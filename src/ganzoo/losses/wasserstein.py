@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from ganzoo.losses.base import Loss
+from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +33,10 @@ class Wasserstein(Loss):
     }
 
     clip: float | None = Field(
-        0.01, gt=0, description="bound of the critic's weights, or none for no clipping"
+        0.01,
+        gt=0,
+        le=FLOAT32_MAX,
+        description="bound of the critic's weights, or none for no clipping",
     )
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -1,0 +1,95 @@
+"""CPU time of the default job with checkpoints every 50 iterations against none.
+
+One training of the default job (``Trainer("dcgan")`` with its default data and settings, rows and
+pictures included) is cut into stretches of 50 iterations. Every other one, in alternating order
+within its pair, begins with a checkpoint and the generator's bundle being written; the CPU time of
+the whole process, the writing thread included, is compared within each pair.
+
+    python benchmarks/checkpoints.py --pairs 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import ganzoo
+
+STRETCH = 50
+
+
+class Alternating(ganzoo.Trainer):
+    """Saves at the beginning of every other stretch only."""
+
+    saves = 0
+
+    def _save(self, run: ganzoo.Run) -> None:
+        if saving(self.step // STRETCH):
+            self.saves += 1
+            super()._save(run)
+
+
+class Clock(ganzoo.Callback):
+    """Reads the CPU time at the end of each stretch, before anything is written there."""
+
+    def __init__(self) -> None:
+        self.cpu: list[float] = []
+        self.wall: list[float] = []
+
+    def on_step(self, trainer: ganzoo.Trainer, step: object) -> None:
+        """Read both clocks after the last iteration of a stretch."""
+        if trainer.step % STRETCH == 0:
+            self.cpu.append(time.process_time())
+            self.wall.append(time.perf_counter())
+
+
+def saving(stretch: int) -> bool:
+    """Whether that stretch begins with a save: A B, B A, A B, ..."""
+    pair, second = divmod(stretch, 2)
+    return bool(pair % 2) == bool(second)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=30)
+    pairs = parser.parse_args().pairs
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Alternating(
+            "dcgan",
+            steps=STRETCH * (2 * pairs + 3),
+            checkpoint_every=STRETCH,
+            out=Path(folder) / "run",
+            callbacks=[clock],
+            progress=False,
+        )
+        trainer.fit()
+        newest = max((trainer.run.path / "checkpoints").iterdir())
+        state = sum(path.stat().st_size for path in newest.iterdir())
+    ratios = {}
+    for name, read in (("CPU", clock.cpu), ("wall", clock.wall)):
+        spent = [after - before for before, after in itertools.pairwise(read)]
+        # spent[i] is the stretch after read[i], which is stretch i + 1; the first pair warms up.
+        numbered = {index + 1: value for index, value in enumerate(spent)}
+        values = []
+        for pair in range(1, pairs + 1):
+            one, other = numbered[2 * pair], numbered[2 * pair + 1]
+            values.append(one / other if saving(2 * pair) else other / one)
+        ratios[name] = values
+    print(f"{pairs} pairs, {trainer.saves} saves of {state / 1e6:.1f} MB")
+    for name, values in ratios.items():
+        mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
+        print(
+            f"{name} time with / without: median {statistics.median(values):.3f}, "
+            f"mean {mean:.3f}, 95% of the mean {mean - 1.96 * error:.3f} to "
+            f"{mean + 1.96 * error:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

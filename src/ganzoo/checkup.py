@@ -1,0 +1,400 @@
+"""Looks through a run, bundle or checkpoint and says what is wrong; changes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from ganzoo import bundle, checkpoint
+from ganzoo.errors import GanzooError, RunFolderError
+from ganzoo.generator import Generator
+from ganzoo.lock import OWNER, owner
+from ganzoo.run import DIAGNOSES, METRICS
+from ganzoo.storage import is_leftover
+from ganzoo.train_config import FORMAT_VERSION, TrainConfig, read_config, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ganzoo.bundle import BundleConfig
+
+__all__ = ["Finding", "examine"]
+
+_DRAWN = 8  # samples of each generator
+_SLACK = 1e-3  # of the width of the value range, for rounding in activations
+_BUNDLE = (bundle.CONFIG, bundle.WEIGHTS)
+_CHECKPOINT = ("manifest.json", "state.json", "state.safetensors")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        place: Which, as a path below the folder; ``.`` is the folder itself.
+        verdict: ``ok``; ``note`` for what harms nothing; ``wrong``.
+        text: What it is, or what is wrong and what to do, in one line.
+    """
+
+    place: str
+    verdict: Literal["ok", "note", "wrong"]
+    text: str
+
+
+class _Wrong(Exception):  # noqa: N818 - never leaves this module
+    """What is wrong with one thing, and what to do."""
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Check everything in a run, a bundle or a checkpoint, in the order of their names.
+
+    Nothing is changed, and no data are loaded.
+
+    Yields:
+        A finding per thing.
+
+    Raises:
+        RunFolderError: If the folder is none of the three.
+    """
+    if not folder.is_dir():
+        raise RunFolderError(
+            f"There is no folder {folder}. Give the folder of a run, a saved generator or a "
+            f"checkpoint."
+        )
+    holds = {path.name for path in folder.iterdir()}
+    if holds & {"config.yaml", METRICS, "checkpoints"}:
+        yield from _run(folder)
+    elif holds & set(_BUNDLE):
+        yield _look(folder, ".", partial(_bundle, folder))
+    elif holds & set(_CHECKPOINT):
+        nets = _Nets(folder.parent.parent)
+        yield from nets.findings(needed=False)
+        yield _look(folder, ".", partial(_checkpoint, folder, nets))
+    else:
+        raise RunFolderError(
+            f"{folder} is no run, no saved generator and no checkpoint: it has none of "
+            f"config.yaml, {bundle.CONFIG} and manifest.json. Give a folder that ganzoo wrote."
+        )
+
+
+def _look(folder: Path, place: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(place, "ok", check())
+    except _Wrong as wrong:
+        return Finding(place, "wrong", str(wrong))
+    except GanzooError as error:
+        return Finding(place, "wrong", str(error))
+    except OSError as error:
+        return Finding(
+            place,
+            "wrong",
+            f"cannot be read ({error.strerror or error}). Check the disk and its permissions.",
+        )
+
+
+def _run(folder: Path) -> Iterator[Finding]:
+    if (folder / OWNER).exists():
+        facts = owner(folder)
+        who = (
+            f"process {facts['pid']} on {facts['host']}, since {facts['started']}" if facts else ""
+        )
+        yield Finding(
+            OWNER,
+            "note",
+            f"a training holds this run ({who or 'unreadable'}): if it is running, files change "
+            f"while they are checked; if it was killed, the next one takes over",
+        )
+    yield _look(folder, "config.yaml", partial(_config, folder))
+    yield _look(folder, "environment.json", partial(_environment, folder / "environment.json"))
+    yield _look(folder, METRICS, partial(_rows, folder / METRICS))
+    if (folder / DIAGNOSES).exists():
+        yield _look(folder, DIAGNOSES, partial(_rows, folder / DIAGNOSES, rising=False))
+    yield _look(folder, "samples", partial(_pictures, folder / "samples"))
+    nets = _Nets(folder)
+    yield from nets.findings(needed=True)
+    kept = _numbered(folder / "checkpoints")
+    for path in kept:
+        yield _look(folder, f"checkpoints/{path.name}", partial(_checkpoint, path, nets))
+    if not kept:
+        yield Finding("checkpoints", "note", "none yet: 'ganzoo resume' starts the run afresh")
+    if kept or (folder / "generator").exists():
+        yield _look(folder, "generator", partial(_generator, folder / "generator", nets))
+    for path in _numbered(folder / "snapshots"):
+        yield _look(folder, f"snapshots/{path.name}", partial(_bundle, path, nets.config))
+    yield from _remains(folder)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """What is named after a step, in order; hidden and set-aside things are not."""
+    found = {
+        int(path.name.removeprefix("step-")): path
+        for path in folder.glob("step-*")
+        if path.name.removeprefix("step-").isdecimal()
+    }
+    return [found[step] for step in sorted(found)]
+
+
+def _remains(folder: Path) -> Iterator[Finding]:
+    """What kills and damage have left."""
+    for part in ("", "checkpoints", "snapshots", "samples"):
+        for path in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():
+            place = path.relative_to(folder).as_posix()
+            if path.name.startswith("broken-"):
+                text = "set aside, because it was damaged, and never used; delete it when you like"
+                yield Finding(place, "note", text)
+            elif is_leftover(path):
+                text = "left by a write that was cut short; 'ganzoo resume' clears up"
+                yield Finding(place, "note", text)
+
+
+# -- settings and environment ---------------------------------------------------------------------
+
+
+def _settings(folder: Path) -> TrainConfig:
+    return resolve(read_config(folder / "config.yaml"))
+
+
+def _config(folder: Path) -> str:
+    config = _settings(folder)
+    dataset = config.dataset.name
+    return (
+        f"format {FORMAT_VERSION}; {config.arch.name} with {config.loss.name} on {dataset}, "
+        f"{config.steps} steps"
+    )
+
+
+def _environment(path: Path) -> str:
+    facts = _json(path.read_bytes())
+    if not isinstance(facts, dict):
+        raise _Wrong("is no JSON object. Nothing is read from it: delete it, or ignore this.")
+    known = [f"{key} {facts[key]}" for key in ("ganzoo", "torch", "device") if key in facts]
+    return ", ".join(known) or "empty"
+
+
+def _json(content: bytes) -> Any:
+    def refuse(name: str) -> float:
+        raise _Wrong(f"holds {name}, which is no JSON and no result.")
+
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise _Wrong(f"is no JSON ({error}). Bring back a copy of it.") from None
+
+
+def _rows(path: Path, *, rising: bool = True) -> str:
+    """Check lines of JSON whose steps ascend."""
+    if not path.exists():
+        return "no rows yet"
+    *lines, rest = path.read_bytes().split(b"\n")
+    last = -math.inf
+    for number, line in enumerate(lines, 1):
+        try:
+            row = _json(line)
+        except _Wrong as wrong:
+            raise _Wrong(f"line {number} {wrong} Remove that line.") from None
+        step = row.get("step") if isinstance(row, dict) else None
+        if isinstance(step, bool) or not isinstance(step, int):
+            raise _Wrong(f"line {number} has no step. Remove that line.")
+        if step < last or (rising and step == last):
+            raise _Wrong(
+                f"line {number} is of step {step}, after one of step {last}: two trainings wrote "
+                f"into this run, or it was edited. Resuming from a checkpoint removes later rows."
+            )
+        last = step
+    if rest:
+        return f"{_counted(lines, 'row')}, and one that was cut short, which resuming writes again"
+    return _counted(lines, "row") + f", to step {last}" * bool(lines)
+
+
+def _pictures(folder: Path) -> str:
+    from PIL import Image
+
+    paths = sorted(folder.glob("*.png")) if folder.is_dir() else []
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                picture.verify()
+        except Exception as error:  # Pillow's decoders raise whatever they meet
+            raise _Wrong(
+                f"{path.name} is damaged ({error}). Nothing depends on it: delete it."
+            ) from None
+    return _counted(paths, "picture")
+
+
+# -- nets -----------------------------------------------------------------------------------------
+
+
+class _Nets:
+    """The nets that the configuration of a run describes, to compare checkpoints with.
+
+    What a sample is follows from the data, which are not loaded: it is taken from a bundle.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.config: TrainConfig | None = None
+        self.expected: dict[str, dict[str, Tensor]] = {}
+        self.trained: dict[str, set[str]] = {}
+        self.problem = ""
+        try:
+            self.config = _settings(run)
+        except GanzooError:
+            self.problem = "its config.yaml cannot be used"
+            return
+        spec = next((found.sample for found in self._bundles()), None)
+        if spec is None:
+            self.problem = "no bundle says what a sample is"
+            return
+        try:
+            with torch.random.fork_rng(devices=[]):
+                generator = self.config.arch.generator(spec, self.config.latent)
+                discriminator = self.config.arch.discriminator(spec)
+        except Exception as error:  # plug-ins may raise anything
+            self.problem = f"its nets cannot be built ({' '.join(str(error).split())})"
+            return
+        for part, net in (
+            ("generator", generator),
+            ("discriminator", discriminator),
+            ("average", generator),
+        ):
+            self.expected[part] = dict(net.state_dict())
+        for name, net in (("g_optimizer", generator), ("d_optimizer", discriminator)):
+            self.trained[name] = {parameter for parameter, _ in net.named_parameters()}
+
+    def _bundles(self) -> Iterator[BundleConfig]:
+        for folder in (self.run / "generator", *reversed(_numbered(self.run / "snapshots"))):
+            try:
+                yield bundle.read(folder)[0]
+            except GanzooError:
+                continue
+
+    def findings(self, *, needed: bool) -> Iterator[Finding]:
+        """Say so where shapes cannot be compared."""
+        kept = not needed or _numbered(self.run / "checkpoints")
+        if self.problem and kept:
+            text = f"shapes of the weights are not compared, because {self.problem}"
+            yield Finding("checkpoints" if needed else ".", "note", text)
+
+    def compare(self, tensors: Mapping[str, Tensor]) -> None:
+        """Refuse the tensors of a checkpoint that these nets could not take."""
+        for part, expected in self.expected.items():
+            found = {
+                name.removeprefix(f"{part}."): value
+                for name, value in tensors.items()
+                if name.startswith(f"{part}.")
+            }
+            for name in sorted(set(expected) | set(found)):
+                if name not in found:
+                    raise _Wrong(f"lacks {part}.{name}. {_OTHER_CONFIG}")
+                if name not in expected:
+                    raise _Wrong(f"has {part}.{name}, which the net lacks. {_OTHER_CONFIG}")
+                have, need = found[name], expected[name]
+                if have.shape != need.shape or have.dtype != need.dtype:
+                    raise _Wrong(
+                        f"{part}.{name} is {tuple(have.shape)} {have.dtype}, but the net needs "
+                        f"{tuple(need.shape)} {need.dtype}. {_OTHER_CONFIG}"
+                    )
+        for optimizer, names in self.trained.items():
+            for tensor in tensors:
+                name = tensor.removeprefix(f"{optimizer}.").rpartition(".")[0]
+                if tensor.startswith(f"{optimizer}.") and name not in names:
+                    raise _Wrong(
+                        f"{optimizer} has the state of '{name}', which the net lacks. "
+                        f"{_OTHER_CONFIG}"
+                    )
+
+
+_OTHER_CONFIG = "It does not fit config.yaml: restore the one it was trained with."
+
+
+def _checkpoint(folder: Path, nets: _Nets) -> str:
+    tensors, state = checkpoint.load(folder)
+    step = state.get("step")
+    if folder.name.removeprefix("step-").isdecimal() and int(folder.name[5:]) != step:
+        raise _Wrong(f"holds step {step}, which its name denies: give it its own name back.")
+    _finite(tensors, "Resume from an earlier checkpoint: move this one away.")
+    nets.compare(tensors)
+    size = sum((folder / name).stat().st_size for name in _CHECKPOINT)
+    return f"step {step}, {len(tensors)} tensors, {_amount(size)}; hashes agree, all finite"
+
+
+def _generator(folder: Path, nets: _Nets) -> str:
+    if not folder.exists():
+        raise _Wrong("is missing. Resuming the run writes it with the next checkpoint.")
+    return _bundle(folder, nets.config)
+
+
+def _bundle(folder: Path, settings: TrainConfig | None = None) -> str:
+    config, weights = bundle.read(folder)
+    with torch.random.fork_rng(devices=[]):
+        module = config.architecture.generator(config.sample, config.latent)
+        bundle.fill(module, weights, folder)
+        _finite(weights, "Save the generator again from an earlier checkpoint.")
+        judge: nn.Module | None = None
+        if bundle.DISCRIMINATOR in config.weights:
+            judge = bundle.discriminator(folder)
+            _finite(judge.state_dict(), "Use another snapshot.")
+    if settings is not None and config.architecture != settings.arch:
+        raise _Wrong(
+            f"is of another architecture ({config.architecture}) than config.yaml says "
+            f"({settings.arch}): restore the one or the other."
+        )
+    _draw(Generator(module, config))
+    nets = "both nets" if judge is not None else "generator"
+    size = sum(facts.size for facts in config.weights.values())
+    samples = "finite" if config.sample.value_range is None else "in range"
+    return (
+        f"{nets} {config.architecture.name}, {config.sample}, {_amount(size)}, by ganzoo "
+        f"{config.library_version}; hashes agree, all finite, samples {samples}"
+    )
+
+
+def _draw(generator: Generator) -> None:
+    spec = generator.spec
+    try:
+        samples = generator.sample(_DRAWN, seed=0)
+    except Exception as error:  # the architecture may be a plug-in's
+        reason = " ".join(str(error).split())
+        raise _Wrong(f"cannot be sampled from ({type(error).__name__}: {reason}).") from error
+    if tuple(samples.shape[1:]) != spec.shape:
+        raise _Wrong(
+            f"makes samples of shape {tuple(samples.shape[1:])}, not {spec.shape} as it says: its "
+            f"architecture has changed since. Install the version that it was saved with."
+        )
+    if not samples.isfinite().all():
+        raise _Wrong("makes samples that are not finite. Go back to an earlier checkpoint.")
+    if spec.value_range is not None:
+        low, high = spec.value_range
+        slack = _SLACK * (high - low)
+        least, most = float(samples.min()), float(samples.max())
+        if least < low - slack or most > high + slack:
+            raise _Wrong(
+                f"makes values from {least:.3g} to {most:.3g}, outside its range of {low:g} to "
+                f"{high:g}: its architecture does not keep what the sample spec says."
+            )
+
+
+def _finite(tensors: Mapping[str, Tensor], remedy: str) -> None:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            count = int((~value.isfinite()).sum())
+            raise _Wrong(f"{name} has {count} of {value.numel()} values not finite. {remedy}")
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+
+
+def _amount(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import pytest
+
+from ganzoo import lock
+from ganzoo.errors import RunFolderError
+from ganzoo.lock import OWNER, RunLock, owner
+
+HOLD = """
+import sys
+from pathlib import Path
+from ganzoo.lock import RunLock
+lock = RunLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """Another process that holds the folder until its input ends or it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_another_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        with pytest.raises(RunFolderError) as caught:
+            RunLock(tmp_path)
+        told = str(caught.value)
+        assert f"process {process.pid} on {socket.gethostname()} (since 20" in told
+        assert str(tmp_path) in told
+        process.communicate("")
+    RunLock(tmp_path).release()
+
+
+def test_a_kill_leaves_no_lock(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        process.kill()
+    assert owner(tmp_path) is not None  # it could not tidy up
+    mine = RunLock(tmp_path)
+    facts = owner(tmp_path)
+    assert facts is not None
+    assert facts["pid"] == os.getpid()
+    mine.release()
+    assert owner(tmp_path) is None
+    mine.release()
+
+
+def test_one_process_holds_it_once_too(tmp_path: Path) -> None:
+    first = RunLock(tmp_path)
+    with pytest.raises(RunFolderError, match=f"process {os.getpid()} on"):
+        RunLock(tmp_path)
+    first.release()
+    RunLock(tmp_path).release()
+
+
+class Unable(filelock.FileLock):
+    """A file system without locks."""
+
+    def _acquire(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows always has locks")
+@pytest.mark.parametrize("alive", [True, False, None])
+def test_without_locks_of_the_system_a_file_stands_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool | None
+) -> None:
+    monkeypatch.setattr(filelock, "FileLock", Unable)
+    monkeypatch.setattr(lock, "_PATIENCE", 0)
+    RunLock(tmp_path).release()
+    left = RunLock(tmp_path)  # as a process that was killed leaves it
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    facts = {
+        True: {"host": socket.gethostname(), "pid": os.getpid()},
+        False: {"host": socket.gethostname(), "pid": gone.pid},
+        None: {"host": "elsewhere", "pid": gone.pid},
+    }[alive]
+    (tmp_path / OWNER).write_text(json.dumps({**facts, "started": "then"}), encoding="utf-8")
+    if alive is False:
+        RunLock(tmp_path).release()
+    else:
+        with pytest.raises(RunFolderError, match=f"process {facts['pid']} on {facts['host']}"):
+            RunLock(tmp_path)
+    left.release()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"cannot be written \("):
+        RunLock(tmp_path / "absent")
+
+
+def test_an_owner_file_that_says_nothing(tmp_path: Path) -> None:
+    for text in ("", "[]", "{}", "\0"):
+        (tmp_path / OWNER).write_text(text, encoding="utf-8")
+        assert owner(tmp_path) is None
