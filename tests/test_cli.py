@@ -80,6 +80,12 @@ def test_train_sample_resume(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("samples.png").read_bytes() == Path("samples-1.png").read_bytes()
     assert form("samples.png") == ("L", (2 * (64 + 2) + 2, 2 * (64 + 2) + 2))
     assert "has already been trained for 3 steps" in refused(capsys, "resume", "runs/mlp-array-1")
+    comparison = Path("runs/mlp-array-1/comparison.png")
+    content = comparison.read_bytes()
+    comparison.unlink()  # as if it had been killed after its last checkpoint
+    ganzoo("resume", "runs/mlp-array-1", "--quiet")
+    assert comparison.read_bytes() == content
+    capsys.readouterr()
     ganzoo("resume", "runs/mlp-array-1", "--steps", "5", "--quiet")
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == "picture: runs/mlp-array-1/samples/step-00000005.png"

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -592,6 +593,15 @@ class Trainer:
         with writing(run.path):
             self.generator.save_pretrained(folder, discriminator=self.game.discriminator)
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run has been trained to its end and summed up."""
+        if self.run is None or self.step < self.total_steps:
+            return False
+        expected = {COMPARISON} if self.spec.kind == "image" else set()
+        expected |= {CURVES} if plots.available() else set()
+        return all((self.run.path / name).is_file() for name in expected)
+
     def _sum_up(self, run: Run) -> None:
         """Leave the pictures that show the whole training."""
         with writing(run.path):
@@ -812,11 +822,13 @@ class Trainer:
 
     def _close(self) -> None:
         """Let go of the run: write what is being written, end workers, let others in."""
+        flying = str(sys.exc_info()[1])
         try:
             self._tell(self._background.wait())
         except (CheckpointError, RunFolderError, BundleError) as error:
-            # Whatever ends the training comes first; this is not lost either.
-            logging.getLogger("ganzoo").error("%s", error)
+            # What ends the training is raised; this is not lost either.
+            if str(error) != flying:
+                logging.getLogger("ganzoo").error("%s", error)
         finally:
             self._background.close()
             self.feed.close()

@@ -104,7 +104,7 @@ def resume(
         callbacks=_progress(quiet),
         progress=False,
     )
-    if trainer.step >= trainer.total_steps:
+    if trainer.finished:
         raise ConfigError(
             f"{run} has already been trained for {trainer.step} steps. Give a larger total with "
             f"--steps to train on."
