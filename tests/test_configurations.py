@@ -524,11 +524,12 @@ EDGES: tuple[dict[str, Any], ...] = (
 # -- trying a configuration -----------------------------------------------------------------------
 
 FIX = re.compile(
-    r"(?i)\b(add|at least|available|bring|check|choose|columns|convert|correct|delete|"
-    r"did you mean|free|give|with low|"
-    r"install|keep|leave|lower|make|must|names|needs?|options?|pass|raise|remove|replace|reshape|"
-    r"resize|restore|save|say|set|settings|should|shorten|sorted|swap|take|the nearest|train|turn|"
-    r"upgrade|use|valid|write)\b"
+    r"(?i)\b(add|bring|check|choose|convert|correct|delete|did you mean|give|install|keep|leave|"
+    r"lower|or set|pass|raise|remove|replace|reshape|resize|restore|save|say|shorten|swap|take|"
+    r"turn|upgrade|use|write)\b"
+    # What is possible, as the rule that it breaks or as a list.
+    r"|\b(available|names in it|options|settings): |\bneeds (an?|at least|low)\b|"
+    r"\bmust (be|have|lie|not)\b|: input should be\b|; the nearest it can is\b"
 )
 """What an error has in it, where it tells what to do or what is possible."""
 
@@ -692,9 +693,11 @@ def _quick_and_strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before, threads = torch.is_warn_always_enabled(), torch.get_num_threads()
     torch.set_warn_always(True)
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.set_warn_always(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_warn_always(before)
 
 
 def test_the_strategies_are_of_settings_that_exist() -> None:

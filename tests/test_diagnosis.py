@@ -486,6 +486,22 @@ def test_advice_names_options_that_exist() -> None:
     }
 
 
+@pytest.mark.parametrize(("samples", "told_so"), [(None, True), (16, True), (15, False)])
+def test_no_batch_is_advised_that_is_larger_than_the_data(
+    samples: int | None, told_so: bool
+) -> None:
+    settings = resolve({"arch": "mlp", "batch_size": 8})
+    ill = [{"d_loss": 1.3, "g_grad": 1.0, "diversity": 0.01}] * 9
+    (found,) = told(Diagnoses(settings, None, 1000, samples=samples), rows(ill, 1000))
+    assert found.kind == "collapse"
+    assert ("--batch-size 16" in found.text) is told_so
+    assert "--g-optimizer.lr" in found.text
+
+
+def test_ranges_have_no_negative_zero() -> None:
+    assert all(math.copysign(1, end) == 1 for end in losses.create("bce").d_range or ())
+
+
 @functools.cache
 def _options(arch: str, loss: str) -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {}
@@ -511,18 +527,39 @@ def parsed(line: list[str], known: dict[str, tuple[str, ...]]) -> dict[tuple[str
 # -- documentation --------------------------------------------------------------------------------
 
 
+STATED = {
+    "_ROWS": "A warning needs {} rows in succession",
+    "_STEPS": "together cover {} iterations",
+    "_STEPS_WON": "({} for `d-wins`)",
+    "_WON": "The warning is for s <= {} over 300 iterations, and is over at s > 0.02",
+    "_SURE": "while s <= {} and is over at twice that gradient, or as soon as s > {}",
+    "_EARLY": "the median of the first {} rows",
+    "_VANISHED": "g_grad < {} * early level",
+    "_UNDERFLOW": "g_grad < {}: no part",
+    "_ALIKE": "has fallen below {}.",
+    "_RISEN": "It has never been above {}",
+    "_FAIR_ALIKE": "after {:.0%} of the training and at least 1,500",
+    "_FAIR_MODES": "after {:.0%} of the training and at least 1,500",
+    "_FAIR_LEAST": "at least {:,} iterations",
+    "_NEAR_MODES": "with a high quality of at least {:.0%}",
+    "_MOST": "At most {} pieces of advice",
+}
+
+
 def test_the_page_states_the_limits() -> None:
     page = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    page = " ".join(page.split())
     limits = {
         name: value
         for name, value in vars(diagnosis).items()
         if name.startswith("_") and isinstance(value, (int, float))
     }
-    assert len(limits) == 15
+    assert limits.keys() == STATED.keys()
     for name, value in limits.items():
-        words = {f"{value:g}", f"{value:,}", f"{value:.0%}", f"{value:.0e}".replace("e-0", "e-")}
-        assert any(
-            re.search(rf"(?<![\d.]){re.escape(word)}(?![\d.]*\d)", page) for word in words
-        ), name
+        number = f"{value:.0e}".replace("e-0", "e-") if 0 < value < 1e-4 else value
+        sentence = STATED[name].format(number, number)
+        assert sentence in page, name
     for name in losses.names():
         assert f"`{name}`" in page
+    for kind in ("d-wins", "g-vanishes", "collapse", "modes", "rollback"):
+        assert f"(`{kind}`)" in page

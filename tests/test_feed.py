@@ -395,6 +395,13 @@ def test_a_preview_of_a_stream_takes_no_part() -> None:
     assert same(drawn(feed, 3), drawn(streamed(0), 4)[1:])
 
 
+def test_a_preview_that_is_kept_draws_nothing(monkeypatch) -> None:
+    feed = streamed()
+    kept, _ = feed.preview(5)
+    monkeypatch.delattr(Feed, "_permutation")
+    assert torch.equal(feed.preview(5)[0], kept)
+
+
 def test_a_stream_is_framed_and_normalised() -> None:
     framing = Framing.fit((16, 16), (20, 24), "pad")
     plain, framed = streamed(), streamed(framing=framing)

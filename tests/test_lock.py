@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -110,3 +111,34 @@ def test_an_owner_file_that_says_nothing(tmp_path: Path) -> None:
     for text in ("", "[]", "{}", "\0"):
         (tmp_path / OWNER).write_text(text, encoding="utf-8")
         assert owner(tmp_path) is None
+
+
+def test_a_lock_that_cannot_name_its_owner_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lock, "write_json", full)
+        with pytest.raises(RunFolderError, match="No space left") as caught:
+            RunLock(tmp_path)
+    RunLock(tmp_path).release()
+    del caught  # its traceback held the lock alive until here
+
+
+class Without(filelock.FileLock):
+    """A network file system whose server has no locks."""
+
+    def _acquire(self) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows always has locks")
+def test_a_server_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filelock, "FileLock", Without)
+    held = RunLock(tmp_path)
+    with pytest.raises(RunFolderError, match=f"process {os.getpid()} on"):
+        RunLock(tmp_path)
+    held.release()
+    RunLock(tmp_path).release()

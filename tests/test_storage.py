@@ -74,7 +74,7 @@ def test_files_are_flushed_before_the_folder_appears(tmp_path: Path, monkeypatch
     def flush(path: Path) -> None:
         flushed.append((path.name, target.exists()))
 
-    monkeypatch.setattr(storage, "_flush", flush)
+    monkeypatch.setattr(storage, "flush", flush)
     with new_folder(target) as fresh:
         (fresh / "b").write_text("b", encoding="utf-8")
         (fresh / "a").mkdir()

@@ -113,10 +113,11 @@ def test_a_run_without_checkpoint_starts_afresh_and_says_so(pictures: Tensor) ->
 
     with pytest.raises(RuntimeError, match="gone"):
         train(pictures, "out", At(3, die), checkpoint_every=100).fit()
-    assert not Path("out/checkpoints").exists()
+    assert not steps_kept("out")
     random.random(), np.random.rand(), torch.rand(3)
     resumed = resume("out", pictures)
     assert resumed.step == 0
+    assert not resumed.finished
     assert "the run ended before its first checkpoint: it starts afresh" in resumed.notices
     resumed.fit()
     train(pictures, "whole", checkpoint_every=100).fit()
@@ -231,16 +232,12 @@ def test_a_failing_save_does_not_hide_why_training_ended(
     def full(path: Path, value: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    def die(trainer: ganzoo.Trainer) -> None:
-        with pytest.raises(CheckpointError):  # so that it has ended before
-            trainer._background._job.result()
-        raise RuntimeError("gone")
-
     class Dies(Callback):
         def on_log(self, trainer: ganzoo.Trainer, row: Any) -> None:
             if trainer.step == 2:
                 trainer._save(trainer.run)
-                die(trainer)
+                trainer._background.settle()
+                raise RuntimeError("gone")
 
     monkeypatch.setattr(checkpoint, "write_json", full)
     with pytest.raises(RuntimeError, match="gone"):
@@ -249,7 +246,11 @@ def test_a_failing_save_does_not_hide_why_training_ended(
 
 
 def test_a_folder_that_vanishes_is_said(pictures: Tensor) -> None:
-    trainer = train(pictures, "out", At(3, lambda _: shutil.rmtree("out")))
+    def vanish(trainer: ganzoo.Trainer) -> None:
+        trainer._background.settle()
+        shutil.rmtree("out")
+
+    trainer = train(pictures, "out", At(3, vanish))
     with pytest.raises(RunFolderError, match="has vanished"):
         trainer.fit()
 
@@ -550,3 +551,312 @@ def test_rows_tell_gradients_and_diversity(pictures: Tensor) -> None:
         assert row["d_grad"] > 0
         assert row["g_grad"] > 0
         assert 0 < row["diversity"] < 10
+
+
+# -- what a strict reader of the code has found ---------------------------------------------------
+
+
+def test_a_bad_latent_does_not_reach_the_average(pictures: Tensor) -> None:
+    trainer = train(pictures, "out", nonfinite="skip")
+    trainer.setup()
+    draw, drawn = trainer.game._draw, []
+
+    def bad_for_g(count: int) -> Tensor:
+        latent = draw(count)
+        drawn.append(latent)
+        if len(drawn) == 6:  # D and G take turns: G's of the third iteration
+            latent[0] = float("nan")
+        return latent
+
+    trainer.game._draw = bad_for_g  # type: ignore[method-assign]
+    run = trainer.fit()
+    assert run.history[-1]["skipped"] == 1
+    for net in trainer.nets().values():
+        assert all(value.isfinite().all() for value in net.state_dict().values())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send these to itself")
+def test_a_signal_counts_though_the_same_iteration_goes_back(pictures: Tensor) -> None:
+    def both(trainer: ganzoo.Trainer) -> None:
+        poison("generator gradient")(trainer)
+        signal.raise_signal(signal.SIGTERM)
+
+    trainer = train(pictures, "out", At(5, both), nonfinite="rollback", steps=40)
+    trainer.setup()
+    trainer.callbacks.append(At(5, lambda _: None))
+    with pytest.raises(SystemExit):
+        trainer.fit()
+    assert trainer.step == 5
+
+
+def test_stopping_on_the_way_back_is_heard(pictures: Tensor) -> None:
+    class Enough(Callback):
+        def on_diagnosis(self, trainer: ganzoo.Trainer, diagnosis: Any) -> None:
+            trainer.stop()
+
+    trainer = train(
+        pictures, "out", At(5, poison("generator gradient")), Enough(), nonfinite="rollback"
+    )
+    trainer.fit()
+    assert trainer.step == 4
+
+
+@pytest.mark.parametrize("step", [1, 5, 7])
+def test_training_goes_on_in_the_same_process_after_any_end(step: int, pictures: Tensor) -> None:
+    """As in a notebook: the cell is interrupted twice, and run again."""
+    trainer = train(pictures, "out", steps=12)
+    trainer.setup()
+    real = trainer.game._generator_phase
+
+    def interrupted(*arguments: Any) -> Any:
+        if trainer.step == step:  # D has learnt, G has not
+            trainer.game._generator_phase = real  # type: ignore[method-assign]
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    trainer.game._generator_phase = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    run = trainer.fit()
+    assert any("was left in the middle" in notice for notice in trainer.notices)
+    assert run.history[-1]["step"] == 12
+    train(pictures, "whole", steps=12).fit()
+    assert_same_runs("whole", "out")
+
+
+@pytest.mark.parametrize("hook", ["on_log", "on_picture", "on_checkpoint", "on_close"])
+def test_a_hook_that_fails_once_costs_nothing(hook: str, pictures: Tensor) -> None:
+    failed = []
+
+    def fail(self: Callback, trainer: ganzoo.Trainer, *what: Any) -> None:
+        if not failed and trainer.step >= 4:
+            failed.append(trainer.step)
+            raise RuntimeError("odd")
+
+    once = type("Once", (Callback,), {hook: fail})()
+    trainer = train(pictures, "out", once)
+    with pytest.raises(RuntimeError, match="odd"):
+        trainer.fit()
+    RunLock(Path("out")).release()  # free
+    trainer.fit()
+    train(pictures, "whole").fit()
+    assert_same_runs("whole", "out")
+
+
+def test_closing_is_complete_whatever_fails(pictures: Tensor) -> None:
+    closed = []
+
+    class Closed(Callback):
+        def on_close(self, trainer: ganzoo.Trainer) -> None:
+            closed.append(trainer.step)
+
+    trainer = train(pictures, "out", Closed())
+    trainer.setup()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    trainer.feed.close = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert closed == [8]
+    RunLock(Path("out")).release()
+
+
+def test_a_run_that_lost_its_checkpoints_is_not_wiped(pictures: Tensor) -> None:
+    train(pictures, "out").fit()
+    rows = Path("out/metrics.jsonl").read_bytes()
+    for part in ("checkpoints", *(f"checkpoints/{name}" for name in steps_kept("out"))):
+        shutil.move("out/checkpoints", "aside")
+        if part != "checkpoints":
+            Path("out/checkpoints").mkdir()
+        with pytest.raises(RunFolderError, match="its checkpoints are gone"):
+            resume("out", pictures)
+        shutil.rmtree("out/checkpoints", ignore_errors=True)
+        shutil.move("aside", "out/checkpoints")
+    assert Path("out/metrics.jsonl").read_bytes() == rows
+    assert resume("out", pictures).step == 8
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), PermissionError(13, "Permission denied"), OSError(5, "I/O error")]
+)
+def test_what_cannot_be_read_now_is_not_taken_for_damage(
+    error: Exception, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    def fail(path: Any) -> Any:
+        raise error
+
+    train(pictures, "out").fit()
+    before = steps_kept("out")
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "load_file", fail)
+        with pytest.raises(CheckpointError, match="cannot be read") as caught:
+            resume("out", pictures)
+    assert type(error).__name__ in str(caught.value) or str(error) in str(caught.value)
+    assert steps_kept("out") == before
+
+
+def test_checkpoints_under_each_others_names_are_damage(pictures: Tensor) -> None:
+    train(pictures, "out", keep_checkpoints=3).fit()
+    folder = Path("out/checkpoints")
+    (folder / "step-00000006").rename(folder / "x")
+    (folder / "step-00000008").rename(folder / "step-00000006")
+    (folder / "x").rename(folder / "step-00000008")
+    resumed = resume("out", pictures)
+    assert resumed.step == 4
+    assert "it holds the state of step 6" in " ".join(resumed.notices)
+
+
+def test_going_back_past_a_damaged_checkpoint_sets_it_aside(pictures: Tensor) -> None:
+    def damage(trainer: ganzoo.Trainer) -> None:
+        trainer._background.settle()
+        Path("out/checkpoints/step-00000004/state.json").write_bytes(b"")
+        poison("generator gradient")(trainer)
+
+    run = train(pictures, "out", At(5, damage), nonfinite="rollback", keep_checkpoints=3).fit()
+    (told,) = run.diagnoses
+    assert "to the checkpoint of step 2" in told["text"]
+    assert "renamed to broken-step-00000004" in told["text"]
+    assert "broken-step-00000004" in steps_kept("out")
+
+
+def test_a_kill_after_going_back_does_not_forget_it(pictures: Tensor) -> None:
+    class Dies(Callback):
+        def on_diagnosis(self, trainer: ganzoo.Trainer, diagnosis: Any) -> None:
+            raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        train(
+            pictures, "out", At(5, poison("generator gradient")), Dies(), nonfinite="rollback"
+        ).fit()
+    resumed = resume("out", pictures)
+    assert (resumed.step, resumed._rollbacks, resumed._lr_scale) == (4, 1, 0.5)
+
+
+def test_at_most_one_copy_of_the_state_is_held(
+    pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganzoo import trainer as module
+
+    real_save, real_copy, held, most = checkpoint.save, module.own_copies, [0], []
+
+    def copied(tensors: Any) -> Any:
+        held[0] += 1
+        most.append(held[0])
+        return real_copy(tensors)
+
+    def slow(*arguments: Any, **options: Any) -> Path:
+        threading.Event().wait(0.05)
+        path = real_save(*arguments, **options)
+        held[0] -= 1
+        return path
+
+    monkeypatch.setattr(module, "own_copies", copied)
+    monkeypatch.setattr(checkpoint, "save", slow)
+    train(pictures, "out", checkpoint_every=1).fit()
+    assert most == [1] * 8
+
+
+def test_hooks_are_told_of_checkpoints_that_are_there(pictures: Tensor) -> None:
+    seen = []
+
+    class Look(Callback):
+        def on_checkpoint(self, trainer: ganzoo.Trainer, path: Path) -> None:
+            seen.append((path.name, path.is_dir()))
+
+    train(pictures, "out", Look(), checkpoint_every=1, keep_checkpoints=1).fit()
+    assert seen == [(f"step-{step:08d}", True) for step in range(1, 9)]
+
+
+def test_what_others_put_into_a_run_stays(pictures: Tensor) -> None:
+    train(pictures, "out", steps=4).fit()
+    Path("out/samples/favourite.png").write_bytes(b"mine")
+    Path("out/snapshots/step-best").mkdir(parents=True)
+    resume("out", pictures, steps=8).fit()
+    assert Path("out/samples/favourite.png").is_file()
+    assert Path("out/snapshots/step-best").is_dir()
+
+
+@pytest.mark.parametrize("line", ['{"st', "[1]", '{"g_loss": 1}', '{"step": "x"}'])
+def test_a_damaged_row_is_named(line: str, pictures: Tensor) -> None:
+    train(pictures, "out", steps=4).fit()
+    path = Path("out/metrics.jsonl")
+    path.write_text(f"{line}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="Line 1 of .*metrics.jsonl is damaged"):
+        resume("out", pictures, steps=8).fit()
+
+
+def test_a_total_below_what_is_done_is_refused(pictures: Tensor) -> None:
+    train(pictures, "out").fit()
+    config = Path("out/config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="already been trained for 8 steps, more than 5"):
+        resume("out", pictures, steps=5)
+    assert Path("out/config.yaml").read_bytes() == config
+
+
+def test_stopping_before_the_first_iteration_ends_well(pictures: Tensor, plotted: None) -> None:
+    class Never(Callback):
+        def on_start(self, trainer: ganzoo.Trainer, run: Any) -> None:
+            trainer.stop()
+
+    trainer = train(pictures, "out", Never(), checkpoint_every=0, sample_every=0)
+    trainer.stop()  # before fit it is no request
+    assert trainer.fit().history == []
+    trainer.callbacks = []
+    assert trainer.fit().history[-1]["step"] == 8
+
+
+def test_scores_that_are_not_finite_are_noticed(pictures: Tensor) -> None:
+    trainer = train(pictures, "out", log_every=2)
+    trainer.setup()
+    real = trainer.game.loss
+
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def score(self, logits: Tensor) -> Tensor:
+            return logits * float("inf")
+
+    trainer.game.loss = Odd()  # type: ignore[assignment]
+    with pytest.raises(DivergenceError, match="What D says of real or generated samples is not"):
+        trainer.fit()
+
+
+def test_saving_comes_first_when_time_is_short(pictures: Tensor) -> None:
+    def fail(self: Callback, trainer: ganzoo.Trainer, what: Any) -> None:
+        raise RuntimeError("odd")
+
+    broken = type("Broken", (Callback,), {"on_picture": fail})()
+    stop = At(3, lambda trainer: trainer.stop())
+    with pytest.raises(RuntimeError, match="odd"):
+        train(pictures, "out", broken, stop, sample_every=100, checkpoint_every=100).fit()
+    assert steps_kept("out") == ["step-00000003"]
+
+
+def test_the_best_needs_checkpoints(pictures: Tensor) -> None:
+    with pytest.raises(ConfigError, match="keep_best needs checkpoints"):
+        train(pictures, "out", keep_best="min:g_loss", checkpoint_every=0).fit()
+
+
+def test_a_link_in_the_generators_folder_is_left_alone(pictures: Tensor) -> None:
+    train(pictures, "out", steps=4).fit()
+    private = Path("private")
+    private.touch(mode=0o600)
+    Path("out/generator/link").symlink_to(private.absolute())
+    Path("out/generator/dangling").symlink_to("nowhere")
+    resume("out", pictures, steps=8).fit()
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert Path("out/generator/dangling").is_symlink()
+
+
+def test_own_loops_stop_and_go_on(pictures: Tensor) -> None:
+    trainer = train(pictures, "out")
+    for _ in trainer.iterations():
+        if trainer.step == 3:
+            trainer.stop()
+    assert trainer.step == 3
+    assert [trainer.step for _ in trainer.iterations()] == [4, 5, 6, 7, 8]

@@ -137,6 +137,7 @@ class Game:
             fresh = batch() if self.loss.generator_sees_real else (None, labels)
             with self._undoing():
                 step = self._generator_phase(len(real), *fresh)
+            self.average.update()
             scalars.update(step.scalars)
         self.played += 1
         step.real = real if step.real is None else step.real
@@ -189,7 +190,6 @@ class Game:
             step = self._step(latent, fake, real, labels, real_output, fake_output)
             loss = self.loss.generator_loss(step)
             norm = self._update("generator", self.g_optimizer, loss)
-        self.average.update()
         step.scalars = {"g_loss": loss.detach(), "g_grad": norm}
         return step
 
@@ -243,8 +243,8 @@ class Game:
             nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
         if not self.skip_nonfinite:
             optimizer.step()
-        elif isinstance(optimizer, torch.optim.Adam) and optimizer.defaults["fused"]:
-            # Its kernel itself leaves everything as it was, and nobody waits for the device.
+        elif _can_skip(optimizer) and loss.device.type in ("cpu", "cuda"):
+            # The kernel itself leaves everything as it was, and nobody waits for the device.
             optimizer.found_inf = self._bad.float()  # type: ignore[attr-defined]
             optimizer.step()
         elif not self._bad:
@@ -350,6 +350,11 @@ def evaluating(module: nn.Module, asked: bool = True) -> Iterator[None]:
     finally:
         for part in parts:
             part.training = True
+
+
+def _can_skip(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it leaves out an update by itself: the fused Adams do, on some devices."""
+    return isinstance(optimizer, torch.optim.Adam) and bool(optimizer.defaults["fused"])
 
 
 def uses_batch_norm(module: nn.Module) -> bool:

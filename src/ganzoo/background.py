@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 __all__ = ["Background"]
 
 
 class Background:
-    """Does one job at a time in another thread; a failure is raised at the next call.
+    """Does one job at a time in another thread; a failure is raised where the result is asked for.
 
-    A job returns the path of what it has written. At most one is waiting or running, so that no
-    more than one copy of a training's state is held for it.
+    A job returns the path of what it has written. The threads do not keep the process alive: a
+    write that is not waited for is left unfinished when it ends.
     """
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        self._job: Future[Path] | None = None
+        self._thread: threading.Thread | None = None
+        self._result: Path | BaseException | None = None
 
-    def submit(self, job: Callable[[], Path]) -> Path | None:
-        """Begin a job once the one before is over.
+    def submit(self, job: Callable[[], Path]) -> None:
+        """Begin a job; the one before must have been waited for."""
+        if self._thread is not None:
+            raise RuntimeError("a job is begun before the one before it was waited for")
 
-        Returns:
-            What the one before has written, unless that has been told already.
+        def work() -> None:
+            try:
+                self._result = job()
+            except BaseException as error:
+                self._result = error
 
-        Raises:
-            Exception: What the one before has raised; the new one is not begun then.
-        """
-        done = self.wait()
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, "ganzoo-save")
-        self._job = self._pool.submit(job)
-        return done
+        self._thread = threading.Thread(target=work, name="ganzoo-save", daemon=True)
+        self._thread.start()
+
+    def settle(self) -> None:
+        """Wait until the job is over; what came of it is told at the next call."""
+        if self._thread is not None:
+            self._thread.join()
 
     def poll(self) -> Path | None:
         """Return what a job has written that has ended since the last call, without waiting.
@@ -41,19 +45,18 @@ class Background:
         Raises:
             Exception: What it has raised.
         """
-        return self.wait() if self._job is not None and self._job.done() else None
+        return None if self._thread is None or self._thread.is_alive() else self.wait()
 
     def wait(self) -> Path | None:
-        """Wait for the job, and return what it has written.
+        """Wait for the job, and return what it has written, unless that has been told already.
 
         Raises:
             Exception: What it has raised.
         """
-        job, self._job = self._job, None
-        return None if job is None else job.result()
-
-    def close(self) -> None:
-        """Wait for the job and end the thread; what the job raised and nobody asked for is lost."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        if self._thread is None:
+            return None
+        self._thread.join()  # an interruption here loses nothing
+        result, self._thread, self._result = self._result, None, None
+        if isinstance(result, BaseException):
+            raise result
+        return result

@@ -59,10 +59,10 @@ class Callback:
         """A grid of samples has been written."""
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """A checkpoint has been written."""
+        """A checkpoint has been written, while ``trainer.step`` may have gone on."""
 
     def on_end(self, trainer: Trainer, run: Run) -> None:
-        """Training has reached its last step and everything is saved."""
+        """Training has reached its last step, or was stopped, and everything is saved."""
 
     def on_close(self, trainer: Trainer) -> None:
         """Training is left, however it ended."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo import sealed
 from ganzoo.errors import CheckpointError
-from ganzoo.storage import new_folder, own_copies, sha256, write_json
+from ganzoo.storage import new_folder, own_copies, remove, sha256, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +41,8 @@ FORMAT_VERSION = 1
 _PREFIX = "step-"
 
 
-class NewerFormatError(CheckpointError):
-    """Not damaged, but beyond this ganzoo."""
+class UnusableError(CheckpointError):
+    """Not damaged, but of no use here and now: an older one must not take its place."""
 
 
 def save(
@@ -100,7 +98,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         Its tensors, on the CPU, and the rest of the state.
 
     Raises:
-        CheckpointError: If a file is missing, damaged, or from a newer ganzoo.
+        CheckpointError: If a file is missing, damaged, unreadable, or from a newer ganzoo.
     """
     from safetensors.torch import load_file
 
@@ -113,7 +111,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if version > FORMAT_VERSION:
             if (sealed.peek(checkpoint / "state.json") or version) <= FORMAT_VERSION:
                 raise ValueError("manifest.json and state.json differ in format_version")
-            raise NewerFormatError(
+            raise UnusableError(
                 f"The checkpoint {checkpoint} has format {version}, but this "
                 f"ganzoo reads up to {FORMAT_VERSION}: upgrade ganzoo."
             )
@@ -133,6 +131,13 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except CheckpointError:
         raise
     except Exception as error:
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
+        if isinstance(error, (OSError, MemoryError)) and not missing:
+            raise UnusableError(
+                f"The checkpoint {checkpoint} cannot be read ({error or type(error).__name__}), "
+                f"which need not be its fault. Try again, or move it away to go on from the one "
+                f"before."
+            ) from error
         raise CheckpointError(
             f"The checkpoint {checkpoint} is damaged ({error}). Resuming the run takes the newest "
             f"one that is whole; or bring back a copy of this one."
@@ -166,13 +171,19 @@ def newest(folder: Path) -> Newest:
     """Find and read the newest checkpoint below ``folder`` that is whole.
 
     Raises:
-        CheckpointError: If there are checkpoints but none is whole, or one is of a newer format.
+        CheckpointError: If there are checkpoints but none is whole, or if one cannot be read now
+            or is of a newer format.
     """
     broken: list[tuple[Path, CheckpointError]] = []
     for path in reversed(_all(folder)):
         try:
             tensors, state = load(path)
-        except NewerFormatError:
+            if state.get("step") != step_of(path):
+                raise CheckpointError(
+                    f"The checkpoint {path} is damaged (it holds the state of step "
+                    f"{state.get('step')})."
+                )
+        except UnusableError:
             raise
         except CheckpointError as error:
             broken.append((path, error))
@@ -220,8 +231,7 @@ def prune(folder: Path, last: int, every: int = 0, best: int | None = None) -> N
     kept = keepers([step_of(path) for path in found], last, every, best)
     for path in found:
         if step_of(path) not in kept:
-            # Renamed first: what a kill leaves of it is then no checkpoint any more.
-            shutil.rmtree(path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")))
+            remove(path)
 
 
 def pack_optimizer(

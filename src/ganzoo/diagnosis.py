@@ -38,7 +38,9 @@ class Diagnosis:
 
     Attributes:
         step: Iterations finished when it was found.
-        kind: ``d-wins``, ``g-vanishes``, ``collapse`` or ``modes``.
+        kind: ``d-wins``, ``g-vanishes``, ``collapse`` or ``modes``, which ``Diagnoses`` finds; or
+            ``rollback``, where the trainer went back to a checkpoint because numbers were not
+            finite.
         text: Fact, cause and advice in a line.
     """
 
@@ -51,20 +53,28 @@ class Diagnoses:
     """Reads the rows of ``metrics.jsonl`` as they are written and says what goes wrong.
 
     A kind is said once it has held for five rows in succession that cover enough iterations, and
-    again only after it was over for as long. All depends on the rows alone: whoever shows the
-    same rows again, in order, comes to the same state. Numbers that a row lacks, or that are not
-    finite, decide nothing.
+    again only after it was over for as long. All depends on the rows and on the total length:
+    whoever shows the same rows again, in order, comes to the same state. Numbers that a row lacks,
+    or that are not finite, decide nothing.
 
     Args:
         config: The training's settings.
         total_modes: Modes of the data, where they are known.
         total_steps: Iterations in all.
+        samples: Size of the dataset, where it is known: no larger batch is advised.
     """
 
-    def __init__(self, config: TrainConfig, total_modes: int | None, total_steps: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        total_modes: int | None,
+        total_steps: int,
+        samples: int | None = None,
+    ) -> None:
         self.config = config
         self.total_modes = total_modes
         self.total_steps = total_steps
+        self.samples = samples
         self._step = 0
         self._early: list[float] = []
         self._peak = 0.0
@@ -249,7 +259,8 @@ class Diagnoses:
         if config.loss.d_range is None and config.d_steps < 5:
             yield "--d-steps 5"  # a critic is of use when it is near its best
         yield from self._slower_g()
-        yield f"--batch-size {2 * config.batch_size}"
+        if self.samples is None or 2 * config.batch_size <= self.samples:
+            yield f"--batch-size {2 * config.batch_size}"
 
 
 class _Spell:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ganzoo.datasets.stream import Request, Stream
+from ganzoo.datasets.reader import Request
+from ganzoo.datasets.stream import Stream
 from ganzoo.errors import DataError
 from ganzoo.seeds import derive
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.base import Samples
-    from ganzoo.datasets.stream import Reader
+    from ganzoo.datasets.stream import Batches
     from ganzoo.framing import Framing
 
 __all__ = ["Feed"]
@@ -77,7 +78,7 @@ class Feed:
             self.data = samples.data.to(home)
             self.labels = None if samples.labels is None else samples.labels.to(home)
         self._workers = workers
-        self._reader: Reader[tuple[Tensor, Tensor | None]] | None = None
+        self._reader: Batches | None = None
         self._read = 0  # number of the batch that the reader gives next
         self._seen: dict[int, tuple[Tensor, Tensor | None]] = {}  # previews of a stream
         self.scale, self.shift = _affine(samples)
@@ -126,7 +127,8 @@ class Feed:
             raise
         self._read = self._batches + 1
         # A copy in torch's own memory: how that is aligned can decide the last bit of a product.
-        return stored.to(self.device, non_blocking=True, copy=True), labels
+        ahead = self.device.type == "cuda"  # where the order of what is done there is kept
+        return stored.to(self.device, non_blocking=ahead, copy=True), labels
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Return samples to look at, always the same, cropped in the middle and not mirrored.
@@ -137,12 +139,12 @@ class Feed:
         Raises:
             DataError: If an item of a stream cannot be read.
         """
-        chosen = self._permutation("preview")[:count]
         if self._stream is None:
-            stored, labels = self._chosen(chosen)
+            stored, labels = self._chosen(self._permutation("preview")[:count])
         else:
             if count not in self._seen:
-                request = Request(derive(self.seed, "stream", "preview"), chosen.tolist())
+                chosen = self._permutation("preview")[:count].tolist()
+                request = Request(derive(self.seed, "stream", "preview"), chosen)
                 self._seen[count] = self._stream.fetch(request, self._workers)
             stored, labels = self._seen[count][0].clone(), self._seen[count][1]
         if self._size is not None:

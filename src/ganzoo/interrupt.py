@@ -29,13 +29,14 @@ def on_signals(act: Callable[[int], None]) -> Iterator[None]:
         number: signal.getsignal(number)
         for name in _NAMES
         if (number := getattr(signal, name, None)) is not None
+        if signal.getsignal(number) != signal.SIG_IGN  # nohup and scripts have some ignored
     }
     asked = False
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        # Not the handler from before: a parent may have had Ctrl-C ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in before:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if not asked:
             asked = True
             act(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from ganzoo.storage import write_json
 __all__ = ["LOCK", "OWNER", "RunLock", "owner"]
 
 LOCK, OWNER = ".lock", ".owner.json"
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PATIENCE = 15.0  # seconds; processes that read data outlive a killed training by about 5
 
 
@@ -37,29 +39,24 @@ class RunLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        from filelock import FileLock, SoftFileLock, Timeout
+        from filelock import Timeout
 
         self.folder = folder
-        path = folder / LOCK
         try:
             folder.stat()  # filelock would make it
+            self._lock = self._taken()
             try:
-                lock = FileLock(path, thread_local=False)
-                self._take(lock, Timeout)
-            except NotImplementedError:  # what filelock raises where the system has no locks
-                if _running(owner(folder)) is False:
-                    path.unlink(missing_ok=True)
-                lock = SoftFileLock(path, thread_local=False)
-                self._take(lock, Timeout)
-            self._lock = lock
-            write_json(
-                folder / OWNER,
-                {
-                    "host": socket.gethostname(),
-                    "pid": os.getpid(),
-                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
-            )
+                write_json(
+                    folder / OWNER,
+                    {
+                        "host": socket.gethostname(),
+                        "pid": os.getpid(),
+                        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                    },
+                )
+            except BaseException:
+                self._lock.release()
+                raise
         except OSError as error:
             if isinstance(error, Timeout):
                 raise _held(folder) from None
@@ -67,6 +64,23 @@ class RunLock:
                 f"The run folder {folder} cannot be written ({error.strerror or error}). Free "
                 f"some space or choose another folder with --out."
             ) from error
+
+    def _taken(self) -> Any:
+        from filelock import FileLock, SoftFileLock, Timeout
+
+        path = self.folder / LOCK
+        try:
+            lock = FileLock(path, thread_local=False)
+            self._take(lock, Timeout)
+        except (NotImplementedError, OSError) as error:
+            # The first is what filelock makes of ENOSYS.
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            if _running(owner(self.folder)) is False:
+                path.unlink(missing_ok=True)
+            lock = SoftFileLock(path, thread_local=False)
+            self._take(lock, Timeout)
+        return lock
 
     def _take(self, lock: Any, timeout: type[Exception]) -> None:
         began = time.monotonic()
@@ -120,6 +134,6 @@ def _running(facts: dict[str, Any] | None) -> bool | None:
         os.kill(int(facts["pid"]), 0)
     except ProcessLookupError:
         return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return None
     return True

@@ -8,7 +8,6 @@ import functools
 import html
 import itertools
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import checkpoint
 from ganzoo.errors import RunFolderError
 from ganzoo.lock import LOCK, OWNER
-from ganzoo.storage import is_leftover, tidy, write_text
+from ganzoo.storage import is_leftover, make, remove, tidy, write_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -121,15 +120,14 @@ class Run:
                 lines = (json.dumps(row) + "\n" for row in kept)
                 write_text(self.path / name, "".join(lines))
         for picture in self.samples:
-            when = int(picture.stem.removeprefix("step-"))
-            if when > step or not pictured(when):
+            when = _numbered(picture.stem)
+            if when is not None and (when > step or not pictured(when)):
                 picture.unlink()
-        newest = f"step-{step:08d}"
         for snapshot in (self.path / "snapshots").glob("step-*"):
-            if snapshot.name > newest:
-                shutil.rmtree(snapshot)
+            if (_numbered(snapshot.name) or 0) > step:
+                remove(snapshot)
         for later in checkpoint.after(self.path / "checkpoints", step):
-            shutil.rmtree(later)
+            remove(later)
         for summary in (COMPARISON, CURVES, ANIMATION):
             (self.path / summary).unlink(missing_ok=True)
 
@@ -207,7 +205,7 @@ def make_folder(path: Path) -> None:
     """
     check_free(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make(path)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -266,5 +264,22 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     # A line that a full disk or a kill cut off is the last one, and lacks its end.
-    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    whole, _, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+    rows = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            row["step"] = int(row["step"])
+        except (ValueError, TypeError, KeyError):
+            raise RunFolderError(
+                f"Line {number} of {path} is damaged. Remove that line; the other rows and all "
+                f"checkpoints are not touched by it."
+            ) from None
+        rows.append(row)
+    return rows
+
+
+def _numbered(name: str) -> int | None:
+    """The step in ``step-00000150``; None in what is no such name."""
+    digits = name.removeprefix("step-")
+    return int(digits) if digits != name and digits.isdecimal() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,7 +17,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["is_leftover", "new_folder", "own_copies", "sha256", "tidy", "write_json", "write_text"]
+__all__ = [
+    "flush",
+    "is_leftover",
+    "make",
+    "new_folder",
+    "own_copies",
+    "remove",
+    "sha256",
+    "tidy",
+    "write_json",
+    "write_text",
+]
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)")
 
@@ -35,30 +47,54 @@ def new_folder(target: Path) -> Iterator[Path]:
         OSError: If the disk is full or the place is not writable.
     """
     target = target.resolve()  # what a link leads to is replaced, not the link
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make(target.parent)
     fresh = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     fresh.mkdir()
     try:
         yield fresh
         for path in sorted(fresh.rglob("*")):
+            if path.is_symlink():
+                continue  # what it leads to is not ours
             if path.is_file():  # some libraries write files that only their owner can read
                 path.chmod(fresh.stat().st_mode & 0o666)
-            _flush(path)
-        _flush(fresh)
+            flush(path)
+        flush(fresh)
         if target.exists():
             old = fresh.with_suffix(".old")
             target.rename(old)
             try:
                 fresh.rename(target)
-            except OSError:
+            except BaseException:
                 old.rename(target)
                 raise
+            flush(target.parent)  # before the old one goes: a power cut keeps either
             shutil.rmtree(old)
         else:
             fresh.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def make(folder: Path) -> None:
+    """Make a folder and its parents, if they are not there, and flush them to the disk.
+
+    Raises:
+        OSError: If the disk is full or the place is not writable.
+    """
+    if not folder.is_dir():
+        make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush(folder.parent)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder; what a kill leaves of it is a leftover, and no half of what it was.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")))
 
 
 def is_leftover(path: Path) -> bool:
@@ -99,7 +135,8 @@ def own_copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     plain = torch.contiguous_format
     return {
-        name: value.detach().cpu().clone(memory_format=plain) for name, value in tensors.items()
+        name: value.detach().to("cpu", copy=True, memory_format=plain)
+        for name, value in tensors.items()
     }
 
 
@@ -108,8 +145,9 @@ def write_text(path: Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         fresh.write_text(text, encoding="utf-8", newline="\n")
-        _flush(fresh)
+        flush(fresh)
         fresh.replace(path)
+        flush(path.parent)
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -125,11 +163,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the system write a file's content, or a folder's entries, to the disk itself.
+
+    Raises:
+        OSError: If that fails.
+    """
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open a directory
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what cannot be flushed at all
+            raise
     finally:
         os.close(handle)

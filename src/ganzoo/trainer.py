@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import math
 import platform
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,23 +39,11 @@ from ganzoo.framing import Framing
 from ganzoo.gallery import Gallery
 from ganzoo.generator import Generator
 from ganzoo.interrupt import leave, on_signals
-from ganzoo.lock import LOCK, RunLock
-from ganzoo.run import (
-    ANIMATION,
-    COMPARISON,
-    CURVES,
-    DIAGNOSES,
-    METRICS,
-    Run,
-    cannot_write,
-    check_free,
-    make_folder,
-    next_folder,
-    writing,
-)
+from ganzoo.run import ANIMATION, COMPARISON, CURVES, DIAGNOSES, METRICS, Run, check_free, writing
+from ganzoo.run_writer import RunWriter
 from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
-from ganzoo.storage import own_copies, tidy, write_json, write_text
+from ganzoo.storage import own_copies, write_json, write_text
 from ganzoo.train_config import TrainConfig, located, read_config, resolve
 from ganzoo.watch import diversity
 
@@ -79,9 +65,10 @@ _NOT_IN_BUNDLES = (
     "trackers",
     "workers",
 )
+_PLACES = ("path", "root", "cache")
 _SCALARS = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad")
 _ROW = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
-_SHRINK = 0.5  # of the learning rates, when going back
+_LR_SCALE = 0.5  # of the learning rates, when going back
 _FORMAT_VERSION = 1  # of a run folder
 
 
@@ -168,9 +155,10 @@ class Trainer:
         self._diagnoses: Diagnoses
         self._best: dict[str, float] | None = None  # "step" and "value"
         self._rollbacks = 0
-        self._shrunk = 1.0  # learning rates, by going back
+        self._lr_scale = 1.0  # learning rates, by going back
         self._newest = 0  # step of the newest checkpoint that this trainer knows of
-        self._lock: RunLock | None = None
+        self._writer: RunWriter  # during fit
+        self._dirty = False  # whether fit was left in the middle of something
         self._background = Background()
         self._stopped = False
 
@@ -270,14 +258,26 @@ class Trainer:
             self._note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
         self._fix_lengths()
         self._modes = None if samples.mixture is None else len(samples.mixture.centres)
-        self._diagnoses = Diagnoses(self.config, self._modes, self.total_steps)
+        self._diagnoses = self._new_diagnoses()
         if config.keep_best is not None:
-            self._check_number(config.keep_best.partition(":")[2])
+            try:
+                self._check_number(config.keep_best.partition(":")[2])
+            except ConfigError:
+                self._ready = False
+                raise
+
+    def _new_diagnoses(self) -> Diagnoses:
+        count = self.feed.batches_per_epoch * self.config.batch_size
+        return Diagnoses(self.config, self._modes, self.total_steps, samples=count)
 
     def _check_number(self, name: str) -> None:
         numbers = [*_ROW, *self.gallery.numbers]
         numbers += ["diversity"] * (self.config.batch_size > 1)
         numbers += ["skipped"] * (self.config.nonfinite == "skip")
+        if not self.config.checkpoint_every:
+            raise ConfigError(
+                "keep_best needs checkpoints to choose from, and checkpoint_every is 0. Set it."
+            )
         if name not in numbers:
             raise ConfigError(
                 f"keep_best needs a number of metrics.jsonl, and this training has no '{name}' "
@@ -364,25 +364,32 @@ class Trainer:
         )
 
     def _note(self, text: str) -> None:
-        self.notices.append(text)
+        if text not in self.notices:
+            self.notices.append(text)
 
     # -- training -----------------------------------------------------------------------------
 
     def iterations(self) -> Iterator[Step]:
         """Train, yielding after each iteration: the loop is yours.
 
-        Nothing is logged or written; ``save_checkpoint`` and ``generator`` are at hand.
+        Nothing is logged or written, and numbers that are not finite are not acted on, but for
+        ``nonfinite="skip"``; ``save_checkpoint`` and ``generator`` are at hand. ``stop`` ends the
+        loop.
         """
         self.setup()
+        self._stopped = False
         try:
-            while self.step < self.total_steps and not self._stopped:
-                factor = self.config.schedule.factor(self.step, self.total_steps)
-                self.game.rate(factor * self._shrunk)
-                with deterministic(self.config.deterministic):
-                    step = self.game.play(self.feed.next)
-                yield step
+            yield from self._iterate()
         finally:
-            self._stopped = False
+            self.feed.close()
+
+    def _iterate(self) -> Iterator[Step]:
+        while self.step < self.total_steps and not self._stopped:
+            factor = self.config.schedule.factor(self.step, self.total_steps)
+            self.game.rate(factor * self._lr_scale)
+            with deterministic(self.config.deterministic):
+                step = self.game.play(self.feed.next)
+            yield step
 
     def fit(self) -> Run:
         """Train to the last step, writing the run folder.
@@ -400,14 +407,18 @@ class Trainer:
                 be written.
             DivergenceError: If losses, gradients or weights are no longer finite and the setting
                 ``nonfinite`` knows no way on.
-            CheckpointError: If a checkpoint cannot be written; earlier ones are untouched.
+            CheckpointError, BundleError: If a checkpoint or the generator cannot be written;
+                earlier checkpoints are untouched.
             KeyboardInterrupt: After Ctrl-C.
             SystemExit: After SIGTERM (code 143) or SIGUSR1.
         """
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
         self.setup()
+        self._stopped = False
         number: int | None = None
+        failure: BaseException | None = None
+        writer: RunWriter | None = None
 
         def asked(signal: int) -> None:
             nonlocal number
@@ -415,33 +426,37 @@ class Trainer:
             self.stop()
 
         try:
-            run = self.run = self._open() if self.run is None else self._reopen(self.run)
+            self._writer = writer = self._begin()
+            run = self.run = writer.run
             self._call("on_start", run)
-            with on_signals(asked):
+            with on_signals(asked), deterministic(self.config.deterministic):
                 self._train(run)
-                if number is None:
-                    self._sum_up(run)
-                    self._call("on_end", run)
             if number is not None:
                 leave(number)
+            self._sum_up(run)
+            self._call("on_end", run)
+        except BaseException as error:
+            failure = error
+            raise
         finally:
-            self._close()
-            self._call("on_close")
+            self._leave(writer, failure)
         return Run(run.path)
 
     def stop(self) -> None:
-        """End the training after the present iteration; ``fit`` saves and returns as usual."""
+        """End ``fit`` or your loop after the present iteration; ``fit`` saves and returns."""
         self._stopped = True
 
     def _train(self, run: Run) -> None:
+        self._dirty = True
         while True:
             try:
                 self._play(run)
                 self._tell(self._background.wait())
-                return
+                break
             except DivergenceError as error:
                 if not self._go_back(run, error):
                     raise
+        self._dirty = False
 
     def _play(self, run: Run) -> None:
         config = self.config
@@ -454,7 +469,7 @@ class Trainer:
         done = dict.fromkeys(due, self.step)
         if config.nonfinite == "rollback" and not self.step:
             self._save(run)  # somewhere to go back to
-        for step in self.iterations():
+        for step in self._iterate():
             self._add(step)
             self._tell(self._background.poll())
             self._call("on_step", step)
@@ -462,9 +477,11 @@ class Trainer:
                 if every and self.step % every == 0:
                     act(run)
                     done[act] = self.step
-        for act in due:  # the end, planned or not
-            if done[act] != self.step and act != self._snapshot:
-                act(run)
+        rest = [act for act in due if done[act] != self.step and act != self._snapshot]
+        if self.step < self.total_steps:
+            rest.reverse()  # not planned: who ended it may not wait for more than the state
+        for act in rest:
+            act(run)
 
     def _add(self, step: Step) -> None:
         """Take an iteration into the means of the next row."""
@@ -480,19 +497,15 @@ class Trainer:
 
     def _log(self, run: Run) -> None:
         row = self._row()
-        self._append(run, METRICS, row)
+        self._writer.append(METRICS, row)
         self._rows.append(row)
         self._call("on_log", row)
         for diagnosis in self._diagnoses.see(row) if self._whole(self.step) else ():
             self._diagnose(run, diagnosis)
 
     def _diagnose(self, run: Run, diagnosis: Diagnosis) -> None:
-        self._append(run, DIAGNOSES, dataclasses.asdict(diagnosis))
+        self._writer.append(DIAGNOSES, dataclasses.asdict(diagnosis))
         self._call("on_diagnosis", diagnosis)
-
-    def _append(self, run: Run, name: str, row: Mapping[str, Any]) -> None:
-        with writing(run.path), (run.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
 
     def _row(self) -> dict[str, float]:
         """Means since the last row; the only place where the host waits for the device."""
@@ -503,7 +516,7 @@ class Trainer:
         numbers = torch.cat((self._sums, self._summed, game.alarm[None], spread[None])).tolist()
         sums, summed, (alarm, varied) = numbers[:count], numbers[count:-2], numbers[-2:]
         skipping = self.config.nonfinite == "skip"
-        if (alarm and not skipping) or not all(summed):
+        if (alarm and not skipping) or not all(summed) or not all(map(math.isfinite, sums)):
             raise self._divergence()
         means = {name: a / b for name, a, b in zip(_SCALARS, sums, summed, strict=True)}
         if self._whole(self.step):  # else whoever resumes completes these means
@@ -527,9 +540,13 @@ class Trainer:
     def _divergence(self) -> DivergenceError:
         """Return the diagnosis: what, since when, and the way on."""
         reports = [found for watch in self.game.watches.values() if (found := watch.report())]
-        since, names = min(reports, key=lambda report: report[0])
-        more = "" if names[0].endswith("loss") or not names[1:] else f" and {len(names) - 1} more"
-        fact = f"The {names[0]}{more} is not finite since step {since}"
+        if reports:
+            since, names = min(reports, key=lambda report: report[0])
+            alone = names[0].endswith("loss") or not names[1:]
+            more = "" if alone else f" and {len(names) - 1} more"
+            fact = f"The {names[0]}{more} is not finite since step {since}"
+        else:
+            fact = "What D says of real or generated samples is not finite"
         if self.config.nonfinite == "skip":
             fact += f", and all updates were left out from step {self.step} back to the last row"
         return DivergenceError(f"{fact} (noticed at step {self.step}). {self._remedy()}")
@@ -538,15 +555,14 @@ class Trainer:
         lower = "lower learning rates (--g-optimizer.lr, --d-optimizer.lr) or with --clip-grad"
         if self._rollbacks:
             lower += f"; {self._rollbacks} times half of them was not enough"
-        with contextlib.suppress(CheckpointError, RunFolderError):
-            self._tell(self._background.wait())
+        self._background.settle()
         if self.run is not None and not self._rollbacks:
             newest = checkpoint.latest(self.run.path / "checkpoints")
             if newest is not None:
                 return (
                     f"The last good checkpoint is {newest}: 'ganzoo resume {self.run.path} "
-                    f"--nonfinite rollback' goes on from there with half the learning rates. Or "
-                    f"train again with {lower}."
+                    f"--nonfinite rollback' goes on from there, and halves the learning rates if "
+                    f"it comes to this again. Or train again with {lower}."
                 )
         return f"Train again with {lower}."
 
@@ -556,18 +572,23 @@ class Trainer:
         if config.nonfinite != "rollback" or self._rollbacks >= config.max_rollbacks:
             return False
         self._tell(self._background.wait())
-        found = checkpoint.newest(run.path / "checkpoints")
+        found, notices = self._writer.recover()
         if found.path is None:
             return False
-        left, rollbacks, shrunk = self.step, self._rollbacks + 1, self._shrunk * _SHRINK
+        left, rollbacks, scale = self.step, self._rollbacks + 1, self._lr_scale * _LR_SCALE
         self._restore(found.tensors, found.state, found.path)
-        self._rollbacks, self._shrunk = rollbacks, shrunk
+        self._rollbacks, self._lr_scale = rollbacks, scale
         self._rewind(run)
+        self._save(run)  # so that it is not forgotten that it went back
+        self._tell(self._background.wait())
         fact = str(error).partition(" (noticed")[0]
-        text = (
-            f"{fact}: went back from step {left} to the checkpoint of step {self.step}, with "
-            f"learning rates {shrunk:g} times those that were set ({rollbacks} of at most "
-            f"{config.max_rollbacks} times)."
+        text = " ".join(
+            [
+                f"{fact}: went back from step {left} to the checkpoint of step {self.step}, with "
+                f"learning rates {scale:g} times those that were set ({rollbacks} of at most "
+                f"{config.max_rollbacks} times).",
+                *notices,
+            ]
         )
         self._diagnose(run, Diagnosis(self.step, "rollback", text))
         return True
@@ -580,11 +601,7 @@ class Trainer:
         picture = self.gallery.picture(self.step)
         if picture is None:
             return
-        path = run.path / "samples" / f"step-{self.step:08d}.png"
-        with writing(run.path):
-            path.parent.mkdir(exist_ok=True)
-            picture.save(path)
-        self._call("on_picture", path)
+        self._call("on_picture", self._writer.picture(self.step, picture))
 
     def _snapshot(self, run: Run) -> None:
         """Keep both nets as they are now."""
@@ -596,7 +613,7 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether the run has been trained to its end and summed up."""
-        if self.run is None or self.step < self.total_steps:
+        if self.run is None or not self._ready or self.step < self.total_steps:
             return False
         expected = {COMPARISON} if self.spec.kind == "image" else set()
         expected |= {CURVES} if plots.available() else set()
@@ -607,7 +624,7 @@ class Trainer:
         with writing(run.path):
             if (comparison := self.gallery.comparison()) is not None:
                 comparison.save(run.path / COMPARISON)
-            if plots.available():
+            if plots.available() and run.history:
                 run.curves().save(run.path / CURVES)
             if self.gallery.plotted and len(run.samples) > 1:
                 pictures.animate(run.samples, run.path / ANIMATION)
@@ -627,6 +644,7 @@ class Trainer:
         steps: int | None = None,
         epochs: float | None = None,
         device: str | None = None,
+        workers: int | None = None,
         nonfinite: str | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
@@ -643,30 +661,40 @@ class Trainer:
             steps: A new total number of steps.
             epochs: A new total number of epochs.
             device: Another device.
+            workers: Another number of processes that read data, where they are read while
+                training; it changes nothing in the result.
             nonfinite: From here on, what follows numbers that are not finite.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
 
         Raises:
-            RunFolderError: If there is no run, or another process trains in it.
+            RunFolderError: If there is no run, another process trains in it, or its checkpoints
+                are gone.
             CheckpointError: If no checkpoint is whole, or it is of another configuration.
+            ConfigError: If a setting contradicts the run, such as fewer steps than it has done.
             DataError: If the data given are not those that the run was trained on.
         """
         run = run if isinstance(run, Run) else Run(run)
-        lock = RunLock(run.path)
+        writer = RunWriter(run)
         try:
-            found, notices = _recover(run)
+            found, notices = writer.recover()
         finally:
-            lock.release()
+            writer.release()
         settings: dict[str, Any] = {
             "steps": steps,
             "epochs": epochs,
             "device": device,
+            "workers": workers,
             "nonfinite": nonfinite,
             "precision": found.state.get("precision"),
         }
         settings = {key: value for key, value in settings.items() if value is not None}
         config = read_config(run.path / "config.yaml")
+        if workers is not None and config.get("workers") is None:
+            raise ConfigError(
+                f"The data of {run.path} were read before training, not by workers while it went "
+                f"on, and that cannot be changed on the way. Leave workers out."
+            )
         if dataset is not None:
             saved, given = resolve(config).dataset, interpret(dataset)
             if isinstance(saved, Given) and isinstance(given, Given):
@@ -679,6 +707,11 @@ class Trainer:
             trainer._note("the run ended before its first checkpoint: it starts afresh")
         else:
             trainer._restore(found.tensors, found.state, found.path)
+        if trainer._ready and trainer.step > trainer.total_steps:
+            raise ConfigError(
+                f"{run.path} has already been trained for {trainer.step} steps, more than "
+                f"{trainer.total_steps}. Give a larger total."
+            )
         trainer.run = run
         return trainer
 
@@ -714,7 +747,7 @@ class Trainer:
             "feed": self.feed.state_dict(),
             "best": self._best,
             "rollbacks": self._rollbacks,
-            "shrunk": self._shrunk,
+            "lr_scale": self._lr_scale,
         }
         return tensors, state
 
@@ -747,7 +780,7 @@ class Trainer:
             self._sums.copy_(tensors["log.sums"])
             self._summed.copy_(tensors["log.summed"])
             self._best, self._rollbacks = state["best"], state["rollbacks"]
-            self._shrunk = state["shrunk"]
+            self._lr_scale = state["lr_scale"]
             seeds.restore(tensors, self.device, same)
             if same:
                 self.game.noise.set_state(tensors["rng.noise"])
@@ -764,6 +797,7 @@ class Trainer:
                 f"Restore the config.yaml it was trained with."
             ) from error
         self._newest = max(self._newest, self.step)
+        self._dirty = False
 
     def _rewind(self, run: Run) -> None:
         """Forget what was left after the checkpoint, and a row that the end cut short.
@@ -779,62 +813,78 @@ class Trainer:
             )
             self._describe(run.path)
         self._rows = run.history
-        self._diagnoses = Diagnoses(self.config, self._modes, self.total_steps)
+        self._diagnoses = self._new_diagnoses()
         for row in self._rows:
             if self._whole(int(row["step"])):
                 self._diagnoses.see(row)
 
-    def _open(self) -> Run:
-        stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
-        path = self._out or next_folder(Path("runs"), stem)
-        existed = self._out is not None and path.is_dir()
-        make_folder(path)
-        self._lock = RunLock(path)
-        check_free(path)  # nobody came between
+    def _begin(self) -> RunWriter:
+        """Make the run, or take it up again where nobody else has gone on in it since."""
+        with contextlib.suppress(CheckpointError, RunFolderError, BundleError):
+            self._background.wait()  # left behind by an interruption; it was not told, nor counts
+        if self.run is None:
+            stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
+            return RunWriter.begin(self._out, stem, self._describe)
+        writer = RunWriter(self.run)
+        folder = self.run.path / "checkpoints"
         try:
-            tidy(path)  # what a start has left that was killed at once
-            self._describe(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):  # nothing is left of it
-                self._lock.release()
-                for name in ("config.yaml", "environment.json", LOCK):
-                    (path / name).unlink(missing_ok=True)
-                if not existed:
-                    path.rmdir()
-            raise cannot_write(path, error) from error
-        return Run(path)
+            if self._dirty:
+                self._recover(writer)
+            newest = checkpoint.latest(folder)
+            if newest is not None and checkpoint.step_of(newest) > self._newest:
+                raise RunFolderError(
+                    f"Another process has trained in {self.run.path} since this one read it (there "
+                    f"is {newest.name}). Resume the run again, from there."
+                )
+            self._rewind(self.run)
+            with writing(self.run.path):  # a kill may have come between a checkpoint and this
+                self._keeping()(folder)
+        except BaseException:
+            writer.release()
+            raise
+        return writer
 
-    def _reopen(self, run: Run) -> Run:
-        """Take the run up again, where nobody else has gone on in it since."""
-        self._lock = RunLock(run.path)
-        newest = checkpoint.latest(run.path / "checkpoints")
-        if newest is not None and checkpoint.step_of(newest) > self._newest:
-            raise RunFolderError(
-                f"Another process has trained in {run.path} since this one read it (there is "
-                f"{newest.name}). Resume the run again, from there."
-            )
-        self._rewind(run)
+    def _recover(self, writer: RunWriter) -> None:
+        """Leave the state that an unclean end left in the middle of something."""
+        found, notices = writer.recover()
+        for notice in notices:
+            self._note(notice)
+        if found.path is not None:
+            self._restore(found.tensors, found.state, found.path)
+        else:
+            self.feed.close()
+            self._ready, self._best, self._rollbacks, self._lr_scale = False, None, 0, 1.0
+            self.setup()
+            self._dirty = False
+        self._note(f"the training was left in the middle; it goes on from step {self.step}")
+
+    def _leave(self, writer: RunWriter | None, failure: BaseException | None) -> None:
+        """Let go of the run, however the training ended; each part whatever the others do."""
+        with contextlib.ExitStack() as parts:  # the last comes first
+            parts.callback(self._call, "on_close")
+            if writer is not None:
+                parts.callback(writer.release)
+            parts.callback(self.feed.close)
+            if not (self._dirty and isinstance(failure, KeyboardInterrupt)):  # that is at once
+                parts.callback(self._finish_saving, failure)
+
+    def _finish_saving(self, failure: BaseException | None) -> None:
+        try:
+            path = self._background.wait()
+        except (CheckpointError, RunFolderError, BundleError) as error:
+            if failure is None:
+                raise
+            if str(error) != str(failure):  # what ended the training is raised, this is told
+                logging.getLogger("ganzoo").error("%s", error)
+        else:
+            if failure is None:
+                self._tell(path)
+
+    def _keeping(self) -> Callable[[Path], None]:
+        """What removes the checkpoints that are over, as it is decided now."""
         last, every = self.config.keep_checkpoints, self.config.keep_every
         best = None if self._best is None else int(self._best["step"])
-        with writing(run.path):  # a kill may have come between a checkpoint and this
-            checkpoint.prune(run.path / "checkpoints", last, every, best)
-        return run
-
-    def _close(self) -> None:
-        """Let go of the run: write what is being written, end workers, let others in."""
-        flying = str(sys.exc_info()[1])
-        try:
-            self._tell(self._background.wait())
-        except (CheckpointError, RunFolderError, BundleError) as error:
-            # What ends the training is raised; this is not lost either.
-            if str(error) != flying:
-                logging.getLogger("ganzoo").error("%s", error)
-        finally:
-            self._background.close()
-            self.feed.close()
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+        return lambda folder: checkpoint.prune(folder, last, every, best)
 
     def _elsewhere(self, run: Run) -> list[str]:
         """What about this machine may change the last bits of a run that goes on here."""
@@ -874,40 +924,25 @@ class Trainer:
 
     def _save(self, run: Run) -> None:
         """Copy the state, and have it written beside the training."""
+        self._tell(self._background.wait())  # so that only one copy is held
         config, step = self.config, self.step
         every = int(config.checkpoint_every or 0)
         # One where the training was left would make a resumed training's best another.
-        planned = bool(every and step % every == 0)
-        if planned and config.keep_best is not None and self._rows:
-            better, _, name = config.keep_best.partition(":")
-            value = self._rows[-1].get(name, math.nan)
-            sign = 1 if better == "max" else -1
-            if math.isfinite(value) and (
-                self._best is None or sign * value > sign * self._best["value"]
-            ):
-                self._best = {"step": step, "value": value}
+        if every and step % every == 0:
+            self._judge(step)
         tensors, state = self._copied()
-        lead = "average."
-        weights = {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
-        described = self._bundle_config()
-        best = None if self._best is None else int(self._best["step"])
-
-        def write() -> Path:
-            folder = run.path / "checkpoints"
-            with writing(run.path):
-                bundle.write(run.path / "generator", described, weights)
-            # After the generator: a run whose last checkpoint is written lacks nothing.
-            try:
-                path = checkpoint.save(folder, step, tensors, state, copied=True)
-            except CheckpointError:
-                with writing(run.path):  # which says so if the folder has vanished
-                    raise
-            with writing(run.path):
-                checkpoint.prune(folder, config.keep_checkpoints, config.keep_every, best)
-            return path
-
-        self._tell(self._background.submit(write))
+        writer, described, keep = self._writer, self._bundle_config(), self._keeping()
+        self._background.submit(lambda: writer.save(step, tensors, state, described, keep))
         self._newest = step
+
+    def _judge(self, step: int) -> None:
+        """Find out whether this is the best checkpoint so far, by the last row."""
+        if self.config.keep_best is None or not self._rows:
+            return
+        better, _, name = self.config.keep_best.partition(":")
+        value, sign = self._rows[-1].get(name, math.nan), 1 if better == "max" else -1
+        if self._best is None or sign * value > sign * self._best["value"]:
+            self._best = {"step": step, "value": value} if math.isfinite(value) else self._best
 
     def _tell(self, path: Path | None) -> None:
         """Say that a checkpoint has been written, if one has."""
@@ -931,11 +966,7 @@ class Trainer:
         settings = config.dump()
         for key in _NOT_IN_BUNDLES:
             settings.pop(key)
-        for key in (
-            "path",
-            "root",
-            "cache",
-        ):  # where files lay on this machine is nobody else's business
+        for key in _PLACES:  # where files lay on this machine is nobody else's business
             if settings["dataset"].get(key):
                 settings["dataset"][key] = Path(settings["dataset"][key]).name
         return bundle.BundleConfig(
@@ -959,18 +990,3 @@ def _refusal(layer: Mapping[str, Any]) -> str:
     except (ConfigError, UnknownNameError) as error:
         return str(error)
     return ""
-
-
-def _recover(run: Run) -> tuple[checkpoint.Newest, list[str]]:
-    """Find the newest whole checkpoint; name and set aside what is not whole."""
-    with writing(run.path):
-        notices = run.tidy()
-    found = checkpoint.newest(run.path / "checkpoints")
-    broken = [(path, str(error)) for path, error in found.broken]
-    if not bundle.replaceable(run.path / "generator"):
-        broken.append((run.path / "generator", f"{run.path / 'generator'} is no bundle any more."))
-    for path, fact in broken:
-        with writing(run.path):
-            place = checkpoint.set_aside(path)
-        notices.append(f"{fact} It was renamed to {place.name}.")
-    return found, notices

@@ -68,11 +68,9 @@ def gradient_norms(parameters: Sequence[torch.nn.Parameter], like: Tensor) -> Te
     gradients = [item.grad for item in parameters if item.grad is not None]
     if not gradients:
         return like.new_zeros(len(parameters))
-    norms = torch.stack(torch._foreach_norm(gradients))
-    if len(gradients) == len(parameters):
-        return norms
-    there = torch.tensor([item.grad is not None for item in parameters], device=norms.device)
-    return norms.new_zeros(len(parameters)).masked_scatter(there, norms)
+    norms = iter(torch._foreach_norm(gradients))
+    zero = like.new_zeros((), dtype=gradients[0].dtype)
+    return torch.stack([zero if item.grad is None else next(norms) for item in parameters])
 
 
 def diversity(fake: Tensor, real: Tensor) -> Tensor:

@@ -34,6 +34,21 @@ def test_what_is_nearly_black_or_white_goes_on_learning_in_bfloat16(value_range)
     assert (x.grad != 0).all()
 
 
+@pytest.mark.parametrize("value_range", [(-1, 1), (0, 1), (-3, 5)])
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_halves_alone_are_lifted(value_range, given, made):
+    activation = output_activation(SampleSpec(kind="vector", shape=(2,), value_range=value_range))
+    assert activation(torch.zeros(2, dtype=given)).dtype == made
+
+
 def test_other_ranges_are_a_stretched_tanh():
     activation = output_activation(SampleSpec(kind="vector", shape=(2,), value_range=(-3, 5)))
     assert repr(activation) == "ScaledTanh(-3.0, 5.0)"

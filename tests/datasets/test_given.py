@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ganzoo import datasets
 from ganzoo.datasets import Given, given, interpret
+from ganzoo.datasets.reader import Request
 from ganzoo.errors import ConfigError, DataError, UnknownNameError
 
 PIXELS = torch.arange(5 * 3 * 6 * 8).remainder(256).to(torch.uint8).reshape(5, 3, 6, 8)
@@ -66,6 +67,10 @@ def picture(index: int) -> Image.Image:
 # -- what may be given ------------------------------------------------------------------------
 
 
+def same(one: Given, other: Given) -> bool:
+    return one._identified().fingerprint == other._identified().fingerprint
+
+
 @pytest.mark.parametrize(
     ("value", "labelled", "description"),
     [
@@ -106,7 +111,7 @@ def test_what_may_be_given(value, labelled, description) -> None:
     if samples.labels is not None:
         assert torch.equal(samples.labels, LABELS)
         assert samples.spec.classes == ("0", "1", "2")
-    assert dataset.matches(Given.of((PIXELS, LABELS) if labelled else PIXELS))
+    assert same(dataset, Given.of((PIXELS, LABELS) if labelled else PIXELS))
 
 
 def test_floats_stay_floats() -> None:
@@ -256,7 +261,7 @@ def test_a_torch_dataset_is_read_once_and_when_it_is_needed() -> None:
     assert not reads
     assert torch.equal(dataset.load().data, dataset.load().data)
     known, _ = dataset.opened()
-    assert known.matches(Given.of(PIXELS)) and known.fingerprint == Given.of(PIXELS).fingerprint
+    assert known.fingerprint == Given.of(PIXELS).fingerprint
     assert reads == [0, 1, 2, 3, 4]
 
 
@@ -292,7 +297,6 @@ def test_a_stream_is_found_again_by_its_form() -> None:
     other = Items(*(PIXELS.flip(0) / 255))  # what random transforms may make of it
     again, stream = saved.holding(Given.of(other)).opened(workers=0)
     assert again == saved == known and stream.dataset is other
-    assert again.matches(saved) and not again.matches(Given.of(PIXELS))
     for wrong in (Items(*PIXELS), Items(*(PIXELS[1:] / 255)), Items(*(PIXELS[:, 1:] / 255))):
         with pytest.raises(
             DataError, match=r"This run was trained on Items \(5, 3, 6, 8\) float32"
@@ -300,6 +304,44 @@ def test_a_stream_is_found_again_by_its_form() -> None:
             saved.holding(Given.of(wrong)).stream(0)
     with pytest.raises(DataError, match="is other data"):
         saved.holding(Given.of(PIXELS / 255))
+
+
+def test_a_range_that_was_guessed_wrong_is_kept() -> None:
+    """A run that is resumed is told that it has to be started anew, whatever is given now."""
+    dim, bright = torch.full((1, 2, 2), 0.5), torch.full((1, 2, 2), -1.0)
+    known, _ = Given.of(Items(*[dim] * 9)).opened(workers=0)
+    saved = datasets.create(json.loads(known.model_dump_json()))
+    data = Items(dim, *[dim] * 3, bright, *[dim] * 4)  # which is not looked at beforehand
+    again = saved.holding(Given.of(data))
+    with pytest.raises(
+        DataError,
+        match=r"Item 4 of Items holds .* A run keeps its range: start a new one with "
+        r"ganzoo.datasets.Given.of\(data, stored_range=\(low, high\)\)\.$",
+    ):
+        again.stream(0).read(Request(0, [0, 4]))
+    with pytest.raises(
+        DataError, match="The dataset Items holds .* A run keeps its range: start a"
+    ):
+        saved.holding(Given.of(Items(bright, *[dim] * 8))).stream(0)
+    with pytest.raises(ConfigError) as caught:
+        saved.holding(Given.of(data, stored_range=(-1, 1)))
+    assert str(caught.value) == (
+        "This run was started with stored_range=(0.0, 1.0) and keeps it, but the data is given "
+        "with stored_range=(-1.0, 1.0). Leave stored_range out to resume the run, or start a new "
+        "one with ganzoo.datasets.Given.of(data, stored_range=(-1.0, 1.0))."
+    )
+    assert saved.holding(Given.of(data, stored_range=(0, 1))).stored_range == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "option", [{"layout": "channels-last"}, {"sample_kind": "image"}, {"stored_range": (0, 99)}]
+)
+def test_options_that_are_others_than_before_are_refused(option) -> None:
+    (name,) = option
+    with pytest.raises(ConfigError, match=f"was started with {name}=.* but .* with {name}=.*Leave"):
+        Given.of(PIXELS, stored_range=(0, 255)).holding(Given.of(PIXELS, **option))
+    given = Given.of(PIXELS, **option)
+    assert given.holding(Given.of(PIXELS, **option)) == given == given.holding(Given.of(PIXELS))
 
 
 @pytest.mark.parametrize("value", [PIXELS, (PIXELS, LABELS), {"x": PIXELS.numpy()}])
@@ -312,7 +354,7 @@ def test_what_is_in_memory_needs_no_workers(value) -> None:
 
 def test_other_data_is_no_match() -> None:
     first, second = Given.of(PIXELS), Given.of(PIXELS + 1)
-    assert not first.matches(second) and first != second
+    assert not same(first, second) and first != second
     with pytest.raises(DataError, match=r"is other data .*; pass the same data again"):
         first.holding(second)
 
@@ -328,15 +370,15 @@ def test_other_data_is_no_match() -> None:
     ],
 )
 def test_the_fingerprint_covers(other) -> None:
-    assert not Given.of(PIXELS).matches(Given.of(other))
-    assert not Given.of((PIXELS, LABELS + 1)).matches(Given.of(other))
+    assert not same(Given.of(PIXELS), Given.of(other))
+    assert not same(Given.of((PIXELS, LABELS + 1)), Given.of(other))
 
 
 def test_the_fingerprint_does_not_depend_on_memory_layout() -> None:
     turned = PIXELS.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    assert Given.of(turned).matches(Given.of(PIXELS))
+    assert same(Given.of(turned), Given.of(PIXELS))
     swapped = np.arange(12, dtype=">i4").reshape(3, 2, 2)
-    assert Given.of(swapped).matches(Given.of(swapped.astype("<i4")))
+    assert same(Given.of(swapped), Given.of(swapped.astype("<i4")))
 
 
 def test_the_fingerprint_of_large_data_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -7,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,8 +18,10 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
+from ganzoo.datasets import reader as reading_ahead
 from ganzoo.datasets import stream
-from ganzoo.datasets.stream import Reader, Request, Stream
+from ganzoo.datasets.reader import Reader, Request
+from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.spec import SampleSpec
 
@@ -272,7 +276,8 @@ class Undefined(Pixels):
         (
             Bright(),
             r"^Item 2 of Bright holds values from -1 to -1, outside its stored_range \(0, 1\); .* "
-            r"taken from 8 items; give it with ganzoo.datasets.Given.of\(data, stored_range=",
+            r"taken from 8 items\. A run keeps its range: start a new one with "
+            r"ganzoo.datasets.Given.of\(data, stored_range=\(low, high\)\)\.",
         ),
         (Undefined(), r"^Item 2 of Undefined has 4 NaN or infinite values among 4; remove"),
     ],
@@ -299,6 +304,38 @@ def test_the_first_items_are_looked_at(workers) -> None:
         Stream.of(["a"], workers=workers)
 
 
+def sparse_error() -> str:
+    try:
+        torch.eye(2).to_sparse().numpy()
+    except Exception as error:
+        return type(error).__name__
+    raise AssertionError
+
+
+@pytest.mark.parametrize("workers", HERE_OR_THERE)
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ({0: PIXELS[0], 1: 3}, r"is a dict .* \(keys: 0, 1\); return a pair \(image, label\)\."),
+        (
+            {"left": PIXELS[0], "right": PIXELS[0]},
+            r"is a dict .* \(keys: 'left', 'right'\); return a pair \(image, label\)\.",
+        ),
+        ({}, r"is a dict .* \(keys: none\); return a pair"),
+        (
+            torch.eye(2).to_sparse(),
+            rf"cannot be read \({sparse_error()}: .*\); mend it or leave it",
+        ),
+        (torch.empty(2, 2, device="meta"), r"cannot be read \(\w+Error: .*\); mend it or leave it"),
+    ],
+    ids=["numbered", "two", "none", "sparse", "meta"],
+)
+def test_items_that_are_odd(workers, item, text) -> None:
+    with pytest.raises(DataError, match=rf"^Item 0 of list {text}") as caught:
+        Stream.of([item], workers=workers)
+    assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
 def test_what_cannot_be_streamed() -> None:
     class InOrder(IterableDataset):
         def __iter__(self):
@@ -319,15 +356,37 @@ def test_what_cannot_be_streamed() -> None:
 # -- processes --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def spawning():
+@pytest.fixture(params=["spawn", "forkserver"])
+def spawning(request):
+    if request.param not in multiprocessing.get_all_start_methods():
+        pytest.skip("not on this platform")
     before = multiprocessing.get_start_method()
-    multiprocessing.set_start_method("spawn", force=True)
+    multiprocessing.set_start_method(request.param, force=True)
     yield
     multiprocessing.set_start_method(before, force=True)
 
 
-def test_processes_may_be_spawned(spawning) -> None:
+@pytest.fixture
+def interrupting():
+    """Child processes get SIGINT all the time, as they do when Ctrl-C is pressed."""
+
+    def interrupt() -> None:
+        while not over.wait(0.02):
+            for process in multiprocessing.active_children():
+                with contextlib.suppress(OSError):
+                    os.kill(process.pid, signal.SIGINT)
+
+    over = threading.Event()
+    thread = threading.Thread(target=interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        thread.start()
+    yield
+    over.set()
+    if thread.ident is not None:
+        thread.join()
+
+
+def test_processes_may_be_spawned(spawning, interrupting) -> None:
     source = Stream.of(Noisy())
     expected = batches(source, 0, [0, 1], [2, 3])
     for (data, _), (again, _) in zip(batches(source, 1, [0, 1], [2, 3]), expected, strict=True):
@@ -355,14 +414,19 @@ def test_processes_that_cannot_be_started(monkeypatch) -> None:
 
 
 def alive(*pids: int) -> bool:
-    return any(Path("/proc", str(pid)).exists() for pid in pids)
+    """Whether any of these processes runs; what only waits to be collected does not."""
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                return True
+    return False
 
 
 def reading(dataset: object, workers: int = 2) -> tuple[Reader, list[int]]:
     """A reader that has begun, and its processes."""
     reader = Stream.of(dataset).batches(endless(), workers)
     reader.next()
-    return reader, [process.pid for process in reader._processes]
+    return reader, reader.pids
 
 
 linux = pytest.mark.skipif(
@@ -372,33 +436,117 @@ linux = pytest.mark.skipif(
 
 
 @linux
-def test_workers_end_when_they_are_closed_or_forgotten() -> None:
+def test_workers_end_when_they_are_closed_or_forgotten(monkeypatch) -> None:
+    monkeypatch.setattr(reading_ahead, "_PATIENCE", 1000)  # they end by themselves
     reader, pids = reading(Pixels())
     assert alive(*pids) and len(pids) == 2
+    crew = reader._crew
     reader.close()
     reader.close()
-    assert not alive(*pids)
+    assert not alive(*pids) and [process.exitcode for process in crew.processes] == [0, 0]
     reader, pids = reading(Pixels())
     del reader
     assert not alive(*pids)
 
 
-@linux
-def test_a_worker_in_the_midst_of_a_long_item_ends(monkeypatch) -> None:
-    class Slow(Pixels):
-        def __getitem__(self, index: int) -> object:
-            if index == 5:
-                time.sleep(1000)
-            return PIXELS[index]
-
-    # Torch waits so long for each worker.
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
-    monkeypatch.setattr(stream, "_LOOKED_AT", 2)
-    reader = Stream.of(Slow()).batches(requests([0], [5]), 1)
+@pytest.mark.parametrize("workers", HERE_OR_THERE)
+def test_a_reader_that_is_closed_reads_nothing(workers) -> None:
+    reader = Stream.of(Pixels()).batches(endless(), workers)
     reader.next()
-    (pid,) = [process.pid for process in reader._processes]
     reader.close()
-    assert not alive(pid)
+    with pytest.raises(RuntimeError, match="is closed"):
+        reader.next()
+
+
+class Stuck(Pixels):
+    """All but the first item take for ever."""
+
+    def __getitem__(self, index: int) -> object:
+        if index:
+            time.sleep(1000)
+        return PIXELS[index]
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """A reader of which all three workers are in the midst of a long item, and they."""
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 1000)  # for each
+    monkeypatch.setattr(reading_ahead, "_PATIENCE", 0.2)  # for all
+    monkeypatch.setattr(stream, "_LOOKED_AT", 2)
+    monkeypatch.setattr(Pixels, "__len__", lambda self: 1)
+    source = Stream.of(Stuck())
+    reader = source.batches(requests([0], [1], [2], [3], [4], [5]), 3)
+    reader.next()
+    return reader, reader.pids
+
+
+@linux
+def test_workers_in_the_midst_of_long_items_end_together(stuck) -> None:
+    reader, pids = stuck
+    assert alive(*pids) and len(pids) == 3
+    reader.close()
+    assert not alive(*pids)
+
+
+@linux
+def test_workers_end_when_closing_is_interrupted(stuck, monkeypatch) -> None:
+    def interrupted(iterator: object) -> None:
+        raise KeyboardInterrupt
+
+    reader, pids = stuck
+    monkeypatch.setattr(reading_ahead, "_shut", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reader.close()
+    assert not alive(*pids)
+    monkeypatch.undo()
+    reader.close()
+
+
+@linux
+@pytest.mark.parametrize(
+    ("error", "raised"), [(OSError(11, "none left"), ConfigError), (KeyboardInterrupt(),) * 2]
+)
+def test_half_of_the_workers_do_not_outlive_the_start(error, raised, monkeypatch) -> None:
+    begun = []
+    start = multiprocessing.context.ForkProcess.start
+
+    def failing(self) -> None:
+        if begun:
+            raise error
+        start(self)
+        begun.append(self.pid)
+
+    source = Stream.of(Pixels())
+    monkeypatch.setattr(multiprocessing.context.ForkProcess, "start", failing)
+    with pytest.raises(raised if isinstance(raised, type) else KeyboardInterrupt):
+        source.batches(endless(), 2)
+    assert len(begun) == 1 and not alive(*begun)
+    assert not {process.pid for process in multiprocessing.active_children()} & set(begun)
+
+
+@linux
+def test_other_versions_of_torch_may_lack_its_own_names(monkeypatch) -> None:
+    iterator = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_set_worker_pids", lambda *_: 0)
+    monkeypatch.delattr(torch._C, "_remove_worker_pids")
+    monkeypatch.delattr(iterator, "_shutdown_workers")
+    monkeypatch.delattr(iterator, "__del__")
+    reader, pids = reading(Pixels())
+    assert alive(*pids)
+    reader.close()
+    assert not alive(*pids)
+
+
+@forked
+@pytest.mark.skipif(os.name != "posix", reason="has no such signals")
+def test_programs_that_a_dataset_starts_heed_signals() -> None:
+    class Starting(Pixels):
+        def __getitem__(self, index: int) -> object:
+            done = subprocess.run(["sh", "-c", "kill -TERM $$"], check=False)
+            return torch.full((2,), float(done.returncode))
+
+    ((data, _),) = batches(Stream.of(Starting()), 1, [0])
+    assert data.tolist() == [[-signal.SIGTERM] * 2]
 
 
 @forked
@@ -417,8 +565,7 @@ def test_a_worker_that_is_killed(monkeypatch) -> None:
     monkeypatch.setattr(iterator._try_get_data, "__defaults__", (0.2,))  # between looks at them
     reader, pids = reading(Pixels())
     os.kill(pids[0], signal.SIGKILL)
-    for process in reader._processes[:1]:
-        process.join()
+    reader._crew.processes[0].join()
     with pytest.raises(DataError) as caught:
         for _ in range(20):
             reader.next()
@@ -447,32 +594,48 @@ def test_a_worker_that_ends_by_itself(monkeypatch) -> None:
 
 SCRIPT = """
 import itertools, os, sys, torch
-from ganzoo.datasets.stream import Request, Stream
+from ganzoo.datasets.reader import Request
+from ganzoo.datasets.stream import Stream
 
-data = torch.utils.data.TensorDataset(torch.zeros(9, 2))
-reader = Stream.of(data).batches((Request(n, [0]) for n in itertools.count()), 2)
+source = Stream.of(torch.utils.data.TensorDataset(torch.zeros(9, 2)))
+begin = lambda: source.batches((Request(n, [0]) for n in itertools.count()), 2)
+reader = begin()
 reader.next()
-print(*(process.pid for process in reader._processes), flush=True)
+"""
+BEGIN = "first, reader = reader, begin()\n"
+TELL = "print(*reader.pids, flush=True)\n"
+# Not by os._exit, so that what is to run at the end of a process runs.
+FORK = """
+if not os.fork():
+    sys.stderr.close()  # multiprocessing complains of children that are not its own
+    reader = None
+    sys.exit()
+os.wait()
+for _ in range(20):
+    reader.next()
 """
 
 
 @linux
 def test_a_process_that_forgets_to_close_ends_with_its_workers() -> None:
+    """And so does its fork, which leaves them alone."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SCRIPT + FORK + TELL], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0 and done.stderr == ""
-    assert not alive(*map(int, done.stdout.split()))
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2 and not alive(*pids)
 
 
 @linux
 def test_workers_of_a_process_that_was_killed_end() -> None:
-    script = SCRIPT + "os.kill(os.getpid(), 9)"
+    """Be they at work or only beginning."""
+    script = SCRIPT + TELL + BEGIN + TELL + "os.kill(os.getpid(), 9)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
-    assert done.returncode == -9
     pids = [int(pid) for pid in done.stdout.split()]
+    assert done.returncode == -9 and len(pids) == 4
     deadline = time.monotonic() + 60
     while alive(*pids) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -183,8 +183,13 @@ def _weight_gradient(large: Tensor, small: Tensor) -> Tensor:
     return product.view(outputs, 4, 4, channels).permute(0, 3, 1, 2)
 
 
+def _lifted(x: Tensor) -> Tensor:
+    """Float32 of what has fewer bits; anything else as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 class ScaledTanh(nn.Module):
-    """Tanh stretched to an arbitrary range, in float32.
+    """Tanh stretched to an arbitrary range, in float32 at least.
 
     Args:
         low: Lowest output.
@@ -198,7 +203,7 @@ class ScaledTanh(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Squash any tensor into [low, high]."""
         centre, half = (self.low + self.high) / 2, (self.high - self.low) / 2
-        return centre + half * torch.tanh(x.float())
+        return centre + half * torch.tanh(_lifted(x))
 
     def extra_repr(self) -> str:
         """Show the range when the module is printed."""
@@ -206,27 +211,27 @@ class ScaledTanh(nn.Module):
 
 
 class Tanh(nn.Tanh):
-    """Tanh in float32: in bfloat16 it is exactly 1, and its gradient 0, from 3.5 on."""
+    """Tanh in float32 at least: in bfloat16 it is exactly 1, and its gradient 0, from 3.5 on."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map values to (-1, 1)."""
-        return super().forward(x.float())
+        return super().forward(_lifted(x))
 
 
 class Sigmoid(nn.Sigmoid):
-    """Sigmoid in float32: in bfloat16 it is exactly 1, and its gradient 0, from 6.25 on."""
+    """Sigmoid in float32 at least: in bfloat16 it is 1, and its gradient 0, from 6.25 on."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map values to (0, 1)."""
-        return super().forward(x.float())
+        return super().forward(_lifted(x))
 
 
 def output_activation(spec: SampleSpec) -> nn.Module:
     """Return what a generator ends in, so that its samples lie in ``spec.value_range``.
 
     Tanh for [-1, 1], sigmoid for [0, 1], nothing where values are unbounded, and a stretched
-    tanh for any other range; computed in float32 whatever the net computes in, or pixels that are
-    nearly black or white would stop learning.
+    tanh for any other range; computed in float32 if the net computes in fewer bits, or pixels that
+    are nearly black or white would stop learning.
     """
     if spec.value_range is None:
         return nn.Identity()

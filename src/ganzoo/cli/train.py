@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -78,6 +79,7 @@ def resume(
     epochs: float | None = None,
     device: str | None = None,
     dataset: str | None = None,
+    workers: int | None = None,
     nonfinite: Literal["stop", "skip", "rollback"] | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -89,6 +91,7 @@ def resume(
         epochs: a new total number of passes over the data
         device: another device
         dataset: where the data lie now, if their file has moved
+        workers: another number of processes that read data, where they do
         nonfinite: what follows NaN or infinity from here on
         quiet: show no progress
     """
@@ -100,6 +103,7 @@ def resume(
         epochs=epochs,
         device=device,
         dataset=dataset,
+        workers=workers,
         nonfinite=nonfinite,
         callbacks=_progress(quiet),
         progress=False,
@@ -180,7 +184,7 @@ def _fit(trainer: Any) -> None:
         if trainer.run is not None:
             Console(stderr=True, soft_wrap=True, highlight=False).print(
                 f"interrupted at step {trainer.step}; continue with: "
-                f"ganzoo resume {trainer.run.path}",
+                f"ganzoo resume {shlex.quote(str(trainer.run.path))}",
                 markup=False,
             )
         raise

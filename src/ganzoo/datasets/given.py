@@ -23,7 +23,8 @@ from ganzoo.datasets.array import (
 )
 from ganzoo.datasets.base import Samples
 from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
-from ganzoo.datasets.stream import Form, Stream, is_sequential, read_item, title_of
+from ganzoo.datasets.items import count_of, is_sequential, read_item, title_of
+from ganzoo.datasets.stream import USAGE, Form, Stream
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ __all__ = ["GIVEN_LIMIT", "Given", "interpret"]
 _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
 _UNREAD = "not read yet"  # instead of a fingerprint
 _STREAMED = "stream:"  # before the fingerprint of what is read while training
-_USAGE = "ganzoo.datasets.Given.of(data, {})"
 _POSSIBLE = (
     "the name of a dataset, a mapping with 'name', a folder of pictures, a path to a .npy, .npz, "
     ".safetensors, .parquet or .arrow file, a tensor, a numpy array, a tuple (data, labels), a "
@@ -139,7 +139,7 @@ class Given(ArrayDataset):
             kind=self.sample_kind,
             stored_range=self.stored_range,
             origin=f"The dataset in memory ({self.description})",
-            usage=_USAGE,
+            usage=USAGE,
         )
 
     def stream(self, workers: int, labels: bool = False) -> Stream:
@@ -161,7 +161,6 @@ class Given(ArrayDataset):
             layout=self.layout,
             sample_kind=self.sample_kind,
             stored_range=self.stored_range,
-            usage=_USAGE,
             check=self._check_form,
         )
 
@@ -191,12 +190,6 @@ class Given(ArrayDataset):
         )
         return known, stream
 
-    def matches(self, other: Given) -> bool:
-        """Whether both stand for the same data, be it held or not; what is unread is read."""
-        if self._streamed or other._streamed:
-            return self.fingerprint == other.fingerprint
-        return self._identified().fingerprint == other._identified().fingerprint
-
     def holding(self, other: Given) -> Given:
         """Return this config with the data that ``other`` holds, as resuming needs it.
 
@@ -204,6 +197,7 @@ class Given(ArrayDataset):
         finds out whether it is the same.
 
         Raises:
+            ConfigError: If ``other`` has options that are not those of this config.
             DataError: If ``other`` stands for other data.
         """
         if self._streamed:
@@ -215,6 +209,7 @@ class Given(ArrayDataset):
             same = self.fingerprint in (_UNREAD, other.fingerprint)
         if not same:
             raise self._other(other.description)
+        self._check_options(other)
         copy = self.model_copy()
         copy._held, copy._source = other._held, other._source
         return copy
@@ -226,6 +221,17 @@ class Given(ArrayDataset):
     def _check_form(self, form: Form) -> None:
         if self._streamed and self.fingerprint != _STREAMED + form.fingerprint:
             raise self._other(form.description)
+
+    def _check_options(self, other: Given) -> None:
+        """Refuse what is given otherwise than before; what is left out stays as it was."""
+        for name, info in ArrayDataset.model_fields.items():
+            now, before = getattr(other, name), getattr(self, name)
+            if now not in (before, info.default):
+                raise ConfigError(
+                    f"This run was started with {name}={before!r} and keeps it, but the data is "
+                    f"given with {name}={now!r}. Leave {name} out to resume the run, or start a "
+                    f"new one with {USAGE.format(f'{name}={now!r}')}."
+                )
 
     def _contents(self) -> _Held:
         """The arrays; a torch Dataset is read into them once."""
@@ -375,13 +381,7 @@ def _described(what: str, held: _Held) -> str:
 def _announced(dataset: Any) -> str:
     """What to call a torch Dataset that is not read yet; one that cannot be read is refused."""
     title = title_of(dataset)
-    if is_sequential(dataset):
-        return title
-    if not hasattr(dataset, "__len__"):
-        raise DataError(f"The dataset {title} has no length; give it a __len__.")
-    if not len(dataset):
-        raise DataError(f"The dataset {title} is empty; give at least one sample.")
-    return f"{title} of {len(dataset)}"
+    return title if is_sequential(dataset) else f"{title} of {count_of(dataset)}"
 
 
 def _noun(value: Any) -> str:

@@ -114,4 +114,4 @@ class BCE(Loss):
 
 def _entropy(p: float) -> float:
     """Of a coin that shows heads with probability p, in nats."""
-    return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
+    return 0.0 - sum(q * math.log(q) for q in (p, 1 - p) if q > 0)  # 0.0, so that it is no -0.0
