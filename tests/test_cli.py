@@ -399,6 +399,7 @@ def test_an_interruption_tells_how_to_go_on(tmp_path: Path) -> None:
     """Ctrl-C in a real process: a checkpoint, the command, and the conventional exit code."""
     code = (
         "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from ganzoo.callbacks import Callback\n"
         "import ganzoo.trainer as t\n"
         "class Now(Callback):\n"

@@ -47,3 +47,13 @@ def test_in_another_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_what_the_parent_has_ignored_stays_ignored() -> None:
+    """As nohup, and shells for commands in the background, have it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked: list[int] = []
+    with on_signals(asked.append):
+        signal.raise_signal(signal.SIGINT)
+    assert asked == []
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
