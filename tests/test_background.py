@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ganzoo.background import Background
+from ganzoo.errors import CheckpointError
 
 
 def test_a_job_is_done_beside_and_told_once() -> None:
@@ -68,3 +69,37 @@ def test_an_interruption_while_waiting_loses_nothing(monkeypatch: pytest.MonkeyP
             background.wait()
     with pytest.raises(OSError, match="full"):
         background.wait()
+
+
+def test_what_follows_a_job_waits_for_it_beside() -> None:
+    background, go, done = Background(), threading.Event(), threading.Event()
+    background.afterwards(done.set)
+    assert done.is_set()  # no job: at once
+    done.clear()
+
+    def job() -> Path:
+        assert go.wait(10)
+        return Path("a")
+
+    background.submit(job)
+    background.afterwards(done.set)
+    assert not done.wait(0.1)
+    go.set()
+    assert done.wait(10)
+    assert background.wait() == Path("a")
+
+
+def test_where_no_thread_can_start_it_is_said_and_nothing_stays_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    background = Background()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(CheckpointError, match="Allow the process more threads"):
+            background.submit(lambda: Path("a"))
+    assert background.wait() is None
+    background.submit(lambda: Path("b"))
+    assert background.wait() == Path("b")

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import copy
 import errno
+import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ganzoo import __version__, bundle, sealed
+from ganzoo import __version__, architectures, bundle, sealed
+from ganzoo.architectures import Architecture
+from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
-from ganzoo.errors import BundleError, PluginError, UnknownNameError
+from ganzoo.errors import BundleError, ConfigError, PluginError, UnknownNameError
 from ganzoo.framing import Framing
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.storage import sha256, write_json
@@ -114,10 +119,14 @@ def test_what_is_in_the_folder(folder: Path) -> None:
 
 
 def test_any_layout_is_saved(tmp_path: Path) -> None:
-    images = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    bundle.write(tmp_path / "b", CONFIG, {"w": images, "count": torch.tensor(3)})
+    arch, spec = DCGAN(channels=2), SampleSpec(shape=(3, 16, 16))
+    net = arch.generator(spec, LATENT).to(memory_format=torch.channels_last)
+    assert not net.output.weight.is_contiguous()
+    config = BundleConfig(architecture=arch, sample=spec, latent=LATENT)
+    bundle.write(tmp_path / "b", config, net.state_dict())
     _, tensors = bundle.read(tmp_path / "b")
-    assert torch.equal(tensors["w"], images) and tensors["count"].item() == 3
+    assert tensors.keys() == net.state_dict().keys()
+    assert all(torch.equal(tensors[name], value) for name, value in net.state_dict().items())
 
 
 def test_a_discriminator_lies_beside(tmp_path: Path) -> None:
@@ -246,13 +255,24 @@ def test_a_config_that_is_huge_is_not_read(folder: Path) -> None:
     with (folder / "config.json").open("ab") as file:
         file.truncate(2**40)  # sparse: no test should need so much memory
     assert refused(folder) == (
-        f"{folder / 'config.json'} cannot be read as JSON (it is larger than 16,777,216 bytes)."
+        f"{folder / 'config.json'} cannot be read as JSON (it is larger than 1,048,576 bytes)."
     )
 
 
-def test_a_config_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
-    talkative = CONFIG.model_copy(update={"training": {"note": "x" * 2**24}})
-    with pytest.raises(BundleError, match=r"would exceed 16,777,216 bytes"):
+@pytest.mark.parametrize(
+    ("note", "problem"),
+    [
+        ("x" * 2**20, "it is larger than 1,048,576 bytes"),
+        (functools.reduce(lambda inner, _: [inner], range(32), 0), "it is nested too deeply"),
+        ([0] * 50_000, "it holds more than 50,000 values"),
+    ],
+    ids=["long", "deep", "many"],
+)
+def test_a_config_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path, note, problem: str
+) -> None:
+    talkative = CONFIG.model_copy(update={"training": {"note": note}})
+    with pytest.raises(BundleError, match=f"could not be read again, because {problem}: give"):
         bundle.write(tmp_path / "b", talkative, weights())
     assert not (tmp_path / "b").exists()
 
@@ -268,8 +288,8 @@ def test_an_unknown_key(folder: Path) -> None:
     edit(folder, sampel=1)
     assert refused(folder) == (
         f"{folder / 'config.json'}: The bundle has no option 'sampel'. "
-        "Did you mean 'sample'? Options: architecture, format_version, framing, latent, library, "
-        "library_version, sample, training, weights."
+        "Did you mean 'sample'? Options: architecture, format_version, framing, half, latent, "
+        "library, library_version, origin, sample, training, weights."
     )
 
 
@@ -358,10 +378,7 @@ def test_weights_that_are_no_safetensors(folder: Path) -> None:
 
 
 def filled(folder: Path) -> torch.nn.Module:
-    config, tensors = bundle.read(folder)
-    net = config.architecture.generator(config.sample, config.latent)
-    bundle.fill(net, tensors, folder)
-    return net
+    return bundle.load(folder)[1]
 
 
 def test_filling(folder: Path) -> None:
@@ -400,19 +417,224 @@ def test_another_shape_or_dtype(folder: Path, value, have: str) -> None:
     with pytest.raises(BundleError) as caught:
         filled(folder)
     assert str(caught.value) == (
-        f"The weight 'output.bias' of {folder} is {have}, but its architecture needs (16,) "
+        f"{folder} has the weight 'output.bias' as {have}, but its architecture needs (16,) "
         f"torch.float32."
     )
 
 
-def test_weights_that_do_not_fit_leave_the_net_alone() -> None:
-    net = ARCH.generator(SAMPLE, LATENT)
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    changed = {name: value + 1 for name, value in weights().items()}
-    changed["output.weight"] = torch.ones(1)
-    with pytest.raises(BundleError):
-        bundle.fill(net, changed, Path("origin"))
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda w: w.pop("output.bias"), "lacks the weight 'output.bias' that its architecture"),
+        (lambda w: w.update(x=torch.ones(1)), "has a weight 'x' that its architecture lacks"),
+        (lambda w: w.update({"output.bias": torch.ones(15)}), "'output.bias' as (15,) torch.float"),
+    ],
+)
+def test_weights_of_another_net_are_not_saved(tmp_path: Path, change, problem: str) -> None:
+    other = weights()
+    change(other)
+    with pytest.raises(BundleError) as caught:
+        bundle.write(tmp_path / "b", CONFIG, other)
+    message = str(caught.value)
+    assert message.startswith("The generator cannot be saved: it ") and problem in message
+    assert not (tmp_path / "b").exists()
+
+
+# -- loading --------------------------------------------------------------------------------------
+
+BUILT_IN = [e.name for e in architectures.registry.entries() if e.distribution == "ganzoo"]
+SPEC = SampleSpec(shape=(1, 32, 32))
+
+
+def nets_of(name: str) -> tuple[BundleConfig, torch.nn.Module, torch.nn.Module]:
+    small = {"dcgan": {"channels": 2}, "upsample": {"channels": 4, "d_channels": 2}}
+    arch = architectures.create(name, **small.get(name, {"hidden": (5, 3)}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        generator, judge = arch.generator(SPEC, LATENT), arch.discriminator(SPEC)
+    return BundleConfig(architecture=arch, sample=SPEC, latent=LATENT), generator, judge
+
+
+def tensors_in(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """All, also those that its state dict does not have, by a walk through what it holds."""
+    found: dict[str, torch.Tensor] = {}
+
+    def look(value, place: str, depth: int) -> None:
+        if isinstance(value, torch.Tensor):
+            found[place] = value
+        elif depth and isinstance(value, dict):
+            for key, item in value.items():
+                look(item, f"{place}.{key}", depth - 1)
+        elif depth and isinstance(value, (list, tuple)):
+            look(dict(enumerate(value)), place, depth)
+
+    for name, module in net.named_modules():
+        look(vars(module), name, 4)
+    return found
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_own_nets_are_loaded_whole(tmp_path: Path, name: str) -> None:
+    """Each tensor is in the state dict, once: no other could be given its value."""
+    config, generator, judge = nets_of(name)
+    bundle.write(tmp_path / "b", config, generator.state_dict(), judge.state_dict())
+    state = torch.get_rng_state()
+    loaded = (bundle.load(tmp_path / "b")[1], bundle.discriminator(tmp_path / "b"))
+    assert torch.equal(torch.get_rng_state(), state)
+    for new, old in zip(loaded, (generator, judge), strict=True):
+        found, expected = new.state_dict(), old.state_dict()
+        assert list(found) == list(expected)
+        assert all(torch.equal(value, expected[name]) for name, value in found.items())
+        held = tensors_in(new)
+        assert not any(value.is_meta for value in held.values())
+        assert len({value.data_ptr() for value in held.values()}) == len(expected)
+        assert tensors_in(old).keys() == held.keys()
+        assert [p.requires_grad for p in new.parameters()] == [
+            p.requires_grad for p in old.parameters()
+        ]
+    latents = LATENT.sample(5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded[0].eval()(latents), generator.eval()(latents))
+
+
+def test_loaded_weights_may_be_changed_and_the_file_stays(folder: Path) -> None:
+    before = (folder / "model.safetensors").read_bytes()
+    net = filled(folder)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(1)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert all(torch.equal(net.state_dict()[n], v + 1) for n, v in weights().items())
+    assert all(torch.equal(filled(folder).state_dict()[n], v) for n, v in weights().items())
+
+
+def test_a_bundle_replaces_the_one_that_it_is_loaded_from(folder: Path) -> None:
+    net = filled(folder)
+    twin = copy.deepcopy(net)
+    bundle.write(folder, CONFIG, {name: value + 1 for name, value in net.state_dict().items()})
+    bundle.write(folder, CONFIG, net.state_dict())  # of a file that is gone by now
+    for each in (net, twin, filled(folder)):
+        assert all(torch.equal(each.state_dict()[n], v) for n, v in weights().items())
+
+
+class Odd(torch.nn.Module):
+    """Holds what a plug-in's net may hold: random and plain tensors, and one weight twice."""
+
+    def __init__(self, spec: SampleSpec, numbers: bool) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(spec.numel, spec.numel)
+        self.second = torch.nn.Linear(spec.numel, spec.numel)
+        self.second.weight = self.first.weight
+        self.register_buffer("hidden", torch.full((2,), 3.0), persistent=False)
+        self.plain = [torch.arange(spec.numel)]
+        self.number = float(torch.ones(1)) if numbers else 1.0  # which meta tensors do not have
+
+    def forward(self, z, labels=None):
+        return (self.second(self.first(z)) + self.hidden.sum() + self.plain[0]) * self.number
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "with numbers"])
+def odd(request: pytest.FixtureRequest) -> Iterator[type[Architecture]]:
+    @architectures.register("odd")
+    class OddPair(Architecture):
+        def generator(self, spec, latent):
+            return Odd(spec, request.param)
+
+        def discriminator(self, spec):
+            return Odd(spec, request.param)
+
+    yield OddPair
+    architectures.registry.unregister("odd")
+
+
+@pytest.mark.parametrize("half", [None, bundle.Half(largest=0.1, mean=0.1)])
+def test_nets_of_plugins_are_built_and_filled(tmp_path: Path, odd, half) -> None:
+    spec = SampleSpec(kind="vector", shape=(3,), value_range=None)
+    config = BundleConfig(architecture=odd(), sample=spec, latent=LATENT, half=half)
+    net = odd().generator(spec, LATENT)
+    if half is not None:
+        net.half().float()  # rounded, so that nothing is lost
+    bundle.write(tmp_path / "b", config, net.state_dict())
+    state = torch.get_rng_state()
+    loaded = bundle.load(tmp_path / "b")[1]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert loaded.first.weight is loaded.second.weight
+    latents = torch.ones(2, 3)
+    assert torch.equal(loaded(latents), net(latents))
+
+
+# -- half precision, origin and what lies beside --------------------------------------------------
+
+HALF = bundle.Half(largest=0.01, mean=0.002)
+HALVED = CONFIG.model_copy(update={"half": HALF})
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    counted = {**weights()}
+    bundle.write(folder, HALVED, counted, ARCH.discriminator(SAMPLE).state_dict())
+    assert config_of(folder)["half"] == {"largest": 0.01, "mean": 0.002}
+    stored = load_file(folder / "model.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.float16}
+    config, read = bundle.read(folder)
+    assert config.half == HALF
+    for found in (read, filled(folder).state_dict()):
+        for name, value in counted.items():
+            assert found[name].dtype == torch.float32
+            assert torch.equal(found[name], value.half().float())
+    assert next(bundle.discriminator(folder).parameters()).dtype == torch.float32
+
+
+def test_numbers_that_are_counted_stay_whole(tmp_path: Path) -> None:
+    config, generator, _ = nets_of("dcgan")
+    generator.project.norm.num_batches_tracked.fill_(100_001)  # which float16 cannot hold
+    bundle.write(tmp_path / "b", config.model_copy(update={"half": HALF}), generator.state_dict())
+    for found in (bundle.read(tmp_path / "b")[1], filled(tmp_path / "b").state_dict()):
+        assert int(found["project.norm.num_batches_tracked"]) == 100_001
+
+
+def test_what_half_precision_cannot_hold(tmp_path: Path) -> None:
+    large = weights()
+    large["output.bias"][2] = 70_000
+    with pytest.raises(BundleError) as caught:
+        bundle.write(tmp_path / "b", HALVED, large)
+    assert str(caught.value) == (
+        "The generator cannot be saved in half precision: its weight 'output.bias' exceeds "
+        "65,504. Save it without half."
+    )
+    bundle.write(tmp_path / "b", CONFIG, large)
+
+
+@pytest.mark.parametrize("half", [None, {"largest": 0.0, "mean": 0.0}])
+def test_types_are_those_that_the_config_says(folder: Path, half) -> None:
+    """Be the config's word float16 and the file's float32, or the other way."""
+    if half is None:
+        exchange(folder, {name: value.half() for name, value in weights().items()})
+    else:
+        edit(folder, half=half)
+    with pytest.raises(BundleError, match=r"as \(4,\) torch.float\d\d, but .* needs \(4,\) torch"):
+        filled(folder)
+
+
+def test_an_origin(tmp_path: Path) -> None:
+    origin = bundle.Origin(repo_id="ada/gan", revision="0123456789" * 4)
+    bundle.write(tmp_path / "b", CONFIG.model_copy(update={"origin": origin}), weights())
+    assert bundle.config(tmp_path / "b").origin == origin
+    with pytest.raises(ConfigError, match="revision"):
+        bundle.Origin(repo_id="ada/gan", revision="main")
+
+
+def test_what_tells_of_weights_goes_with_them(folder: Path) -> None:
+    for name in (*bundle.EXTRAS, "notes.txt"):
+        (folder / name).write_text(name, encoding="utf-8")
+    bundle.write(folder, CONFIG, weights())
+    assert {path.name for path in folder.iterdir()} >= {*bundle.EXTRAS, "notes.txt"}
+    bundle.write(folder, CONFIG, {name: value + 1 for name, value in weights().items()})
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "notes.txt",
+    ]
 
 
 # -- writing that is refused or fails -------------------------------------------------------------
@@ -432,7 +654,6 @@ def test_weights_that_are_not_finite(folder: Path, bad: float) -> None:
 
 
 def test_a_bundle_replaces_a_bundle(folder: Path) -> None:
-    (folder / "samples.png").write_bytes(b"of the old one")
     changed = {name: value + 1 for name, value in weights().items()}
     bundle.write(folder, CONFIG, changed)
     _, tensors = bundle.read(folder)
@@ -494,7 +715,7 @@ def test_a_full_disk_keeps_the_old_one(folder: Path, monkeypatch, error) -> None
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(BundleError) as caught:
-        bundle.write(folder, CONFIG, {"w": torch.ones(1)})
+        bundle.write(folder, CONFIG, weights())
     assert str(caught.value) == (
         f"The generator cannot be written to {folder} ({error}). "
         f"Free some space or choose another folder."
@@ -511,6 +732,6 @@ def test_a_config_that_cannot_be_written_keeps_the_old_one(folder: Path, monkeyp
 
     monkeypatch.setattr(bundle, "write_json", full)
     with pytest.raises(BundleError, match=r"Disk quota exceeded"):
-        bundle.write(folder, CONFIG, {"w": torch.ones(1)})
+        bundle.write(folder, CONFIG, weights())
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
     assert filled(folder) is not None

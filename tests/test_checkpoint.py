@@ -419,3 +419,18 @@ def test_the_state_of_equal_weights_goes_by_name() -> None:
     moments = [other.state[weight]["exp_avg"] for weight in weights]
     assert torch.equal(moments[0], optimizer.state[weights[1]]["exp_avg"])
     assert torch.equal(moments[1], optimizer.state[weights[0]]["exp_avg"])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd"])
+def test_a_state_of_another_shape_is_refused_before_a_kernel_meets_it(name: str) -> None:
+    net = torch.nn.Linear(3, 4)
+    options = {"momentum": 0.9} if name == "sgd" else {}
+    optimizer = optimizers.create({"name": name, **options}).build(net.parameters())
+    net(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    tensors, rest = checkpoint.pack_optimizer("o", optimizer, ["weight", "bias"])
+    key = next(key for key, value in tensors.items() if value.dim() == 2)
+    with pytest.raises(ValueError, match=r"shape \(1,\) for 'weight', which has \(4, 3\)"):
+        checkpoint.unpack_optimizer(
+            "o", optimizer, ["weight", "bias"], {**tensors, key: torch.zeros(1)}, rest
+        )

@@ -275,8 +275,8 @@ def test_a_folder_that_cannot_be_written(
     monkeypatch.setattr(Path, "mkdir", read_only)
     text = refused(capsys, "train", *TINY, "--out", "locked", "--quiet")
     assert text == (
-        "The run folder locked cannot be written (Permission denied). Free some space or choose "
-        "another folder with --out."
+        "The run folder locked cannot be written (Permission denied). Free some space or use "
+        "another folder."
     )
 
 
@@ -423,3 +423,23 @@ def test_an_interruption_tells_how_to_go_on(tmp_path: Path) -> None:
     assert done.returncode == 130, done.stderr
     assert done.stderr.strip() == "interrupted at step 4; continue with: ganzoo resume run"
     assert [path.name for path in Path("run/checkpoints").iterdir()] == ["step-00000004"]
+
+
+def test_doctor_of_an_installation_that_is_not_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "safetensors":
+            raise metadata.PackageNotFoundError(name)
+        return "0.1" if name == "numpy" else real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    ganzoo("doctor", code=2)
+    told = capsys.readouterr().err
+    assert "numpy>=2.0 is needed, and 0.1 is installed" in told
+    assert "safetensors" in told
+    assert "and nothing is installed" in told

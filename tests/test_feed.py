@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +16,13 @@ from ganzoo.datasets import Given
 from ganzoo.datasets.base import Samples
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.feed import Feed, _fits
+from ganzoo.feed import Feed, _fits, _sent
 from ganzoo.framing import Framing
 from ganzoo.spec import SampleSpec
 
 CPU = torch.device("cpu")
 RAW = SampleSpec(kind="vector", shape=(1,), value_range=None)
+RAW3 = SampleSpec(kind="vector", shape=(3,), value_range=None)
 
 # Elsewhere, what a test defines cannot be sent to a process.
 forked = pytest.mark.skipif(
@@ -81,8 +85,8 @@ def test_seeds_do_not_share_epochs() -> None:
 def test_resuming_is_as_if_nothing_had_happened(before) -> None:
     whole = Feed(numbered(13, labels=True), 4, CPU, seed=3)
     draw(whole, before)
-    state = whole.state_dict()
-    assert state == {"batches": before}
+    state = json.loads(json.dumps(whole.state_dict()))  # as a checkpoint has it
+    assert state["batches"] == before
     resumed = Feed(numbered(13, labels=True), 4, CPU, seed=3)
     draw(resumed, 5)  # wherever it was
     resumed.load_state_dict(state)
@@ -200,6 +204,99 @@ def test_too_few_samples(count, batch) -> None:
     )
 
 
+# -- other data under the same name ---------------------------------------------------------------
+
+PICTURES = torch.arange(40 * 3 * 4 * 5).mul(7919).remainder(251).to(torch.uint8)
+PICTURES = Samples(PICTURES.reshape(40, 3, 4, 5), SampleSpec(shape=(3, 4, 5)), torch.arange(40) % 3)
+POINTS = Samples(torch.linspace(-9, 5, 60).reshape(20, 3) ** 3, RAW3, None, stored_range=None)
+
+
+def state_of(samples: Samples | Stream) -> dict:
+    feed = Feed(samples, 4, CPU)
+    draw(feed, 3)
+    return json.loads(json.dumps(feed.state_dict()))
+
+
+def changed(samples: Samples, change) -> Samples:
+    return replace(samples, data=change(samples.data.clone()))
+
+
+@pytest.mark.parametrize(
+    ("now", "fact"),
+    [
+        (
+            Samples(PICTURES.data[:-1], PICTURES.spec, PICTURES.labels[:-1]),
+            "there are 39 samples instead of 40",
+        ),
+        (
+            Samples(PICTURES.data[..., :-1], SampleSpec(shape=(3, 4, 4)), PICTURES.labels),
+            r"samples have the shape \(3, 4, 4\) instead of \(3, 4, 5\)",
+        ),
+        (
+            changed(PICTURES, lambda data: data.roll(1, 0)),
+            r"\d+ of 16 that were compared have other",
+        ),
+        (changed(PICTURES, lambda data: data.flip(1)), r"\d+ of 16 that were compared have other"),
+        (changed(PICTURES, lambda data: data // 2), "16 of 16 that were compared have other"),
+        (replace(PICTURES, labels=PICTURES.labels.flip(0)), "their labels are others"),
+        (changed(POINTS, lambda data: data.flip(0)), "16 of 16 that were compared have other"),
+        (changed(POINTS, lambda data: data + 1), "16 of 16 that were compared have other"),
+    ],
+)
+def test_a_position_in_other_data_is_refused(now, fact) -> None:
+    state, feed = state_of(PICTURES if now.spec.kind == "image" else POINTS), Feed(now, 4, CPU)
+    with pytest.raises(DataError, match=rf"not those of the checkpoint \({fact}.*Bring them back"):
+        feed.load_state_dict(state)
+    assert feed.state_dict()["batches"] == 0
+
+
+@pytest.mark.parametrize("samples", [PICTURES, POINTS, numbered(5), numbered(300)])
+def test_a_position_in_the_same_data_is_taken(samples) -> None:
+    def taken(now: Samples, state: dict) -> bool:
+        feed = Feed(now, 4, CPU)
+        feed.load_state_dict(state)
+        return feed.state_dict()["batches"] == 3
+
+    state = state_of(samples)
+    assert taken(samples, state)
+    assert taken(samples, {"batches": 3})  # as earlier versions have it
+    if samples is PICTURES:  # another decoder, and labels that are not asked for any more
+        assert taken(changed(samples, lambda data: data.clamp(max=249) + data % 2), state)
+        assert taken(replace(samples, labels=None), state)
+    else:  # another processor
+        assert taken(changed(samples, lambda data: data * (1 + 2**-22)), state)
+
+
+def test_values_without_a_mean_are_no_obstacle() -> None:
+    endless = changed(numbered(5), lambda data: data.index_fill(0, torch.tensor(2), torch.inf))
+    Feed(endless, 4, CPU).load_state_dict(state_of(endless))
+
+
+def test_only_the_form_is_compared_of_what_may_be_made_at_random() -> None:
+    def made(count: int) -> list[Samples | Stream]:
+        items = Shaken()
+        items.count = count
+        return [Given.of(items).load(), Stream.of(items)]
+
+    for before, same, longer in zip(made(13), made(13), made(14), strict=True):
+        feed = Feed(same, 4, CPU)
+        feed.load_state_dict(state_of(before))
+        assert feed.state_dict()["batches"] == 3
+        with pytest.raises(DataError, match="there are 14 samples instead of 13"):
+            Feed(longer, 4, CPU).load_state_dict(state_of(before))
+
+
+def test_a_run_does_not_go_on_in_other_data(tmp_path) -> None:
+    path = tmp_path / "data.npy"
+    np.save(path, PICTURES.data.numpy())
+    run = Trainer(TINY, path, steps=1, out=tmp_path / "run", **SETTINGS).fit()
+    np.save(path, 255 - PICTURES.data.numpy())
+    with pytest.raises(DataError, match="The data are not those of the checkpoint"):
+        Trainer.resume(run, steps=2, progress=False)
+    np.save(path, PICTURES.data.numpy())
+    assert Trainer.resume(run, steps=2, progress=False).step == 1
+
+
 # -- images that vary -----------------------------------------------------------------------------
 
 
@@ -283,6 +380,36 @@ def test_images_smaller_than_their_spec_are_refused() -> None:
         Samples(torch.zeros(4, 1, 8, 7), SampleSpec(shape=(1, 8, 8)))
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_images_are_framed_on_the_device_wherever_they_are_kept(fits, monkeypatch) -> None:
+    device, seen = torch.device("meta"), []
+    apply = Framing.apply
+
+    def noting(self, data: torch.Tensor, low: float) -> torch.Tensor:
+        seen.append(data.device)
+        return apply(self, data, low)
+
+    monkeypatch.setattr(Framing, "apply", noting)
+    monkeypatch.setattr("ganzoo.feed._fits", lambda data, device: fits)
+    framing = Framing.fit((5, 6), (8, 8), "resize")
+    feed = Feed(marked(8, 9, 12, (5, 6), flip=True), 4, device, framing=framing)
+    assert feed.data.device.type == ("meta" if fits else "cpu")
+    batch, labels = feed.next()
+    assert batch.shape == (4, 3, 8, 8) and batch.device == labels.device == device
+    feed.preview(2)
+    assert seen == [device, device]
+
+
+def test_copies_to_a_gpu_are_from_page_locked_memory(monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: calls.append("pin") or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **how: calls.append(how) or self)
+    _sent(torch.zeros(1), SimpleNamespace(type="cuda"))
+    assert calls == ["pin", {"non_blocking": True}]
+    _sent(torch.zeros(1), CPU)
+    assert calls[2:] == [{}]
+
+
 def test_samples_too_large_for_a_gpu_stay_in_the_hosts_memory(monkeypatch) -> None:
     data = torch.zeros(100)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (800, 10**9))
@@ -299,9 +426,10 @@ class Shaken(Dataset):
     """Thirteen pictures, brightened at random in three ways; labels in threes."""
 
     classes = ("ant", "bee", "cat")
+    count = 13
 
     def __len__(self) -> int:
-        return 13
+        return self.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         light = random.random() + np.random.rand() + torch.rand(())
@@ -351,7 +479,7 @@ def test_a_stream_resumes_anywhere(workers, before) -> None:
     feed.next()  # wherever it was
     feed.load_state_dict({"batches": before})
     assert same(drawn(feed, 10 - before), expected[before:])
-    assert feed.state_dict() == {"batches": 10}
+    assert feed.state_dict()["batches"] == 10
 
 
 @pytest.mark.parametrize("workers", HERE_OR_THERE)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ganzoo import pretrained
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
@@ -334,6 +335,43 @@ def test_there_is_no_folder(tmp_path: Path) -> None:
         f"There is no folder {tmp_path / 'absent'}. Give the folder of a run or of a saved "
         f"generator."
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [("dcgan.fashoin", " Did you mean 'dcgan.fashion'?"), ("nowhere", ""), ("nowhere@v1", "")],
+)
+def test_a_word_that_is_no_source(source: str, hint: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        Generator.from_pretrained(source)
+    assert str(caught.value) == (
+        f"There is no folder {source}.{hint} Give the folder of a run or of a saved generator, a "
+        f"repository on the Hub as 'owner/name', or a pretrained generator by its name: "
+        f"{', '.join(pretrained.names())}."
+    )
+
+
+def test_a_file_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "netG.pth").write_bytes(b"x")
+    with pytest.raises(BundleError) as caught:
+        Generator.from_pretrained(str(tmp_path / "netG.pth"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'netG.pth'} is a file. Give the folder of a run or of a saved generator; "
+        f"what another library saved is made one by 'ganzoo convert'."
+    )
+
+
+def test_a_name_no_folder_can_have() -> None:
+    with pytest.raises(BundleError, match="There is no folder"):
+        Generator.from_pretrained("x" * 5000)
+
+
+def test_only_repositories_have_revisions(tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path / "b")
+    with pytest.raises(ConfigError, match=r"b is a folder, which has no revision 'v1'\. Leave the"):
+        Generator.from_pretrained(tmp_path / "b", revision="v1")
+    with pytest.raises(ConfigError, match=r"'dcgan\.fashion' is one generator, which has no revis"):
+        Generator.from_pretrained("dcgan.fashion", revision="v1")
 
 
 def test_a_run_that_is_not_finished(tmp_path: Path) -> None:

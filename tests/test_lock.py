@@ -13,7 +13,7 @@ import pytest
 
 from ganzoo import lock
 from ganzoo.errors import RunFolderError
-from ganzoo.lock import OWNER, RunLock, owner
+from ganzoo.lock import LOCK, OWNER, RunLock, owner
 
 HOLD = """
 import sys
@@ -25,10 +25,19 @@ sys.stdin.read()
 """
 
 
-def holder(folder: Path) -> subprocess.Popen[str]:
+UNABLE = """
+import filelock
+class Unable(filelock.FileLock):
+    def _acquire(self):
+        raise NotImplementedError
+filelock.FileLock = Unable
+"""
+
+
+def holder(folder: Path, script: str = HOLD) -> subprocess.Popen[str]:
     """Another process that holds the folder until its input ends or it is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)],
+        [sys.executable, "-c", script, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -84,22 +93,37 @@ def test_without_locks_of_the_system_a_file_stands_for_one(
 ) -> None:
     monkeypatch.setattr(filelock, "FileLock", Unable)
     monkeypatch.setattr(lock, "_PATIENCE", 0)
-    RunLock(tmp_path).release()
-    left = RunLock(tmp_path)  # as a process that was killed leaves it
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
-    facts = {
-        True: {"host": socket.gethostname(), "pid": os.getpid()},
-        False: {"host": socket.gethostname(), "pid": gone.pid},
-        None: {"host": "elsewhere", "pid": gone.pid},
-    }[alive]
-    (tmp_path / OWNER).write_text(json.dumps({**facts, "started": "then"}), encoding="utf-8")
-    if alive is False:
-        RunLock(tmp_path).release()
-    else:
-        with pytest.raises(RunFolderError, match=f"process {facts['pid']} on {facts['host']}"):
+    with holder(tmp_path, UNABLE + HOLD) as process:
+        if alive is False:
+            process.kill()
+            process.wait()
+            RunLock(tmp_path).release()
+            return
+        if alive is None:  # on a host that cannot be asked
+            process.kill()
+            process.wait()
+            (tmp_path / LOCK).write_text(f"{process.pid}\nelsewhere\n", encoding="utf-8")
+            facts = {"host": "elsewhere", "pid": process.pid, "started": "then"}
+            (tmp_path / OWNER).write_text(json.dumps(facts), encoding="utf-8")
+        host = socket.gethostname() if alive else "elsewhere"
+        with pytest.raises(RunFolderError, match=f"process {process.pid} on {host}"):
             RunLock(tmp_path)
-    left.release()
+        if alive:
+            process.communicate("")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows always has locks")
+def test_of_many_that_find_a_stale_file_one_takes_it_over(tmp_path: Path) -> None:
+    for _ in range(3):
+        with holder(tmp_path, UNABLE + HOLD) as process:
+            process.kill()
+        line = [sys.executable, "-c", UNABLE + HOLD, str(tmp_path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        rivals = [subprocess.Popen(line, text=True, **pipes) for _ in range(4)]
+        told = [rival.stdout.readline() for rival in rivals]
+        for rival in rivals:
+            rival.communicate("")
+        assert told.count("held\n") == 1
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def imported(*arguments):
         ["-m", "ganzoo", "--help"],
         ["-m", "ganzoo", "--version"],
         ["-m", "ganzoo", "list"],
+        ["-m", "ganzoo", "show", "dcgan.fashion"],
     ],
     ids=lambda arguments: arguments[-1].partition(";")[0],
 )

@@ -181,8 +181,8 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, monkeypatch, error) -> N
     with pytest.raises(RunFolderError) as caught:
         make_folder(path)
     assert str(caught.value) == (
-        f"The run folder {path} cannot be written ({error.strerror}). Free some space or choose "
-        f"another folder with --out."
+        f"The run folder {path} cannot be written ({error.strerror}). Free some space or use "
+        f"another folder."
     )
     assert caught.value.__cause__ is error
 
@@ -195,8 +195,8 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 def test_an_error_without_a_reason_of_the_system() -> None:
     assert str(cannot_write(Path("runs/a"), OSError("odd"))) == (
-        f"The run folder {Path('runs/a')} cannot be written (odd). Free some space or choose "
-        f"another folder with --out."
+        f"The run folder {Path('runs/a')} cannot be written (odd). Free some space or use "
+        f"another folder."
     )
 
 
@@ -257,3 +257,17 @@ def test_a_folder_that_vanished_is_named(folder: Path) -> None:
     (folder / "config.yaml").unlink()
     with pytest.raises(RunFolderError, match="has vanished"), writing(folder):
         pass
+
+
+@pytest.mark.parametrize("row", ['{"step": Infinity}', "[" * 100_000, '{"step": "x"}', "{}"])
+def test_a_row_that_is_none(folder: Path, row: str) -> None:
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(row + "\n")
+    with pytest.raises(RunFolderError, match=r"of .*metrics\.jsonl is damaged"):
+        _ = Run(folder).history
+
+
+def test_a_file_in_the_way_of_the_next_folder(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        next_folder(tmp_path / "runs", "a")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import ganzoo
-from ganzoo import checkpoint, seeds
+from ganzoo import checkpoint, foreign, seeds
 from ganzoo.callbacks import Callback
 from ganzoo.errors import CheckpointError, ConfigError, DivergenceError, RunFolderError
 from ganzoo.lock import RunLock
@@ -601,10 +601,18 @@ def test_stopping_on_the_way_back_is_heard(pictures: Tensor) -> None:
     assert trainer.step == 4
 
 
+@pytest.mark.parametrize("nonfinite", ["stop", "rollback"])
 @pytest.mark.parametrize("step", [1, 5, 7])
-def test_training_goes_on_in_the_same_process_after_any_end(step: int, pictures: Tensor) -> None:
+def test_training_goes_on_in_the_same_process_after_any_end(
+    step: int, nonfinite: str, pictures: Tensor
+) -> None:
     """As in a notebook: the cell is interrupted twice, and run again."""
-    trainer = train(pictures, "out", steps=12)
+
+    def trainer_of(out: str) -> ganzoo.Trainer:
+        bad = [At(3, poison("generator gradient"))] if nonfinite == "rollback" else []
+        return train(pictures, out, *bad, steps=12, nonfinite=nonfinite)
+
+    trainer = trainer_of("out")
     trainer.setup()
     real = trainer.game._generator_phase
 
@@ -620,7 +628,7 @@ def test_training_goes_on_in_the_same_process_after_any_end(step: int, pictures:
     run = trainer.fit()
     assert any("was left in the middle" in notice for notice in trainer.notices)
     assert run.history[-1]["step"] == 12
-    train(pictures, "whole", steps=12).fit()
+    trainer_of("whole").fit()
     assert_same_runs("whole", "out")
 
 
@@ -641,6 +649,32 @@ def test_a_hook_that_fails_once_costs_nothing(hook: str, pictures: Tensor) -> No
     trainer.fit()
     train(pictures, "whole").fit()
     assert_same_runs("whole", "out")
+
+
+def test_nobody_else_comes_in_while_a_write_goes_on(
+    pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaving at once does not wait for the write, which may live on, as in a notebook."""
+    go, real = threading.Event(), checkpoint.save
+
+    def slow(*arguments: Any, **options: Any) -> Path:
+        assert go.wait(10)
+        return real(*arguments, **options)
+
+    def leave(trainer: ganzoo.Trainer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, "out", At(3, leave)).fit()
+    with pytest.raises(RunFolderError, match="is training in out"):
+        RunLock(Path("out"))
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ganzoo-"):
+            thread.join(10)
+    RunLock(Path("out")).release()
+    assert steps_kept("out") == ["step-00000002"]
 
 
 def test_closing_is_complete_whatever_fails(pictures: Tensor) -> None:
@@ -678,21 +712,32 @@ def test_a_run_that_lost_its_checkpoints_is_not_wiped(pictures: Tensor) -> None:
     assert resume("out", pictures).step == 8
 
 
+def test_a_kill_before_the_first_checkpoint_is_whole_loses_nothing(pictures: Tensor) -> None:
+    """The row of the second checkpoint's step may be there before the first one is written."""
+    train(pictures, "out", log_every=1, steps=4).fit()
+    for name in steps_kept("out"):
+        shutil.rmtree(Path("out/checkpoints", name))
+    assert [row["step"] for row in ganzoo.Run("out").history] == [1, 2, 3, 4]
+    resumed = resume("out", pictures)
+    assert any("starts afresh" in notice for notice in resumed.notices)
+    resumed.fit()
+    train(pictures, "whole", log_every=1, steps=4).fit()
+    assert_same_runs("whole", "out")
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), PermissionError(13, "Permission denied"), OSError(5, "I/O error")]
 )
 def test_what_cannot_be_read_now_is_not_taken_for_damage(
     error: Exception, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import safetensors.torch
-
-    def fail(path: Any) -> Any:
+    def fail(file: Any) -> Any:
         raise error
 
     train(pictures, "out").fit()
     before = steps_kept("out")
     with monkeypatch.context() as patch:
-        patch.setattr(safetensors.torch, "load_file", fail)
+        patch.setattr(foreign, "tensors", fail)
         with pytest.raises(CheckpointError, match="cannot be read") as caught:
             resume("out", pictures)
     assert type(error).__name__ in str(caught.value) or str(error) in str(caught.value)

@@ -106,6 +106,8 @@ def test_the_run_folder_holds_what_it_promises(pictures: Tensor) -> None:
         "samples/step-00000006.png",
         "generator/config.json",
         "generator/model.safetensors",
+        "generator/samples.png",
+        "generator/training.json",
         *(f"checkpoints/step-{step:08d}/{name}" for step in (4, 6) for name in state),
     }
     assert [row["step"] for row in run.history] == [2, 4, 6]

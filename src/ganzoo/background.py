@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from ganzoo.errors import CheckpointError
+
 __all__ = ["Background"]
 
 
@@ -19,9 +21,15 @@ class Background:
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._result: Path | BaseException | None = None
+        self._guard = threading.Lock()
+        self._following: list[Callable[[], object]] | None = None  # while a job is at work
 
     def submit(self, job: Callable[[], Path]) -> None:
-        """Begin a job; the one before must have been waited for."""
+        """Begin a job; the one before must have been waited for.
+
+        Raises:
+            CheckpointError: If the system allows no more threads.
+        """
         if self._thread is not None:
             raise RuntimeError("a job is begun before the one before it was waited for")
 
@@ -30,9 +38,30 @@ class Background:
                 self._result = job()
             except BaseException as error:
                 self._result = error
+            with self._guard:
+                following, self._following = self._following or [], None
+            for act in following:
+                act()
 
-        self._thread = threading.Thread(target=work, name="ganzoo-save", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=work, name="ganzoo-save", daemon=True)
+        self._following = []
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._following = None
+            raise CheckpointError(
+                f"Nothing can be saved beside the training ({error}). Allow the process more "
+                f"threads (ulimit -u), then resume."
+            ) from error
+        self._thread = thread
+
+    def afterwards(self, act: Callable[[], object]) -> None:
+        """Do something at once, or, if a job is at work, at its end, without waiting here."""
+        with self._guard:
+            if self._following is not None:
+                self._following.append(act)
+                return
+        act()
 
     def settle(self) -> None:
         """Wait until the job is over; what came of it is told at the next call."""

@@ -6,6 +6,7 @@ A checkpoint is a folder ``step-00001500`` of three files: ``state.safetensors``
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import sealed
+from ganzoo import foreign, sealed
 from ganzoo.errors import CheckpointError
 from ganzoo.storage import new_folder, own_copies, remove, sha256, write_json
 
@@ -28,6 +29,7 @@ __all__ = [
     "keepers",
     "latest",
     "load",
+    "misnamed",
     "newest",
     "pack_optimizer",
     "prune",
@@ -100,8 +102,6 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: If a file is missing, damaged, unreadable, or from a newer ganzoo.
     """
-    from safetensors.torch import load_file
-
     try:
         try:
             manifest, fault = sealed.read(checkpoint / "manifest.json")
@@ -119,15 +119,23 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError(f"manifest.json {fault}")
         if set(manifest["files"]) != {"state.safetensors", "state.json"}:
             raise ValueError("manifest.json names other files")
-        for name, facts in manifest["files"].items():
-            if (checkpoint / name).stat().st_size != facts["size"]:
-                raise ValueError(f"{name} has another size than manifest.json says")
-            if sha256(checkpoint / name) != facts["sha256"]:
-                raise ValueError(f"{name} has another SHA-256 than manifest.json says")
-        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        with contextlib.ExitStack() as stack:
+            files = {}
+            for name, facts in manifest["files"].items():
+                try:
+                    file = files[name] = stack.enter_context(foreign.opened(checkpoint / name))
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
+                if foreign.amount(file) != facts["size"]:
+                    raise ValueError(f"{name} has another size than manifest.json says")
+                if foreign.digest(file) != facts["sha256"]:
+                    raise ValueError(f"{name} has another SHA-256 than manifest.json says")
+            files["state.json"].seek(0)
+            state = json.loads(files["state.json"].read().decode("utf-8"))
+            tensors = foreign.tensors(files["state.safetensors"])
         if sealed.version(state) != version:
             raise ValueError("manifest.json and state.json differ in format_version")
-        return load_file(checkpoint / "state.safetensors"), state
+        return tensors, state
     except CheckpointError:
         raise
     except Exception as error:
@@ -178,7 +186,7 @@ def newest(folder: Path) -> Newest:
     for path in reversed(_all(folder)):
         try:
             tensors, state = load(path)
-            if state.get("step") != step_of(path):
+            if misnamed(path, state):
                 raise CheckpointError(
                     f"The checkpoint {path} is damaged (it holds the state of step "
                     f"{state.get('step')})."
@@ -270,6 +278,7 @@ def unpack_optimizer(
     """
     import torch
 
+    elementwise = (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)
     saved = {
         key.removeprefix(f"{lead}."): value
         for key, value in tensors.items()
@@ -286,8 +295,15 @@ def unpack_optimizer(
         if isinstance(value, torch.Tensor):
             # Fused kernels walk weights and moments side by side in memory, so that both must
             # be laid out alike (channels last, say), which a file does not keep.
-            laid = torch.empty_like(like, dtype=value.dtype) if value.shape == like.shape else None
-            value = value.clone() if laid is None else laid.copy_(value)
+            if value.shape == like.shape:
+                value = torch.empty_like(like, dtype=value.dtype).copy_(value)
+            elif value.dim() and isinstance(optimizer, elementwise):  # which do not look
+                raise ValueError(
+                    f"{lead} has a state '{key}' of shape {tuple(value.shape)} for '{name}', which "
+                    f"has {tuple(like.shape)}"
+                )
+            else:
+                value = value.clone()
         state.setdefault(places[name], {})[key] = value
     if state and len(state) != len(names):
         missing = next(name for name in names if places[name] not in state)
@@ -308,6 +324,12 @@ def _all(folder: Path) -> list[Path]:
         if path.is_dir() and path.name.removeprefix(_PREFIX).isdecimal()
     )
     return sorted(found, key=step_of)
+
+
+def misnamed(checkpoint: Path, state: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint's name tells another step than its state; other names tell none."""
+    digits = checkpoint.name.removeprefix(_PREFIX)
+    return digits.isdecimal() and int(digits) != state.get("step")
 
 
 def step_of(checkpoint: Path) -> int:

@@ -284,23 +284,15 @@ class _Nets:
 
     def compare(self, tensors: Mapping[str, Tensor]) -> None:
         """Refuse the tensors of a checkpoint that these nets could not take."""
-        for part, expected in self.expected.items():
-            found = {
-                name.removeprefix(f"{part}."): value
-                for name, value in tensors.items()
-                if name.startswith(f"{part}.")
-            }
-            for name in sorted(set(expected) | set(found)):
-                if name not in found:
-                    raise _Wrong(f"lacks {part}.{name}. {_OTHER_CONFIG}")
-                if name not in expected:
-                    raise _Wrong(f"has {part}.{name}, which the net lacks. {_OTHER_CONFIG}")
-                have, need = found[name], expected[name]
-                if have.shape != need.shape or have.dtype != need.dtype:
-                    raise _Wrong(
-                        f"{part}.{name} is {tuple(have.shape)} {have.dtype}, but the net needs "
-                        f"{tuple(need.shape)} {need.dtype}. {_OTHER_CONFIG}"
-                    )
+        parts = tuple(f"{part}." for part in self.expected)
+        expected = {
+            f"{part}.{name}": value
+            for part, net in self.expected.items()
+            for name, value in net.items()
+        }
+        found = {name: value for name, value in tensors.items() if name.startswith(parts)}
+        if self.expected and (problem := bundle.misfit(expected, found)):
+            raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
         for optimizer, names in self.trained.items():
             for tensor in tensors:
                 name = tensor.removeprefix(f"{optimizer}.").rpartition(".")[0]
@@ -317,7 +309,7 @@ _OTHER_CONFIG = "It does not fit config.yaml: restore the one it was trained wit
 def _checkpoint(folder: Path, nets: _Nets) -> str:
     tensors, state = checkpoint.load(folder)
     step = state.get("step")
-    if folder.name.removeprefix("step-").isdecimal() and int(folder.name[5:]) != step:
+    if checkpoint.misnamed(folder, state):
         raise _Wrong(f"holds step {step}, which its name denies: give it its own name back.")
     _finite(tensors, "Resume from an earlier checkpoint: move this one away.")
     nets.compare(tensors)
@@ -332,15 +324,10 @@ def _generator(folder: Path, nets: _Nets) -> str:
 
 
 def _bundle(folder: Path, settings: TrainConfig | None = None) -> str:
-    config, weights = bundle.read(folder)
-    with torch.random.fork_rng(devices=[]):
-        module = config.architecture.generator(config.sample, config.latent)
-        bundle.fill(module, weights, folder)
-        _finite(weights, "Save the generator again from an earlier checkpoint.")
-        judge: nn.Module | None = None
-        if bundle.DISCRIMINATOR in config.weights:
-            judge = bundle.discriminator(folder)
-            _finite(judge.state_dict(), "Use another snapshot.")
+    config, module = bundle.load(folder)
+    judge: nn.Module | None = None
+    if bundle.DISCRIMINATOR in config.weights:
+        judge = bundle.discriminator(folder)
     if settings is not None and config.architecture != settings.arch:
         raise _Wrong(
             f"is of another architecture ({config.architecture}) than config.yaml says "
@@ -382,10 +369,8 @@ def _draw(generator: Generator) -> None:
 
 
 def _finite(tensors: Mapping[str, Tensor], remedy: str) -> None:
-    for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            count = int((~value.isfinite()).sum())
-            raise _Wrong(f"{name} has {count} of {value.numel()} values not finite. {remedy}")
+    if problem := bundle.not_finite(tensors):
+        raise _Wrong(f"{problem}. {remedy}")
 
 
 def _counted(things: Sized, name: str) -> str:

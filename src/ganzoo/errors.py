@@ -17,6 +17,7 @@ __all__ = [
     "DeviceError",
     "DivergenceError",
     "GanzooError",
+    "HubError",
     "PluginError",
     "RegistrationError",
     "RunFolderError",
@@ -74,6 +75,10 @@ class CheckpointError(GanzooError):
 
 class BundleError(GanzooError):
     """A bundle (saved generator) is damaged, incomplete, or cannot be written."""
+
+
+class HubError(GanzooError):
+    """The Hugging Face Hub refused something, could not be reached, or has not what was asked."""
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:

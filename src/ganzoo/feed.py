@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ganzoo.datasets.given import ReadOnce
 from ganzoo.datasets.reader import Request
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import DataError
 from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from ganzoo.framing import Framing
 
 __all__ = ["Feed"]
+
+_COMPARED = 16  # samples by which data are known again
+_GREY = 1 / 255  # of the range: by so much, decoders of pictures may differ
+_ROUNDING = 1e-4  # of the largest number: by so much, other processors may
 
 
 class Feed:
@@ -59,6 +65,8 @@ class Feed:
         workers: int = 0,
     ) -> None:
         self._count = len(samples)
+        self._shape = samples.spec.shape  # of a sample as it is stored
+        self._excerpt: _Excerpt | None = None
         if self._count < batch_size:
             raise DataError(
                 f"The dataset has {len(samples)} samples, fewer than one batch of {batch_size}. "
@@ -74,6 +82,9 @@ class Feed:
             self._stream = samples
             self.data = torch.empty(0, *samples.spec.shape)
         else:
+            self._shape = tuple(samples.data.shape[1:])
+            if not isinstance(samples, ReadOnce):
+                self._excerpt = _Excerpt(samples)
             home = device if _fits(samples.data, device) else torch.device("cpu")
             self.data = samples.data.to(home)
             self.labels = None if samples.labels is None else samples.labels.to(home)
@@ -102,7 +113,7 @@ class Feed:
         if self._size is not None:
             stored = self._varied(stored, self._size)
         self._batches += 1
-        return self._finished(stored), None if labels is None else labels.to(self.device)
+        return self._finished(stored), None if labels is None else _sent(labels, self.device)
 
     def _from_memory(self) -> tuple[Tensor, Tensor | None]:
         epoch, position = divmod(self._batches, self.batches_per_epoch)
@@ -127,8 +138,7 @@ class Feed:
             raise
         self._read = self._batches + 1
         # A copy in torch's own memory: how that is aligned can decide the last bit of a product.
-        ahead = self.device.type == "cuda"  # where the order of what is done there is kept
-        return stored.to(self.device, non_blocking=ahead, copy=True), labels
+        return stored.clone() if self.device.type == "cpu" else _sent(stored, self.device), labels
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Return samples to look at, always the same, cropped in the middle and not mirrored.
@@ -151,7 +161,7 @@ class Feed:
             (height, width), (tall, wide) = self._size, stored.shape[-2:]
             top, left = (tall - height) // 2, (wide - width) // 2
             stored = stored[..., top : top + height, left : left + width]
-        return self._finished(stored), None if labels is None else labels.to(self.device)
+        return self._finished(stored), None if labels is None else _sent(labels, self.device)
 
     def _chosen(self, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
         labels = None if self.labels is None else self.labels.index_select(0, chosen)
@@ -169,7 +179,8 @@ class Feed:
         count, device = len(images), images.device
         if any(spare):
             first = [
-                torch.randint(room + 1, (count, 1), generator=source).to(device) for room in spare
+                _sent(torch.randint(room + 1, (count, 1), generator=source), device)
+                for room in spare
             ]
             rows, columns = (
                 start + torch.arange(side, device=device)
@@ -179,15 +190,16 @@ class Feed:
             images = images.movedim(1, -1)[which[:, None, None], rows[:, :, None], columns[:, None]]
             images = images.movedim(-1, 1)
         if self._flip:
-            mirrored = (torch.rand(count, generator=source) < 0.5).to(device)
+            mirrored = _sent(torch.rand(count, generator=source) < 0.5, device)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         return images
 
     def _finished(self, stored: Tensor) -> Tensor:
         """A batch as nets take it."""
-        if self._framing is not None:
+        stored = _sent(stored, self.device)
+        if self._framing is not None:  # on the device, wherever the samples are kept
             stored = self._framing.apply(stored, self._low)
-        batch = stored.to(self.device).to(torch.float32)
+        batch = stored.to(torch.float32)
         if self.scale != 1:
             batch.mul_(self.scale)
         if self.shift != 0:
@@ -202,13 +214,95 @@ class Feed:
         if reader is not None:
             reader.close()
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the position in the data."""
-        return {"batches": self._batches}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the data, and what they are known again by."""
+        known: dict[str, Any] = {"samples": self._count, "shape": list(self._shape)}
+        if self._excerpt is not None:
+            known |= {"means": self._excerpt.means, "labels": self._excerpt.labels}
+        return {"batches": self._batches, "data": known}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from that position."""
-        self._batches = int(state["batches"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from that position.
+
+        Data are the same if there are as many samples of the same shape, and a few of them have
+        about the same content. What a stream reads, or what a torch Dataset was read into, may be
+        made at random, so that its content is not compared.
+
+        Raises:
+            DataError: If it is a position in other data.
+        """
+        batches = int(state["batches"])
+        if "data" in state:  # earlier versions kept the position only
+            self._recognise(state["data"])
+        self._batches = batches
+
+    def _recognise(self, known: Mapping[str, Any]) -> None:
+        """Refuse a state of other data."""
+        before, shape = int(known["samples"]), tuple(known["shape"])
+        other = ""
+        if before != self._count:
+            other = f"there are {self._count:,} samples instead of {before:,}"
+        elif shape != self._shape:
+            other = f"samples have the shape {self._shape} instead of {shape}"
+        elif self._excerpt is not None and "means" in known:
+            other = self._excerpt.difference(known["means"], known["labels"])
+        if other:
+            raise DataError(
+                f"The data are not those of the checkpoint ({other}), so it cannot go on with "
+                f"them. Bring them back as they were, or start a new training on these (init_from "
+                f"starts it from a trained generator)."
+            )
+
+
+class _Excerpt:
+    """What evenly spaced samples hold in a few numbers, by which data are known again.
+
+    Of each it is the mean of all values, and their mean with weights from -1 for the first to 1
+    for the last. They are compared with some room: pictures may be decoded by another version of
+    a library, and points computed by another processor.
+
+    Attributes:
+        means: Both of each sample.
+        labels: Of each sample; None where there are none.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        last, count = len(samples) - 1, min(_COMPARED, len(samples))
+        chosen = [round(i * last / max(1, count - 1)) for i in range(count)]
+        weights = torch.linspace(-1, 1, samples.data[0].numel(), dtype=torch.float64)
+        self.means: list[list[float]] = []
+        for index in chosen:  # one at a time: they may be large
+            values = samples.data[index].detach().flatten().to("cpu", torch.float64)
+            self.means.append([_short(values.mean()), _short((values * weights).mean())])
+        labels = samples.labels
+        self.labels = None if labels is None else [int(labels[index]) for index in chosen]
+        if samples.stored_range is not None:
+            self._room = _GREY * (samples.stored_range[1] - samples.stored_range[0])
+        else:
+            self._room = _ROUNDING * max(abs(mean) for pair in self.means for mean in pair)
+
+    def difference(self, means: list[list[float]], labels: list[int] | None) -> str:
+        """Return in what way an earlier excerpt is one of other data, or nothing if it is not."""
+        pairs = zip(means, self.means, strict=True)
+        others = sum(math.dist(before, now) > self._room for before, now in pairs)
+        if others:
+            return f"{others} of {len(means)} that were compared have other content"
+        if labels is not None and self.labels is not None and labels != self.labels:
+            return "their labels are others"
+        return ""
+
+
+def _short(mean: Tensor) -> float:
+    """A number for a file."""
+    value = float(f"{mean.item():.6g}")
+    return value if math.isfinite(value) else 0.0
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device; on the way to a GPU, nobody waits for it."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _permutation(count: int, seed: int, *purpose: int | str) -> Tensor:

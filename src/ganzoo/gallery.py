@@ -74,11 +74,13 @@ class Gallery:
         title, probability = f"step {step}", self.game.loss.probability
         return draw(real, fake, judge, plots.limits_of(real), title, probability=probability)
 
-    def comparison(self) -> Image | None:
-        """Return real images beside as many generated ones; None if they are no images."""
+    def comparison(self) -> Image:
+        """Return real images beside as many generated ones.
+
+        Raises:
+            ConfigError: If the samples are no images.
+        """
         generator = self.generator()
-        if generator.spec.kind != "image":
-            return None
         real, labels = self._real(_SHOWN)
         fake = generator.sample(len(real), seed=self.seed, labels=labels)
         grids = [pictures.grid(samples, generator.spec) for samples in (real, fake)]

@@ -1,17 +1,32 @@
-"""The trained generator: what users hold, sample from, save and load."""
+"""The trained generator: what users hold, sample from, save, load and publish."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import os
+import re
 import secrets
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganzoo import bundle, pictures
+from ganzoo import bundle, card, checkpoint, hub, pictures, pretrained
 from ganzoo.device import pick_device
-from ganzoo.errors import BundleError, ConfigError
+from ganzoo.errors import (
+    BundleError,
+    CheckpointError,
+    ConfigError,
+    GanzooError,
+    HubError,
+    did_you_mean,
+    listing,
+)
 from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
@@ -26,21 +41,38 @@ __all__ = ["Generator"]
 _BLOCK = 64
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a generator was loaded from.
+
+    Attributes:
+        folder: The bundle.
+        root: The folder that links in it may lead into; itself where None.
+        cache_dir: Of the Hub's client, where it came from the Hub.
+    """
+
+    folder: Path
+    root: Path | None = None
+    cache_dir: str | Path | None = None
+
+
 class Generator:
     """A trained generator with all that is needed to use it.
 
-    Get one from ``Generator.from_pretrained(folder)``, ``trainer.generator`` or
+    Get one from ``Generator.from_pretrained(source)``, ``trainer.generator`` or
     ``run.generator``.
 
     Attributes:
         module: The net itself, in evaluation mode: ``(z (N, *latent.shape), labels) -> samples``
             at the size it was trained at.
-        config: What ``config.json`` of its bundle says.
+        config: What ``config.json`` of its bundle says; ``config.origin`` has the repository and
+            the commit of one that came from the Hub.
     """
 
     def __init__(self, module: nn.Module, config: bundle.BundleConfig) -> None:
         self.module = module.eval()
         self.config = config
+        self._place: _Place | None = None
 
     def __repr__(self) -> str:
         return (
@@ -78,55 +110,264 @@ class Generator:
         return framing if framing is not None and framing.method == "pad" else None
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, device: str = "cpu") -> Generator:
-        """Load a generator from a bundle folder or from the folder of a run.
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        device: str = "cpu",
+    ) -> Generator:
+        """Load a generator from a folder, by its name, or from the Hugging Face Hub.
+
+        What comes from the Hub is kept in its client's cache and loads from there without a
+        network; nothing of a repository is executed.
 
         Args:
-            source: Folder with a ``config.json``, or a run folder that has one in ``generator/``.
+            source: In this order: a folder with a ``config.json``, or of a run that has one in
+                ``generator/``; the name of a pretrained one such as ``dcgan.fashion``; or a
+                repository as ``org/repo`` or ``org/repo@revision``.
+            revision: Of a repository: branch, tag, ``refs/pr/1`` or commit.
+            token: For the Hub, instead of the machine's; False for none.
+            cache_dir: Instead of the cache of the Hub's client.
+            local_files_only: Ask the Hub for nothing.
+            force_download: Fetch anew what is in the cache.
             device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
 
         Raises:
             BundleError: If the folder is absent, no bundle, or damaged.
+            HubError: If the Hub refuses, cannot be reached, or has not what was asked for.
+            ConfigError: If a revision is given for what has none.
             PluginError: If the architecture comes from a plug-in that is not installed.
             DeviceError: If the device is not available.
         """
         target = pick_device(device)
-        folder = Path(source)
-        if not folder.is_dir():
-            raise BundleError(
-                f"There is no folder {folder}. Give the folder of a run or of a saved generator."
+        found = _locate(source, revision)
+        if isinstance(found, Path):
+            config, module = bundle.load(found)
+            place = _Place(found)
+        else:
+            config, module, fetched = _from_hub(
+                found[0],
+                revision=found[1],
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                force_download=force_download,
             )
-        if not (folder / bundle.CONFIG).is_file() and (folder / "generator").is_dir():
-            folder = folder / "generator"
-        elif not (folder / bundle.CONFIG).is_file() and (folder / "config.yaml").is_file():
-            raise BundleError(
-                f"The run {folder} has not saved its generator yet: 'ganzoo resume {folder}' "
-                f"finishes it."
-            )
-        config, weights = bundle.read(folder)
-        module = config.architecture.generator(config.sample, config.latent)
-        bundle.fill(module, weights, folder)
-        return cls(module.requires_grad_(False).to(target), config)
+            place = _Place(fetched.folder, fetched.root, cache_dir)
+        generator = cls(module.requires_grad_(False).to(target), config)
+        generator._place = place
+        return generator
 
     def save_pretrained(
-        self, folder: str | Path, *, discriminator: nn.Module | None = None
+        self,
+        folder: str | Path,
+        *,
+        discriminator: nn.Module | bool | None = None,
+        half: bool = False,
     ) -> Path:
         """Write the generator as a bundle: ``config.json`` and ``model.safetensors``.
 
         Args:
             folder: Where to; an older bundle there is replaced.
             discriminator: The net that its architecture builds, to be saved beside it as
-                ``discriminator.safetensors``.
+                ``discriminator.safetensors``; True for that of ``discriminator()``.
+            half: Store weights in half precision, which halves the file. The error that this
+                costs 64 samples is written into ``config.json``. One that is stored so already
+                stays so.
 
         Returns:
             The folder.
 
         Raises:
-            BundleError: If weights are not finite or the folder cannot be written.
+            BundleError: If weights are not finite, there is no discriminator, or the folder cannot
+                be written.
         """
-        second = None if discriminator is None else discriminator.state_dict()
-        bundle.write(Path(folder), self.config, self.module.state_dict(), second)
+        self._write(Path(folder), self.config, discriminator, half)
         return Path(folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        dry_run: bool = False,
+        license: str | None = None,  # noqa: A002 - the Hub's word
+        overwrite_card: bool = False,
+        half: bool = False,
+        discriminator: nn.Module | bool | None = None,
+    ) -> hub.Push:
+        """Publish the generator on the Hugging Face Hub, with a card and a picture of samples.
+
+        Scores, settings and curves that lie in the folder it was loaded from go with it. Doing it
+        again is safe, and changes nothing where nothing has changed.
+
+        Args:
+            repo_id: ``org/repo``; made if it is not there.
+            private: Whether a repository that is made is seen by its owner only.
+            token: That may write, instead of the machine's.
+            commit_message: The first line of the commit.
+            revision: The branch, made if it is not there, or ``refs/pr/1``.
+            create_pr: Send a pull request instead of changing the main branch.
+            dry_run: Send nothing and use no network: what is returned says what would be sent.
+            license: Of the weights, as the Hub names it, such as ``mit``.
+            overwrite_card: Replace a README.md too that somebody has edited there.
+            half: Store weights in half precision, as in ``save_pretrained``.
+            discriminator: As in ``save_pretrained``.
+
+        Returns:
+            What was sent, where it is, the commit, and what to know about data and licence.
+
+        Raises:
+            BundleError: If weights are not finite or there is no discriminator.
+            HubError: If the Hub refuses or cannot be reached, or the repository holds something
+                else.
+        """
+        config, origin = self.config, self.config.origin
+        if origin is not None and origin.repo_id == repo_id:  # which is no origin of itself
+            config = config.model_copy(update={"origin": None})
+        with tempfile.TemporaryDirectory(prefix="ganzoo-") as place:
+            folder = Path(place) / "bundle"
+            self._write(folder, config, discriminator, half)
+            self._carry_over(folder, token, dry_run)
+            if self.spec.kind == "image" and not (folder / bundle.SAMPLES).exists():
+                self.grid(64, seed=0).save(folder / bundle.SAMPLES)
+
+            def text(commit: str | None) -> str:
+                return card.render(folder, repo_id=repo_id, revision=commit, license=license)
+
+            return hub.push(
+                folder,
+                repo_id,
+                card=text,
+                private=private,
+                token=token,
+                commit_message=commit_message,
+                revision=revision,
+                create_pr=create_pr,
+                dry_run=dry_run,
+                overwrite_card=overwrite_card,
+            )
+
+    def _write(
+        self,
+        folder: Path,
+        config: bundle.BundleConfig,
+        discriminator: nn.Module | bool | None,
+        half: bool,
+    ) -> None:
+        """Write a bundle."""
+        weights = self.module.state_dict()
+        second = self._opponent(discriminator)
+        if config.half is None or not _are_half(weights):
+            error = self._rounding() if half else None
+            config = config.model_copy(update={"half": error})
+        bundle.write(folder, config, weights, second)
+
+    def _opponent(self, wanted: nn.Module | bool | None) -> Mapping[str, Tensor] | None:
+        """The weights of the discriminator that is to be saved, if one is."""
+        net = self.discriminator() if wanted is True else wanted or None
+        if net is None and wanted is True:
+            raise BundleError(
+                "There is no discriminator to save: this generator was not loaded from a bundle "
+                "that has one. Give the net itself, or leave it out."
+            )
+        return None if net is None else net.state_dict()
+
+    def _rounding(self) -> bundle.Half | None:
+        """What storing the weights in half precision costs 64 samples; None if it cannot be."""
+        weights = self.module.state_dict()
+        if not all(value.isfinite().all() for value in weights.values()):
+            return None  # which cannot be saved at all
+        rounded = {name: _rounded(value) for name, value in weights.items()}
+        if bad := [name for name, value in rounded.items() if not value.isfinite().all()]:
+            raise BundleError(
+                f"The generator cannot be saved in half precision: its weight '{bad[0]}' exceeds "
+                f"65,504. Save it without half."
+            )
+        module = copy.deepcopy(self.module)
+        module.load_state_dict(rounded)
+        exact = self.sample(64, seed=0)
+        error = (Generator(module, self.config).sample(64, seed=0) - exact).abs()
+        low, high = self.spec.value_range or (float(exact.min()), float(exact.max()))
+        width = high - low or 1.0
+        return bundle.Half(largest=float(error.max()) / width, mean=float(error.mean()) / width)
+
+    def _carry_over(self, folder: Path, token: str | bool | None, local: bool) -> None:
+        """Copy what lies beside the bundle that this was loaded from, if it still is that one."""
+        if self._place is None:
+            return
+        origin, source, cache_dir = self.config.origin, self._place.folder, self._place.cache_dir
+        root = self._place.root or source
+        if self._place.root is not None and origin is not None:
+            with contextlib.suppress(HubError):  # a card with less is better than none
+                hub.fetch(
+                    origin.repo_id,
+                    revision=origin.revision,
+                    token=token,
+                    cache_dir=cache_dir,
+                    local_files_only=local,
+                    extras=True,
+                )
+        try:
+            _, weights = bundle.read(source, root=self._place.root)
+        except GanzooError:  # it has gone or changed since
+            return
+        for name, value in self.module.state_dict().items():
+            if name not in weights or not torch.equal(value.cpu(), weights[name]):
+                return  # scores and pictures are of other weights
+        for name in bundle.EXTRAS:
+            path = source / name
+            inside = path.is_file() and path.resolve().is_relative_to(root.resolve())
+            if inside and name != bundle.CARD:
+                shutil.copyfile(path, folder / name)
+
+    def discriminator(self) -> nn.Module | None:
+        """Load the discriminator that this generator was trained against, ready to train on.
+
+        It is that of the bundle that this was loaded from or, where that has none and belongs to a
+        run, of the run's newest checkpoint.
+
+        Returns:
+            The net on the CPU; None where it was not kept.
+
+        Raises:
+            BundleError: If the bundle is damaged or gone.
+            CheckpointError: If the run has checkpoints and none is whole.
+        """
+        if self._place is None:
+            return None
+        folder = self._place.folder
+        if bundle.DISCRIMINATOR in self.config.weights:
+            return bundle.discriminator(folder, root=self._place.root)
+        run = folder.parent
+        if folder.name != "generator" or not (run / "config.yaml").is_file():
+            return None
+        newest, lead = checkpoint.newest(run / "checkpoints"), "discriminator."
+        if newest.path is None:
+            return None
+        weights = {
+            name.removeprefix(lead): value
+            for name, value in newest.tensors.items()
+            if name.startswith(lead)
+        }
+        with torch.random.fork_rng(devices=[]):
+            net = self.config.architecture.discriminator(self.config.sample)
+        if problem := bundle.misfit(net.state_dict(), weights):
+            raise CheckpointError(
+                f"The discriminator of {newest.path} is not that of the generator beside it: "
+                f"{problem}. Bring back the folder as the training left it."
+            )
+        net.load_state_dict(weights)
+        return net
 
     def sample(
         self,
@@ -247,3 +488,99 @@ class Generator:
 
 def _source(seed: int, purpose: str, block: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, "sample", purpose, block))
+
+
+def _rounded(value: Tensor) -> Tensor:
+    """A weight as it comes back from half precision."""
+    return value.half().to(value.dtype) if value.is_floating_point() else value
+
+
+def _are_half(weights: Mapping[str, Tensor]) -> bool:
+    """Whether half precision loses nothing of them."""
+    return all(torch.equal(_rounded(value), value) for value in weights.values())
+
+
+def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str | None]:
+    """Find what a source means: the folder of a bundle, or a repository and its revision."""
+    name, folder = os.fspath(source), Path(source)
+    with contextlib.suppress(OSError):  # no name of a file at all
+        if folder.is_dir():
+            if revision is not None:
+                raise ConfigError(
+                    f"{folder} is a folder, which has no revision '{revision}'. Leave the revision "
+                    f"out, or give a repository on the Hub as 'owner/name'."
+                )
+            return _bundle_in(folder)
+        if folder.is_file():
+            raise BundleError(
+                f"{folder} is a file. Give the folder of a run or of a saved generator; what "
+                f"another library saved is made one by 'ganzoo convert'."
+            )
+    if not isinstance(source, Path) and name in pretrained.names():
+        chosen = pretrained.get(name)
+        if revision is not None:
+            raise ConfigError(
+                f"'{name}' is one generator, which has no revision '{revision}'. Leave the "
+                f"revision out, or give a repository on the Hub as 'owner/name'."
+            )
+        return chosen.folder or (str(chosen.repo_id), chosen.revision)
+    path = name.partition("@")[0]
+    if isinstance(source, Path) or (
+        "://" not in name
+        and (re.match(r"[./~\\]|\w:", name) or "\\" in name or "/" in path[path.find("/") + 1 :])
+    ):
+        raise BundleError(
+            f"There is no folder {folder}. Give the folder of a run or of a saved generator."
+        )
+    if "/" not in name:
+        options = pretrained.names()
+        raise BundleError(
+            f"There is no folder {name}.{did_you_mean(name, options)} Give the folder of a run or "
+            f"of a saved generator, a repository on the Hub as 'owner/name', or a pretrained "
+            f"generator by its name: {listing(options)}."
+        )
+    repo_id, at = hub.parse(name)
+    if at is not None and revision not in (None, at):
+        raise ConfigError(
+            f"Two revisions are given, '{at}' in '{name}' and '{revision}': leave one out."
+        )
+    return repo_id, at or revision
+
+
+def _bundle_in(folder: Path) -> Path:
+    """The bundle that a folder is, or that it has as the folder of a run."""
+    if (folder / bundle.CONFIG).is_file():
+        return folder
+    if (folder / "generator").is_dir():
+        return folder / "generator"
+    if (folder / "config.yaml").is_file():
+        raise BundleError(
+            f"The run {folder} has not saved its generator yet: 'ganzoo resume {folder}' "
+            f"finishes it."
+        )
+    return folder
+
+
+def _from_hub(repo_id: str, **options: Any) -> tuple[bundle.BundleConfig, nn.Module, hub.Fetched]:
+    """Load from the Hub; what is damaged in the cache is fetched a second time."""
+
+    def load(**changed: Any) -> tuple[bundle.BundleConfig, nn.Module, hub.Fetched]:
+        fetched = hub.fetch(repo_id, **{**options, **changed})
+        config, module = bundle.load(fetched.folder, root=fetched.root)
+        origin = bundle.Origin(repo_id=repo_id, revision=fetched.revision)
+        return config.model_copy(update={"origin": origin}), module, fetched
+
+    try:
+        return load()
+    except BundleError as error:
+        if options["local_files_only"] or options["force_download"]:
+            raise
+        damage = error
+    try:
+        return load(force_download=True)
+    except HubError as error:
+        raise HubError(f"{damage} Fetching it again failed: {error}") from damage
+    except BundleError as error:
+        raise BundleError(
+            f"{error} Fetching it from {repo_id} once more changed nothing."
+        ) from error

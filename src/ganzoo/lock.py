@@ -62,7 +62,7 @@ class RunLock:
                 raise _held(folder) from None
             raise RunFolderError(
                 f"The run folder {folder} cannot be written ({error.strerror or error}). Free "
-                f"some space or choose another folder with --out."
+                f"some space or use another folder."
             ) from error
 
     def _taken(self) -> Any:
@@ -76,8 +76,6 @@ class RunLock:
             # The first is what filelock makes of ENOSYS.
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
-            if _running(owner(self.folder)) is False:
-                path.unlink(missing_ok=True)
             lock = SoftFileLock(path, thread_local=False)
             self._take(lock, Timeout)
         return lock

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo.errors import ConfigError
+from ganzoo.storage import new_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ganzoo.spec import SampleSpec
 
-__all__ = ["animate", "beside", "grid", "images"]
+__all__ = ["animate", "beside", "grid", "images", "write"]
 
 _LEGIBLE = 64  # pixels that one tile of a grid spans at the least
 _HELD = 0.25  # share of an animation's time for which its last frame stays
@@ -159,7 +160,19 @@ def animate(frames: Sequence[Path], target: Path, seconds: float = 6.0) -> None:
             for picture in shown
         ]
     first, *rest = shown
-    first.save(target, save_all=True, append_images=rest, duration=durations, loop=0, **kind)
+    kind |= {"save_all": True, "append_images": rest, "duration": durations, "loop": 0}
+    with new_file(target) as fresh:
+        first.save(fresh, suffix.removeprefix("."), **kind)
+
+
+def write(picture: Image, target: Path) -> None:
+    """Write a picture as PNG that is there whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with new_file(target) as fresh:
+        picture.save(fresh, "PNG")
 
 
 def _spread(length: int, count: int) -> list[int]:

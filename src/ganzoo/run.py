@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import checkpoint
+from ganzoo import bundle, checkpoint
 from ganzoo.errors import RunFolderError
 from ganzoo.lock import LOCK, OWNER
-from ganzoo.storage import is_leftover, make, remove, tidy, write_text
+from ganzoo.storage import flush, is_leftover, make, remove, tidy, write_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +27,7 @@ __all__ = ["Run"]
 
 METRICS, DIAGNOSES = "metrics.jsonl", "diagnoses.jsonl"
 COMPARISON, CURVES, ANIMATION = "comparison.png", "curves.png", "animation.gif"
+GENERATOR = "generator"
 
 
 class Run:
@@ -70,9 +71,20 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Versions, device and precision."""
-        text = (self.path / "environment.json").read_text(encoding="utf-8")
-        environment: dict[str, Any] = json.loads(text)
+        """Versions, device and precision.
+
+        Raises:
+            RunFolderError: If they cannot be read; nothing else depends on them.
+        """
+        path = self.path / "environment.json"
+        try:
+            environment = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunFolderError(
+                f"{path} cannot be read ({error}). Nothing depends on it; resuming writes it anew."
+            ) from None
+        if not isinstance(environment, dict):
+            raise RunFolderError(f"{path} is no JSON object. Resuming writes it anew.")
         return environment
 
     @property
@@ -128,7 +140,8 @@ class Run:
                 remove(snapshot)
         for later in checkpoint.after(self.path / "checkpoints", step):
             remove(later)
-        for summary in (COMPARISON, CURVES, ANIMATION):
+        told = [f"{GENERATOR}/{name}" for name in (bundle.TRAINING, bundle.SAMPLES, bundle.CURVES)]
+        for summary in (COMPARISON, CURVES, ANIMATION, *told):
             (self.path / summary).unlink(missing_ok=True)
 
     def tidy(self) -> list[str]:
@@ -137,7 +150,8 @@ class Run:
         Raises:
             OSError: If the folder cannot be written.
         """
-        parts = (self.path, *(self.path / part for part in ("checkpoints", "snapshots")))
+        names = ("checkpoints", "snapshots", "samples", GENERATOR)
+        parts = (self.path, *(self.path / name for name in names))
         return [line for part in parts for line in tidy(part)]
 
     def curves(self) -> Image:
@@ -219,8 +233,12 @@ def next_folder(parent: Path, stem: str) -> Path:
     for number in itertools.count(1):
         path = parent / f"{stem}-{number}"
         try:
-            path.mkdir(parents=True)
+            make(parent)
+            path.mkdir()
+            flush(parent)
         except FileExistsError:
+            if not parent.is_dir():
+                raise cannot_write(parent, NotADirectoryError(f"{parent} is a file")) from None
             continue
         except OSError as error:
             raise cannot_write(path, error) from error
@@ -250,7 +268,7 @@ def cannot_write(path: Path, error: OSError) -> RunFolderError:
     """Return the error that says why a run folder cannot be written."""
     return RunFolderError(
         f"The run folder {path} cannot be written ({error.strerror or error}). Free some space "
-        f"or choose another folder with --out."
+        f"or use another folder."
     )
 
 
@@ -270,7 +288,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
             row["step"] = int(row["step"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise RunFolderError(
                 f"Line {number} of {path} is damaged. Remove that line; the other rows and all "
                 f"checkpoints are not touched by it."

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import bundle, checkpoint
+from ganzoo import bundle, checkpoint, pictures
 from ganzoo.errors import CheckpointError, RunFolderError
 from ganzoo.lock import LOCK, RunLock
 from ganzoo.run import (
     DIAGNOSES,
+    GENERATOR,
     METRICS,
     Run,
     cannot_write,
@@ -29,22 +30,27 @@ if TYPE_CHECKING:
 
 __all__ = ["RunWriter"]
 
-_CHECKPOINTS, _GENERATOR, _SAMPLES = "checkpoints", "generator", "samples"
+_CHECKPOINTS, _SAMPLES = "checkpoints", "samples"
 
 
 class RunWriter:
     """A run, open for writing; nobody else may write into it until ``release``.
 
-    Args:
-        run: The run.
-
-    Raises:
-        RunFolderError: If another process trains in it, or it cannot be written.
+    Get one from ``RunWriter.begin`` or ``RunWriter.open``.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, lock: RunLock) -> None:
         self.run = run
-        self._lock = RunLock(run.path)
+        self._lock = lock
+
+    @classmethod
+    def open(cls, run: Run) -> RunWriter:
+        """Take up a run that is there.
+
+        Raises:
+            RunFolderError: If another process trains in it, or it cannot be written.
+        """
+        return cls(run, RunLock(run.path))
 
     @classmethod
     def begin(cls, out: Path | None, stem: str, describe: Callable[[Path], None]) -> RunWriter:
@@ -78,12 +84,10 @@ class RunWriter:
                     if not existed:
                         path.rmdir()
                 raise cannot_write(path, error) from error
-            writer = cls.__new__(cls)
-            writer.run, writer._lock = Run(path), lock
+            return cls(Run(path), lock)
         except BaseException:
             lock.release()
             raise
-        return writer
 
     def release(self) -> None:
         """Let others in; doing so twice is no matter."""
@@ -108,8 +112,8 @@ class RunWriter:
         if found.path is None:
             self._check_none_was_there()
         broken = [(damaged, str(error)) for damaged, error in found.broken]
-        if not bundle.replaceable(path / _GENERATOR):
-            broken.append((path / _GENERATOR, f"{path / _GENERATOR} is no bundle any more."))
+        if not bundle.replaceable(path / GENERATOR):
+            broken.append((path / GENERATOR, f"{path / GENERATOR} is no bundle any more."))
         for damaged, fact in broken:
             with writing(path):
                 place = checkpoint.set_aside(damaged)
@@ -121,8 +125,8 @@ class RunWriter:
         rows = self.run.history
         last = int(rows[-1]["step"]) if rows else 0
         every = self.run.config.checkpoint_every
-        # The second is begun only when the first is there.
-        due = isinstance(every, int) and every > 0 and last >= 2 * every
+        # The second is begun only when the first is there, after the row of its step.
+        due = isinstance(every, int) and every > 0 and last > 2 * every
         if due or (rows and not (self.run.path / _CHECKPOINTS).is_dir()):
             raise RunFolderError(
                 f"{self.run.path} was trained to step {last}, but its checkpoints are gone; to go "
@@ -138,7 +142,7 @@ class RunWriter:
             RunFolderError: If it cannot be written.
         """
         path = self.run.path
-        with writing(path), (path / name).open("a", encoding="utf-8") as file:
+        with writing(path), (path / name).open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def picture(self, step: int, picture: Image) -> Path:
@@ -150,8 +154,7 @@ class RunWriter:
         path = self.run.path / _SAMPLES / f"step-{step:08d}.png"
         with writing(self.run.path):
             make(path.parent)
-            picture.save(path)
-            flush(path)
+            pictures.write(picture, path)
         return path
 
     def save(
@@ -183,7 +186,7 @@ class RunWriter:
             for part in (METRICS, DIAGNOSES, _SAMPLES, "."):
                 if (path / part).exists():
                     flush(path / part)
-            bundle.write(path / _GENERATOR, generator, weights)
+            bundle.write(path / GENERATOR, generator, weights)
         # After the generator: a run whose last checkpoint is written lacks nothing.
         try:
             saved = checkpoint.save(folder, step, tensors, state, copied=True)

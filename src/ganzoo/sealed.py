@@ -8,17 +8,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LARGEST", "SEAL", "broken_seal", "peek", "read", "seal", "version"]
+from ganzoo import foreign
+
+__all__ = ["LARGEST", "SEAL", "broken_seal", "excess", "peek", "read", "seal", "version"]
 
 LARGEST = 16 * 2**20
 """Bytes that such a file may have; a larger one is refused before it is read."""
+
+_DEEPEST, _MOST = 32, 50_000
 
 SEAL = "sha256"
 """The key under which a file carries the SHA-256 of itself."""
 
 
-def read(path: Path) -> tuple[Any, str]:
+def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> tuple[Any, str]:
     """Read a JSON file and tell whether its bytes are those that ``write_json`` would write.
+
+    Args:
+        path: The file.
+        largest: Bytes that it may have.
+        root: A link may lead anywhere below it; by default, below the file's own folder.
 
     Returns:
         The value, and in words what is wrong with the bytes, which is empty if nothing is: the
@@ -26,17 +35,19 @@ def read(path: Path) -> tuple[Any, str]:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is too large or no JSON.
+        ValueError: If it is no regular file, too large, nested too deeply, or no JSON.
     """
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"it is larger than {LARGEST:,} bytes")
+    with foreign.opened(path, root) as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it is larger than {largest:,} bytes")
     try:
         value = json.loads(content.decode("utf-8-sig"))
-        expected = _text(value)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    if problem := excess(value):
+        raise ValueError(problem)
+    expected = _text(value)
     if content == expected:
         return value, ""
     if content.replace(b"\r\n", b"\n") == expected:
@@ -45,6 +56,24 @@ def read(path: Path) -> tuple[Any, str]:
             "them: copy it as it is"
         )
     return value, "is not as it was written, though it is JSON: it was edited or damaged"
+
+
+def excess(value: Any) -> str:
+    """Return in words what of a JSON value is beyond reason; empty if nothing is."""
+    count, level = 0, [value]
+    for _ in range(_DEEPEST + 1):
+        count += len(level)
+        if count > _MOST:
+            return f"it holds more than {_MOST:,} values"
+        level = [
+            item
+            for each in level
+            if isinstance(each, (dict, list))
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return ""
+    return "it is nested too deeply"
 
 
 def seal(value: Mapping[str, Any]) -> dict[str, Any]:

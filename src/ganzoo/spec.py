@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["FLOAT32_MAX", "Kind", "LatentSpec", "SampleSpec"]
+__all__ = ["FLOAT32_MAX", "LARGEST", "Kind", "LatentSpec", "SampleSpec"]
 
 Kind = Literal["image", "audio", "sequence", "vector"]
-PositiveInt = Annotated[int, Field(gt=0)]
+LARGEST = 2**31 - 1
+"""Values that one sample or latent may have."""
+
+PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 
 FLOAT32_MAX = 3.4028234663852886e38
 """The largest number that nets compute with: torch refuses larger ones where it meets them."""
@@ -54,6 +57,8 @@ class SampleSpec(Model):
         axes = _AXES[self.kind]
         if len(self.shape) != axes.count(",") + (self.kind != "vector"):
             raise ConfigError(f"A sample of kind '{self.kind}' has shape {axes}, not {self.shape}.")
+        if self.numel > LARGEST:
+            raise ConfigError(f"A sample has at most {LARGEST:,} values, not {self.numel:,}.")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ConfigError(
                 f"A value range is (low, high) with low < high, not {self.value_range}."
@@ -110,7 +115,9 @@ class LatentSpec(Model):
 
     error_label: ClassVar[str] = "The latent"
 
-    shape: tuple[PositiveInt, ...] = Field((100,), min_length=1, description="shape of one latent")
+    shape: tuple[PositiveInt, ...] = Field(
+        (100,), min_length=1, max_length=8, description="shape of one latent"
+    )
     distribution: Literal["normal", "uniform", "truncated"] = Field(
         "normal", description="what the latent is drawn from"
     )
@@ -131,7 +138,9 @@ class LatentSpec(Model):
         return (value,) if isinstance(value, int) else value
 
     @model_validator(mode="after")
-    def _ordered(self) -> LatentSpec:
+    def _possible(self) -> LatentSpec:
+        if self.numel > LARGEST:
+            raise ConfigError(f"A latent has at most {LARGEST:,} values, not {self.numel:,}.")
         if not self.low < self.high:
             raise ConfigError(f"A uniform latent needs low < high, not {self.low} and {self.high}.")
         if self.high - self.low > FLOAT32_MAX:

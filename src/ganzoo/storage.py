@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "copy",
     "flush",
     "is_leftover",
     "make",
+    "new_file",
     "new_folder",
     "own_copies",
     "remove",
@@ -140,16 +142,35 @@ def own_copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file under a temporary name and rename it."""
-    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+@contextlib.contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """Give a temporary path whose file becomes ``target`` when the block ends well.
+
+    When the block raises, an older ``target`` stays as it was.
+
+    Raises:
+        OSError: If the disk is full or the place is not writable.
+    """
+    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        fresh.write_text(text, encoding="utf-8", newline="\n")
+        yield fresh
         flush(fresh)
-        fresh.replace(path)
-        flush(path.parent)
+        fresh.replace(target)
+        flush(target.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file that is there whole or not at all."""
+    with new_file(path) as fresh:
+        fresh.write_text(text, encoding="utf-8", newline="\n")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's content; the copy is there whole or not at all."""
+    with new_file(target) as fresh:
+        shutil.copyfile(source, fresh)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -62,6 +62,7 @@ def check_architecture(
     promised shapes and types, stay in the value range, let gradients reach all parameters, be
     deterministic in eval mode, and be restored completely by ``state_dict``. The generator in
     eval mode must make the same sample whatever the batch; a discriminator may compare samples.
+    What ``infer`` makes of the generator's own shapes, if anything, must lead to the same net.
 
     Args:
         component: The architecture, its class or its registered name.
@@ -100,6 +101,7 @@ def check_architecture(
         _check_eval(generator, again[0], z, labels, "generator")
         _check_eval(discriminator, again[1], samples, labels, "discriminator")
         _check_alone(generator, z, labels)
+        _check_inferred(arch, generator, spec, latent)
         _require(
             arch.model_dump() == before,
             "Building the nets changed the architecture's options. A component is only a "
@@ -345,6 +347,30 @@ def _check_built(net: Any, other: Any, player: str) -> None:
         net is not other and not shared,
         f"Building the {player} twice gave nets that share parameters. Create all layers inside "
         f"the module's __init__: a component holds no state.",
+    )
+
+
+def _check_inferred(
+    arch: Architecture, generator: nn.Module, spec: SampleSpec, latent: LatentSpec
+) -> None:
+    shapes = {name: tuple(value.shape) for name, value in generator.state_dict().items()}
+    inferred = type(arch).infer(shapes)
+    if inferred is None:
+        return
+    size = spec.size if spec.kind == "image" else None
+    _require(
+        inferred.latent == latent.numel
+        and inferred.values == spec.numel
+        and inferred.channels in (None, spec.channels)
+        and inferred.size in (None, size),
+        f"infer() takes the weights of a generator of {spec} from {latent.numel} values for those "
+        f"of another one: {inferred}. Return None where shapes do not tell.",
+    )
+    again = arch.replace(**inferred.options).generator(spec, latent).state_dict()
+    _require(
+        {name: tuple(value.shape) for name, value in again.items()} == shapes,
+        f"The options that infer() tells from a generator's weights build another one: "
+        f"{dict(inferred.options)}. Leave out what shapes do not tell.",
     )
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "TrainConfig",
     "defaults",
     "differences",
+    "flag_of",
     "located",
     "read_config",
     "resolve",
@@ -104,6 +105,11 @@ class TrainConfig(Model):
         description="what both nets minimise"
     )
     recipe: str | None = Field(None, description="settings that reproduce a known system, by name")
+    init_from: str | None = Field(
+        None,
+        description="trained generator to start from: a folder, the name of one that comes with "
+        "ganzoo, or org/repo of the Hugging Face Hub; arch and latent follow from it",
+    )
     steps: int | None = Field(None, ge=1, description="iterations to train")
     epochs: float | None = Field(None, gt=0, description="passes over the data, instead of steps")
     batch_size: int = Field(64, ge=1, description="samples per update")
@@ -305,6 +311,11 @@ def differences(recipe: str) -> list[tuple[str, Any, Any, str]]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def flag_of(*path: str) -> str:
+    """Return the flag of a setting or of a component's option: ``--g-optimizer.lr``."""
+    return "--" + ".".join(part.replace("_", "-") for part in path)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -6,28 +6,24 @@ import contextlib
 import dataclasses
 import logging
 import math
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from ganzoo import bundle, checkpoint, pictures, plots, seeds
-from ganzoo._version import __version__
+from ganzoo import bundle, checkpoint, hub, pictures, plots, preparation, provenance, seeds
 from ganzoo.adversarial import Average, Game, uses_batch_norm
 from ganzoo.background import Background
 from ganzoo.callbacks import Callback, Progress, Tracking
-from ganzoo.datasets import Given, Samples, interpret
-from ganzoo.datasets import progress as loading
-from ganzoo.datasets.stream import Stream
+from ganzoo.datasets import Given, interpret
 from ganzoo.device import Precision, deterministic, pick_device, pick_precision
 from ganzoo.diagnosis import Diagnoses, Diagnosis
 from ganzoo.errors import (
     BundleError,
     CheckpointError,
     ConfigError,
-    DataError,
     DivergenceError,
     RunFolderError,
     UnknownNameError,
@@ -39,11 +35,21 @@ from ganzoo.framing import Framing
 from ganzoo.gallery import Gallery
 from ganzoo.generator import Generator
 from ganzoo.interrupt import leave, on_signals
-from ganzoo.run import ANIMATION, COMPARISON, CURVES, DIAGNOSES, METRICS, Run, check_free, writing
+from ganzoo.run import (
+    ANIMATION,
+    COMPARISON,
+    CURVES,
+    DIAGNOSES,
+    GENERATOR,
+    METRICS,
+    Run,
+    check_free,
+    writing,
+)
 from ganzoo.run_writer import RunWriter
 from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
-from ganzoo.storage import own_copies, write_json, write_text
+from ganzoo.storage import copy, own_copies, write_json, write_text
 from ganzoo.train_config import TrainConfig, located, read_config, resolve
 from ganzoo.watch import diversity
 
@@ -51,25 +57,9 @@ __all__ = ["Trainer"]
 
 _PICTURES = 10  # pictures per run, unless asked otherwise
 _CHECKPOINTS = 5
-_NOT_IN_BUNDLES = (
-    "arch",
-    "latent",
-    "device",
-    "log_every",
-    "sample_every",
-    "checkpoint_every",
-    "snapshot_every",
-    "keep_checkpoints",
-    "keep_every",
-    "keep_best",
-    "trackers",
-    "workers",
-)
-_PLACES = ("path", "root", "cache")
 _SCALARS = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad")
 _ROW = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
 _LR_SCALE = 0.5  # of the learning rates, when going back
-_FORMAT_VERSION = 1  # of a run folder
 
 
 class Trainer:
@@ -124,9 +114,15 @@ class Trainer:
         file = Path(config) if isinstance(config, (str, Path)) else None
         layer = read_config(file) if file else dict(config or {})  # type: ignore[arg-type]
         named = {"arch": arch, "dataset": dataset, "loss": loss, "recipe": recipe}
-        given = {key: value for key, value in named.items() if value is not None}
+        given = {key: value for key, value in named.items() if value is not None} | settings
+        self._origin: Generator | None = None  # what a new training starts from
+        below: dict[str, Any] = {}
+        source = given.get("init_from", layer.get("init_from"))
+        if source is not None and "arch" not in layer:  # as a run's own settings have it
+            self._origin = Generator.from_pretrained(source)
+            below = preparation.inherited(self._origin)
         try:
-            self.config: TrainConfig = resolve(layer, {**given, **settings})
+            self.config: TrainConfig = resolve(below, layer, given)
         except (ConfigError, UnknownNameError) as error:
             # Where the file has this mistake by itself, it is named.
             with located(file if _refusal(layer) == str(error) else None):
@@ -204,11 +200,21 @@ class Trainer:
             DataError: If the data are absent, unreadable, or fewer than a batch.
             UnsupportedSampleError: If the architecture cannot make such samples.
         """
+        self._setup(start=True)
+
+    def _setup(self, *, start: bool) -> None:
+        """Prepare, either to start or for a state that is at hand."""
         if self._ready:
             return
-        samples = self._load()
-        spec = self._frame(samples.spec)
-        config, device = self.config, self.device
+        device = self.device
+        showing = any(isinstance(each, Progress) for each in self.callbacks)
+        self.config, samples = preparation.load(self.config, showing=showing)
+        spec, self.framing = preparation.frame(self.config, samples.spec)
+        config = self.config
+        for notice in samples.notices:
+            self._note(notice)
+        if self.framing is not None and self.framing.method != "none":
+            self._note(self.framing.notice(config.arch.name))
         seeds.seed_all(config.seed)
         self.feed = Feed(
             samples,
@@ -220,6 +226,8 @@ class Trainer:
         )
         generator = config.arch.generator(spec, config.latent)
         discriminator = config.arch.discriminator(spec)
+        if start and config.init_from is not None:
+            self._start_from(config.init_from, spec, generator, discriminator)
         for net in (generator, discriminator):
             if spec.kind == "image":
                 net.to(memory_format=torch.channels_last)
@@ -266,6 +274,16 @@ class Trainer:
                 self._ready = False
                 raise
 
+    def _start_from(
+        self, source: str, spec: SampleSpec, generator: nn.Module, discriminator: nn.Module
+    ) -> None:
+        origin = self._origin or Generator.from_pretrained(source)
+        if not preparation.start_from(origin, self.config, spec, generator, discriminator):
+            self._note(f"{source} has no discriminator: D starts anew")
+        if (place := origin.config.origin) is not None:  # the same for whoever repeats it
+            pinned = f"{place.repo_id}@{place.revision}"
+            self.config = self.config.model_copy(update={"init_from": pinned})
+
     def _new_diagnoses(self) -> Diagnoses:
         count = self.feed.batches_per_epoch * self.config.batch_size
         return Diagnoses(self.config, self._modes, self.total_steps, samples=count)
@@ -284,61 +302,6 @@ class Trainer:
                 f"there.{did_you_mean(name, numbers)} Give min: or max: and one of: "
                 f"{listing(numbers)}."
             )
-
-    def _load(self) -> Samples | Stream:
-        config = self.config
-        if config.size is not None and getattr(config.dataset, "size", config.size) is None:
-            # Whoever reads pictures of any size brings them to that size at once.
-            config = self.config = config.model_copy(
-                update={"dataset": config.dataset.replace(size=config.size)}
-            )
-        with loading.showing(any(isinstance(each, Progress) for each in self.callbacks)):
-            dataset, samples = config.dataset.opened(config.workers, config.conditional)
-        config = self.config = config.model_copy(update={"dataset": dataset})
-        for notice in samples.notices:
-            self._note(notice)
-        spec = samples.spec
-        if config.value_range is not None:
-            if samples.stored_range is None:
-                raise ConfigError(
-                    f"'value_range' needs data with a known range, and dataset "
-                    f"'{config.dataset.name}' has none. Leave it out, or give the dataset's "
-                    f"stored_range."
-                )
-            spec = spec.model_copy(update={"value_range": config.value_range})
-        if config.conditional:
-            if not samples.labeled or spec.classes is None:
-                raise DataError(
-                    f"conditional=True needs labels, and dataset '{config.dataset.name}' has none. "
-                    f"Give data with labels, or leave it off."
-                )
-            if not config.arch.conditional:
-                raise ConfigError(
-                    f"conditional=True needs an architecture that uses labels, and "
-                    f"'{config.arch.name}' does not. Leave it off."
-                )
-            return samples.with_spec(spec)
-        return samples.with_spec(spec.model_copy(update={"classes": None}))
-
-    def _frame(self, spec: SampleSpec) -> SampleSpec:
-        """Decide how images come to a size that the architecture can do."""
-        config = self.config
-        if spec.kind != "image":
-            if config.size is not None:
-                raise ConfigError(
-                    f"'size' is for images, and these samples are {spec}. Leave it out."
-                )
-            config.arch.check(spec)
-            return spec
-        native = spec.size
-        size = config.size or config.arch.nearest_size(*native)
-        config.arch.check(spec.resized(size))
-        self.framing = Framing.fit(native, size, config.fit)
-        if self.framing.method != "none":
-            self._note(self.framing.notice(config.arch.name))
-        # config.size stays as it was given: a dataset that reads pictures of any size would take
-        # the size that was found here for one that was asked for, and resize instead of pad.
-        return spec.resized(size)
 
     def _fix_lengths(self) -> None:
         config = self.config
@@ -467,7 +430,7 @@ class Trainer:
             self._save: config.checkpoint_every,
         }
         done = dict.fromkeys(due, self.step)
-        if config.nonfinite == "rollback" and not self.step:
+        if config.nonfinite == "rollback" and not self.step and not self._rollbacks:
             self._save(run)  # somewhere to go back to
         for step in self._iterate():
             self._add(step)
@@ -615,19 +578,36 @@ class Trainer:
         """Whether the run has been trained to its end and summed up."""
         if self.run is None or not self._ready or self.step < self.total_steps:
             return False
-        expected = {COMPARISON} if self.spec.kind == "image" else set()
-        expected |= {CURVES} if plots.available() else set()
-        return all((self.run.path / name).is_file() for name in expected)
+        return all(path.is_file() for path in self._summaries(self.run))
 
     def _sum_up(self, run: Run) -> None:
-        """Leave the pictures that show the whole training."""
+        """Leave what shows the whole training, the generator's share of it beside the generator."""
         with writing(run.path):
-            if (comparison := self.gallery.comparison()) is not None:
-                comparison.save(run.path / COMPARISON)
-            if plots.available() and run.history:
-                run.curves().save(run.path / CURVES)
-            if self.gallery.plotted and len(run.samples) > 1:
-                pictures.animate(run.samples, run.path / ANIMATION)
+            for make in self._summaries(run).values():
+                make()
+
+    def _summaries(self, run: Run) -> dict[Path, Callable[[], object]]:
+        """The files that the end of a run leaves, and what writes each of them, in order."""
+        made: dict[Path, Callable[[], object]] = {}
+        pictured = run.samples
+        if self.spec.kind == "image":
+            path = run.path / COMPARISON
+            made[path] = lambda: pictures.write(self.gallery.comparison(), path)
+        if curved := plots.available() and bool(run.history):
+            made[run.path / CURVES] = lambda: pictures.write(run.curves(), run.path / CURVES)
+        if self.gallery.plotted and len(pictured) > 1:
+            made[run.path / ANIMATION] = lambda: pictures.animate(pictured, run.path / ANIMATION)
+        beside = run.path / GENERATOR
+        if not (beside / bundle.CONFIG).is_file():  # ended before the first iteration
+            return made
+        if curved:
+            made[beside / bundle.CURVES] = lambda: copy(run.path / CURVES, beside / bundle.CURVES)
+        if pictured:
+            made[beside / bundle.SAMPLES] = lambda: copy(pictured[-1], beside / bundle.SAMPLES)
+        images = self.step * self.images_per_step
+        told = provenance.training(self.config, self._environment(), self.step, images)
+        made[beside / bundle.TRAINING] = lambda: write_json(beside / bundle.TRAINING, told)
+        return made
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -675,7 +655,7 @@ class Trainer:
             DataError: If the data given are not those that the run was trained on.
         """
         run = run if isinstance(run, Run) else Run(run)
-        writer = RunWriter(run)
+        writer = RunWriter.open(run)
         try:
             found, notices = writer.recover()
         finally:
@@ -768,19 +748,21 @@ class Trainer:
         """
         tensors, state = checkpoint.load(Path(path))
         self._restore(tensors, state, Path(path))
+        self._dirty = False
 
     def _restore(
         self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], path: Path
     ) -> None:
-        self.setup()
-        same = state["device"] == self.device.type
+        self._setup(start=False)
         try:
+            same = state["device"] == self.device.type
+            self.feed.load_state_dict(state["feed"])  # which refuses other data
             self.game.restore(tensors, state)
-            self.feed.load_state_dict(state["feed"])
             self._sums.copy_(tensors["log.sums"])
             self._summed.copy_(tensors["log.summed"])
-            self._best, self._rollbacks = state["best"], state["rollbacks"]
-            self._lr_scale = state["lr_scale"]
+            best = state["best"]
+            self._best = best and {"step": int(best["step"]), "value": float(best["value"])}
+            self._rollbacks, self._lr_scale = int(state["rollbacks"]), float(state["lr_scale"])
             seeds.restore(tensors, self.device, same)
             if same:
                 self.game.noise.set_state(tensors["rng.noise"])
@@ -797,7 +779,6 @@ class Trainer:
                 f"Restore the config.yaml it was trained with."
             ) from error
         self._newest = max(self._newest, self.step)
-        self._dirty = False
 
     def _rewind(self, run: Run) -> None:
         """Forget what was left after the checkpoint, and a row that the end cut short.
@@ -825,7 +806,7 @@ class Trainer:
         if self.run is None:
             stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
             return RunWriter.begin(self._out, stem, self._describe)
-        writer = RunWriter(self.run)
+        writer = RunWriter.open(self.run)
         folder = self.run.path / "checkpoints"
         try:
             if self._dirty:
@@ -855,15 +836,15 @@ class Trainer:
             self.feed.close()
             self._ready, self._best, self._rollbacks, self._lr_scale = False, None, 0, 1.0
             self.setup()
-            self._dirty = False
+        self._dirty = False
         self._note(f"the training was left in the middle; it goes on from step {self.step}")
 
     def _leave(self, writer: RunWriter | None, failure: BaseException | None) -> None:
         """Let go of the run, however the training ended; each part whatever the others do."""
         with contextlib.ExitStack() as parts:  # the last comes first
             parts.callback(self._call, "on_close")
-            if writer is not None:
-                parts.callback(writer.release)
+            if writer is not None:  # who left at once may have left a write at work
+                parts.callback(self._background.afterwards, writer.release)
             parts.callback(self.feed.close)
             if not (self._dirty and isinstance(failure, KeyboardInterrupt)):  # that is at once
                 parts.callback(self._finish_saving, failure)
@@ -871,7 +852,7 @@ class Trainer:
     def _finish_saving(self, failure: BaseException | None) -> None:
         try:
             path = self._background.wait()
-        except (CheckpointError, RunFolderError, BundleError) as error:
+        except Exception as error:
             if failure is None:
                 raise
             if str(error) != str(failure):  # what ended the training is raised, this is told
@@ -889,14 +870,9 @@ class Trainer:
     def _elsewhere(self, run: Run) -> list[str]:
         """What about this machine may change the last bits of a run that goes on here."""
         try:
-            before, now = run.environment, self._environment()
-        except (OSError, ValueError):
+            changed = provenance.changes(run.environment, self._environment())
+        except RunFolderError:
             return []
-        changed = [
-            f"{name.replace('_', ' ')} {before[name]}, now {now[name]}"
-            for name in ("torch", "device_name", "threads")
-            if name in before and before[name] != now[name]
-        ]
         if not changed:
             return []
         return [f"not as where the run was before ({'; '.join(changed)}): last bits may differ"]
@@ -906,21 +882,7 @@ class Trainer:
         write_json(path / "environment.json", self._environment())
 
     def _environment(self) -> dict[str, Any]:
-        device = self.device
-        cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-        return {
-            "format_version": _FORMAT_VERSION,
-            "ganzoo": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "platform": platform.platform(),
-            "device": device.type,
-            "device_name": cuda or platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "precision": self.precision.name,
-            "precision_reason": self.precision.reason,
-            "notices": self.notices,
-        }
+        return provenance.environment(self.device, self.precision, self.notices)
 
     def _save(self, run: Run) -> None:
         """Copy the state, and have it written beside the training."""
@@ -941,13 +903,33 @@ class Trainer:
             return
         better, _, name = self.config.keep_best.partition(":")
         value, sign = self._rows[-1].get(name, math.nan), 1 if better == "max" else -1
-        if self._best is None or sign * value > sign * self._best["value"]:
-            self._best = {"step": step, "value": value} if math.isfinite(value) else self._best
+        if math.isfinite(value) and (
+            self._best is None or sign * value > sign * self._best["value"]
+        ):
+            self._best = {"step": step, "value": value}
 
     def _tell(self, path: Path | None) -> None:
         """Say that a checkpoint has been written, if one has."""
         if path is not None:
             self._call("on_checkpoint", path)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> hub.Push:
+        """Publish the generator of the run, or of your own loop, on the Hugging Face Hub.
+
+        Args:
+            repo_id: ``org/repo``; made if it is not there.
+            options: As in ``Generator.push_to_hub``.
+
+        Returns:
+            What was sent, and where it is.
+
+        Raises:
+            BundleError, HubError: As there.
+        """
+        generator = self.generator if self.run is None else Generator.from_pretrained(self.run.path)
+        if options.get("discriminator") is True:
+            options["discriminator"] = self.game.discriminator
+        return generator.push_to_hub(repo_id, **options)
 
     def _check(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Refuse to keep a state that is not finite, or came by way of numbers that were not."""
@@ -962,24 +944,8 @@ class Trainer:
                 )
 
     def _bundle_config(self) -> bundle.BundleConfig:
-        config = self.config
-        settings = config.dump()
-        for key in _NOT_IN_BUNDLES:
-            settings.pop(key)
-        for key in _PLACES:  # where files lay on this machine is nobody else's business
-            if settings["dataset"].get(key):
-                settings["dataset"][key] = Path(settings["dataset"][key]).name
-        return bundle.BundleConfig(
-            architecture=config.arch,
-            sample=self.spec,
-            framing=self.framing,
-            latent=config.latent,
-            training={
-                **settings,
-                "steps": self.step,
-                "precision": self.precision.name,
-                "data_license": config.dataset.license,
-            },
+        return provenance.bundle_config(
+            self.config, self.spec, self.framing, self.step, self.precision
         )
 
 

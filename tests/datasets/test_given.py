@@ -171,6 +171,19 @@ class Endless(Stream):
             yield PIXELS[0]
 
 
+class Broken(Items):
+    def __getitem__(self, index: int) -> object:
+        if index == 2:
+            raise OSError("truncated\nfile")
+        return PIXELS[index]
+
+
+class Breaking(Stream):
+    def __iter__(self):
+        yield PIXELS[0]
+        raise OSError("truncated\nfile")
+
+
 class Unsized(Dataset):
     def __getitem__(self, index: int) -> torch.Tensor:
         return PIXELS[0]
@@ -184,6 +197,11 @@ class Unsized(Dataset):
             r"Item 2 of Items has shape \(3, 5, 8\) uint8 but item 0 has \(3, 6, 8\) uint8",
         ),
         (Items(PIXELS[0], PIXELS[1].float()), r"Item 1 of Items .* float32 but item 0 has"),
+        (
+            Broken(*PIXELS),
+            r"^Item 2 of Broken cannot be read \(OSError: truncated file\); mend it or leave it",
+        ),
+        (Breaking(), r"^Item 1 of Breaking cannot be read \(OSError: truncated file\)"),
         (Items(), "The dataset Items is empty; give at least one sample"),
         (Stream(), "The dataset Stream is empty"),
         (Unsized(), "The dataset Unsized has no length; give it a __len__"),

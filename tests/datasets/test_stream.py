@@ -304,6 +304,51 @@ def test_the_first_items_are_looked_at(workers) -> None:
         Stream.of(["a"], workers=workers)
 
 
+def own_error() -> type[DataError]:
+    class TwofoldError(DataError):
+        def __init__(self, path: str, why: str) -> None:
+            super().__init__(f"{path} is {why}")
+
+    return TwofoldError
+
+
+@pytest.mark.parametrize("workers", HERE_OR_THERE)
+def test_a_datasets_own_class_of_error(workers) -> None:
+    """It need not be one that can be sent to another process, or made out of a text."""
+
+    class Refusing(Pixels):
+        def __getitem__(self, index: int) -> object:
+            raise own_error()("a.png", "gone")
+
+    with pytest.raises(DataError, match=r"^a.png is gone(\n|$)"):
+        Stream.of(Refusing(), workers=workers)
+
+
+@pytest.mark.parametrize("workers", HERE_OR_THERE)
+def test_an_error_that_cannot_be_told(workers) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    class Refusing(Pixels):
+        def __getitem__(self, index: int) -> object:
+            raise MuteError
+
+    with pytest.raises(DataError, match=r"^Item 0 of Refusing cannot be read \(MuteError\)"):
+        Stream.of(Refusing(), workers=workers)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("gone\naway"), TypeError("gone away")])
+def test_a_length_that_fails(error) -> None:
+    class Unsure(Pixels):
+        def __len__(self) -> int:
+            raise error
+
+    kind = type(error).__name__
+    with pytest.raises(DataError, match=rf"Unsure cannot tell its length \({kind}: gone away\);"):
+        Stream.of(Unsure())
+
+
 def sparse_error() -> str:
     try:
         torch.eye(2).to_sparse().numpy()
@@ -576,6 +621,43 @@ def test_a_worker_that_is_killed(monkeypatch) -> None:
     )
 
 
+def no_room() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))
+
+
+def no_more_files() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0) + 20,) * 2)
+    with contextlib.suppress(OSError):
+        while True:
+            os.dup(0)
+
+
+@linux
+@pytest.mark.parametrize("use_up", [no_room, no_more_files])
+def test_what_cannot_be_handed_over_is_not_lost(use_up) -> None:
+    class Greedy(Pixels):
+        def __getitem__(self, index: int) -> object:
+            if index == 5:
+                use_up()
+            return PIXELS[index]
+
+    source = Stream.of(Greedy(), workers=1)
+    reader = source.batches(requests([0], [1], [5], [2]), 1)
+    for _ in range(2):
+        time.sleep(0.2)  # it reads ahead
+        reader.next()
+    with pytest.raises(DataError) as caught:
+        reader.next()
+    reader.close()
+    text = str(caught.value)
+    assert text.startswith("What a process has read of Greedy cannot be handed over (")
+    assert "(/dev/shm) or open files run out. Use fewer workers; workers=0 reads in" in text
+
+
 @forked
 def test_a_worker_that_ends_by_itself(monkeypatch) -> None:
     class Leaving(Pixels):
@@ -625,6 +707,32 @@ def test_a_process_that_forgets_to_close_ends_with_its_workers() -> None:
     assert done.returncode == 0 and done.stderr == ""
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2 and not alive(*pids)
+
+
+CHILD = """
+import multiprocessing
+def work():
+    global reader
+    reader = begin()
+    reader.next()
+    print(*reader.pids, flush=True)
+reader.close()
+process = multiprocessing.get_context("fork").Process(target=work)
+process.start()
+process.join(30)
+print(process.exitcode)
+process.kill()
+"""
+
+
+@linux
+def test_a_process_of_multiprocessing_ends_with_its_workers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT + CHILD], capture_output=True, text=True, timeout=120
+    )
+    *pids, code = done.stdout.split()
+    assert code == "0" and done.returncode == 0 and done.stderr == ""
+    assert len(pids) == 2 and not alive(*map(int, pids))
 
 
 @linux

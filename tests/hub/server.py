@@ -590,6 +590,12 @@ class HubServer:
             raise Refusal(403, None, "Authorization error.")
         return repo
 
+    def _writable(self, request: Request, name: str, revision: str) -> Repo:
+        """The repository, if who asks may commit there: contributors may to pull requests."""
+        if request.flag("create_pr") or revision.startswith("refs/pr/"):
+            return self._contributor(request, name)
+        return self._repo(request, name, write=True)
+
     @staticmethod
     def _no_revision(revision: str) -> NoReturn:
         raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -916,10 +922,7 @@ class HubServer:
 
     @route("POST", "/api/models/{repo}/preupload/{revision}")
     def _preupload(self, request: Request, repo: str, revision: str) -> Answer:
-        if request.flag("create_pr"):
-            found = self._contributor(request, repo)
-        else:
-            found = self._repo(request, repo, write=True)
+        found = self._writable(request, repo, revision)
         commit = self._revision(found, revision)
         answers = []
         for file in request.json()["files"]:
@@ -968,10 +971,7 @@ class HubServer:
     @route("POST", "/api/models/{repo}/commit/{revision}")
     def _commit(self, request: Request, repo: str, revision: str) -> Answer:
         pull_request = request.flag("create_pr")
-        if pull_request:
-            found = self._contributor(request, repo)
-        else:
-            found = self._repo(request, repo, write=True)
+        found = self._writable(request, repo, revision)
         lines = [json.loads(line) for line in request.body.split(b"\n") if line]
         header = next(line["value"] for line in lines if line["key"] == "header")
         if found.moving(revision) is None:

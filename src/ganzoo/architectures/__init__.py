@@ -1,9 +1,9 @@
 """Architectures: pairs of generator and discriminator."""
 
-from ganzoo.architectures.base import Architecture, Output
+from ganzoo.architectures.base import Architecture, Inferred, Output
 from ganzoo.registry import Registry
 
-__all__ = ["Architecture", "Output", "create", "get", "names", "register", "registry"]
+__all__ = ["Architecture", "Inferred", "Output", "create", "get", "names", "register", "registry"]
 
 registry: Registry[Architecture] = Registry(
     Architecture,

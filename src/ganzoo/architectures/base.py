@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
+
+from pydantic import Field
 
 from ganzoo.component import Component
 from ganzoo.errors import UnsupportedSampleError
@@ -14,7 +17,12 @@ if TYPE_CHECKING:
 
     from ganzoo.spec import LatentSpec, SampleSpec
 
-__all__ = ["Architecture", "Output"]
+__all__ = ["Architecture", "Inferred", "Output", "Width", "Widths"]
+
+Width = Annotated[int, Field(gt=0, le=2**20)]
+"""Channels or units of one layer; bounded, since files from anywhere may ask for some."""
+Widths = Annotated[tuple[Width, ...], Field(max_length=256)]
+"""Of layers one after the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +38,27 @@ class Output:
     logits: Tensor
     classes: Tensor | None = None
     features: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What the shapes of a generator's weights tell of it.
+
+    Attributes:
+        latent: Values in one latent.
+        values: Values in one sample.
+        channels: Channels of a sample, where the shapes tell.
+        size: Height and width of a sample, where the shapes tell.
+        options: Those of the architecture that are not at their defaults.
+        untold: Options that samples depend on and no shape tells, such as a slope.
+    """
+
+    latent: int
+    values: int
+    channels: int | None = None
+    size: tuple[int, int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()
 
 
 class Architecture(Component):
@@ -60,6 +89,22 @@ class Architecture(Component):
         Raises:
             UnsupportedSampleError: If it cannot judge such samples.
         """
+
+    @classmethod
+    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
+        """Tell from the shapes of a generator's weights what it was built with.
+
+        It makes weights of other programs usable. It need not verify anything: whether the net
+        built from its answer has these very shapes is checked afterwards.
+
+        Args:
+            shapes: Of weights and buffers by name, in the order in which the net defines them;
+                the names are whatever its author chose.
+
+        Returns:
+            None where these cannot be the weights of such a generator.
+        """
+        return None
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse what the architecture cannot do.

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture
-from ganzoo.architectures.layers import Double, FromMap, Halve, ToMap, output_activation
+from ganzoo.architectures.base import Architecture, Inferred, Width
+from ganzoo.architectures.layers import Double, FromMap, Halve, ToMap, in_a_row, output_activation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,13 +47,28 @@ class DCGAN(Architecture):
         "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
     }
 
-    channels: PositiveInt = Field(64, description="channels of the layers next to the image")
-    max_multiplier: PositiveInt = Field(
+    channels: Width = Field(64, description="channels of the layers next to the image")
+    max_multiplier: Width = Field(
         8, description="the widest layer has at most this many times the channels"
     )
     d_norm_input: bool = Field(
         False, description="normalise the discriminator's first layer too, unlike the paper"
     )
+
+    @classmethod
+    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
+        """Tell all from the transposed convolutions: each but the first doubles the map."""
+        kernels = [shape for shape in shapes.values() if len(shape) == 4]
+        convs = [kernels[index] for index in in_a_row([kernel[:2] for kernel in kernels])]
+        if len(convs) < 2:
+            return None
+        (latent, widest, height, width), (narrowest, channels, *_) = convs[0], convs[-1]
+        scale = 2 ** (len(convs) - 1)
+        size = height * scale, width * scale
+        options = {"channels": narrowest}
+        if widest != narrowest * min(scale // 2, cls.model_fields["max_multiplier"].default):
+            options["max_multiplier"] = max(widest // narrowest, 1)
+        return Inferred(latent, channels * size[0] * size[1], channels, size, options)
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse all but images whose sides are powers of two from 16 to 256.

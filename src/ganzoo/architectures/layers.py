@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
     from ganzoo.spec import SampleSpec
 
-__all__ = ["Double", "FromMap", "Halve", "ScaledTanh", "ToMap", "dense_stack", "output_activation"]
+__all__ = [
+    "Double",
+    "FromMap",
+    "Halve",
+    "ScaledTanh",
+    "ToMap",
+    "dense_stack",
+    "dense_widths",
+    "in_a_row",
+    "output_activation",
+]
 
 
 _SMALL_MAP = 16  # places
@@ -262,3 +272,38 @@ def dense_stack(
         if dropout:
             layers[f"dropout{number}"] = nn.Dropout(dropout)
     return nn.Sequential(layers)
+
+
+def in_a_row(layers: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the order in which layers feed each other.
+
+    Args:
+        layers: Width of the input and of the output of each.
+
+    Returns:
+        Their indices: as given if each feeds the next, else the only other order in which they
+        do; empty if there is none, or several.
+    """
+    if all(before[1] == after[0] for before, after in pairwise(layers)):
+        return list(range(len(layers)))
+    outputs = {output for _, output in layers}
+    following = [index for index, (inputs, _) in enumerate(layers) if inputs not in outputs]
+    order: list[int] = []
+    while len({layers[index] for index in following}) == 1:
+        order.append(following[0])
+        width = layers[order[-1]][1]
+        following = [i for i, (inputs, _) in enumerate(layers) if inputs == width if i not in order]
+    return order if len(order) == len(layers) else []
+
+
+def dense_widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the widths of dense layers that feed each other, from the shapes of their weights.
+
+    Returns:
+        Width of the input, then of every layer; empty where there is anything but such layers.
+    """
+    layers = [(shape[1], shape[0]) for shape in shapes.values() if len(shape) == 2]
+    order = in_a_row(layers)
+    if not order or any(len(shape) > 2 for shape in shapes.values()):
+        return ()
+    return (layers[order[0]][0], *(layers[index][1] for index in order))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture
-from ganzoo.architectures.layers import dense_stack, output_activation
+from ganzoo.architectures.base import Architecture, Inferred, Width, Widths
+from ganzoo.architectures.layers import dense_stack, dense_widths, output_activation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,11 +44,19 @@ class Mirror(Architecture):
         "d_optimizer": {"name": "rmsprop", "lr": 2e-4, "alpha": 0.9},
     }
 
-    hidden: tuple[PositiveInt, ...] = Field(
+    hidden: Widths = Field(
         (150,), description="widths between latent and sample; mirrored in the discriminator"
     )
-    code: PositiveInt = Field(100, description="width of the discriminator's last hidden layer")
+    code: Width = Field(100, description="width of the discriminator's last hidden layer")
     activation: Activation = Field("selu", description="activation of the hidden layers")
+
+    @classmethod
+    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
+        """Tell from dense layers their widths; a sample is a flat row of values to them."""
+        if not (widths := dense_widths(shapes)):
+            return None
+        latent, *hidden, values = widths
+        return Inferred(latent, values, options={"hidden": tuple(hidden)}, untold=("activation",))
 
     def generator(self, spec: SampleSpec, latent: LatentSpec) -> MirrorGenerator:
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture
-from ganzoo.architectures.layers import dense_stack, output_activation
+from ganzoo.architectures.base import Architecture, Inferred, Widths
+from ganzoo.architectures.layers import dense_stack, dense_widths, output_activation
 from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
@@ -40,10 +40,8 @@ class MLP(Architecture):
         "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
     }
 
-    hidden: tuple[PositiveInt, ...] = Field(
-        (256, 512, 1024), description="widths of the generator's hidden layers"
-    )
-    d_hidden: tuple[PositiveInt, ...] | None = Field(
+    hidden: Widths = Field((256, 512, 1024), description="widths of the generator's hidden layers")
+    d_hidden: Widths | None = Field(
         None,
         description="widths of the discriminator's hidden layers (default: hidden reversed)",
     )
@@ -53,6 +51,14 @@ class MLP(Architecture):
     dropout: float = Field(
         0.3, ge=0, lt=1, description="dropout after each hidden layer of the discriminator"
     )
+
+    @classmethod
+    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
+        """Tell from dense layers their widths; a sample is a flat row of values to them."""
+        if not (widths := dense_widths(shapes)):
+            return None
+        latent, *hidden, values = widths
+        return Inferred(latent, values, options={"hidden": tuple(hidden)}, untold=("slope",))
 
     def generator(self, spec: SampleSpec, latent: LatentSpec) -> MLPGenerator:
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""

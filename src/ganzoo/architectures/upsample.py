@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture
+from ganzoo.architectures.base import Architecture, Inferred, Width
 from ganzoo.architectures.layers import output_activation
 from ganzoo.spec import FLOAT32_MAX
 
@@ -50,8 +50,8 @@ class Upsample(Architecture):
         "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
     }
 
-    channels: PositiveInt = Field(128, description="channels of all the generator's maps")
-    d_channels: PositiveInt = Field(
+    channels: Width = Field(128, description="channels of all the generator's maps")
+    d_channels: Width = Field(
         32, description="channels of the discriminator's first layer, doubled by each further one"
     )
     dropout: float = Field(
@@ -60,6 +60,18 @@ class Upsample(Architecture):
     slope: float = Field(
         0.2, ge=0, le=FLOAT32_MAX, description="slope of leaky ReLU below zero; 0 is plain ReLU"
     )
+
+    @classmethod
+    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
+        """Tell from the dense layer the number of places of its map, but not their rows."""
+        dense = [shape for shape in shapes.values() if len(shape) == 2]
+        convs = [shape for shape in shapes.values() if len(shape) == 4]
+        if len(dense) != 1 or not convs:
+            return None
+        output = next((conv for conv in convs if conv[0] != conv[1]), convs[-1])
+        (maps, latent), (channels, width, *_) = dense[0], output
+        values = channels * (maps // width) * _FACTOR**2
+        return Inferred(latent, values, channels, None, {"channels": width}, ("slope",))
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse all but images whose sides are divisible by 4 and at least 20.

@@ -25,6 +25,20 @@ app.command(
 )
 app.command("ganzoo.cli.train:resume", name="resume", help="Continue a run.")
 app.command("ganzoo.cli.sample:sample", name="sample", help="Draw samples from a generator.")
+app.command("ganzoo.cli.hub:push", name="push", help="Publish a generator on the Hub.")
+app.command("ganzoo.cli.hub:pull", name="pull", help="Copy a generator from the Hub.")
+app.command(
+    "ganzoo.cli.publish:publish_zoo",
+    name="publish-zoo",
+    help="Publish the bundled generators, for the owner of the organisation.",
+)
+app.command(
+    "ganzoo.cli.convert:convert",
+    name="convert",
+    help="Make a generator of weights from another program.",
+    help_flags=(),
+    version_flags=(),
+)
 app.command("ganzoo.cli.zoo:list_", name="list", help="List what is in the zoo.")
 app.command("ganzoo.cli.zoo:show", name="show", help="Describe one thing in the zoo.")
 app.command("ganzoo.cli.doctor:doctor", name="doctor", help="Check this installation, or a folder.")

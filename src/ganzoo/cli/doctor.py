@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
-import re
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -71,8 +71,12 @@ def _installation() -> None:
 
     row("ganzoo", __version__)
     row("python", f"{platform.python_version()} on {platform.platform()}")
-    for name in _requirements():
-        row(name, _version(name))
+    lacking = []
+    for requirement in _requirements():
+        there = _version(requirement.name)
+        row(requirement.name, there or "missing")
+        if there is None or not requirement.specifier.contains(there, prereleases=True):
+            lacking.append(f"{requirement} is needed, and {there or 'nothing'} is installed")
     row("device", f"{device.type} ({_device_name(device)}, {torch.get_num_threads()} threads)")
     row("AMX bf16", "yes" if has_amx() else "no")
     row("CUDA", torch.version.cuda if torch.cuda.is_available() else "no device")
@@ -93,26 +97,32 @@ def _installation() -> None:
                     found.append(f"{entry.provider}: {entry.name}")
         row("plug-ins", "; ".join(found) or "none")
     console.print(table)
+    if lacking:
+        raise PluginError(
+            f"This installation is not whole: {'; '.join(lacking)}. "
+            f"Run: pip install --upgrade ganzoo"
+        )
     if broken:
         raise PluginError(" ".join(broken))
     console.print("all is well")
 
 
-def _requirements() -> list[str]:
-    """Names of what ganzoo requires, from its own metadata."""
+def _requirements() -> list[Requirement]:
+    """What ganzoo requires here, from its own metadata."""
     try:
         lines = importlib.metadata.requires("ganzoo") or []
     except importlib.metadata.PackageNotFoundError:  # run from a source folder
         return []
-    plain = [line for line in lines if "extra ==" not in line]
-    return sorted(re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in plain)
+    found = map(Requirement, lines)
+    here = [each for each in found if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return sorted(here, key=lambda requirement: requirement.name)
 
 
-def _version(name: str) -> str:
+def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return f"missing: pip install {name}"
+        return None
 
 
 def _device_name(device: object) -> str:

@@ -14,13 +14,12 @@ from pydantic.fields import FieldInfo
 from ganzoo import recipes
 from ganzoo.component import Component
 from ganzoo.errors import ConfigError, did_you_mean, listing
-from ganzoo.train_config import COMPONENTS, TrainConfig
+from ganzoo.train_config import COMPONENTS, TrainConfig, flag_of
 
 __all__ = [
     "Option",
     "application",
     "check_dotted",
-    "flag_of",
     "nested",
     "repeated",
     "setting_options",
@@ -42,11 +41,6 @@ class Option:
     path: tuple[str, ...]
     type: Any
     parameter: Parameter
-
-
-def flag_of(*path: str) -> str:
-    """Return the flag of a setting or of a component's option: ``--g-optimizer.lr``."""
-    return "--" + ".".join(part.replace("_", "-") for part in path)
 
 
 def setting_options(shown: Mapping[str, Any]) -> Iterator[Option]:
@@ -180,7 +174,7 @@ def _field_option(
     elif path == ("trackers",):
         kind = tuple[str, ...]  # by name; their options go into a file
     negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
-    flags = [*more_flags, flag_of(*path)]
+    flags = [flag_of(*path), *more_flags]
     parameter = _parameter(flags, field.description or "", default, group, negative)
     return Option(path, kind, parameter)
 

@@ -14,14 +14,17 @@ from ganzoo.errors import ConfigError
 if TYPE_CHECKING:
     from ganzoo.generator import Generator
 
-__all__ = ["sample"]
+__all__ = ["FAVOURITE", "sample"]
+
+FAVOURITE = "dcgan.fashion"
+"""The pretrained generator that is sampled where none is named."""
 
 _TENSORS = (".npy", ".safetensors")
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def sample(
-    source: Path,
+    source: str = FAVOURITE,
     /,
     *,
     count: Annotated[int, Parameter(name=["--count", "-n"])] = 64,
@@ -35,7 +38,8 @@ def sample(
     """Draw samples from a generator.
 
     Args:
-        source: folder of a run or of a saved generator
+        source: folder of a run or of a saved generator, a name of 'ganzoo list pretrained', or
+            org/repo[@revision] on the Hugging Face Hub
         count: how many
         seed: decides the samples; without it they differ each time
         labels: one class for all, or one per sample

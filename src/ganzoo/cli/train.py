@@ -15,13 +15,12 @@ from ganzoo.cli.options import (
     Option,
     application,
     check_dotted,
-    flag_of,
     nested,
     repeated,
     setting_options,
 )
 from ganzoo.errors import ConfigError
-from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, read_config
+from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, flag_of, read_config
 
 if TYPE_CHECKING:
     from ganzoo.callbacks import Callback
@@ -127,7 +126,7 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
         named = not before or token in COMPONENTS["arch"].names()
         if named and not is_value and not token.startswith("-"):
             chosen["arch"] = token
-    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+    for token, following in zip(tokens, [*tokens, ""][1:], strict=True):
         flag, equals, value = token.partition("=")
         value = value if equals else following
         if flag == "--config" and value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo import recipes
+from ganzoo import architectures, pretrained, recipes, sealed
 from ganzoo.errors import ConfigError, PluginError, UnknownNameError, did_you_mean, listing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ganzoo.component import Component
     from ganzoo.registry import Registry
 
@@ -25,17 +27,23 @@ KINDS = ("architectures", "losses", "datasets", "optimizers", "schedules", "trac
 Switch = Annotated[bool, Parameter(negative=())]
 
 
-def list_(kind: str | None = None, /, *, check: Switch = False) -> None:
+def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch = False) -> None:
     """List what is in the zoo, plug-ins included.
 
     Args:
-        kind: recipes, architectures, losses, datasets, optimizers, schedules or trackers; all of
-            them by default
+        kind: pretrained, recipes, architectures, losses, datasets, optimizers, schedules or
+            trackers; all of them by default
         check: import everything and say what is broken
+        online: with the pretrained generators, also those on the Hugging Face Hub
     """
     console = Console(highlight=False)
     broken = 0
+    if online and kind not in (None, "pretrained"):
+        raise ConfigError(f"There are no {kind} on the Hub: --online is for 'pretrained'.")
     for name in _kinds(kind):
+        if name == "pretrained":
+            _list_pretrained(console, online)
+            continue
         if name == "recipes":
             _list_recipes(console)
             continue
@@ -72,6 +80,11 @@ def show(name: str, /, *, kind: str | None = None) -> None:
     found: list[Callable[[], None]] = []
     everything: list[str] = []
     for group in _kinds(kind):
+        if group == "pretrained":
+            everything += pretrained.names()
+            if name in pretrained.names():
+                found.append(partial(_describe_pretrained, console, pretrained.get(name)))
+            continue
         if group == "recipes":
             everything += recipes.names()
             if name in recipes.names():
@@ -120,6 +133,83 @@ def _describe(console: Console, group: str, component: type[Component]) -> None:
         console.print(f"\nTrain it: ganzoo train {component.name}", markup=False)
 
 
+def _list_pretrained(console: Console, online: bool) -> None:
+    rows = [
+        (one.name, one.architecture, _bytes(one.size), one.license, _scores(one), one.place)
+        for one in map(pretrained.get, pretrained.names())
+    ]
+    _print_generators(console, "pretrained", rows)
+    if online:
+        from ganzoo import hub
+
+        known = architectures.names()
+        rows = [
+            (
+                one.repo_id,
+                next((tag for tag in one.tags if tag in known), "?"),
+                _bytes(one.size),
+                one.license or "unknown",
+                "; ".join(f"{metric} {value:g}" for metric, value in one.scores) or "none",
+                one.revision[:7],
+            )
+            for one in hub.published()
+        ]
+        _print_generators(console, "on the Hugging Face Hub", rows)
+
+
+def _print_generators(console: Console, title: str, rows: Sequence[tuple[str, ...]]) -> None:
+    head = ("name", "architecture", "size", "licence", "scores", "from")
+    table = Table(*head, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row[:-1]), Text(row[-1], style="dim"))
+    console.print(Text(title, style="bold"))
+    console.print(table if rows else "none")
+    console.print()
+
+
+def _describe_pretrained(console: Console, one: pretrained.Pretrained) -> None:
+    console.print(Text.assemble((one.name, "bold"), f"  pretrained, {one.place}"))
+    console.print(one.summary[0].upper() + one.summary[1:] + ".\n", markup=False)
+    rows = _content(one.folder) if one.folder else [("architecture", one.architecture)]
+    rows += [("weights", f"{_bytes(one.size)}, under {one.license}"), ("scores", _scores(one))]
+    table = Table("", "", box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    if one.folder:
+        record, _ = sealed.read(one.folder / "training.json")
+        console.print(f"\nTrained by: {record['command']}", markup=False)
+    console.print(f"\nSample it: ganzoo sample {one.name}", markup=False)
+
+
+def _content(folder: Path) -> list[tuple[str, str]]:
+    """What the configuration of a bundle says of it; without torch, for it takes seconds."""
+    config, _ = sealed.read(folder / "config.json")
+    training = config["training"]
+    dataset, loss = training["dataset"]["name"], worded(training["loss"])
+    low, high = config["sample"]["value_range"]
+    framing = config["framing"]
+    shape = [config["sample"]["shape"][0], *framing["native"]]
+    how = f"{training['steps']:,} steps of {training['batch_size']} with {loss}"
+    return [
+        ("architecture", worded(config["architecture"])),
+        ("samples", f"{'x'.join(map(str, shape))} in [{low:g}, {high:g}]"),
+        ("latent", f"{worded(config['latent']['shape'])}, {config['latent']['distribution']}"),
+        ("trained on", f"{dataset} ({training['data_license']})"),
+        ("training", how),
+    ]
+
+
+def _scores(one: pretrained.Pretrained) -> str:
+    if not one.scores:
+        return "none yet"
+    return "; ".join(f"{score.metric} {score.value:g} ({score.protocol})" for score in one.scores)
+
+
+def _bytes(size: int | None) -> str:
+    return "?" if size is None else f"{size / 1e6:.1f} MB"
+
+
 def _list_recipes(console: Console) -> None:
     table = Table("name", "", box=None, header_style="bold", pad_edge=False)
     for name in recipes.names():
@@ -157,7 +247,7 @@ def worded(value: Any) -> str:
 
 
 def _kinds(kind: str | None) -> tuple[str, ...]:
-    kinds = ("recipes", *KINDS)
+    kinds = ("pretrained", "recipes", *KINDS)
     if kind is None:
         return kinds
     if kind not in kinds:

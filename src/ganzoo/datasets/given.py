@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,14 +23,14 @@ from ganzoo.datasets.array import (
 )
 from ganzoo.datasets.base import Samples
 from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
-from ganzoo.datasets.items import count_of, is_sequential, read_item, title_of
+from ganzoo.datasets.items import count_of, is_sequential, read_items, title_of
 from ganzoo.datasets.stream import USAGE, Form, Stream
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
     from ganzoo.datasets.array import AnyArray
 
-__all__ = ["GIVEN_LIMIT", "Given", "interpret"]
+__all__ = ["GIVEN_LIMIT", "Given", "ReadOnce", "interpret"]
 
 _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
 _UNREAD = "not read yet"  # instead of a fingerprint
@@ -72,6 +72,14 @@ class _Source:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Source:
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class ReadOnce(Samples):
+    """Samples out of a torch Dataset, of which another reading may make others.
+
+    Its transforms may draw random numbers, and whether they do so cannot be known.
+    """
 
 
 class Given(ArrayDataset):
@@ -132,7 +140,7 @@ class Given(ArrayDataset):
                 into memory, or cannot be taken as samples.
         """
         held = self._contents()
-        return as_samples(
+        samples = as_samples(
             held.data,
             held.labels,
             layout=self.layout,
@@ -141,6 +149,7 @@ class Given(ArrayDataset):
             origin=f"The dataset in memory ({self.description})",
             usage=USAGE,
         )
+        return samples if self._source is None else ReadOnce(**vars(samples))
 
     def stream(self, workers: int, labels: bool = False) -> Stream:
         """Return the samples of a torch Dataset, to be read while training.
@@ -399,27 +408,15 @@ def _is_torch_dataset(value: Any) -> bool:
 
 def _read(dataset: Any) -> _Held:
     """Read a torch Dataset into one array."""
-    import numpy as np
-
     title = title_of(dataset)
-    count = 0 if is_sequential(dataset) else len(dataset)
-    items: Iterable[Any] = (dataset[index] for index in range(count)) if count else dataset
-
+    count = 0 if is_sequential(dataset) else count_of(dataset)
     arrays: list[AnyArray] = []
     labels: list[Any] = []
     held = 0
-    for index, item in enumerate(items):
-        array, label = read_item(item, index, title)
-        first = arrays[0] if arrays else array
-        if (array.shape, array.dtype) != (first.shape, first.dtype):
-            raise DataError(
-                f"Item {index} of {title} has shape {array.shape} {array.dtype} but item 0 has "
-                f"{first.shape} {first.dtype}; bring all items to one shape (resize or crop them)."
-            )
+    for array, label in read_items(dataset, range(count) if count else None):
         held += array.nbytes
         _check_memory(max(held, count * array.nbytes), title)
-        # A copy: an item may be a view of something larger, or of a buffer that is used again.
-        arrays.append(np.array(array))
+        arrays.append(array)
         labels.append(label)
     if not arrays:
         raise DataError(f"The dataset {title} is empty; give at least one sample.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.datasets.array import as_label_array, as_number_array, pick_keys
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets.array import AnyArray
 
-__all__ = ["classes_of", "count_of", "gather", "is_sequential", "read_item", "title_of", "told"]
+__all__ = [
+    "classes_of",
+    "count_of",
+    "gather",
+    "is_sequential",
+    "read_item",
+    "read_items",
+    "title_of",
+    "told",
+]
 
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L")
 
@@ -34,12 +43,19 @@ def count_of(dataset: Any) -> int:
     """Return how many items a map-style dataset has.
 
     Raises:
-        DataError: If it has no length or no items.
+        DataError: If it has no length or no items, or its length fails.
     """
     title = title_of(dataset)
     if not hasattr(dataset, "__len__"):
         raise DataError(f"The dataset {title} has no length; give it a __len__.")
-    count = len(dataset)
+    try:
+        count = len(dataset)
+    except GanzooError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"The dataset {title} cannot tell its length ({told(error)}); mend its __len__."
+        ) from error
     if not count:
         raise DataError(f"The dataset {title} is empty; give at least one sample.")
     return count
@@ -134,16 +150,16 @@ def _from_pillow(image: Any) -> AnyArray:
     return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
 
 
-def gather(
+def read_items(
     dataset: Any,
-    indices: Iterable[int],
+    indices: Iterable[int] | None = None,
     like: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
-) -> tuple[AnyArray, list[int | str | None]]:
-    """Return items in one array, and their labels.
+) -> Iterator[tuple[AnyArray, int | str | None]]:
+    """Yield items, which share no memory with the dataset, and their labels.
 
     Args:
-        dataset: Map-style torch Dataset.
-        indices: Numbers of the items.
+        dataset: Torch Dataset; map-style where there are indices.
+        indices: Numbers of the items; by default all of them, in the dataset's own order.
         like: Shape and type that each must have; by default those of the first.
 
     Raises:
@@ -152,15 +168,7 @@ def gather(
     import numpy as np
 
     title = title_of(dataset)
-    arrays: list[AnyArray] = []
-    labels = []
-    for index in indices:
-        try:
-            item = dataset[index]
-        except GanzooError:
-            raise
-        except Exception as error:
-            raise _unreadable(f"Item {index} of {title}", error) from error
+    for index, item in _items(dataset, indices, title):
         array, label = read_item(item, index, title)
         like = like or (array.shape, array.dtype)
         if (array.shape, array.dtype) != like:
@@ -169,9 +177,40 @@ def gather(
                 f"{like[0]} {like[1]}; bring all items to one shape (resize or crop them)."
             )
         # A copy: an item may be a view of something larger, or of a buffer that is used again.
-        arrays.append(np.array(array))
-        labels.append(label)
-    return np.stack(arrays), labels
+        yield np.array(array), label
+
+
+def _items(dataset: Any, indices: Iterable[int] | None, title: str) -> Iterator[tuple[int, Any]]:
+    """Items as the dataset gives them, and their numbers."""
+    index = 0
+    try:
+        if indices is None:
+            for item in dataset:
+                yield index, item
+                index += 1
+        else:
+            for index in indices:
+                yield index, dataset[index]
+    except GanzooError:
+        raise
+    except Exception as error:
+        raise _unreadable(f"Item {index} of {title}", error) from error
+
+
+def gather(
+    dataset: Any,
+    indices: Iterable[int],
+    like: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
+) -> tuple[AnyArray, list[int | str | None]]:
+    """Return items of a map-style dataset in one array, and their labels, as ``read_items`` does.
+
+    Raises:
+        DataError: If an item cannot be read, or is not what the others are.
+    """
+    import numpy as np
+
+    arrays, labels = zip(*read_items(dataset, indices, like), strict=True)
+    return np.stack(arrays), list(labels)
 
 
 def classes_of(dataset: Any) -> tuple[dict[int | str, int], tuple[str, ...]]:
@@ -207,7 +246,10 @@ def classes_of(dataset: Any) -> tuple[dict[int | str, int], tuple[str, ...]]:
 
 def told(error: BaseException) -> str:
     """Return an error in one line; of a traceback that it quotes, that is the last one."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # what a class of somebody else's makes of itself
+        text = ""
     if "Traceback (most recent call last)" in text:
         return text.strip().splitlines()[-1].strip()
     text = " ".join(text.split())

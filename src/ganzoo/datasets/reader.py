@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import copy
 import functools
 import os
+import pickle
 import random
 import signal
 import threading
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from ganzoo import errors
 from ganzoo.datasets.items import told
 from ganzoo.errors import ConfigError, DataError, GanzooError
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 _PATIENCE = 2.0  # seconds that workers have, all of them together, to finish what they are at
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # which are for the training, not for its workers
+_ADVICE = "workers=0 reads in the training's own process."
 _HARMLESS = (
     "This process .* is multi-threaded, use of fork",  # workers compute with one thread
     "This DataLoader will create",  # how many, is the caller's choice
@@ -126,21 +128,20 @@ class Reader(Generic[T]):
         """What to say if there is no answer at all."""
         assert self._crew is not None
         codes = [one.exitcode for one in self._crew.processes if one.exitcode]
-        advice = "workers=0 reads in the training's own process."
         if not codes:
-            return DataError(f"{self._title} cannot be read by workers ({told(error)}); {advice}")
+            return DataError(f"{self._title} cannot be read by workers ({told(error)}); {_ADVICE}")
         if codes[0] < 0:
             with contextlib.suppress(ValueError):
                 return DataError(
                     f"A process that reads {self._title} was killed "
                     f"({signal.Signals(-codes[0]).name}), as happens when memory or shared memory "
-                    f"(/dev/shm) runs out. Use fewer workers; {advice}"
+                    f"(/dev/shm) runs out. Use fewer workers; {_ADVICE}"
                 )
         return DataError(
             f"A process that reads {self._title} ended with exit code {codes[0]}; what it printed "
             f"says why. Where processes are not forked, a script needs if __name__ == "
             f"'__main__': around what trains, and the dataset's class must be in a module that "
-            f"can be imported; {advice}"
+            f"can be imported; {_ADVICE}"
         )
 
 
@@ -197,6 +198,28 @@ class _Failure:
     text: str
     trace: str
 
+    @classmethod
+    def of(cls, error: GanzooError) -> _Failure:
+        """One that can be sent: a class of a dataset's own need not be known, or made so."""
+        known = vars(errors).values()
+        nearest = next(one for one in type(error).__mro__ if one in known)
+        return cls(nearest, str(error), traceback.format_exc())
+
+
+class _Packed:
+    """An answer, pickled: what a queue's own thread cannot pickle would never arrive.
+
+    Its tensors are in shared memory already, and it is unpickled as the answer itself.
+    """
+
+    def __init__(self, answer: Any) -> None:
+        from multiprocessing.reduction import ForkingPickler
+
+        self._bytes = bytes(ForkingPickler.dumps(answer))
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return pickle.loads, (self._bytes,)
+
 
 @dataclass(frozen=True, eq=False)
 class _Job:
@@ -207,13 +230,22 @@ class _Job:
 
     def __getitem__(self, request: Request) -> Any:
         try:
-            return self.answer(request)
+            answer = self.answer(request)
         except GanzooError as error:
-            return _Failure(type(error), str(error), traceback.format_exc())
+            _free()
+            return _Failure.of(error)
         except Exception as error:
+            _free()
+            text = f"{self.title} cannot be read by workers ({told(error)}); {_ADVICE}"
+            return _Failure(DataError, text, traceback.format_exc())
+        try:
+            return _Packed(answer)
+        except Exception as error:
+            _free()
             text = (
-                f"{self.title} cannot be read by workers ({told(error)}); workers=0 reads in the "
-                f"training's own process."
+                f"What a process has read of {self.title} cannot be handed over ({told(error)}), "
+                f"as happens when shared memory (/dev/shm) or open files run out. Use fewer "
+                f"workers; {_ADVICE}"
             )
             return _Failure(DataError, text, traceback.format_exc())
 
@@ -237,6 +269,18 @@ def _settle(parent: int, worker: int) -> None:
         signal.signal(one, _unheeded)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
+    with contextlib.suppress(OSError):
+        source, _ = pipe = os.pipe()
+        _spare.extend((*pipe, *(os.dup(source) for _ in range(2))))
+
+
+_spare: list[int] = []  # open files of a worker, so that there are some to close
+
+
+def _free() -> None:
+    """Make room for handing over the answers before this one, which needs open files."""
+    while _spare:
+        os.close(_spare.pop())
 
 
 def _unheeded(number: int, frame: object) -> None:
@@ -278,16 +322,17 @@ class _Crew:
         self.processes: list[Any] = []
         self._owner = os.getpid()
         self._stopped = False
-        import multiprocessing.util  # noqa: F401 - registers what waits at exit: ours runs before
+        from multiprocessing.util import Finalize
 
-        atexit.register(self.kill)
+        # Before anything waits for processes; where this is one itself, atexit is not run.
+        self._at_exit = Finalize(None, self.kill, exitpriority=100)
         try:
             with _undisturbed():
                 self.iterator = self._start(job, requests, workers, pin)
         except BaseException as error:
             _forsake(error)
             self.kill()
-            atexit.unregister(self.kill)
+            self._at_exit.cancel()
             refusal = _refusal(error, workers, title)
             if refusal is None:
                 raise
@@ -330,7 +375,7 @@ class _Crew:
             impatient.cancel()
             self.kill()
         self._stopped = True
-        atexit.unregister(self.kill)
+        self._at_exit.cancel()
 
     def kill(self) -> None:
         """End them at once."""
@@ -388,8 +433,6 @@ def _undisturbed() -> Iterator[None]:
 
 def _refusal(error: BaseException, workers: int, title: str) -> ConfigError | None:
     """What to say of an error while workers were started, if it is one that is known."""
-    import pickle
-
     if isinstance(error, (TypeError, AttributeError, pickle.PicklingError)):
         return ConfigError(
             f"The dataset {title} cannot be sent to worker processes ({told(error)}). Define its "

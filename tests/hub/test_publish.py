@@ -1,0 +1,685 @@
+"""Generators are pushed to the Hub, and pulled on another machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard, constants
+
+from ganzoo import bundle, card, hub
+from ganzoo.architectures.mlp import MLP
+from ganzoo.bundle import BundleConfig
+from ganzoo.errors import BundleError, ConfigError, HubError
+from ganzoo.generator import Generator
+from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.storage import write_json
+from hub.server import HubServer
+
+ARCH = MLP(hidden=(4,))
+SQUARES = SampleSpec(shape=(1, 4, 6))
+TRAINING = {"dataset": {"name": "fashion-mnist"}, "data_license": "MIT", "steps": 3}
+
+
+def make(seed: int = 0, spec: SampleSpec = SQUARES, training: Any = None) -> Generator:
+    latent = LatentSpec(shape=(3,))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = ARCH.generator(spec, latent)
+    config = BundleConfig(
+        architecture=ARCH, sample=spec, latent=latent, training=training or TRAINING
+    )
+    return Generator(net, config)
+
+
+def opponent() -> torch.nn.Module:
+    return ARCH.discriminator(SQUARES)
+
+
+@pytest.fixture(autouse=True)
+def _logged_in(hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This machine is ann's."""
+    monkeypatch.setenv("HF_TOKEN", "hf_ann")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def server(hub: HubServer) -> HubServer:
+    """The Hub, where `hub` is the module."""
+    return hub
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A bundle in a folder with all that may lie beside it."""
+    folder = make().save_pretrained(tmp_path / "kept", discriminator=opponent())
+    write_json(folder / bundle.TRAINING, {"config": {}, "steps": 3, "images": 12, "command": None})
+    write_json(folder / bundle.METRICS, {"fid": {"value": 12.5, "protocol": {"features": "x"}}})
+    make().grid(4, seed=1).save(folder / bundle.CURVES)
+    make().grid(4, seed=2).save(folder / bundle.SAMPLES)
+    (folder / bundle.CARD).write_text("of here")
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def said(call: Callable[[], Any]) -> str:
+    """The one line of the HubError that a call raises."""
+    with pytest.raises(HubError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def names(server: HubServer, revision: str = "main") -> set[str]:
+    return set(server.files("zoo/a", revision)) - {".gitattributes"}
+
+
+def readme(server: HubServer, revision: str = "main") -> str:
+    return server.files("zoo/a", revision)["README.md"].decode()
+
+
+# There and back
+
+
+def test_a_push(server: HubServer) -> None:
+    done = make().push_to_hub("zoo/a")
+    first, second = server.commits("zoo/a")[1], server.commits("zoo/a")[0]
+    assert len(server.commits("zoo/a")) == 3  # with that of .gitattributes
+    assert second.parent is first
+    assert set(first.files) == {".gitattributes", "config.json", "model.safetensors", "samples.png"}
+    assert set(second.files) == {*first.files, "README.md"}
+    assert first.title == f"Generator of ganzoo {hub.__version__}: mlp"
+    assert second.title == f"Card that loads {first.oid[:7]}"
+    assert (done.repo_id, done.revision, done.changed) == ("zoo/a", first.oid, True)
+    assert done.url == f"{server.endpoint}/zoo/a" and done.pull_request is None
+    assert not server.repo("zoo/a").private
+    assert done.files == {
+        name: len(content)
+        for name, content in server.files("zoo/a").items()
+        if name != ".gitattributes"
+    }
+    assert done.card == readme(server) and not card.edited(done.card)
+    assert first.oid in done.card and "zoo/a" in done.card
+    assert ModelCard(done.card).data.library_name == "ganzoo"
+    assert done.notices == (card.data_notice(make().config),)
+    assert [each.repo_id for each in hub.published()] == ["zoo/a"]
+    for request in server.requests:
+        if "lfs" not in request.path and request.path != "/":
+            assert request.headers["user-agent"].startswith("ganzoo/")
+
+
+COMMANDS = """
+import json, sys
+from ganzoo.cli import main
+for tokens in json.loads(sys.argv[1]):
+    main(tokens)
+"""
+
+
+def elsewhere(server: HubServer, home: Path, *commands: list[str], **options: Any) -> str:
+    """Run commands on another machine, with a home and a cache of its own; what they print."""
+    home.mkdir(exist_ok=True)
+    environment = server.environment(home, **options) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_train_push_pull_and_sample_on_another_machine(server: HubServer, tmp_path: Path) -> None:
+    import ganzoo
+    from ganzoo.cli import main
+
+    run = ganzoo.Trainer(
+        arch={"name": "mlp", "hidden": [4]},
+        dataset=torch.randint(0, 256, (8, 1, 4, 6), dtype=torch.uint8),
+        batch_size=4,
+        steps=2,
+        device="cpu",
+        precision="fp32",
+        out=tmp_path / "run",
+    ).fit()
+    expected = run.generator.sample(5, seed=7)
+    main(["push", str(run.path), "zoo/a"])
+    server.tag("zoo/a", "v1")
+    head = server.commits("zoo/a")[0].oid
+
+    other = tmp_path / "other"
+    pulled = elsewhere(server, other, ["pull", "zoo/a@v1"])
+    assert pulled == f"mlp: 4x6 greyscale image, from zoo/a@{head}\ngenerator: a\n"
+    assert {path.name for path in (other / "a").iterdir()} == names(server)
+    origin = Generator.from_pretrained(other / "a").config.origin
+    assert origin is not None and (origin.repo_id, origin.revision) == ("zoo/a", head)
+
+    sources = ["zoo/a@v1", f"zoo/a@{head}", "a"]
+    options = ["-n", "5", "--seed", "7", "--device", "cpu", "--out"]
+    sampled = [
+        ["sample", source, *options, f"{number}.npy"] for number, source in enumerate(sources)
+    ]
+    with server.offline():
+        elsewhere(server, other, *sampled)
+    for number in range(len(sources)):
+        assert np.array_equal(np.load(other / f"{number}.npy"), expected.numpy())
+
+
+def test_a_private_repository(server: HubServer, tmp_path: Path) -> None:
+    make().push_to_hub("zoo/a", private=True)
+    assert server.repo("zoo/a").private
+    cache = tmp_path / "cache"  # as on another machine
+    assert "or it is private" in said(
+        lambda: Generator.from_pretrained("zoo/a", token=False, cache_dir=cache)
+    )
+    loaded = Generator.from_pretrained("zoo/a", token="hf_ann", cache_dir=cache)
+    assert torch.equal(loaded.sample(3, seed=1), make().sample(3, seed=1))
+    done = make(1).push_to_hub("zoo/a", private=True)
+    assert done.changed and server.repo("zoo/a").private
+
+
+def test_what_lies_beside_goes_with_it(server: HubServer, kept: Path) -> None:
+    loaded = Generator.from_pretrained(kept)
+    loaded.push_to_hub("zoo/a", discriminator=True, license="mit")
+    found = server.files("zoo/a")
+    wanted = {*bundle.EXTRAS, bundle.CONFIG, bundle.WEIGHTS, bundle.DISCRIMINATOR}
+    assert names(server) == wanted
+    for name in wanted - {bundle.CARD}:
+        assert found[name] == (kept / name).read_bytes()
+    assert found[bundle.CARD] != b"of here"
+    assert ModelCard(readme(server)).data.license == "mit"
+    assert (kept / bundle.CARD).read_text() == "of here"  # the folder is left as it is
+    # And on from there, through the Hub's cache.
+    Generator.from_pretrained("zoo/a").push_to_hub("ann/b", discriminator=True)
+    again = server.files("ann/b")
+    for name in wanted - {bundle.CARD, bundle.CONFIG}:
+        assert again[name] == found[name]
+    origin = json.loads(again[bundle.CONFIG])["origin"]
+    assert origin == {"repo_id": "zoo/a", "revision": server.commits("zoo/a")[0].oid}
+
+
+def test_what_is_of_other_weights_does_not(server: HubServer, kept: Path) -> None:
+    loaded = Generator.from_pretrained(kept)
+    with torch.no_grad():
+        next(loaded.module.parameters()).add_(0.5)
+    loaded.push_to_hub("zoo/a")
+    assert names(server) == {bundle.CONFIG, bundle.WEIGHTS, bundle.SAMPLES, bundle.CARD}
+    assert server.files("zoo/a")[bundle.SAMPLES] != (kept / bundle.SAMPLES).read_bytes()
+
+
+def test_a_link_out_of_the_bundle_is_not_sent(
+    server: HubServer, kept: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    (kept / bundle.METRICS).unlink()
+    (kept / bundle.METRICS).symlink_to(secret)
+    Generator.from_pretrained(kept).push_to_hub("zoo/a")
+    assert bundle.METRICS not in names(server)
+    with pytest.raises(HubError, match="is no file of the bundle but a link or a folder"):
+        hub.push(kept, "zoo/a", card=lambda commit: "")
+    assert len(server.commits("zoo/a")) == 3
+
+
+def test_no_picture_of_what_is_none(server: HubServer) -> None:
+    make(spec=SampleSpec(kind="vector", shape=(2,), value_range=None)).push_to_hub("zoo/a")
+    assert names(server) == {bundle.CONFIG, bundle.WEIGHTS, bundle.CARD}
+
+
+# Again
+
+
+def test_nothing_changed(server: HubServer, kept: Path) -> None:
+    first = Generator.from_pretrained(kept).push_to_hub("zoo/a")
+    head = server.commits("zoo/a")[0].oid
+    sources: list[Any] = [kept, "zoo/a", f"zoo/a@{first.revision}"]
+    for source in sources:
+        again = Generator.from_pretrained(source).push_to_hub("zoo/a")
+        assert server.commits("zoo/a")[0].oid == head
+        assert (again.changed, again.revision) == (False, first.revision)
+        assert again.card == first.card
+    assert len(server.sent("POST .*/commit/")) == 2
+    proposed = Generator.from_pretrained(kept).push_to_hub("zoo/a", create_pr=True)
+    assert proposed.pull_request is None and server.repo("zoo/a").pull_requests == {}
+
+
+def test_what_is_stale_goes_and_other_files_stay(server: HubServer, kept: Path) -> None:
+    Generator.from_pretrained(kept).push_to_hub("zoo/a", discriminator=True)
+    others = {"notes.md": "mine", "lora.safetensors": b"x", "f/config.json": "{}"}
+    server.commit("zoo/a", others)
+    done = make(1).push_to_hub("zoo/a")
+    first = server.commits("zoo/a")[1]
+    owned = {bundle.CONFIG, bundle.WEIGHTS, bundle.SAMPLES, bundle.CARD}
+    assert names(server) == owned | set(others)
+    assert set(first.files) == owned | set(others) | {".gitattributes"}  # in one commit
+    assert done.revision == first.oid and first.oid in readme(server)
+    loaded = Generator.from_pretrained("zoo/a", revision=done.revision)
+    assert torch.equal(loaded.sample(3, seed=1), make(1).sample(3, seed=1))
+
+
+def test_an_edited_card_is_kept_unless_asked(server: HubServer) -> None:
+    make().push_to_hub("zoo/a")
+    text = readme(server).replace("# ", "# My own ", 1)
+    server.commit("zoo/a", {"README.md": text})
+    done = make(1).push_to_hub("zoo/a")
+    assert readme(server) == done.card == text
+    assert done.changed and done.notices[1:] == (
+        "The README.md of zoo/a was edited, so it is left as it is and may load an older commit: "
+        "overwrite_card replaces it.",
+    )
+    assert len(server.commits("zoo/a")) == 5  # one push of two commits, the edit, and one
+    forced = make(1).push_to_hub("zoo/a", overwrite_card=True)
+    assert readme(server) == forced.card != text
+    assert forced.changed and len(forced.notices) == 1
+    assert str(forced.revision) in forced.card
+
+
+def test_a_card_of_ours_is_replaced(server: HubServer) -> None:
+    first = make().push_to_hub("zoo/a")
+    second = make(1).push_to_hub("zoo/a")
+    assert first.revision in first.card and second.revision in second.card
+    assert first.revision not in second.card
+    assert len(server.commits("zoo/a")) == 5
+
+
+def test_a_card_that_pins_other_weights_is_renewed(server: HubServer) -> None:
+    """A push that was cut between its two commits is completed by the next one."""
+    first = make().push_to_hub("zoo/a")
+    make(1).push_to_hub("zoo/a")
+    server.commit("zoo/a", {"README.md": first.card})  # as before the second commit
+    again = make(1).push_to_hub("zoo/a")
+    assert again.changed and first.revision not in again.card
+    loaded = Generator.from_pretrained("zoo/a", revision=again.revision)
+    assert torch.equal(loaded.sample(2, seed=0), make(1).sample(2, seed=0))
+
+
+# To where
+
+
+def test_a_branch(server: HubServer) -> None:
+    make().push_to_hub("zoo/a")
+    head = server.commits("zoo/a")[0].oid
+    done = make(1).push_to_hub("zoo/a", revision="next", commit_message="better")
+    assert server.commits("zoo/a")[0].oid == head
+    assert server.commits("zoo/a", "next")[1].oid == done.revision
+    assert server.commits("zoo/a", "next")[1].title == "better"
+    assert server.commits("zoo/a", "next")[2].oid == head
+    loaded = Generator.from_pretrained("zoo/a@next")
+    assert torch.equal(loaded.sample(2, seed=0), make(1).sample(2, seed=0))
+    make(2).push_to_hub("zoo/a", revision="next")
+    assert len(server.commits("zoo/a", "next")) == 7
+    server.tag("zoo/a", "v1")
+    assert said(lambda: make(3).push_to_hub("zoo/a", revision="v1")) == (
+        "zoo/a has no branch 'v1' to push to; tags and commits do not move. Branches and tags: "
+        "main, next, v1."
+    )
+    with pytest.raises(ConfigError, match="is a commit, which does not change"):
+        make(3).push_to_hub("zoo/a", revision=head)
+
+
+def test_a_pull_request(server: HubServer) -> None:
+    make().push_to_hub("zoo/a")
+    head = server.commits("zoo/a")[0].oid
+    done = make(1).push_to_hub("zoo/a", create_pr=True, token="hf_bob")
+    assert server.commits("zoo/a")[0].oid == head
+    assert (done.pull_request, done.url) == ("refs/pr/1", f"{server.endpoint}/zoo/a/discussions/1")
+    two, one, base, *_ = server.commits("zoo/a", "refs/pr/1")
+    assert (one.oid, base.oid, two.author) == (done.revision, head, "bob")
+    assert str(done.revision) in readme(server, "refs/pr/1")
+    loaded = Generator.from_pretrained("zoo/a", revision="refs/pr/1")
+    assert torch.equal(loaded.sample(2, seed=0), make(1).sample(2, seed=0))
+    assert loaded.config.origin is not None and loaded.config.origin.revision == two.oid
+    make(2).push_to_hub("zoo/a", revision="refs/pr/1")
+    assert len(server.commits("zoo/a", "refs/pr/1")) == 7
+    assert list(server.repo("zoo/a").pull_requests) == ["refs/pr/1"]
+    with pytest.raises(ConfigError, match="A pull request goes to the main branch"):
+        make().push_to_hub("zoo/a", create_pr=True, revision="next")
+    assert said(lambda: make().push_to_hub("zoo/a", revision="refs/pr/9")).startswith(
+        "zoo/a has no branch 'refs/pr/9' to push to"
+    )
+    assert said(lambda: make().push_to_hub("zoo/none", create_pr=True)).startswith(
+        "There is no repository zoo/none on the Hub, or it is private and your token may not see"
+    )
+
+
+def test_a_public_one_does_not_become_private(server: HubServer) -> None:
+    make().push_to_hub("zoo/a")
+    assert said(lambda: make(1).push_to_hub("zoo/a", private=True)) == (
+        f"zoo/a is there already and public, which a push does not change. Make it private at "
+        f"{server.endpoint}/zoo/a/settings, or choose another name."
+    )
+    assert len(server.commits("zoo/a")) == 3
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"config.json": '{"model_type": "bert"}'}, {"model.safetensors": b"x"}, {"config.json": "["}],
+)
+def test_the_model_of_another_library_is_not_replaced(
+    server: HubServer, files: dict[str, bytes | str | None]
+) -> None:
+    head = server.commit("zoo/a", files)
+    assert said(lambda: make().push_to_hub("zoo/a")) == (
+        "zoo/a holds a model that is not of ganzoo, which a push would replace. Choose another "
+        "repository."
+    )
+    assert server.commits("zoo/a")[0].oid == head
+
+
+def test_a_repository_with_a_readme_only(server: HubServer) -> None:
+    server.commit("zoo/a", {"README.md": "---\nlicense: mit\n---\n"})
+    done = make().push_to_hub("zoo/a")
+    assert names(server) == {bundle.CONFIG, bundle.WEIGHTS, bundle.SAMPLES, bundle.CARD}
+    assert readme(server).startswith("---\nlicense: mit") and "was edited" in done.notices[1]
+
+
+# What goes wrong
+
+LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
+
+
+def test_no_token(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    assert said(lambda: make().push_to_hub("zoo/a")) == (
+        f"Pushing needs a token that may write, and there is none: {LOG_IN}."
+    )
+    assert server.requests == []
+
+
+def test_a_bad_token(server: HubServer) -> None:
+    assert said(lambda: make().push_to_hub("zoo/a", token="hf_wrong")) == (
+        f"The Hub does not take the token: it is wrong, expired or revoked. Make one at "
+        f"{server.endpoint}/settings/tokens, then {LOG_IN}."
+    )
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_no_right_to_write(server: HubServer, there: bool) -> None:
+    server.add_user("ann", token="hf_look", role="read", orgs=["zoo"])
+    if there:
+        server.create_repo("zoo/a")
+    for token in "hf_bob", "hf_look":
+        assert said(lambda: make().push_to_hub("zoo/a", token=token)) == (  # noqa: B023
+            f"Your token may not write to zoo/a: it may only read, or your account does not belong "
+            f"to 'zoo'. Make one that may write at {server.endpoint}/settings/tokens, push to a "
+            f"name of your own, or send a pull request (create_pr)."
+        )
+    assert server.repos() == ["zoo/a"] * there
+
+
+def test_somebody_else_pushed_meanwhile(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    make().push_to_hub("zoo/a")
+    real = bundle.replaceable
+
+    def slow(folder: Path) -> bool:
+        server.commit("zoo/a", {"news.txt": "x"})
+        return real(folder)
+
+    monkeypatch.setattr(bundle, "replaceable", slow)
+    assert said(lambda: make(1).push_to_hub("zoo/a")) == (
+        "Somebody else pushed to zoo/a meanwhile, and nothing of that was replaced. Push again."
+    )
+    assert names(server) >= {"news.txt"}
+    monkeypatch.undo()
+
+
+def test_no_network(server: HubServer) -> None:
+    with server.offline():
+        assert said(lambda: make().push_to_hub("zoo/a")) == (
+            f"The connection to {server.endpoint} failed while pushing to zoo/a (ConnectError). "
+            f"Push again: it goes on from there, and files that have arrived are not sent twice."
+        )
+
+
+def test_offline_on_purpose(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert said(lambda: make().push_to_hub("zoo/a")) == (
+        "Nothing can be pushed to zoo/a while HF_HUB_OFFLINE is set: unset it."
+    )
+
+
+def test_an_interrupted_upload(server: HubServer) -> None:
+    server.fail("POST .*/verify", status=404, message="No such object", times=None)
+    assert said(lambda: make().push_to_hub("zoo/a")) == (
+        "The Hub refuses what is pushed to zoo/a (404: No such object). Do what it asks for, "
+        "then push again."
+    )
+    assert names(server) == set()
+    server.heal()
+    assert make().push_to_hub("zoo/a").changed
+    assert len(server.commits("zoo/a")) == 3
+
+
+@pytest.mark.parametrize("pull_request", [False, True])
+def test_a_lost_answer(server: HubServer, pull_request: bool) -> None:
+    """The commits are there, though nobody was told."""
+    make().push_to_hub("zoo/a")
+    server.fail("POST .*/commit/", cut=-1, times=2)
+    done = make(1).push_to_hub("zoo/a", create_pr=pull_request)
+    where = "refs/pr/1" if pull_request else "main"
+    assert done.pull_request == ("refs/pr/1" if pull_request else None)
+    assert list(server.repo("zoo/a").pull_requests) == ["refs/pr/1"] * pull_request
+    assert server.commits("zoo/a", where)[1].oid == done.revision
+    assert len(server.commits("zoo/a", where)) == 5
+    assert str(done.revision) in readme(server, where)
+
+
+def test_a_commit_that_did_not_arrive(server: HubServer) -> None:
+    make().push_to_hub("zoo/a")
+    server.fail("POST .*/commit/", status=503)
+    assert said(lambda: make(1).push_to_hub("zoo/a")) == (
+        "The Hub has trouble of its own (503). Try again in some minutes; "
+        "https://status.huggingface.co tells more."
+    )
+    assert len(server.commits("zoo/a")) == 3
+    assert make(1).push_to_hub("zoo/a").changed
+    assert len(server.commits("zoo/a")) == 5
+
+
+def test_a_card_that_the_hub_does_not_take(server: HubServer, kept: Path) -> None:
+    found = said(lambda: hub.push(kept, "zoo/a", card=lambda commit: "---\ntags: {a: b}\n---\n"))
+    assert found.startswith("The Hub does not take the card of zoo/a: Invalid metadata")
+
+
+def test_a_damaged_bundle_is_not_pushed(server: HubServer, kept: Path) -> None:
+    path = kept / bundle.WEIGHTS
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(BundleError):
+        hub.push(kept, "zoo/a", card=lambda commit: "")
+    assert server.requests == []
+
+
+def test_a_token_is_in_no_file_message_or_log(
+    server: HubServer, kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = "hf_very_secret_token"
+    server.add_user("eve", token=token)
+    generator = Generator.from_pretrained(kept)
+    with caplog.at_level(logging.DEBUG):
+        done = generator.push_to_hub("eve/a", token=token)
+    assert any(request.token == token for request in server.requests)
+    assert token not in caplog.text + repr(done) + repr(vars(generator))
+    for content in server.files("eve/a").values():
+        assert token.encode() not in content
+    server.fail("POST .*/commit/", status=500, message=f"no, {token}", times=None)
+    assert token not in said(lambda: make(1).push_to_hub("eve/a", token=token))
+    for path in tmp_path.rglob("*"):
+        assert token.encode() not in (path.read_bytes() if path.is_file() else b"")
+
+
+# Without sending
+
+
+def test_a_dry_run(server: HubServer, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    with server.offline():
+        done = Generator.from_pretrained(kept).push_to_hub("zoo/a", dry_run=True)
+    assert server.requests == []
+    assert (done.url, done.revision, done.changed) == (None, None, False)
+    assert set(done.files) == {bundle.CONFIG, bundle.WEIGHTS, *bundle.EXTRAS}
+    assert done.files[bundle.WEIGHTS] == (kept / bundle.WEIGHTS).stat().st_size
+    assert done.files[bundle.CARD] == len(done.card.encode()) and "zoo/a" in done.card
+    assert done.notices == (card.data_notice(make().config),)
+    with pytest.raises(HubError, match="is no name of a repository"):
+        make().push_to_hub("nothing", dry_run=True)
+
+
+def test_the_size_on_a_dry_run_is_that_of_the_push(server: HubServer) -> None:
+    planned, done = make().push_to_hub("zoo/a", dry_run=True), make().push_to_hub("zoo/a")
+    less_card = {name: size for name, size in done.files.items() if name != bundle.CARD}
+    assert planned.files | {bundle.CARD: 0} == less_card | {bundle.CARD: 0}
+
+
+# In half precision
+
+
+def test_half_precision(server: HubServer, tmp_path: Path) -> None:
+    full = make()
+    full.push_to_hub("zoo/a", half=True)
+    loaded = Generator.from_pretrained("zoo/a")
+    half = loaded.config.half
+    assert half is not None
+    error = (loaded.sample(64, seed=0) - full.sample(64, seed=0)).abs() / 2  # of [-1, 1]
+    assert half.largest == pytest.approx(float(error.max())) and half.largest > 0
+    assert half.mean == pytest.approx(float(error.mean())) and half.mean < half.largest
+    assert full.config.half is None
+    whole = full.save_pretrained(tmp_path / "full")
+    size = len(server.files("zoo/a")[bundle.WEIGHTS])
+    assert size < (whole / bundle.WEIGHTS).stat().st_size
+    for asked in False, True:  # it stays so, and its error is still that against the full one
+        again = Generator.from_pretrained(loaded.save_pretrained(tmp_path / "again", half=asked))
+        assert again.config.half == half
+        assert torch.equal(again.sample(3, seed=1), loaded.sample(3, seed=1))
+    with torch.no_grad():
+        next(loaded.module.parameters()).add_(1e-5)
+    changed = Generator.from_pretrained(loaded.save_pretrained(tmp_path / "changed"))
+    assert changed.config.half is None
+    assert torch.equal(changed.sample(3, seed=1), loaded.sample(3, seed=1))
+
+
+def test_half_precision_of_what_has_no_range(tmp_path: Path) -> None:
+    full = make(spec=SampleSpec(kind="vector", shape=(2,), value_range=None))
+    folder = full.save_pretrained(tmp_path / "half", half=True)
+    loaded = Generator.from_pretrained(folder)
+    exact = full.sample(64, seed=0)
+    error = (loaded.sample(64, seed=0) - exact).abs() / (exact.max() - exact.min())
+    assert loaded.config.half is not None
+    assert loaded.config.half.largest == pytest.approx(float(error.max()))
+
+
+def test_too_large_for_half_precision(tmp_path: Path) -> None:
+    full = make()
+    with torch.no_grad():
+        next(full.module.parameters())[0] = 1e5
+    with pytest.raises(BundleError, match=r"exceeds 65,504\. Save it without half"):
+        full.save_pretrained(tmp_path / "half", half=True)
+    assert not (tmp_path / "half").exists()
+
+
+# The other player
+
+
+def test_the_discriminator_of_the_bundle(server: HubServer, kept: Path, tmp_path: Path) -> None:
+    loaded = Generator.from_pretrained(kept)
+    copied = loaded.save_pretrained(tmp_path / "copy", discriminator=True)
+    name = bundle.DISCRIMINATOR
+    assert (copied / name).read_bytes() == (kept / name).read_bytes()
+    net = loaded.discriminator()
+    assert net is not None and net(torch.zeros(2, *SQUARES.shape)).shape == (2,)
+    without = Generator.from_pretrained(loaded.save_pretrained(tmp_path / "without"))
+    assert not (tmp_path / "without" / name).exists()
+    for generator in without, make():
+        assert generator.discriminator() is None
+        with pytest.raises(BundleError) as caught:
+            generator.save_pretrained(tmp_path / "x", discriminator=True)
+        assert str(caught.value) == (
+            "There is no discriminator to save: this generator was not loaded from a bundle that "
+            "has one. Give the net itself, or leave it out."
+        )
+
+
+# The command line
+
+
+def test_push_on_the_command_line(
+    server: HubServer, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganzoo.cli import main
+
+    main(["push", str(kept), "zoo/a", "--dry-run"])
+    out, err = capsys.readouterr()
+    assert server.requests == []
+    assert out.startswith("Nothing was sent. zoo/a would hold:\n")
+    assert re.search(rf"^model.safetensors +{(kept / bundle.WEIGHTS).stat().st_size:,}$", out, re.M)
+    assert "library_name: ganzoo" in out and "fashion-mnist" in out
+    assert err == f"note: {card.data_notice(make().config)}\n"
+    main(["push", str(kept), "zoo/a", "--private", "--half", "--discriminator", "--license=mit"])
+    out, err = capsys.readouterr()
+    commit = server.commits("zoo/a")[1].oid
+    assert out == (
+        f"published: {server.endpoint}/zoo/a\nload it with: ganzoo sample zoo/a@{commit}\n"
+    )
+    assert server.repo("zoo/a").private and bundle.DISCRIMINATOR in names(server)
+    assert json.loads(server.files("zoo/a")[bundle.CONFIG])["half"]
+    main(["push", str(kept), "zoo/a", "--half", "--discriminator", "--license=mit"])
+    assert capsys.readouterr().out.startswith("nothing has changed since the last push\n")
+    server.commit("zoo/a", {"README.md": "mine"})
+    main(["push", str(kept), "zoo/a", "--message", "plain"])
+    out, err = capsys.readouterr()
+    assert "was edited, so it is left as it is" in err and readme(server) == "mine"
+    assert server.commits("zoo/a")[0].title == "plain"
+    main(["push", str(kept), "zoo/a", "--create-pr", "--overwrite-card"])
+    assert f"{server.endpoint}/zoo/a/discussions/1\n" in capsys.readouterr().out
+    main(["push", str(kept), "zoo/a", "--revision", "next"])
+    assert "next" in server.repo("zoo/a").branches
+
+
+def test_pull_on_the_command_line(
+    server: HubServer, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganzoo.cli import main
+
+    first = Generator.from_pretrained(kept).push_to_hub("zoo/a", discriminator=True)
+    main(["pull", "zoo/a", "-o", "mine"])
+    assert {path.name for path in Path("mine").iterdir()} == names(server)
+    assert Path("mine", bundle.CARD).read_text() == first.card
+    assert Path("mine", bundle.METRICS).read_bytes() == (kept / bundle.METRICS).read_bytes()
+    head = server.commits("zoo/a")[0].oid
+    assert capsys.readouterr().out.splitlines() == [
+        f"mlp: 4x6 greyscale image, from zoo/a@{head}",
+        "generator: mine",
+    ]
+    make(1).push_to_hub("zoo/a")
+    make(2).save_pretrained("zoo/a")  # a folder of that name is not meant
+    Path("mine", "notes.txt").write_text("x")
+    main(["pull", "zoo/a", "-o", "mine"])
+    assert {path.name for path in Path("mine").iterdir()} == {*names(server), "notes.txt"}
+    loaded = Generator.from_pretrained("mine")
+    assert torch.equal(loaded.sample(2, seed=0), make(1).sample(2, seed=0))
+    Path("taken").mkdir()
+    Path("taken", "x").touch()
+    capsys.readouterr()
+    for tokens, message in [
+        (["zoo/a", "-o", "taken"], "taken holds something that is not a bundle, which pulling"),
+        (["nothing"], "'nothing' is no name of a repository on the Hub"),
+        (["zoo/none"], "There is no repository zoo/none on the Hub"),
+        (["zoo/a@v9"], "zoo/a has no revision 'v9'"),
+    ]:
+        with pytest.raises(SystemExit) as caught:
+            main(["pull", *tokens])
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in Path("taken").iterdir()] == ["x"]

@@ -1,0 +1,127 @@
+"""Where a generator comes from: what a run says of itself, and the command that repeats it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import ganzoo
+from ganzoo import provenance, recipes
+from ganzoo.cli import options, train
+from ganzoo.errors import RunFolderError
+from ganzoo.train_config import TrainConfig, defaults, resolve
+
+TINY: dict[str, Any] = {
+    "arch": {"name": "dcgan", "channels": 2},
+    "latent": 4,
+    "batch_size": 8,
+    "steps": 2,
+    "progress": False,
+    "device": "cpu",
+}
+
+
+def parsed(line: str) -> TrainConfig:
+    """The settings that the command line gives."""
+    program, command, *tokens = shlex.split(line)
+    assert (program, command) == ("ganzoo", "train")
+    layer, chosen = train._choices(tokens)
+    shown = defaults(layer, chosen)
+    options.check_dotted(tokens, shown)
+    found: list[TrainConfig] = []
+
+    def execute(values: Any) -> None:
+        settings = options.nested(values)
+        if len(size := settings.get("size", ())) == 1:
+            settings["size"] = size[0]
+        found.append(resolve(settings))
+
+    offered = list(options.setting_options(shown))
+    app = options.application("ganzoo train", "", offered, execute)
+    from ganzoo.cli import run
+
+    run(app, options.repeated(tokens, offered))
+    return found[0]
+
+
+def decisive(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide the generator."""
+    kept = {key: value for key, value in config.dump().items() if key not in provenance._HABITS}
+    kept.pop("epochs")
+    return kept
+
+
+@pytest.mark.parametrize("recipe", recipes.names())
+def test_the_command_repeats_a_recipe(recipe: str, tmp_path: Path) -> None:
+    needs = {"dataset": {"path": "faces"}} if recipes.get(recipe).needs else {}
+    config = resolve({"recipe": recipe, **needs, "steps": 7, "precision": "fp32"})
+    assert decisive(parsed(str(provenance.command(config, "fp32")))) == decisive(config)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"steps": 50, "seed": 3},
+        {"arch": {"name": "dcgan", "channels": 8}, "loss": {"name": "hinge"}},
+        {"arch": "mlp", "latent": (2, 3), "g_optimizer": {"lr": 1e-5}},
+        {"loss": "wasserstein"},
+        {"loss": {"name": "bce", "real": 0.9}, "clip_grad": 1.5, "joint_batch": True},
+        {"size": (48, 96), "fit": "resize", "value_range": (0.0, 1.0)},
+        {"d_optimizer": {"name": "sgd", "lr": 0.1}, "schedule": "linear"},
+        {"recipe": "mlp-mnist", "arch": "dcgan", "conditional": False},
+        {"trackers": "tensorboard", "workers": 2, "log_every": 3},
+    ],
+)
+def test_the_command_gives_the_same_settings(settings: dict[str, Any]) -> None:
+    config = resolve(settings)
+    line = provenance.command(config, "bf16")
+    expected = decisive(config.model_copy(update={"precision": "bf16"}))
+    assert decisive(parsed(str(line))) == expected
+
+
+def test_the_command_says_nothing_that_needs_no_saying() -> None:
+    assert provenance.command(resolve({}), "fp32") == "ganzoo train dcgan --precision fp32"
+
+
+def test_no_command_repeats_data_that_were_an_object() -> None:
+    config = resolve({"dataset": torch.zeros(8, 1, 8, 8)})
+    assert provenance.command(config, "fp32") is None
+
+
+def test_where_data_lay_is_not_told() -> None:
+    config = resolve({"dataset": {"name": "folder", "path": "/home/ann/secret/photos"}})
+    told = json.dumps([provenance.command(config, "fp32"), provenance._portable(config)])
+    assert "photos" in told
+    assert "secret" not in told
+
+
+def test_a_run_says_how_it_came_about_beside_its_generator(pictures: Tensor) -> None:
+    run = ganzoo.Trainer(dataset=pictures, out="out", **TINY).fit()
+    told = json.loads((run.path / "generator" / "training.json").read_text())
+    assert (told["steps"], told["images"], told["command"]) == (2, 16, None)
+    assert told["environment"]["torch"] == torch.__version__
+    assert told["config"]["arch"]["channels"] == 2
+    picture = (run.path / "generator" / "samples.png").read_bytes()
+    assert picture == run.samples[-1].read_bytes()
+    trainer = ganzoo.Trainer.resume(run, dataset=pictures, steps=4, progress=False)
+    trainer._begin().release()
+    assert not (run.path / "generator" / "training.json").exists()  # of the shorter training
+    trainer.fit()
+    assert json.loads((run.path / "generator" / "training.json").read_text())["steps"] == 4
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000])
+def test_an_unreadable_environment_stops_nothing(text: str, pictures: Tensor) -> None:
+    run = ganzoo.Trainer(dataset=pictures, out="out", **TINY).fit()
+    (run.path / "environment.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"environment\.json"):
+        _ = run.environment
+    ganzoo.Trainer.resume(run, dataset=pictures, steps=3, progress=False).fit()
+    assert run.environment["device"] == "cpu"
