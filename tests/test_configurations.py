@@ -359,6 +359,7 @@ latents = st.one_of(
 
 SETTINGS: dict[str, SearchStrategy[Any]] = {
     "epochs": st.floats(0.1, 3),
+    "init_from": often(st.none(), st.sampled_from(["mlp.mnist", "nowhere"]), 24),
     "d_steps": st.integers(1, 3),
     "g_steps": st.integers(1, 3),
     "conditional": often(st.just(False), st.just(True), 8),

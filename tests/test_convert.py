@@ -891,3 +891,18 @@ def test_mistakes_at_the_command_line(line, reason, capsys):
     assert err.count("\n") == 1
     assert reason in err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"kind": "foo"}, "There is no kind of samples 'foo'"),
+        ({"value_range": (1.0, 0.0)}, "value range"),
+        ({"latent": {"shape": [0]}}, "shape"),
+        ({"arch": {"name": "mlp", "slope": "steep"}}, "slope"),
+    ],
+)
+def test_a_mistake_of_the_callers_is_not_the_files(settings, told):
+    save(their_gan().state_dict())
+    with pytest.raises(ConfigError, match=told):
+        convert("theirs.pth", folder="out", **{"arch": "dcgan", **settings})

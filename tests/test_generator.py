@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo import pretrained
+from ganzoo import bundle, checkpoint, pretrained
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
@@ -113,6 +113,48 @@ def test_impossible_numbers(count, batch_size) -> None:
     with pytest.raises(ConfigError) as caught:
         make().sample(count, batch_size=batch_size)
     assert str(caught.value) == f"Cannot draw {count} samples in batches of {batch_size}."
+
+
+def test_large_samples_are_drawn_few_at_a_time() -> None:
+    latent = LatentSpec(shape=(3 * 2**20,))
+    generator = echo(latent=latent)
+    assert generator.sample(50, latents=torch.zeros(1).expand(50, *latent.shape)).shape[0] == 50
+    assert generator.module.batches == [21, 21, 8]
+    generator = echo()
+    generator.sample(100)
+    assert generator.module.batches == [64, 36]
+
+
+def test_large_layers_are_fed_few_at_a_time(monkeypatch) -> None:
+    arch, spec = DCGAN(channels=8), SampleSpec(shape=(1, 16, 16))
+    assert make(spec, arch=arch)._widest() == 4 * 8 * 8 * 8  # 8 channels of 8x8
+    monkeypatch.setattr("ganzoo.generator._BATCH", 5 * 4 * 16 * 16 * 4)
+    assert make(spec, arch=arch)._affordable(64, 64) == 5
+    wide = MLP(hidden=(2**17,))
+    generator = make(arch=wide, latent=LatentSpec(shape=(1,)))
+    monkeypatch.setattr("ganzoo.generator._BATCH", 2**20)
+    assert generator._affordable(8, 8) == 8
+    monkeypatch.setenv("GANZOO_MAX_BYTES", str(2**22))
+    assert generator._affordable(8, 8) == 2
+    monkeypatch.setenv("GANZOO_MAX_BYTES", str(2**18))
+    with pytest.raises(ConfigError) as caught:
+        generator.sample(8)
+    assert str(caught.value) == (
+        "One sample of this generator needs 524,288 bytes, more than the 262,144 that are allowed. "
+        "If it is meant to be so large, set the environment variable GANZOO_MAX_BYTES to more."
+    )
+
+
+def test_more_samples_than_memory_is_to_hold(monkeypatch) -> None:
+    monkeypatch.setenv("GANZOO_MAX_BYTES", "10000")
+    make().sample(90)
+    with pytest.raises(ConfigError) as caught:
+        make().sample(1000)
+    assert str(caught.value) == (
+        "1,000 samples of 96 bytes each exceed the 10,000 bytes that are allowed. Draw them in "
+        "parts, each with a seed of its own, or set the environment variable GANZOO_MAX_BYTES to "
+        "more."
+    )
 
 
 def test_no_samples() -> None:
@@ -321,11 +363,204 @@ def test_a_loaded_generator_may_be_saved_over_itself(tmp_path: Path) -> None:
     assert torch.equal(Generator.from_pretrained(tmp_path / "b").sample(3, seed=0), expected)
 
 
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """A bundle with all that may lie beside it."""
+    folder = make().save_pretrained(tmp_path / "run" / "generator")
+    for name in bundle.EXTRAS:
+        (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n" if name.endswith(".png") else b"{}")
+    return folder
+
+
+def beside(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {bundle.CONFIG, bundle.WEIGHTS}
+
+
+UNROUNDED = {bundle.TRAINING, bundle.SAMPLES, bundle.CURVES}
+
+
+def test_what_tells_of_the_weights_goes_with_them(told: Path, tmp_path: Path) -> None:
+    generator = Generator.from_pretrained(told.parent)
+    copy = generator.save_pretrained(tmp_path / "s1")
+    assert beside(copy) == {*UNROUNDED, bundle.METRICS}
+    for name in beside(copy):
+        assert (copy / name).read_bytes() == (told / name).read_bytes()
+    (copy / bundle.METRICS).write_text('{"newer": 1}')  # is what lies there then, whoever saves
+    again = Generator.from_pretrained(copy)
+    again.save_pretrained(copy)
+    assert (copy / bundle.METRICS).read_text() == '{"newer": 1}'
+    assert beside(generator.save_pretrained(tmp_path / "s2", half=True)) == UNROUNDED
+    with torch.no_grad():
+        next(generator.module.parameters()).add_(1e-5)
+    assert beside(generator.save_pretrained(tmp_path / "s3")) == set()
+    assert beside(generator.save_pretrained(told)) == {bundle.CARD}
+
+
+def test_rounding_in_place_keeps_what_is_still_true(told: Path, tmp_path: Path) -> None:
+    generator = Generator.from_pretrained(told)
+    generator.save_pretrained(told, half=True)
+    assert beside(told) == {*UNROUNDED, bundle.CARD}
+    (told / bundle.METRICS).write_text("{}")  # of the rounded ones
+    assert beside(generator.save_pretrained(tmp_path / "exact")) == UNROUNDED
+    rounded = Generator.from_pretrained(told)
+    for half in False, True:  # which it is already
+        found = beside(rounded.save_pretrained(tmp_path / "rounded", half=half))
+        assert found == {*UNROUNDED, bundle.METRICS}
+    with torch.no_grad():
+        next(rounded.module.parameters()).add_(1e-7)  # less than half precision would keep
+    assert beside(rounded.save_pretrained(tmp_path / "other")) == set()
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_changed_weights_are_no_copy(tmp_path: Path, half: bool) -> None:
+    origin = bundle.Origin(repo_id="ada/gan", revision="0123456789" * 4)
+    source = make()
+    bundle.write(
+        tmp_path / "pulled",
+        source.config.model_copy(update={"origin": origin}),
+        source.module.state_dict(),
+    )
+    loaded = Generator.from_pretrained(tmp_path / "pulled")
+    for _ in range(2):
+        saved = Generator.from_pretrained(loaded.save_pretrained(tmp_path / "same", half=half))
+        assert saved.config.origin == origin and "init_from" not in saved.config.training
+    with torch.no_grad():
+        next(loaded.module.parameters()).add_(0.5)
+    changed = bundle.config(loaded.save_pretrained(tmp_path / "changed", half=half))
+    assert changed.origin is None
+    assert changed.training["init_from"] == f"ada/gan@{origin.revision}"
+    assert loaded.config.origin == origin  # it is still where that was loaded from
+
+
 def test_a_run_folder_will_do(tmp_path: Path) -> None:
     generator = make()
     generator.save_pretrained(tmp_path / "generator")
     loaded = Generator.from_pretrained(tmp_path)
     assert torch.equal(loaded.sample(3, seed=0), generator.sample(3, seed=0))
+
+
+def test_what_a_run_leads_to_elsewhere_is_not_loaded(tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path / "b")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "generator").symlink_to(tmp_path / "b")
+    with pytest.raises(BundleError, match="generator is a link that leads out of the run"):
+        Generator.from_pretrained(tmp_path / "run")
+    (tmp_path / "again").symlink_to(tmp_path / "b")  # which is what was asked for
+    Generator.from_pretrained(tmp_path / "again")
+
+
+# -- while it is saved ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def moments(monkeypatch) -> list:
+    """What happens while from_pretrained waits, in turn; nothing more must be left to wait for."""
+    planned: list = []
+    monkeypatch.setattr("ganzoo.generator.time.sleep", lambda _: planned.pop(0)())
+    return planned
+
+
+@pytest.mark.parametrize("inner", ["", "generator"])
+def test_a_folder_that_is_just_replaced_is_waited_for(tmp_path: Path, moments, inner) -> None:
+    target = tmp_path / "run" / inner
+    make().save_pretrained(target)
+    aside = target.rename(target.with_name(f".{target.name}.0123abcd.old"))
+    moments += [lambda: None, lambda: aside.rename(target)]
+    loaded = Generator.from_pretrained(tmp_path / "run")
+    assert torch.equal(loaded.sample(3, seed=0), make().sample(3, seed=0)) and not moments
+
+
+def test_a_folder_that_is_saved_is_no_repository(tmp_path: Path, monkeypatch, moments) -> None:
+    monkeypatch.chdir(tmp_path)
+    left = tmp_path / "zoo" / ".a.0123abcd.old"
+    left.mkdir(parents=True)
+    moments += [lambda: None] * 20
+    with pytest.raises(BundleError) as caught:
+        Generator.from_pretrained("zoo/a")
+    assert str(caught.value) == (
+        f"There is no folder zoo/a at the moment: it is being saved, or was when its process was "
+        f"killed, which left {left}. Load it when that is done, or rename what is left to a if it "
+        f"is whole."
+    )
+    assert not moments
+
+
+def test_a_folder_that_changes_while_it_is_read(tmp_path: Path, monkeypatch, moments) -> None:
+    make().save_pretrained(tmp_path / "b")
+    load = bundle.load
+
+    def exchanged(folder: Path):
+        monkeypatch.setattr(bundle, "load", load)
+        config = (folder / "config.json").read_bytes()
+        other = MLP(hidden=(4,)).generator(SMALL, LATENT)
+        Generator(other, make().config).save_pretrained(folder)
+        (folder / "config.json").write_bytes(config)  # as one who began before would see it
+        return load(folder)
+
+    monkeypatch.setattr(bundle, "load", exchanged)
+    moments += [lambda: make().save_pretrained(tmp_path / "b")]
+    loaded = Generator.from_pretrained(tmp_path / "b")
+    assert torch.equal(loaded.sample(3, seed=0), make().sample(3, seed=0)) and not moments
+
+
+def test_damage_is_not_waited_for(tmp_path: Path, moments) -> None:
+    make().save_pretrained(tmp_path / "b")
+    (tmp_path / "b" / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(BundleError, match="size or SHA-256 differ"):
+        Generator.from_pretrained(tmp_path / "b")
+
+
+def test_two_that_save_at_once(tmp_path: Path, monkeypatch) -> None:
+    make().save_pretrained(tmp_path / "b")
+    rename = Path.rename
+
+    def moved(self: Path, to: Path) -> Path:
+        if to.suffix == ".old":
+            rename(self, tmp_path / "theirs")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", moved)
+    with pytest.raises(BundleError) as caught:
+        make().save_pretrained(tmp_path / "b")
+    assert "something else saves there at the same moment" in str(caught.value)
+    assert str(caught.value).endswith(" Save one after the other, or to different folders.")
+
+
+# -- the other player -----------------------------------------------------------------------------
+
+
+def run_with(tmp_path: Path, arch: MLP, tensors: dict) -> Generator:
+    """The generator of a run whose newest checkpoint has these tensors."""
+    make(arch=arch).save_pretrained(tmp_path / "run" / "generator")
+    (tmp_path / "run" / "config.yaml").touch()
+    checkpoint.save(tmp_path / "run" / "checkpoints", 1, tensors, {"step": 1})
+    return Generator.from_pretrained(tmp_path / "run")
+
+
+def test_the_discriminator_of_a_run(tmp_path: Path) -> None:
+    arch = MLP(hidden=(4,), d_hidden=(5,))
+    weights = arch.discriminator(SMALL).state_dict()
+    kept = {f"discriminator.{name}": value for name, value in weights.items()}
+    state = torch.get_rng_state()
+    net = run_with(tmp_path, arch, {**kept, "generator.x": torch.zeros(1)}).discriminator()
+    assert torch.equal(torch.get_rng_state(), state)
+    found = net.state_dict()
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], value) for name, value in weights.items())
+    net(torch.zeros(2, *SMALL.shape)).sum().backward()
+
+
+def test_a_discriminator_of_another_shape(tmp_path: Path) -> None:
+    generator = run_with(tmp_path, MLP(hidden=(4,)), {"discriminator.x": torch.zeros(1)})
+    with pytest.raises(BundleError, match="checkpoints.* that its architecture"):
+        generator.discriminator()
+
+
+def test_a_discriminator_beyond_all_memory_is_not_built(tmp_path: Path) -> None:
+    huge = MLP(hidden=(4,), d_hidden=(2**18, 2**18))  # 256 GiB
+    generator = run_with(tmp_path, huge, {"discriminator.x": torch.zeros(1)})
+    with pytest.raises(BundleError, match="bytes for its net and one sample, more than the"):
+        generator.discriminator()
 
 
 def test_there_is_no_folder(tmp_path: Path) -> None:

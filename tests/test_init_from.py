@@ -112,6 +112,38 @@ def test_other_nets_are_refused(
         ganzoo.Trainer(dataset=pictures, init_from="first", **{**ON, **settings}).setup()
 
 
+@pytest.mark.parametrize("how", ["name", "file", "file-channels"])
+def test_the_architecture_may_be_said_too(first: ganzoo.Run, pictures: Tensor, how: str) -> None:
+    given: dict[str, Any] = {"arch": "dcgan"} if how == "name" else {}
+    if how != "name":
+        arch = "{name: dcgan}" if how == "file" else "{channels: 2}"
+        Path("on.yaml").write_text(f"arch: {arch}\ninit_from: first\n")
+        given = {"config": "on.yaml"}
+    trainer = ganzoo.Trainer(dataset=pictures, init_from=Path("first"), **given, **ON)
+    trainer.setup()
+    assert trainer.config.arch == first.config.arch
+    assert trainer.config.init_from == "first"
+
+
+@pytest.mark.parametrize("value", [5, torch.nn.Identity()])
+def test_an_origin_that_is_none(pictures: Tensor, value: Any) -> None:
+    with pytest.raises(ConfigError, match="init_from"):
+        ganzoo.Trainer(dataset=pictures, init_from=value, **ON)
+
+
+def test_a_folder_stays_a_folder_wherever_it_came_from(first: ganzoo.Run, pictures: Tensor) -> None:
+    """What was changed since it was pulled is not what lies at that commit."""
+    from ganzoo.bundle import Origin
+
+    generator = first.generator
+    origin = Origin(repo_id="org/repo", revision="a" * 40)
+    generator.config = generator.config.model_copy(update={"origin": origin})
+    generator.save_pretrained("pulled")
+    trainer = ganzoo.Trainer(dataset=pictures, init_from="pulled", **ON)
+    trainer.setup()
+    assert trainer.config.init_from == "pulled"
+
+
 def test_an_origin_that_is_not_there(pictures: Tensor) -> None:
     with pytest.raises(BundleError, match="nowhere"):
         ganzoo.Trainer(dataset=pictures, init_from="nowhere", **ON)

@@ -24,8 +24,9 @@ TRAIN = (
     "--batch-size 4 --steps 3 --device cpu --quiet --out run"
 )
 MISSING = (
-    "error: The architecture 'tiny-conv' needs ganzoo-example (saved with 0.1.0), which is not "
-    "installed: pip install ganzoo-example"
+    "error: The architecture 'tiny-conv' says that it comes from the package 'ganzoo-example' "
+    "0.1.0, which is not installed. That is the word of whoever made the file: look at it on PyPI "
+    "before you install it."
 )
 
 # Several command lines in one process: importing torch takes longer than all else here.
@@ -240,8 +241,8 @@ def test_plugins_turned_off(shell, trained):
     assert "Unknown architecture 'tiny-conv'." in named.error
     assert "Plug-ins are off: GANZOO_DISABLE_PLUGINS is set." in named.error
     assert saved.error == (
-        "error: The architecture 'tiny-conv' needs ganzoo-example, but GANZOO_DISABLE_PLUGINS "
-        "turns plug-ins off; unset it."
+        "error: The architecture 'tiny-conv' says that it comes from the package 'ganzoo-example' "
+        "0.1.0, but GANZOO_DISABLE_PLUGINS turns plug-ins off; unset it if you trust the package."
     )
 
 

@@ -7,14 +7,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import ganzoo
-from ganzoo import provenance, recipes
+from ganzoo import losses, provenance, recipes
 from ganzoo.cli import options, train
 from ganzoo.errors import RunFolderError
+from ganzoo.losses.hinge import Hinge
 from ganzoo.train_config import TrainConfig, defaults, resolve
 
 TINY: dict[str, Any] = {
@@ -90,16 +92,79 @@ def test_the_command_says_nothing_that_needs_no_saying() -> None:
     assert provenance.command(resolve({}), "fp32") == "ganzoo train dcgan --precision fp32"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"recipe": "mirror-mnist", "value_range": None},
+        {"arch": {"name": "mlp", "hidden": []}},
+    ],
+)
+def test_what_no_option_can_say_is_not_said_otherwise(settings: dict[str, Any]) -> None:
+    assert provenance.command(resolve(settings), "fp32") is None
+
+
+def test_a_component_of_a_script_is_nobody_elses() -> None:
+    class Mine(Hinge):
+        """Defined here."""
+
+    losses.register("mine-alone")(Mine)
+    try:
+        assert provenance.command(resolve({"loss": "mine-alone"}), "fp32") is None
+    finally:
+        losses.registry.unregister("mine-alone")
+
+
+def test_a_training_that_was_not_straight_has_no_command(pictures: Tensor) -> None:
+    """One that was stopped, or whose schedule was stretched, is not repeated by its settings."""
+    np.save("squares.npy", pictures.numpy())
+
+    def told(out: str) -> Any:
+        return json.loads(Path(out, "generator", "training.json").read_text())["command"]
+
+    class Stop(ganzoo.Callback):
+        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
+            if trainer.step == 1:
+                trainer.stop()
+
+    ganzoo.Trainer(dataset="squares.npy", out="stopped", callbacks=[Stop()], **TINY).fit()
+    assert told("stopped") is None
+    ganzoo.Trainer.resume("stopped", progress=False).fit()
+    assert told("stopped") is not None
+    for schedule, straight in (("constant", True), ("linear", False)):
+        ganzoo.Trainer(dataset="squares.npy", out=schedule, schedule=schedule, **TINY).fit()
+        assert told(schedule) is not None
+        ganzoo.Trainer.resume(schedule, steps=4, progress=False).fit()
+        assert (told(schedule) is not None) == straight
+        ganzoo.Trainer.resume(schedule, steps=6, progress=False).fit()
+        assert (told(schedule) is not None) == straight
+
+
 def test_no_command_repeats_data_that_were_an_object() -> None:
     config = resolve({"dataset": torch.zeros(8, 1, 8, 8)})
     assert provenance.command(config, "fp32") is None
 
 
-def test_where_data_lay_is_not_told() -> None:
-    config = resolve({"dataset": {"name": "folder", "path": "/home/ann/secret/photos"}})
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dataset": {"name": "folder", "path": "/home/ann/secret/photos"}},
+        {"dataset": {"name": "huggingface", "repo": "/home/ann/secret/photos"}},
+        {"init_from": "/home/ann/secret/photos"},
+        {"init_from": "C:\\Users\\secret\\photos"},
+    ],
+)
+def test_where_something_lay_is_not_told(settings: dict[str, Any]) -> None:
+    config = resolve(settings)
     told = json.dumps([provenance.command(config, "fp32"), provenance._portable(config)])
     assert "photos" in told
     assert "secret" not in told
+
+
+def test_what_anybody_can_have_is_told_whole() -> None:
+    for source in ("dcgan.fashion", "org/repo@" + "a" * 40):
+        assert provenance._portable(resolve({"init_from": source}))["init_from"] == source
+    config = resolve({"dataset": {"name": "huggingface", "repo": "org/data"}})
+    assert provenance._portable(config)["dataset"]["repo"] == "org/data"
 
 
 def test_a_run_says_how_it_came_about_beside_its_generator(pictures: Tensor) -> None:

@@ -57,6 +57,19 @@ def test_a_value_range_ascends(value_range) -> None:
     )
 
 
+@pytest.mark.parametrize("value_range", [(-1e308, 1e308), (-3e38, 3e38), (1e39, 1.0000001e39)])
+def test_a_value_range_fits_into_float32(value_range) -> None:
+    with pytest.raises(ConfigError, match="wider than float32 can hold"):
+        SampleSpec(shape=(1, 2, 2), value_range=value_range)
+    with pytest.raises(ConfigError, match="wider than float32 can hold"):
+        LatentSpec(distribution="uniform", low=value_range[0], high=value_range[1])
+
+
+def test_no_classes_are_none() -> None:
+    with pytest.raises(ConfigError, match="classes cannot be ()"):
+        SampleSpec(shape=(1, 2, 2), classes=())
+
+
 @pytest.mark.parametrize("options", [{"shape": (0, 2, 2)}, {"shape": (1, 2, 2), "colour": "red"}])
 def test_wrong_sample_options(options) -> None:
     with pytest.raises(ConfigError, match="^The sample spec"):

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from ganzoo import storage
-from ganzoo.storage import new_folder, sha256, write_json, write_text
+from ganzoo.storage import (
+    ContendedError,
+    leftovers,
+    new_folder,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -115,6 +122,52 @@ def test_the_older_folder_comes_back_where_the_new_one_cannot_take_its_place(
     with pytest.raises(OSError, match="busy"), new_folder(target) as fresh:
         (fresh / "new.txt").write_text("new", encoding="utf-8")
     assert contents(tmp_path) == {"folder/old.txt": "old"}
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_two_that_save_at_once(tmp_path: Path, monkeypatch, older) -> None:
+    target, rename = tmp_path / "folder", Path.rename
+    if older:
+        target.mkdir()
+        (target / "old.txt").write_text("old", encoding="utf-8")
+
+    def slow(self: Path, to: Path) -> Path:
+        if self.name.endswith(".tmp"):  # the other one is a moment quicker
+            to.mkdir()
+            (to / "other.txt").write_text("other", encoding="utf-8")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", slow)
+    with pytest.raises(ContendedError, match="saves there at the same"), new_folder(target) as new:
+        (new / "new.txt").write_text("new", encoding="utf-8")
+    assert contents(tmp_path) == {"folder/other.txt": "other"}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_older_folder_that_another_has_moved(tmp_path: Path, monkeypatch) -> None:
+    target, rename = tmp_path / "folder", Path.rename
+    target.mkdir()
+
+    def slow(self: Path, to: Path) -> Path:
+        if self == target:
+            rename(self, tmp_path / "theirs")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", slow)
+    with pytest.raises(ContendedError), new_folder(target) as fresh:
+        (fresh / "new.txt").write_text("new", encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_leftovers_are_those_of_one_folder(tmp_path: Path) -> None:
+    names = [".a.0123abcd.old", ".a.0123abce.tmp", ".a.b.0123abcd.tmp", ".a.old", "a", "b"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert [path.name for path in leftovers(tmp_path / "a")] == names[:2]
+    (tmp_path / "link").symlink_to("a")
+    assert len(leftovers(tmp_path / "link")) == 2
+    assert leftovers(tmp_path / "b") == leftovers(tmp_path / "x" / "y") == []
+    assert leftovers(Path("a\0b")) == []
 
 
 def test_a_file_in_the_way_of_the_parent(tmp_path: Path) -> None:

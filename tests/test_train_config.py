@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -354,13 +356,61 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("absent.yaml", "No such file or directory"), ("", "Is a directory")]
+    ("name", "reason"),
+    [("absent.yaml", "No such file or directory"), ("", "it is no regular file")],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, reason: str) -> None:
     path = tmp_path / name
     with pytest.raises(ConfigError) as caught:
         read_config(path)
     assert str(caught.value) == f"The configuration {path} cannot be read ({reason})."
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match="it is no regular file"):
+        read_config(tmp_path / "config.yaml")
+
+
+def test_a_link_to_a_file_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("steps: 3", encoding="utf-8")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").symlink_to("../mine.yaml")
+    assert read_config(run / "config.yaml") == {"steps": 3}
+    with pytest.raises(ConfigError, match="a link that leads out of"):
+        read_config(run / "config.yaml", root=run)
+
+
+_TENFOLD = "".join(f", &{new} [{','.join(['*' + old] * 10)}]" for old, new in pairwise("abcdefghi"))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f"seed: [&a [x]{_TENFOLD}]", r"line 1 uses the alias \*a; write out what it stands for"),
+        ("arch: &a {name: mlp}\nloss:\n  <<: *a", "line 3 uses the alias"),
+        ("seed: " + "[" * 5000, "nested too deeply"),
+        ("seed: " + "[" * 60 + "]" * 60, "nested too deeply"),
+        ("# " + "x" * 2**17, "larger than 131,072 bytes"),
+        ("steps: 2024-13-45", "is not valid YAML"),
+        ("steps: !!int zzz", "is not valid YAML"),
+        ("steps: " + "9" * 5000, "is not valid YAML"),
+        ("steps: 0001-01-01T00:00:00+23:59", "cannot|not valid"),
+        ('steps: !!python/object/apply:os.system ["id"]', "is not valid YAML"),
+        ("format_version: 0x1" + "f" * 5000, "has format a number of 20,001 bits"),
+        ("? 0x1" + "f" * 5000 + "\n: 1", "'a number of 20,001 bits' is no setting"),
+        ("steps: -0x1" + "f" * 5000, "steps cannot be a number of 20,001 bits"),
+        ("arch: {x: 0x1" + "f" * 5000 + "}\nloss: {x: 1}", "no option 'x'"),
+    ],
+)
+def test_files_by_people_who_mean_harm(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=problem) as caught:
+        resolve(read_config(path))
+    assert len(str(caught.value)) < 2100
 
 
 # -- there and back -------------------------------------------------------------------------------
@@ -411,7 +461,7 @@ def test_defaults_show_every_setting() -> None:
     [
         ({"recipe": {}}, "A recipe is given by its name, not as dict. Available: "),
         ({"latent": {3: 1}}, "3"),
-        ({"d_steps": torch.zeros(20, 20)}, r"d_steps.* cannot be tensor\(.{190,220}\.\.\.: "),
+        ({"d_steps": torch.zeros(20, 20)}, r"d_steps.* cannot be tensor\(.{150,220}: input"),
         ({"dataset": {"name": "given", "description": "a\nb", "fingerprint": 3}}, "fingerprint"),
     ],
 )

@@ -82,12 +82,9 @@ def keep(name: str, run: Path) -> None:
         run: Folder of the run.
     """
     folder = PACKAGE / name
+    generator = ganzoo.Generator.from_pretrained(run)  # before the older one goes
     shutil.rmtree(folder, ignore_errors=True)
-    ganzoo.Generator.from_pretrained(run).save_pretrained(folder, half=True)
-    for extra in bundle.EXTRAS:
-        source = run / "generator" / extra
-        if source.is_file():
-            (folder / extra).write_bytes(source.read_bytes())
+    generator.save_pretrained(folder, half=True)
     generator = ganzoo.Generator.from_pretrained(folder)
     cost = generator.config.half
     print(f"{folder}: half precision costs {cost.mean:.1e} on average, {cost.largest:.1e} at most")

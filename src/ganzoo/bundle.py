@@ -8,8 +8,10 @@ of the other player. Never a pickle, never code.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from ganzoo import architectures, foreign, sealed
+from ganzoo import architectures, foreign, sealed, storage
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.errors import BundleError, ConfigError, GanzooError
@@ -44,9 +46,13 @@ __all__ = [
     "Half",
     "Origin",
     "WeightFile",
+    "assemble",
+    "check_affordable",
     "check_sizes",
     "config",
     "discriminator",
+    "extras",
+    "limit",
     "load",
     "misfit",
     "not_finite",
@@ -65,6 +71,7 @@ TRAINING, METRICS = "training.json", "metrics.json"
 EXTRAS = (CARD, SAMPLES, CURVES, TRAINING, METRICS)
 """What a bundle may hold besides, for whoever reads or publishes it."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_CONFIG = 2**20  # bytes
 _LARGEST = 16 * 2**30  # bytes in memory, unless GANZOO_MAX_BYTES says otherwise
 _DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "exponential_", "random_"})
@@ -156,6 +163,7 @@ def write(
     config: BundleConfig,
     weights: Mapping[str, Tensor],
     discriminator: Mapping[str, Tensor] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a bundle; an older one in its place is replaced only when the new one is whole.
 
@@ -167,6 +175,7 @@ def write(
         config: What it is; the facts on weight files are filled in.
         weights: Of the generator.
         discriminator: Of the discriminator, to be saved too.
+        beside: Of ``EXTRAS``, what is to lie beside, by name.
 
     Raises:
         BundleError: If weights are not finite, do not fit the architecture or exceed half
@@ -203,13 +212,17 @@ def write(
                     f"The {CONFIG} of {folder} could not be read again, because {problem}: give "
                     f"it less to say in 'training'."
                 )
+            for name, told in (beside or {}).items():
+                (fresh / name).write_bytes(told)
             _carry_over(folder, fresh, files[WEIGHTS].sha256)
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
+        advice = "Free some space or choose another folder."
+        if isinstance(error, storage.ContendedError):
+            advice = "Save one after the other, or to different folders."
         raise BundleError(
-            f"The generator cannot be written to {folder} ({error}). "
-            f"Free some space or choose another folder."
+            f"The generator cannot be written to {folder} ({error}). {advice}"
         ) from error
 
 
@@ -240,7 +253,20 @@ def _check_writable(
 
 
 def replaceable(folder: Path) -> bool:
-    """Whether a bundle may be written there: nothing is there, or a bundle, be it damaged."""
+    """Whether a bundle may be written there: nothing is there, or a bundle, be it damaged.
+
+    Raises:
+        BundleError: If no folder can be there: its name is too long, say.
+    """
+    try:
+        return _replaceable(folder.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL in the name
+        raise BundleError(
+            f"The generator cannot be written to {folder} ({error}). Choose another folder."
+        ) from error
+
+
+def _replaceable(folder: Path) -> bool:
     if not folder.exists():
         return True
     if not folder.is_dir():
@@ -273,14 +299,17 @@ def _carry_over(older: Path, newer: Path, weights: str) -> None:
     except (OSError, ValueError):
         same = False
     left = {CONFIG, WEIGHTS, DISCRIMINATOR} | (set() if same else {*EXTRAS} - {CARD})
-    for path in older.iterdir() if older.is_dir() else ():
-        target = newer / path.name
-        if path.name in left:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, target, symlinks=True)
-        else:
-            shutil.copy2(path, target, follow_symlinks=False)
+    try:
+        for path in older.iterdir() if older.is_dir() else ():
+            target = newer / path.name
+            if path.name in left or target.exists():
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, target, symlinks=True)
+            else:
+                shutil.copy2(path, target, follow_symlinks=False)
+    except FileNotFoundError as error:  # it was there a moment ago
+        raise storage.ContendedError(older) from error
 
 
 def read(
@@ -296,8 +325,9 @@ def read(
         root: Links may lead anywhere below it; by default, below the folder itself.
 
     Returns:
-        Its configuration and the weights on the CPU, memory-mapped, or as float32 where they are
-        stored in half precision.
+        Its configuration and the weights on the CPU, as float32 where they are stored in half
+        precision. From 64 MiB on they are memory-mapped: the file may be replaced and removed then,
+        but not written in place.
 
     Raises:
         BundleError: If a file is missing, damaged, malformed, not finite or from a newer ganzoo.
@@ -314,9 +344,11 @@ def load(folder: Path, *, root: Path | None = None) -> tuple[BundleConfig, nn.Mo
     """Verify a bundle and return its generator.
 
     That names, shapes and types of all weights are those of the architecture, and that they are no
-    more than memory is to hold, is known before anything is allocated. Nets of ganzoo's own
-    architectures then use the mapped file itself, unless it is in half precision; a plug-in's net
-    is built and filled. The global random state stays as it is.
+    more than memory is to hold, is known before a net is allocated. Nets of ganzoo's own
+    architectures then use the weights as they were read, a plug-in's net is built and filled. A
+    file of 64 MiB and more is mapped into memory, unless it is in half precision: it may be
+    replaced and removed afterwards, but writing into it changes the samples, and cutting it short
+    ends the process. The global random state stays as it is.
 
     Args:
         folder: The bundle.
@@ -396,6 +428,34 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
     return found
 
 
+def extras(folder: Path, *, root: Path | None = None) -> dict[str, bytes]:
+    """Read what lies beside a bundle, as far as it is what it should be.
+
+    Left out is what is no file or leads out of ``root``, what is too large, a picture that is no
+    PNG, and a file of the Hub's cache whose content is not that which its name there stands for.
+
+    Args:
+        folder: The bundle.
+        root: Links may lead anywhere below it; by default, below the folder itself.
+
+    Returns:
+        The contents by name, of ``EXTRAS``.
+    """
+    found = {}
+    for name in EXTRAS:
+        path = folder / name
+        with (
+            contextlib.suppress(OSError, ValueError),
+            foreign.opened(path, _root(folder, root)) as file,
+        ):
+            content = file.read(sealed.LARGEST + 1)
+            fits = len(content) <= sealed.LARGEST
+            fits = fits and (path.suffix != ".png" or content.startswith(_PNG))
+            if fits and _called_so(path.resolve(), content):
+                found[name] = content
+    return found
+
+
 def misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """Return in words the first tensor whose name, shape or dtype is another; empty if none is."""
     for name in sorted(set(expected) | set(found)):
@@ -424,7 +484,7 @@ def check_sizes(config: BundleConfig, owner: str) -> None:
         GanzooError: If the architecture refuses what it is asked for.
     """
     for name, facts in config.weights.items():
-        if facts.size > _limit():
+        if facts.size > limit():
             raise _too_large(Path(name), f"of {owner} has {facts.size:,} bytes")
         if config.architecture.provider:
             continue  # a plug-in's net may need memory only to be looked at
@@ -441,6 +501,25 @@ def check_sizes(config: BundleConfig, owner: str) -> None:
                 f"{name} of {owner} has {facts.size:,} bytes, but the net that {CONFIG} describes "
                 f"needs {most:,} at most: it is not what ganzoo writes. Load another one."
             )
+
+
+def check_affordable(owner: Path, net: nn.Module, sample: SampleSpec, latent: LatentSpec) -> None:
+    """Refuse a net that needs more memory than it may, before it is allocated.
+
+    Args:
+        owner: What describes the net, for the message.
+        net: Its ``outline``.
+        sample: What it makes or judges.
+        latent: What it or its opponent is fed.
+
+    Raises:
+        BundleError: If the net and one sample need more than ``limit``.
+    """
+    parts = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    needed = sum(part.numel() * part.element_size() for part in parts.values())
+    needed += 4 * (sample.numel + latent.numel)
+    if needed > limit():
+        raise _too_large(owner, f"needs {needed:,} bytes for its net and one sample")
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
@@ -462,8 +541,26 @@ def _root(folder: Path, root: Path | None) -> Path:
     if root is None and folder.parent.name == "snapshots":
         repository = folder.parent.parent
         if repository.name.startswith("models--"):
-            return repository.parent
+            # The client's own cache may share files among repositories; a folder that looks like
+            # one may come from anybody.
+            from huggingface_hub.constants import HF_HUB_CACHE
+
+            shared = Path(os.path.realpath(HF_HUB_CACHE))
+            own = Path(os.path.realpath(repository)).is_relative_to(shared)
+            return shared if own else repository
     return folder if root is None else root
+
+
+def _called_so(path: Path, content: bytes) -> bool:
+    """Whether a file of the Hub's cache, which is called by its content, is what it is called."""
+    if path.parent.name != "blobs":
+        return True
+    name = path.name
+    if re.fullmatch(r"[0-9a-f]{64}", name):
+        return hashlib.sha256(content).hexdigest() == name
+    if re.fullmatch(r"[0-9a-f]{40}", name):  # as git calls it
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == name
+    return True
 
 
 def _stored(weights: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
@@ -488,7 +585,7 @@ def _mapped(
         try:
             with foreign.opened(path, _root(folder, root)) as file:
                 whole = foreign.amount(file) == facts.size
-                if whole and facts.size > _limit():
+                if whole and facts.size > limit():
                     raise _too_large(path, f"has {facts.size:,} bytes")
                 if not whole or foreign.digest(file) != facts.sha256:
                     raise BundleError(
@@ -520,9 +617,33 @@ def _mapped(
 
 def _loaded(folder: Path, config: BundleConfig, file: str, root: Path | None) -> nn.Module:
     """Build a net and give it its weights."""
+    half = config.half is not None
+    return assemble(folder, config, file, lambda: _mapped(folder, config, file, root), half=half)
+
+
+def assemble(
+    place: Path,
+    config: BundleConfig,
+    file: str,
+    read: Callable[[], Mapping[str, Tensor]],
+    *,
+    half: bool = False,
+) -> nn.Module:
+    """Build a net of a bundle and give it weights, of which nothing is believed.
+
+    Args:
+        place: Where the weights lie, for messages.
+        config: What the bundle says of itself.
+        file: ``WEIGHTS`` or ``DISCRIMINATOR``.
+        read: Gives the weights, on the CPU; called when the net is known to be affordable.
+        half: Whether they are stored in half precision.
+
+    Raises:
+        BundleError: If the net cannot be built, needs more than is allowed, or has other weights.
+        GanzooError: If the architecture refuses what it is asked for.
+    """
     import torch
 
-    half = config.half is not None
     build = _builder(config, file)
     own = not config.architecture.provider  # their state dicts hold all tensors, each once
     # A plug-in's nets may draw random numbers; ganzoo's own do not on the meta device.
@@ -533,13 +654,13 @@ def _loaded(folder: Path, config: BundleConfig, file: str, root: Path | None) ->
             raise
         except Exception as error:
             if own:
-                raise _unbuildable(folder, error) from error
+                raise _unbuildable(place, error) from error
             plan = None  # a plug-in's net may need numbers while it is built
         if plan is not None:
-            _check_affordable(folder, config, plan)
-        weights = _mapped(folder, config, file, root)
+            check_affordable(place, plan, config.sample, config.latent)
+        weights = read()
         if plan is not None:
-            fitting = _fitting(folder, plan.state_dict(), weights, half)
+            fitting = _fitting(place, plan.state_dict(), weights, half)
             if own:
                 if file == DISCRIMINATOR:  # it is to be trained, which would copy every page
                     fitting = {name: value.clone() for name, value in fitting.items()}
@@ -550,8 +671,8 @@ def _loaded(folder: Path, config: BundleConfig, file: str, root: Path | None) ->
         except GanzooError:
             raise
         except Exception as error:
-            raise _unbuildable(folder, error) from error
-    module.load_state_dict(_fitting(folder, module.state_dict(), weights, half), strict=True)
+            raise _unbuildable(place, error) from error
+    module.load_state_dict(_fitting(place, module.state_dict(), weights, half), strict=True)
     return module
 
 
@@ -593,16 +714,12 @@ def _fitting(
     return {name: value.to(expected[name].dtype) for name, value in weights.items()}
 
 
-def _check_affordable(folder: Path, config: BundleConfig, plan: nn.Module) -> None:
-    parts = {**dict(plan.named_parameters()), **dict(plan.named_buffers())}
-    needed = sum(part.numel() * part.element_size() for part in parts.values())
-    needed += 4 * (config.sample.numel + config.latent.numel)
-    if needed > _limit():
-        raise _too_large(folder, f"needs {needed:,} bytes for its net and one sample")
+def limit() -> int:
+    """Return the bytes that a bundle, or what is made with it, may need.
 
-
-def _limit() -> int:
-    """Bytes that a bundle may need."""
+    Raises:
+        ConfigError: If the environment variable GANZOO_MAX_BYTES is no number.
+    """
     given = os.environ.get("GANZOO_MAX_BYTES", "").strip()
     if given and not (given.isascii() and given.isdecimal() and len(given) < 20):
         raise ConfigError(
@@ -613,7 +730,7 @@ def _limit() -> int:
 
 def _too_large(place: Path, needs: str) -> BundleError:
     return BundleError(
-        f"{place} {needs}, more than the {_limit():,} that are allowed. If it is meant to be so "
+        f"{place} {needs}, more than the {limit():,} that are allowed. If it is meant to be so "
         f"large, set the environment variable GANZOO_MAX_BYTES to more."
     )
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, Strict
 
 from ganzoo import bundle, datasets, losses, recipes, sealed
+from ganzoo._version import __version__
 from ganzoo.errors import BundleError, ConfigError, GanzooError, PluginError, UnknownNameError
 from ganzoo.model import Model
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from ganzoo.registry import Registry
     from ganzoo.spec import LatentSpec, SampleSpec
 
-__all__ = ["data_notice", "edited", "render"]
+__all__ = ["data_notice", "edited", "notices", "render"]
+
+_ON_PYPI = ".dev" not in __version__
+"""Whether ``pip install ganzoo`` gives this library: the name there is ours from a release on."""
 
 _LICENSES = frozenset(
     """
@@ -60,6 +64,7 @@ _LONGEST_SETTINGS = 64 * 2**10  # characters of settings that are shown
 _DEEPEST = 20
 _CLASSES_SHOWN = 20
 _COMMAND_WIDTH = 88
+_LONGEST_COMMAND = 4000  # characters
 
 _NAME = r"[A-Za-z0-9][\w.-]*"
 _REPO = re.compile(rf"{_NAME}(?:/{_NAME})?", re.ASCII)
@@ -130,6 +135,19 @@ def edited(text: str) -> bool:
     """
     found = _SEALED.fullmatch(text.replace("\r\n", "\n"))
     return found is None or _digest(found[1]) != found[2]
+
+
+def notices(config: BundleConfig) -> tuple[str, ...]:
+    """Return what to know before a generator is published, a text each: on its data, its code."""
+    module = _in_code(config)
+    if not module:
+        return (data_notice(config),)
+    where = "a script or notebook" if module == "__main__" else f"the module '{module}'"
+    return (
+        data_notice(config),
+        f"Its architecture '{config.architecture.name}' is defined in {where}: nobody else can "
+        f"load the generator until it is in a package that they can install.",
+    )
 
 
 def data_notice(config: BundleConfig) -> str:
@@ -409,6 +427,12 @@ def _component(registry: Registry[Any], options: Mapping[str, Any]) -> Any:
         return None
 
 
+def _in_code(config: BundleConfig) -> str:
+    """The module that defines an architecture which is in no package; empty if it is in one."""
+    module, _, version = type(config.architecture).provider.partition(" ")
+    return "" if version else module
+
+
 def _summary(component: type[Component] | None) -> str:
     """First line of a component's docstring, without its full stop; plain text."""
     text = (component.__doc__ or "") if component else ""
@@ -567,26 +591,41 @@ def _usage(facts: _Facts, repo_id: str | None, revision: str | None) -> Iterator
         use = 'generator.grid(64, seed=0).save("grid.png")'
     provider = type(facts.config.architecture).provider
     package, _, version = provider.partition(" ")
-    needed = ["ganzoo", package] if version else ["ganzoo"]
+    needed = [*(["ganzoo"] if _ON_PYPI else []), *([package] if version else [])]
+    module = _in_code(facts.config)
     yield "## Use"
     if version:
         yield f"The architecture is part of the plug-in {_code(provider)}, which it needs."
-    elif package:
+    elif module == "__main__":
         yield (
-            f"The architecture was defined in the Python module {_code(package)} and is in no "
+            "The architecture was defined in a script or notebook and is in no package: only who "
+            "has that code can load the generator."
+        )
+    elif module:
+        yield (
+            f"The architecture was defined in the Python module {_code(module)} and is in no "
             f"package: import that module first."
         )
-    yield _fence(f"pip install {shlex.join(needed)}", "bash")
-    if repo_id is None:
-        yield "In this folder:"
-    yield _fence(
-        "from ganzoo import Generator\n"
-        f"generator = Generator.from_pretrained({_quoted(where)}{pin})\n"
-        f"{use}",
-        "python",
-    )
-    yield "Or on the command line:"
-    yield _fence(f"ganzoo sample {shlex.quote(command)}", "bash")
+    if not _ON_PYPI:
+        yield (
+            f"It needs ganzoo, whose version {_prose(_public(facts.config.library_version))} wrote "
+            f"it. That is not on PyPI yet, where another project has the name: install it from its "
+            f"source."
+        )
+    if needed:
+        yield _fence(f"pip install {shlex.join(needed)}", "bash")
+    if module != "__main__":
+        if repo_id is None:
+            yield "In this folder:"
+        yield _fence(
+            "from ganzoo import Generator\n"
+            f"generator = Generator.from_pretrained({_quoted(where)}{pin})\n"
+            f"{use}",
+            "python",
+        )
+    if not module:
+        yield "Or on the command line:"
+        yield _fence(f"ganzoo sample {shlex.quote(command)}", "bash")
     shape = ", ".join(str(axis) for axis in spec.shape)
     sentences = [
         f"`generator.sample(64, seed=0)` returns a float32 tensor of shape (64, {shape})"
@@ -605,7 +644,7 @@ def _usage(facts: _Facts, repo_id: str | None, revision: str | None) -> Iterator
             f"{_percent(half.mean)} of {width} on average and by {_percent(half.largest)} at most."
         )
     yield " ".join(sentences)
-    if bundle.DISCRIMINATOR in facts.config.weights:
+    if bundle.DISCRIMINATOR in facts.config.weights and not module:
         yield (
             "The discriminator is here too, so that training can go on from both, on these or "
             "other data:"
@@ -641,6 +680,16 @@ def _training(facts: _Facts, curves: str) -> Iterator[str]:
     if not training:
         yield "Nothing is recorded of it."
         return
+    if set(training) == {"converted_from"}:
+        source = _mapping(training["converted_from"])
+        file, digest = (_word(source.get(key)) for key in ("file", "sha256"))
+        named = f" {_code(file)}" if file else ""
+        hashed = f" (SHA-256 {_code(digest)})" if digest else ""
+        yield (
+            f"Its weights were converted from the file{named}{hashed} of another program; nothing "
+            f"else is recorded of it."
+        )
+        return
     lines = []
     if data.name:
         about = f". {_prose(data.summary)}" if data.summary else ""
@@ -654,7 +703,7 @@ def _training(facts: _Facts, curves: str) -> Iterator[str]:
         lines.append(f"Length: {_count(facts.steps, 'step')}{batches}")
     lines += _machine(record.environment, _word(training.get("precision")))
     yield "\n".join(f"- {line}" for line in lines)
-    if record.command:
+    if record.command and _repeats(record.command):
         yield "This command repeats it:"
         yield _fence(_wrapped(record.command), "bash")
         if data.place:
@@ -729,7 +778,7 @@ def _limits(facts: _Facts, licensed: Mapping[str, str]) -> Iterator[str]:
     if not spec.classes and spec.kind != "vector":
         lines.append("It was trained without labels and cannot be asked for a certain class.")
     elif spec.classes:
-        names = ", ".join(_prose(name) for name in spec.classes[:_CLASSES_SHOWN])
+        names = ", ".join(_code(name) for name in spec.classes[:_CLASSES_SHOWN])
         rest = len(spec.classes) - _CLASSES_SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
         lines.append(f"It knows these classes and no other: {names}{more}.")
@@ -850,12 +899,23 @@ def _shown(value: Any) -> str:
     return {True: "yes", False: "no", None: "none"}.get(value, str(value))
 
 
-def _wrapped(command: str) -> str:
-    """A command over several lines, broken before its options."""
+def _repeats(command: str) -> bool:
+    """Whether a command from a file is one of ``ganzoo train`` and does nothing besides.
+
+    It is if it is quoted as ``shlex.join`` does, which leaves nothing that a shell would act on.
+    """
+    if len(command) > _LONGEST_COMMAND or not command.isprintable():
+        return False
     try:
         words = shlex.split(command)
     except ValueError:  # quotes without an end
-        words = command.split()
+        return False
+    return words[:2] == ["ganzoo", "train"] and command == shlex.join(words)
+
+
+def _wrapped(command: str) -> str:
+    """A command over several lines, broken before its options."""
+    words = shlex.split(command)
     options: list[list[str]] = [[]]
     for before, word in zip(["", *words], words, strict=False):
         if word.startswith("--"):
@@ -879,6 +939,9 @@ _SECRET_KEY = re.compile(r"(?:.*[_-])?(?:token|password|passwd|secret|api_?key|c
 _SECRETS = re.compile(r"\bhf_\w{8,}|(?<=://)[^/\s@]+@")
 _HIDDEN = "(left out)"
 _SPECIAL = re.compile(r"[\\`*\[\]<|~$]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])")
+_LINKABLE = re.compile(
+    r"((?:[A-Za-z][\w+.-]*://|\bwww\.|(?<!\w)@\w)[^\s|`]*|[\w.+-]+@[\w-]+\.[^\s|`]*)"
+)
 _UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, surrogates, separators of lines
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
@@ -930,9 +993,15 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _prose(text: str, *, stripped: bool = True) -> str:
-    """Plain text as Markdown, in which nothing of it has a meaning."""
-    text = _clean(text) if stripped else text
-    return _SPECIAL.sub(r"\\\g<0>", text)
+    """Plain text as Markdown, in which nothing of it has a meaning.
+
+    What many make a link or a mention of without being asked, however it is escaped, is code.
+    """
+    parts = _LINKABLE.split(_clean(text) if stripped else text)
+    return "".join(
+        _code(part) if index % 2 else _SPECIAL.sub(r"\\\g<0>", part)
+        for index, part in enumerate(parts)
+    )
 
 
 def _code(text: str) -> str:

@@ -7,8 +7,8 @@ A checkpoint is a folder ``step-00001500`` of three files: ``state.safetensors``
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "keepers",
     "latest",
     "load",
+    "misfit",
     "misnamed",
     "newest",
     "pack_optimizer",
@@ -68,11 +69,17 @@ def save(
         The checkpoint's folder.
 
     Raises:
-        CheckpointError: If it cannot be written (a full or read-only disk); what was there stays.
+        CheckpointError: If it cannot be written (a full or read-only disk), or the state is beyond
+            what is read again; what was there stays.
     """
     from safetensors.torch import save_file
 
     target = folder / f"{_PREFIX}{step:08d}"
+    if problem := sealed.excess(state):
+        raise CheckpointError(
+            f"The checkpoint {target} could not be read again, as of its state.json {problem}: "
+            f"let the optimizer keep tensors instead of so many numbers."
+        )
     try:
         with new_folder(target) as fresh:
             ready = dict(tensors) if copied else own_copies(tensors)
@@ -130,8 +137,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     raise ValueError(f"{name} has another size than manifest.json says")
                 if foreign.digest(file) != facts["sha256"]:
                     raise ValueError(f"{name} has another SHA-256 than manifest.json says")
-            files["state.json"].seek(0)
-            state = json.loads(files["state.json"].read().decode("utf-8"))
+            state = _state(files["state.json"])
             tensors = foreign.tensors(files["state.safetensors"])
         if sealed.version(state) != version:
             raise ValueError("manifest.json and state.json differ in format_version")
@@ -150,6 +156,16 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"The checkpoint {checkpoint} is damaged ({error}). Resuming the run takes the newest "
             f"one that is whole; or bring back a copy of this one."
         ) from error
+
+
+def _state(file: io.BufferedReader) -> Any:
+    if foreign.amount(file) > sealed.LARGEST:
+        raise ValueError(f"state.json is larger than {sealed.LARGEST:,} bytes")
+    file.seek(0)
+    try:
+        return sealed.parse(file.read(sealed.LARGEST))
+    except ValueError as error:
+        raise ValueError(f"state.json: {error}") from error
 
 
 def latest(folder: Path) -> Path | None:
@@ -274,42 +290,74 @@ def unpack_optimizer(
     """Put back what ``pack_optimizer`` took; the groups' settings stay as they were built.
 
     Raises:
-        ValueError: If the state is of a parameter that the optimizer does not have.
+        ValueError: If the state is of other parameters than the optimizer has.
     """
     import torch
 
-    elementwise = (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)
-    saved = {
-        key.removeprefix(f"{lead}."): value
-        for key, value in tensors.items()
-        if key.startswith(f"{lead}.")
-    }
     parameters = [item for group in optimizer.param_groups for item in group["params"]]
+    elementwise = isinstance(
+        optimizer, (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)
+    )  # which do not look
+    shapes = {name: item.shape for name, item in zip(names, parameters, strict=True)}
+    if problem := misfit(lead, shapes, tensors, rest, elementwise=elementwise):
+        raise ValueError(problem)
     places = {name: index for index, name in enumerate(names)}
     state: dict[int, dict[str, Any]] = {}
-    for path, value in {**saved, **rest}.items():
+    for path, value in {**_below(lead, tensors), **rest}.items():
         name, _, key = path.rpartition(".")
-        if name not in places:
-            raise ValueError(f"{lead} has the state of '{name}', which the net lacks")
         like = parameters[places[name]]
         if isinstance(value, torch.Tensor):
             # Fused kernels walk weights and moments side by side in memory, so that both must
             # be laid out alike (channels last, say), which a file does not keep.
             if value.shape == like.shape:
                 value = torch.empty_like(like, dtype=value.dtype).copy_(value)
-            elif value.dim() and isinstance(optimizer, elementwise):  # which do not look
-                raise ValueError(
-                    f"{lead} has a state '{key}' of shape {tuple(value.shape)} for '{name}', which "
-                    f"has {tuple(like.shape)}"
-                )
             else:
                 value = value.clone()
         state.setdefault(places[name], {})[key] = value
-    if state and len(state) != len(names):
-        missing = next(name for name in names if places[name] not in state)
-        raise ValueError(f"{lead} lacks the state of '{missing}'")
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def misfit(
+    lead: str,
+    shapes: Mapping[str, Sequence[int]],
+    tensors: Mapping[str, Tensor],
+    rest: Mapping[str, Any],
+    *,
+    elementwise: bool,
+) -> str:
+    """Return in words why an optimizer cannot take what was packed; empty if it can.
+
+    Args:
+        lead: What the tensors' names begin with.
+        shapes: Of its parameters, by name.
+        tensors: Those of the checkpoint.
+        rest: What else was packed.
+        elementwise: Whether each tensor of its state is a number, or of its parameter's shape.
+    """
+    found = set()
+    for path, value in {**_below(lead, tensors), **rest}.items():
+        name, _, key = path.rpartition(".")
+        if name not in shapes:
+            return f"{lead} has the state of '{name}', which the net lacks"
+        found.add(name)
+        shape = tuple(getattr(value, "shape", ()))
+        if elementwise and shape and shape != tuple(shapes[name]):
+            return (
+                f"{lead} has a state '{key}' of shape {shape} for '{name}', which has "
+                f"{tuple(shapes[name])}"
+            )
+    if found and (missing := [name for name in shapes if name not in found]):
+        return f"{lead} lacks the state of '{missing[0]}'"
+    return ""
+
+
+def _below(lead: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(f"{lead}."): value
+        for key, value in tensors.items()
+        if key.startswith(f"{lead}.")
+    }
 
 
 def after(folder: Path, step: int) -> list[Path]:

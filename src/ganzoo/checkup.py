@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from ganzoo import bundle, checkpoint
-from ganzoo.errors import GanzooError, RunFolderError
+from ganzoo import bundle, checkpoint, foreign
+from ganzoo.errors import GanzooError, RunFolderError, plain
 from ganzoo.generator import Generator
 from ganzoo.lock import OWNER, owner
 from ganzoo.run import DIAGNOSES, METRICS
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ganzoo.bundle import BundleConfig
+    from ganzoo.spec import SampleSpec
 
 __all__ = ["Finding", "examine"]
 
@@ -31,6 +36,8 @@ _DRAWN = 8  # samples of each generator
 _SLACK = 1e-3  # of the width of the value range, for rounding in activations
 _BUNDLE = (bundle.CONFIG, bundle.WEIGHTS)
 _CHECKPOINT = ("manifest.json", "state.json", "state.safetensors")
+_LARGEST = 2**20  # bytes of environment.json, or of one row
+_PICTURES = ("comparison.png", "curves.png", "animation.gif")
 
 
 @dataclass(frozen=True)
@@ -61,14 +68,25 @@ def examine(folder: Path) -> Iterator[Finding]:
         A finding per thing.
 
     Raises:
-        RunFolderError: If the folder is none of the three.
+        RunFolderError: If the folder is none of the three, or cannot be read.
     """
-    if not folder.is_dir():
+    for finding in _examined(folder):
+        yield Finding(plain(finding.place), finding.verdict, plain(finding.text))
+
+
+def _examined(folder: Path) -> Iterator[Finding]:
+    try:
+        holds = {path.name for path in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         raise RunFolderError(
             f"There is no folder {folder}. Give the folder of a run, a saved generator or a "
             f"checkpoint."
-        )
-    holds = {path.name for path in folder.iterdir()}
+        ) from None
+    except OSError as error:
+        raise RunFolderError(
+            f"The folder {folder} cannot be read ({error.strerror or error}). Check its name and "
+            f"permissions."
+        ) from None
     if holds & {"config.yaml", METRICS, "checkpoints"}:
         yield from _run(folder)
     elif holds & set(_BUNDLE):
@@ -100,7 +118,7 @@ def _look(folder: Path, place: str, check: Callable[[], str]) -> Finding:
 
 
 def _run(folder: Path) -> Iterator[Finding]:
-    if (folder / OWNER).exists():
+    if os.path.lexists(folder / OWNER):
         facts = owner(folder)
         who = (
             f"process {facts['pid']} on {facts['host']}, since {facts['started']}" if facts else ""
@@ -117,6 +135,9 @@ def _run(folder: Path) -> Iterator[Finding]:
     if (folder / DIAGNOSES).exists():
         yield _look(folder, DIAGNOSES, partial(_rows, folder / DIAGNOSES, rising=False))
     yield _look(folder, "samples", partial(_pictures, folder / "samples"))
+    for name in _PICTURES:
+        if os.path.lexists(folder / name):
+            yield _look(folder, name, partial(_picture, folder / name))
     nets = _Nets(folder)
     yield from nets.findings(needed=True)
     kept = _numbered(folder / "checkpoints")
@@ -158,7 +179,7 @@ def _remains(folder: Path) -> Iterator[Finding]:
 
 
 def _settings(folder: Path) -> TrainConfig:
-    return resolve(read_config(folder / "config.yaml"))
+    return resolve(read_config(folder / "config.yaml", root=folder))
 
 
 def _config(folder: Path) -> str:
@@ -171,17 +192,31 @@ def _config(folder: Path) -> str:
 
 
 def _environment(path: Path) -> str:
-    facts = _json(path.read_bytes())
+    with _opened(path) as file:
+        facts = _json(file.read(_LARGEST + 1))
     if not isinstance(facts, dict):
         raise _Wrong("is no JSON object. Nothing is read from it: delete it, or ignore this.")
     known = [f"{key} {facts[key]}" for key in ("ganzoo", "torch", "device") if key in facts]
     return ", ".join(known) or "empty"
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file of a run, which may come from anybody."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(foreign.opened(path))
+        except ValueError as error:
+            raise _Wrong(f"{error}. Put the file back that ganzoo wrote, or delete it.") from None
+        yield file
+
+
 def _json(content: bytes) -> Any:
     def refuse(name: str) -> float:
         raise _Wrong(f"holds {name}, which is no JSON and no result.")
 
+    if len(content) > _LARGEST:
+        raise _Wrong(f"is larger than {_LARGEST:,} bytes, which ganzoo never writes.")
     try:
         return json.loads(content.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError) as error:
@@ -190,42 +225,63 @@ def _json(content: bytes) -> Any:
 
 def _rows(path: Path, *, rising: bool = True) -> str:
     """Check lines of JSON whose steps ascend."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return "no rows yet"
-    *lines, rest = path.read_bytes().split(b"\n")
-    last = -math.inf
-    for number, line in enumerate(lines, 1):
-        try:
-            row = _json(line)
-        except _Wrong as wrong:
-            raise _Wrong(f"line {number} {wrong} Remove that line.") from None
-        step = row.get("step") if isinstance(row, dict) else None
-        if isinstance(step, bool) or not isinstance(step, int):
-            raise _Wrong(f"line {number} has no step. Remove that line.")
-        if step < last or (rising and step == last):
-            raise _Wrong(
-                f"line {number} is of step {step}, after one of step {last}: two trainings wrote "
-                f"into this run, or it was edited. Resuming from a checkpoint removes later rows."
-            )
-        last = step
-    if rest:
-        return f"{_counted(lines, 'row')}, and one that was cut short, which resuming writes again"
-    return _counted(lines, "row") + f", to step {last}" * bool(lines)
+    last: float = -math.inf
+    count, short = 0, False
+    with _opened(path) as file:
+        for line in iter(lambda: file.readline(_LARGEST + 1), b""):
+            number = count + 1
+            if short := not line.endswith(b"\n") and len(line) <= _LARGEST:
+                break
+            try:
+                row = _json(line)
+            except _Wrong as wrong:
+                raise _Wrong(f"line {number} {wrong} Remove that line.") from None
+            step = row.get("step") if isinstance(row, dict) else None
+            if isinstance(step, bool) or not isinstance(step, int):
+                raise _Wrong(f"line {number} has no step. Remove that line.")
+            if step < last or (rising and step == last):
+                raise _Wrong(
+                    f"line {number} is of step {step}, after one of step {last}: two trainings "
+                    f"wrote into this run, or it was edited. Resuming from a checkpoint removes "
+                    f"later rows."
+                )
+            last, count = step, number
+    rows = f"{count} row{'s' * (count != 1)}"
+    if short:
+        return f"{rows}, and one that was cut short, which resuming writes again"
+    return rows + f", to step {last}" * bool(count)
 
 
 def _pictures(folder: Path) -> str:
-    from PIL import Image
-
     paths = sorted(folder.glob("*.png")) if folder.is_dir() else []
     for path in paths:
         try:
-            with Image.open(path) as picture:
-                picture.verify()
-        except Exception as error:  # Pillow's decoders raise whatever they meet
-            raise _Wrong(
-                f"{path.name} is damaged ({error}). Nothing depends on it: delete it."
-            ) from None
+            _picture(path)
+        except _Wrong as wrong:
+            raise _Wrong(f"{path.name} {wrong}") from None
     return _counted(paths, "picture")
+
+
+def _picture(path: Path) -> str:
+    from PIL import Image
+
+    kind = path.suffix[1:].upper()
+    with _opened(path) as file:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of pictures that would fill the memory
+                with Image.open(file, formats=[kind]) as picture:
+                    width, height = picture.size
+                    picture.verify()
+            if kind == "GIF":  # of which nothing is verified
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b";":
+                    raise ValueError("it was cut short")
+        except Exception as error:  # Pillow's decoders raise whatever they meet
+            raise _Wrong(f"is damaged ({error}). Nothing depends on it: delete it.") from None
+    return f"{width}x{height}"
 
 
 # -- nets -----------------------------------------------------------------------------------------
@@ -241,7 +297,7 @@ class _Nets:
         self.run = run
         self.config: TrainConfig | None = None
         self.expected: dict[str, dict[str, Tensor]] = {}
-        self.trained: dict[str, set[str]] = {}
+        self.trained: dict[str, dict[str, torch.Size]] = {}
         self.problem = ""
         try:
             self.config = _settings(run)
@@ -253,9 +309,7 @@ class _Nets:
             self.problem = "no bundle says what a sample is"
             return
         try:
-            with torch.random.fork_rng(devices=[]):
-                generator = self.config.arch.generator(spec, self.config.latent)
-                discriminator = self.config.arch.discriminator(spec)
+            generator, discriminator = _outlines(self.config, spec)
         except Exception as error:  # plug-ins may raise anything
             self.problem = f"its nets cannot be built ({' '.join(str(error).split())})"
             return
@@ -266,12 +320,13 @@ class _Nets:
         ):
             self.expected[part] = dict(net.state_dict())
         for name, net in (("g_optimizer", generator), ("d_optimizer", discriminator)):
-            self.trained[name] = {parameter for parameter, _ in net.named_parameters()}
+            shapes = {parameter: value.shape for parameter, value in net.named_parameters()}
+            self.trained[name] = shapes
 
     def _bundles(self) -> Iterator[BundleConfig]:
         for folder in (self.run / "generator", *reversed(_numbered(self.run / "snapshots"))):
             try:
-                yield bundle.read(folder)[0]
+                yield bundle.config(folder)
             except GanzooError:
                 continue
 
@@ -282,8 +337,8 @@ class _Nets:
             text = f"shapes of the weights are not compared, because {self.problem}"
             yield Finding("checkpoints" if needed else ".", "note", text)
 
-    def compare(self, tensors: Mapping[str, Tensor]) -> None:
-        """Refuse the tensors of a checkpoint that these nets could not take."""
+    def compare(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint that these nets and their optimizers could not take."""
         parts = tuple(f"{part}." for part in self.expected)
         expected = {
             f"{part}.{name}": value
@@ -293,14 +348,36 @@ class _Nets:
         found = {name: value for name, value in tensors.items() if name.startswith(parts)}
         if self.expected and (problem := bundle.misfit(expected, found)):
             raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
-        for optimizer, names in self.trained.items():
-            for tensor in tensors:
-                name = tensor.removeprefix(f"{optimizer}.").rpartition(".")[0]
-                if tensor.startswith(f"{optimizer}.") and name not in names:
-                    raise _Wrong(
-                        f"{optimizer} has the state of '{name}', which the net lacks. "
-                        f"{_OTHER_CONFIG}"
-                    )
+        packed = state.get("optimizers")
+        for name, shapes in self.trained.items():
+            rest = packed.get(name) if isinstance(packed, dict) else None
+            if not isinstance(rest, dict):
+                raise _Wrong(f"lacks what its {name} holds besides tensors. {_OTHER_CONFIG}")
+            own = not getattr(self.config, name).provider  # all of ours work element by element
+            if problem := checkpoint.misfit(name, shapes, tensors, rest, elementwise=own):
+                raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
+
+
+def _outlines(config: TrainConfig, spec: SampleSpec) -> tuple[nn.Module, nn.Module]:
+    """The nets of a configuration, as long as they need no more memory than they may."""
+    arch, latent = config.arch, config.latent
+
+    def outline(build: Callable[[], nn.Module]) -> nn.Module:
+        try:
+            net = bundle.outline(build)
+        except GanzooError:
+            raise
+        except Exception:
+            if not arch.provider:
+                raise
+            return build()  # a plug-in's net may need numbers while it is built
+        bundle.check_affordable(Path("config.yaml"), net, spec, latent)
+        return net
+
+    with torch.random.fork_rng(devices=[]):
+        return outline(lambda: arch.generator(spec, latent)), outline(
+            lambda: arch.discriminator(spec)
+        )
 
 
 _OTHER_CONFIG = "It does not fit config.yaml: restore the one it was trained with."
@@ -312,7 +389,7 @@ def _checkpoint(folder: Path, nets: _Nets) -> str:
     if checkpoint.misnamed(folder, state):
         raise _Wrong(f"holds step {step}, which its name denies: give it its own name back.")
     _finite(tensors, "Resume from an earlier checkpoint: move this one away.")
-    nets.compare(tensors)
+    nets.compare(tensors, state)
     size = sum((folder / name).stat().st_size for name in _CHECKPOINT)
     return f"step {step}, {len(tensors)} tensors, {_amount(size)}; hashes agree, all finite"
 

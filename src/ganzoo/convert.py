@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from ganzoo import architectures, bundle, statedicts
 from ganzoo.architectures.base import Architecture, Inferred
@@ -228,9 +228,17 @@ class _Wish:
                 f"Architecture '{chosen.name}' has no option '{wrong[0]}'."
                 f"{did_you_mean(wrong[0], known)} Options: {listing(sorted(known))}."
             )
-        if latent is not None and not isinstance(latent, Mapping):
-            spec = LatentSpec.model_validate(latent)
-            latent = spec.model_dump(exclude_unset=True)
+        if not any(f.is_required() and name not in options for name, f in known.items()):
+            chosen(**options)  # a mistake of the caller's is not the file's
+        if kind is not None and kind not in get_args(Kind):
+            raise ConfigError(
+                f"There is no kind of samples '{kind}'.{did_you_mean(str(kind), get_args(Kind))} "
+                f"Kinds: {listing(get_args(Kind))}."
+            )
+        if value_range is not None and value_range != "unbounded":
+            SampleSpec(kind="vector", shape=(1,), value_range=value_range)
+        if latent is not None:
+            latent = LatentSpec.model_validate(latent).model_dump(exclude_unset=True)
         sides = (size, size) if isinstance(size, int) else size
         if min(*(sides or (1, 1)), 1 if channels is None else channels) < 1:
             raise ConfigError("Sizes and channels are at least 1.")

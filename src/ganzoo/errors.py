@@ -7,7 +7,10 @@ A message states the fact, its cause and what to do. None of these classes deriv
 from __future__ import annotations
 
 import difflib
+import reprlib
+import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "BundleError",
@@ -30,7 +33,7 @@ class GanzooError(Exception):
     """Base class of all errors that ganzoo raises on purpose; the message is one line."""
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(" ".join(str(message).splitlines()))  # of quoted values, names of files
+        super().__init__(plain(str(message)))  # it may quote files and names of files
 
 
 class UnknownNameError(GanzooError):
@@ -81,8 +84,51 @@ class HubError(GanzooError):
     """The Hugging Face Hub refused something, could not be reached, or has not what was asked."""
 
 
+_LONGEST = 2000  # characters of a message
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # which Persian, Indic scripts and emoji need
+
+
+def plain(text: str) -> str:
+    """Return what a file or server says as one line that does nothing to a terminal.
+
+    Line breaks and tabs become spaces, other characters that are not printable (control, format
+    and lone surrogates) question marks. Of more than 2,000 characters the middle is left out.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST * 3 // 4]} ... {text[-_LONGEST // 4 :]}"
+    line = " ".join(text.splitlines()).replace("\t", " ")
+    if line.isprintable():
+        return line
+    return "".join(
+        "?" if unicodedata.category(each) in _UNPRINTABLE and each not in _JOINERS else each
+        for each in line
+    )
+
+
+class _Quote(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxstring = self.maxother = self.maxlong = 200
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write down more than some thousand digits.
+        if x.bit_length() > 4000:
+            return f"a number of {x.bit_length():,} bits"
+        return super().repr_int(x, level)
+
+
+def quoted(value: Any) -> str:
+    """Return any value as a message quotes it: one line of at most 200 characters or so."""
+    text = " ".join(_Quote().repr(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest of ``options``, or an empty string."""
+    if len(word) > 100:
+        return ""
     # Case is forgiven; "nearest" is difflib's ratio, which suits short identifiers.
     by_folded = {option.casefold(): option for option in options}
     nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)

@@ -22,6 +22,7 @@ __all__ = ["amount", "digest", "opened", "tensors"]
 
 _HEADER = 8 * 2**20  # bytes; some 60,000 tensors
 _AXES = 16
+_SMALL = 64 * 2**20  # bytes; copying less takes some milliseconds
 _PICKLES = (b"\x80", b"PK\x03\x04")  # bare, and in the zip file that torch.save writes
 _DTYPES = {
     "BOOL": "bool",
@@ -86,21 +87,31 @@ def digest(file: io.BufferedReader) -> str:
 
 
 def tensors(file: io.BufferedReader) -> dict[str, Tensor]:
-    """Map the tensors of an open safetensors file into memory.
+    """Read the tensors of an open safetensors file, or map them into memory from 64 MiB on.
 
-    Nothing but the header is read, and nothing is allocated. The file may be closed then, removed
-    and replaced. Whoever writes into a tensor gets copies of those pages; the file stays as it is.
+    What is read has memory of its own, so that whatever becomes of the file does not matter. What
+    is mapped is not read yet and takes no memory: the file may be closed then, removed and replaced
+    by another, but whoever writes into it changes tensors, and whoever cuts it short ends the
+    process. Writing into a tensor leaves the file as it is.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no safetensors file, or its header is not true.
+        ValueError: If it is no safetensors file, its header is not true, or it changes meanwhile.
     """
     import torch
 
     layout, start = _layout(file)
     if not layout:
         return {}
-    mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    size = amount(file)
+    data: mmap.mmap | bytearray
+    if small := size < _SMALL:
+        data = bytearray(size)
+        file.seek(0)
+        if file.readinto(data) != size:
+            raise ValueError("it was cut short while it was read")
+    else:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     found = {}
     for name, (kind, shape, begin, _) in layout.items():
         dtype, count = _dtype(kind), math.prod(shape)
@@ -109,9 +120,10 @@ def tensors(file: io.BufferedReader) -> dict[str, Tensor]:
         if count == 0:
             found[name] = torch.empty(shape, dtype=dtype)
             continue
-        value = torch.frombuffer(mapping, dtype=dtype, count=count, offset=start + begin)
+        value = torch.frombuffer(data, dtype=dtype, count=count, offset=start + begin)
         # Windows lets nobody replace or remove a file while it is mapped.
-        found[name] = value.reshape(shape).clone() if os.name == "nt" else value.reshape(shape)
+        own = small or os.name == "nt"
+        found[name] = value.reshape(shape).clone() if own else value.reshape(shape)
     return found
 
 
@@ -130,7 +142,8 @@ def _layout(file: io.BufferedReader) -> tuple[dict[str, tuple[str, list[int], in
             raise ValueError("it is a pickle, which may run code and is never loaded")
         raise ValueError("it does not begin with the length of a header")
     try:
-        header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_unique)
+        text = file.read(length).decode("utf-8")
+        header = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
     except RecursionError:
         raise ValueError("its header is nested too deeply") from None
     if not isinstance(header, dict):
@@ -138,6 +151,8 @@ def _layout(file: io.BufferedReader) -> tuple[dict[str, tuple[str, list[int], in
     remarks = header.pop("__metadata__", {})
     if not isinstance(remarks, dict) or not all(isinstance(v, str) for v in remarks.values()):
         raise ValueError("the metadata in its header are no texts")
+    if any(map(_has_surrogates, (*header, *remarks, *remarks.values()))):
+        raise ValueError("its header has half a character in a name or text")
     layout = {name: _piece(name, facts) for name, facts in header.items()}
     end = 0
     for name, (_, _, begin, stop) in sorted(layout.items(), key=lambda item: item[1][2:]):
@@ -174,6 +189,14 @@ def _dtype(kind: str) -> torch.dtype:
 
     dtype: torch.dtype = getattr(torch, _DTYPES[kind])
     return dtype
+
+
+def _integer(text: str) -> int:
+    return -1 if text == "-0" else int(text)  # which others refuse as a size, and so do we
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

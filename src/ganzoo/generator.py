@@ -7,8 +7,7 @@ import copy
 import os
 import re
 import secrets
-import shutil
-import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganzoo import bundle, card, checkpoint, hub, pictures, pretrained
+from ganzoo import bundle, card, checkpoint, hub, pictures, pretrained, storage
 from ganzoo.device import pick_device
 from ganzoo.errors import (
     BundleError,
-    CheckpointError,
     ConfigError,
     GanzooError,
     HubError,
@@ -36,9 +34,21 @@ if TYPE_CHECKING:
     from ganzoo.framing import Framing
     from ganzoo.spec import LatentSpec, SampleSpec
 
-__all__ = ["Generator"]
+__all__ = ["Generator", "of_repository"]
 
 _BLOCK = 64
+_BATCH = 2**30  # bytes that one layer's outputs may have; a hundred layers never live at once
+_WAITS = 20
+_WAIT = 0.05  # seconds
+
+
+@dataclass(frozen=True)
+class _Local:
+    """A generator as a folder here has it."""
+
+    folder: Path
+    config: bundle.BundleConfig
+    module: nn.Module
 
 
 @dataclass(frozen=True)
@@ -145,21 +155,24 @@ class Generator:
             DeviceError: If the device is not available.
         """
         target = pick_device(device)
-        found = _locate(source, revision)
-        if isinstance(found, Path):
-            config, module = bundle.load(found)
-            place = _Place(found)
-        else:
-            config, module, fetched = _from_hub(
-                found[0],
-                revision=found[1],
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                force_download=force_download,
-            )
-            place = _Place(fetched.folder, fetched.root, cache_dir)
-        generator = cls(module.requires_grad_(False).to(target), config)
+        found = _local(source, revision)
+        if isinstance(found, _Local):
+            return cls._loaded(found.config, found.module, _Place(found.folder), target)
+        return of_repository(
+            found[0],
+            device=target,
+            revision=found[1],
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+
+    @classmethod
+    def _loaded(
+        cls, config: bundle.BundleConfig, module: nn.Module, place: _Place, device: torch.device
+    ) -> Generator:
+        generator = cls(module.requires_grad_(False).to(device), config)
         generator._place = place
         return generator
 
@@ -171,6 +184,11 @@ class Generator:
         half: bool = False,
     ) -> Path:
         """Write the generator as a bundle: ``config.json`` and ``model.safetensors``.
+
+        Of one that was loaded and has its weights still, the record of the training, the pictures
+        and the scores go with it, as far as they are on this machine; not its README.md. Scores
+        stay behind where half precision changes the weights. Weights that were changed are no copy
+        of a commit any more: ``origin`` becomes what they started from.
 
         Args:
             folder: Where to; an older bundle there is replaced.
@@ -234,10 +252,15 @@ class Generator:
         config, origin = self.config, self.config.origin
         if origin is not None and origin.repo_id == repo_id:  # which is no origin of itself
             config = config.model_copy(update={"origin": None})
-        with tempfile.TemporaryDirectory(prefix="ganzoo-") as place:
-            folder = Path(place) / "bundle"
-            self._write(folder, config, discriminator, half)
-            self._carry_over(folder, token, dry_run)
+        with hub.workplace(repo_id) as place:
+            folder = place / "bundle"
+            self._fetch_extras(token, dry_run)
+            try:
+                self._write(folder, config, discriminator, half)
+            except BundleError as error:
+                if isinstance(error.__cause__, OSError):  # of the temporary folder
+                    raise error.__cause__ from None
+                raise
             if self.spec.kind == "image" and not (folder / bundle.SAMPLES).exists():
                 self.grid(64, seed=0).save(folder / bundle.SAMPLES)
 
@@ -264,13 +287,50 @@ class Generator:
         discriminator: nn.Module | bool | None,
         half: bool,
     ) -> None:
-        """Write a bundle."""
+        """Write a bundle, with what lies beside the one that this was loaded from."""
         weights = self.module.state_dict()
         second = self._opponent(discriminator)
         if config.half is None or not _are_half(weights):
             error = self._rounding() if half else None
             config = config.model_copy(update={"half": error})
-        bundle.write(folder, config, weights, second)
+        beside = self._beside(weights, config)
+        if beside is None and config.origin is not None:
+            base = f"{config.origin.repo_id}@{config.origin.revision}"
+            training = {**config.training, "init_from": base}
+            config = config.model_copy(update={"origin": None, "training": training})
+        bundle.write(folder, config, weights, second, beside)
+
+    def _beside(
+        self, weights: Mapping[str, Tensor], config: bundle.BundleConfig
+    ) -> dict[str, bytes] | None:
+        """What lies beside the bundle that this was loaded from and is true of these weights.
+
+        Args:
+            weights: Of this generator.
+            config: With which they are to be written.
+
+        Returns:
+            The contents by name; None if the weights are others, or that bundle is gone.
+        """
+        if self._place is None:
+            return None
+        place, root = self._place.folder, self._place.root
+        found = bundle.extras(place, root=root)
+        found.pop(bundle.CARD, None)  # which tells where it is to be loaded from
+        if not found and config.origin is None:
+            return None
+        try:
+            theirs, there = bundle.read(place, root=root)
+        except GanzooError:  # it has gone or changed since
+            return None
+        if _equal(weights, there, rounded=config.half is not None):
+            return found
+        # A rounded copy, or the exact one of a bundle that was rounded since it was loaded.
+        since = theirs.half is not None and self.config.half is None
+        if not _equal(weights, there, rounded=since):
+            return None
+        found.pop(bundle.METRICS, None)  # measured with the others
+        return found
 
     def _opponent(self, wanted: nn.Module | bool | None) -> Mapping[str, Tensor] | None:
         """The weights of the discriminator that is to be saved, if one is."""
@@ -301,34 +361,19 @@ class Generator:
         width = high - low or 1.0
         return bundle.Half(largest=float(error.max()) / width, mean=float(error.mean()) / width)
 
-    def _carry_over(self, folder: Path, token: str | bool | None, local: bool) -> None:
-        """Copy what lies beside the bundle that this was loaded from, if it still is that one."""
-        if self._place is None:
-            return
-        origin, source, cache_dir = self.config.origin, self._place.folder, self._place.cache_dir
-        root = self._place.root or source
-        if self._place.root is not None and origin is not None:
+    def _fetch_extras(self, token: str | bool | None, local: bool) -> None:
+        """Bring what lies beside a generator of the Hub into the cache."""
+        origin, place = self.config.origin, self._place
+        if place is not None and place.root is not None and origin is not None:
             with contextlib.suppress(HubError):  # a card with less is better than none
                 hub.fetch(
                     origin.repo_id,
                     revision=origin.revision,
                     token=token,
-                    cache_dir=cache_dir,
+                    cache_dir=place.cache_dir,
                     local_files_only=local,
                     extras=True,
                 )
-        try:
-            _, weights = bundle.read(source, root=self._place.root)
-        except GanzooError:  # it has gone or changed since
-            return
-        for name, value in self.module.state_dict().items():
-            if name not in weights or not torch.equal(value.cpu(), weights[name]):
-                return  # scores and pictures are of other weights
-        for name in bundle.EXTRAS:
-            path = source / name
-            inside = path.is_file() and path.resolve().is_relative_to(root.resolve())
-            if inside and name != bundle.CARD:
-                shutil.copyfile(path, folder / name)
 
     def discriminator(self) -> nn.Module | None:
         """Load the discriminator that this generator was trained against, ready to train on.
@@ -340,8 +385,9 @@ class Generator:
             The net on the CPU; None where it was not kept.
 
         Raises:
-            BundleError: If the bundle is damaged or gone.
+            BundleError: If the bundle is damaged or gone, or the checkpoint holds another net.
             CheckpointError: If the run has checkpoints and none is whole.
+            GanzooError: If the architecture cannot make a discriminator of such samples.
         """
         if self._place is None:
             return None
@@ -359,15 +405,7 @@ class Generator:
             for name, value in newest.tensors.items()
             if name.startswith(lead)
         }
-        with torch.random.fork_rng(devices=[]):
-            net = self.config.architecture.discriminator(self.config.sample)
-        if problem := bundle.misfit(net.state_dict(), weights):
-            raise CheckpointError(
-                f"The discriminator of {newest.path} is not that of the generator beside it: "
-                f"{problem}. Bring back the folder as the training left it."
-            )
-        net.load_state_dict(weights)
-        return net
+        return bundle.assemble(newest.path, self.config, bundle.DISCRIMINATOR, lambda: weights)
 
     def sample(
         self,
@@ -390,16 +428,19 @@ class Generator:
             labels: One class for all, or one per sample; by default drawn at random where the
                 generator knows classes.
             latents: (count, *latent.shape) to use instead of drawn ones.
-            batch_size: Samples per pass through the net; bounds the memory.
+            batch_size: Samples per pass through the net, which bounds the memory; fewer where one
+                layer's outputs would exceed 1 GiB.
 
         Returns:
             float32 tensor (count, *spec.shape) on the CPU, in ``spec.value_range``.
 
         Raises:
-            ConfigError: If the count, the labels or the latents do not fit the generator.
+            ConfigError: If the count, the labels or the latents do not fit the generator, or more
+                memory would be needed than is allowed.
         """
         if count < 0 or batch_size < 1:
             raise ConfigError(f"Cannot draw {count} samples in batches of {batch_size}.")
+        batch_size = self._affordable(count, batch_size)
         if seed is None:
             seed = secrets.randbits(63)
         if latents is None:
@@ -444,6 +485,53 @@ class Generator:
             ConfigError: If the samples are no images.
         """
         return pictures.grid(self.sample(count, **options), self.spec, columns)
+
+    def _affordable(self, count: int, batch_size: int) -> int:
+        """How many samples to draw at once; refuses more memory than is allowed."""
+        sample, latent, allowed = self.config.sample, self.config.latent, bundle.limit()
+        if count * 4 * (sample.numel + latent.numel) > allowed:
+            raise ConfigError(
+                f"{count:,} samples of {4 * sample.numel:,} bytes each exceed the {allowed:,} "
+                f"bytes that are allowed. Draw them in parts, each with a seed of its own, or set "
+                f"the environment variable GANZOO_MAX_BYTES to more."
+            )
+        batch_size = min(batch_size, count)
+        # Hidden layers are seldom as large as they could be: looked at only where that matters.
+        pixels = sample.numel // sample.shape[0]
+        sizes = [axis for weight in self.module.parameters() for axis in weight.shape]
+        largest = 4 * sample.numel
+        if 4 * pixels * batch_size * max(sizes, default=1) > allowed:
+            largest = max(largest, self._widest())
+        if largest > allowed:
+            raise ConfigError(
+                f"One sample of this generator needs {largest:,} bytes, more than the {allowed:,} "
+                f"that are allowed. If it is meant to be so large, set the environment variable "
+                f"GANZOO_MAX_BYTES to more."
+            )
+        room = min(_BATCH, allowed) // max(largest, 16 * sample.numel)
+        return max(1, min(batch_size, room))
+
+    def _widest(self) -> int:
+        """Bytes of the largest output of a layer for one sample; 0 where only trying could tell."""
+        config, largest = self.config, 0
+
+        def look(layer: nn.Module, given: Any, output: Any) -> None:
+            nonlocal largest
+            if isinstance(output, torch.Tensor):
+                largest = max(largest, output.numel() * output.element_size())
+
+        with contextlib.suppress(Exception), torch.random.fork_rng(devices=[]):
+            plan = bundle.outline(
+                lambda: config.architecture.generator(config.sample, config.latent)
+            )
+            for layer in plan.modules():
+                layer.register_forward_hook(look)
+            labels = None
+            if config.sample.classes:
+                labels = torch.zeros(1, dtype=torch.int64, device="meta")
+            with torch.no_grad():
+                plan.eval()(torch.zeros(1, *config.latent.shape, device="meta"), labels)
+        return largest
 
     def _latents(self, count: int, seed: int) -> Tensor:
         # Whole blocks, each from a seed of its own, so that no count changes another's latents.
@@ -495,15 +583,60 @@ def _rounded(value: Tensor) -> Tensor:
     return value.half().to(value.dtype) if value.is_floating_point() else value
 
 
+def _equal(own: Mapping[str, Tensor], there: Mapping[str, Tensor], *, rounded: bool) -> bool:
+    """Whether weights, or what half precision makes of them, are those that were read."""
+    return own.keys() == there.keys() and all(
+        torch.equal((_rounded(value) if rounded else value).cpu(), there[name])
+        for name, value in own.items()
+    )
+
+
 def _are_half(weights: Mapping[str, Tensor]) -> bool:
     """Whether half precision loses nothing of them."""
     return all(torch.equal(_rounded(value), value) for value in weights.values())
+
+
+def _local(source: str | Path, revision: str | None) -> _Local | tuple[str, str | None]:
+    """Load a generator from the folder that a source means, or tell the repository and revision.
+
+    Whoever saves into the folder meanwhile exchanges it as a whole; then it is looked at again.
+    """
+    places = (Path(source), Path(source, "generator"))  # of a bundle or a run
+    for waits in range(_WAITS, -1, -1):
+        before = [_state(place) for place in places]
+        try:
+            found = _locate(source, revision)
+            if isinstance(found, Path):
+                return _Local(found, *bundle.load(found))
+            if not waits or before == [_state(place) for place in places]:
+                return found
+        except BundleError:
+            saving = any(map(storage.leftovers, places))
+            if not waits or not (saving or before != [_state(place) for place in places]):
+                raise
+        time.sleep(_WAIT)
+    raise AssertionError  # the last round returns or raises
+
+
+def _state(place: Path) -> tuple[int, ...] | None:
+    """What changes when another folder takes this one's place; None where there is none."""
+    try:
+        found = place.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str | None]:
     """Find what a source means: the folder of a bundle, or a repository and its revision."""
     name, folder = os.fspath(source), Path(source)
     with contextlib.suppress(OSError):  # no name of a file at all
+        if not folder.is_dir() and (left := storage.leftovers(folder)) and not folder.is_dir():
+            raise BundleError(
+                f"There is no folder {folder} at the moment: it is being saved, or was when its "
+                f"process was killed, which left {left[0]}. Load it when that is done, or rename "
+                f"what is left to {folder.name} if it is whole."
+            )
         if folder.is_dir():
             if revision is not None:
                 raise ConfigError(
@@ -551,14 +684,38 @@ def _bundle_in(folder: Path) -> Path:
     """The bundle that a folder is, or that it has as the folder of a run."""
     if (folder / bundle.CONFIG).is_file():
         return folder
-    if (folder / "generator").is_dir():
-        return folder / "generator"
+    inner = folder / "generator"
+    if inner.is_dir():
+        if not inner.resolve().is_relative_to(folder.resolve()):
+            raise BundleError(
+                f"{inner} is a link that leads out of the run. Give the folder it leads to, if you "
+                f"trust it."
+            )
+        return inner
     if (folder / "config.yaml").is_file():
         raise BundleError(
             f"The run {folder} has not saved its generator yet: 'ganzoo resume {folder}' "
             f"finishes it."
         )
     return folder
+
+
+def of_repository(repo_id: str, *, device: torch.device | str = "cpu", **options: Any) -> Generator:
+    """Load a generator from the Hub, even if a folder here has the repository's name.
+
+    Args:
+        repo_id: ``org/repo``.
+        device: Where to.
+        options: Those of ``Generator.from_pretrained``.
+
+    Raises:
+        BundleError: If it is damaged.
+        HubError: If the Hub refuses, cannot be reached, or has not what was asked for.
+        PluginError: If the architecture comes from a plug-in that is not installed.
+    """
+    config, module, fetched = _from_hub(repo_id, **options)
+    place = _Place(fetched.folder, fetched.root, options.get("cache_dir"))
+    return Generator._loaded(config, module, place, torch.device(device))
 
 
 def _from_hub(repo_id: str, **options: Any) -> tuple[bundle.BundleConfig, nn.Module, hub.Fetched]:
@@ -573,7 +730,7 @@ def _from_hub(repo_id: str, **options: Any) -> tuple[bundle.BundleConfig, nn.Mod
     try:
         return load()
     except BundleError as error:
-        if options["local_files_only"] or options["force_download"]:
+        if options.get("local_files_only") or options.get("force_download"):
             raise
         damage = error
     try:

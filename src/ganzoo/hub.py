@@ -10,17 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import bundle
+from ganzoo import bundle, sealed
 from ganzoo._version import __version__
-from ganzoo.card import data_notice, edited
+from ganzoo.card import edited, notices
 from ganzoo.errors import BundleError, ConfigError, GanzooError, HubError, did_you_mean, listing
 from ganzoo.sealed import LARGEST
 from ganzoo.storage import sha256
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.hf_api import RepoFile
 
-__all__ = ["Fetched", "Published", "Push", "fetch", "parse", "published", "push"]
+__all__ = ["Fetched", "Published", "Push", "fetch", "parse", "published", "push", "workplace"]
 
 _WEIGHTS = (bundle.WEIGHTS, bundle.DISCRIMINATOR)
 _OURS = (bundle.CONFIG, *_WEIGHTS, *bundle.EXTRAS)
@@ -50,12 +49,15 @@ class Fetched:
         root: The folder that links among them may lead into.
         repo_id: The repository.
         revision: The commit that all of them come from.
+        extras: What lies beside config and weights there, where it was asked for; a file that is
+            too large for one of these is not fetched.
     """
 
     folder: Path
     root: Path
     repo_id: str
     revision: str
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,6 @@ class Published:
         tags: What its card says in single words, the architecture's name among them.
         license: Identifier of the licence, if it says one.
         size: Bytes of the generator's weights, if the Hub knows.
-        scores: Metric and value, as its card gives them.
     """
 
     repo_id: str
@@ -101,7 +102,6 @@ class Published:
     tags: tuple[str, ...] = ()
     license: str | None = None
     size: int | None = None
-    scores: tuple[tuple[str, float], ...] = ()
 
 
 # Names
@@ -217,7 +217,14 @@ class _Hub:
             told, secret = self.explain(error, file), self.secret
             if secret and secret in told:
                 told = told.replace(secret, "hf_...")
-            raise HubError(told) from (None if secret and _reveals(error, secret) else error)
+            failure = HubError(told)
+            if secret is None or not _reveals(error, secret):
+                raise failure from error
+            try:
+                raise failure from None
+            except HubError:  # logs and debuggers show the context all the same
+                failure.__context__ = None
+                raise
 
     def explain(self, error: BaseException, file: str | None = None) -> str:
         """One sentence or two on what went wrong, and what to do."""
@@ -387,7 +394,11 @@ class _Hub:
 
         with self.asking():
             found = self.api.get_paths_info(self.repo_id, list(_OURS), revision=revision)
-        return {each.path: each for each in found if isinstance(each, RepoFile)}
+            there = {each.path: each for each in found if isinstance(each, RepoFile)}
+            for name, each in there.items():
+                if type(each.size) is not int or each.size < 0:
+                    raise TypeError(f"{name} has {_quoted(str(each.size))} bytes")
+        return there
 
     def text(self, name: str, revision: str, there: Mapping[str, RepoFile], place: Path) -> Path:
         """Download one small file out of the cache's way."""
@@ -403,6 +414,24 @@ class _Hub:
         return Path(path)
 
 
+@contextlib.contextmanager
+def workplace(repo_id: str) -> Iterator[Path]:
+    """Give a temporary folder in which a push is prepared.
+
+    Raises:
+        HubError: If there is none, or what is written within does not fit into it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="ganzoo-") as place:
+            yield Path(place)
+    except OSError as error:
+        raise HubError(
+            f"What is pushed to {repo_id} cannot be prepared in the temporary folder "
+            f"({error.strerror or error}). Free some space there, or choose another with the "
+            f"environment variable TMPDIR."
+        ) from error
+
+
 def _secret(token: str | bool | None) -> str | None:
     """The token that will be sent, if any."""
     from huggingface_hub import constants, get_token
@@ -415,10 +444,14 @@ def _secret(token: str | bool | None) -> str | None:
 
 def _reveals(error: BaseException | None, secret: str) -> bool:
     """Whether an error or what is behind it holds the token."""
-    while error is not None:
-        if secret in str(error):
-            return True
-        error = error.__cause__ or error.__context__
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            if secret in str(one) + repr(one):
+                return True
+            waiting += [one.__cause__, one.__context__]
     return False
 
 
@@ -453,7 +486,8 @@ def fetch(
         cache_dir: Instead of the client's own cache.
         local_files_only: Ask the Hub for nothing.
         force_download: Fetch what is there once more, because it is damaged.
-        extras: Fetch what lies beside config and weights too: card, pictures, scores.
+        extras: Fetch what lies beside config and weights too: card, pictures, scores; what is too
+            large for one of them is left out.
 
     Raises:
         HubError: If the Hub refuses, cannot be reached, or has not what was asked for.
@@ -484,7 +518,7 @@ def fetch(
     try:
         config = bundle.config(folder, root=fetched.root)
     except BundleError:
-        if _of_others(path):
+        if _of_others(path, fetched.root):
             raise HubError(download.no_generator(f"its {bundle.CONFIG} is of others")) from None
         raise
     bundle.check_sizes(config, hub.where)
@@ -493,9 +527,7 @@ def fetch(
         download.check(name, size)
     for name in sizes:
         download(name)
-    if extras:
-        download.extras()
-    return fetched
+    return replace(fetched, extras=download.extras()) if extras else fetched
 
 
 @dataclass
@@ -529,15 +561,16 @@ class _Download:
                 f"means was not finished. Load another revision, or tell its owner."
             )
 
-    def extras(self) -> None:
-        """Fetch what lies beside, as far as it can be had."""
+    def extras(self) -> tuple[str, ...]:
+        """Fetch what lies beside, as far as it can be had, and name all of it."""
         try:
-            there = set(self.there)
-        except HubError:
-            return  # without a network, what is cached has to do
+            there = self.there
+        except HubError:  # without a network, what is cached has to do
+            return tuple(name for name in bundle.EXTRAS if self.cached(name) is not None)
         for name in bundle.EXTRAS:
-            if name in there:
-                self(name, LARGEST)
+            if name in there and there[name].size <= LARGEST:
+                self(name)
+        return tuple(name for name in bundle.EXTRAS if name in there)
 
     @property
     def there(self) -> dict[str, RepoFile]:
@@ -590,11 +623,11 @@ class _Download:
         )
 
 
-def _of_others(path: Path) -> bool:
+def _of_others(path: Path, root: Path) -> bool:
     """Whether a configuration is whole, and of another library."""
     try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        config, _ = sealed.read(path, root=root)
+    except (OSError, ValueError):
         return False
     return not isinstance(config, dict) or config.get("library") != "ganzoo"
 
@@ -614,37 +647,38 @@ def published(*, token: str | bool | None = None, limit: int = 100) -> list[Publ
     from huggingface_hub import get_session
 
     hub = _Hub("The list of generators", token)
-    wanted: list[Any] = ["sha", "cardData", "safetensors", "tags", "library_name"]
+    # Without cards, which the client would parse: one that it cannot would hide all others.
+    wanted: list[Any] = ["sha", "safetensors", "tags", "library_name"]
     with hub.asking():
         # Asked once: without a network, the listing itself would try again for half a minute.
         get_session().head(hub.address)
         found = list(
             hub.api.list_models(filter="ganzoo", sort="created_at", limit=limit, expand=wanted)
         )
-    return [_published(model) for model in found if model.library_name == "ganzoo"]
+    listed = []
+    for model in found:
+        with contextlib.suppress(Exception):  # one that is not what a listing has hides no other
+            if model.library_name == "ganzoo":
+                listed.append(_published(model))
+    return listed
 
 
 def _published(model: Any) -> Published:
-    data = model.card_data.to_dict() if model.card_data is not None else {}
+    parse(model.id)
     size = None
     with contextlib.suppress(AttributeError, TypeError, ValueError, KeyError):
         size = sum(
             count * int(re.sub(r"\D", "", kind)) // 8
             for kind, count in model.safetensors.parameters.items()
         )
-    scores = []
-    with contextlib.suppress(AttributeError, TypeError, ValueError):
-        for result in getattr(model.card_data, "eval_results", None) or ():
-            name = result.metric_name or result.metric_type
-            scores.append((_quoted(str(name))[1:-1], float(result.metric_value)))
-    terms = data.get("license")
+    tags = tuple(_quoted(str(tag))[1:-1] for tag in model.tags or ())
+    terms = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]
     return Published(
         repo_id=model.id,
         revision=model.sha or "",
-        tags=tuple(_quoted(str(tag))[1:-1] for tag in model.tags or ()),
-        license=_quoted(terms)[1:-1] if isinstance(terms, str) else None,
+        tags=tags,
+        license=terms[0] if len(terms) == 1 else None,
         size=size,
-        scores=tuple(scores),
     )
 
 
@@ -701,7 +735,7 @@ def push(
     config, _ = bundle.read(folder)
     files = _contents(folder)
     text = card(None)
-    said = (data_notice(config),)
+    said = notices(config)
     sizes = {name: path.stat().st_size for name, path in files.items()}
     sizes[bundle.CARD] = len(text.encode())
     if dry_run:
@@ -711,8 +745,8 @@ def push(
         raise HubError(f"Pushing needs a token that may write, and there is none: {_LOG_IN}.")
     message = commit_message or f"Generator of ganzoo {__version__}: {config.architecture.name}"
     pushing = _Pushing(hub, files, card, message, create_pr, overwrite_card)
-    with tempfile.TemporaryDirectory(prefix="ganzoo-") as place:
-        pushing.run(private, Path(place))
+    with workplace(repo_id) as place:
+        pushing.run(private, place)
     sizes[bundle.CARD] = len(pushing.text.encode())
     return Push(
         repo_id,

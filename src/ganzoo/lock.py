@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import socket
 import time
@@ -13,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ganzoo import foreign, sealed
 from ganzoo.errors import RunFolderError
 from ganzoo.storage import write_json
 
 __all__ = ["LOCK", "OWNER", "RunLock", "owner"]
 
 LOCK, OWNER = ".lock", ".owner.json"
+_LARGEST = 2**16  # bytes of .owner.json
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PATIENCE = 15.0  # seconds; processes that read data outlive a killed training by about 5
 
@@ -107,7 +108,8 @@ class RunLock:
 def owner(folder: Path) -> dict[str, Any] | None:
     """Return ``host``, ``pid`` and ``started`` of whoever held the folder last; None if unknown."""
     try:
-        facts = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        with foreign.opened(folder / OWNER) as file:
+            facts = sealed.parse(file.read(_LARGEST))
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and {"host", "pid", "started"} <= set(facts) else None
@@ -132,6 +134,6 @@ def _running(facts: dict[str, Any] | None) -> bool | None:
         os.kill(int(facts["pid"]), 0)
     except ProcessLookupError:
         return False
-    except (OSError, ValueError, OverflowError):
+    except (OSError, ValueError, TypeError, OverflowError):
         return None
     return True

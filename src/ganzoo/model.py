@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ganzoo.errors import ConfigError, did_you_mean, listing
+from ganzoo.errors import ConfigError, did_you_mean, listing, quoted
 
 __all__ = ["Model"]
 
@@ -51,8 +51,7 @@ def _explain(error: ValidationError, owner: str, fields: Mapping[str, Any]) -> s
         text = f"{owner} needs a value for '{path}'."
     else:
         reason = first["msg"][0].lower() + first["msg"][1:]
-        given = " ".join(repr(first["input"]).split())
-        given = given if len(given) <= 200 else f"{given[:200]}..."
+        given = quoted(first["input"])
         text = f"{owner}: {path or 'the value'} cannot be {given}: {reason}."
     if others:
         text += f" ({len(others)} more problem{'s' * (len(others) > 1)}.)"

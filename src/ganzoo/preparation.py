@@ -128,17 +128,38 @@ def start_from(
         ConfigError: If the trained generator is not of the same kind as these nets.
     """
     theirs = origin.config
-    for what, here, there in (
-        ("architecture", config.arch, theirs.architecture),
-        ("latent", config.latent, theirs.latent),
-        ("shape of a sample", spec.shape, theirs.sample.shape),
-        ("value range", spec.value_range, theirs.sample.value_range),
-        ("number of classes", len(spec.classes or ()), len(theirs.sample.classes or ())),
+    sample, frame = theirs.sample, theirs.framing
+    for what, here, there, fix in (
+        ("architecture", config.arch, theirs.architecture, "Leave arch out"),
+        ("latent", config.latent, theirs.latent, "Leave latent out"),
+        (
+            "kind of a sample and number of its channels",
+            (spec.kind, spec.shape[0]),
+            (sample.kind, sample.shape[0]),
+            "Use data of that kind (pictures of a folder: --dataset.mode)",
+        ),
+        (
+            "shape of a sample",
+            spec.shape,
+            sample.shape,
+            f"Give size={frame.size}" if frame else "Use data of that shape",
+        ),
+        (
+            "value range",
+            spec.value_range,
+            sample.value_range,
+            f"Give value_range={sample.value_range}",
+        ),
+        (
+            "number of classes",
+            len(spec.classes or ()),
+            len(sample.classes or ()),
+            "Use data with as many, or set conditional",
+        ),
     ):
         if here != there:
             raise ConfigError(
-                f"The {what} of {config.init_from} is {there}, but this training has {here}. "
-                f"Leave out the settings that make it so, or use data of the same kind."
+                f"The {what} of {config.init_from} is {there}, but this training has {here}. {fix}."
             )
     generator.load_state_dict(origin.module.state_dict())
     judge = origin.discriminator()

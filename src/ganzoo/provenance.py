@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,7 @@ from ganzoo._version import __version__
 from ganzoo.bundle import BundleConfig
 from ganzoo.component import Component
 from ganzoo.datasets import Given
-from ganzoo.model import Model
-from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, flag_of
+from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, flag_of, unlike
 
 if TYPE_CHECKING:
     from ganzoo.device import Precision
@@ -37,7 +37,14 @@ _HABITS = (
     "trackers",
     "workers",
 )  # settings that leave the generator as it is
-_PLACES = ("path", "root", "cache")  # options of datasets
+_PLACES = (
+    ("init_from",),
+    ("dataset", "path"),
+    ("dataset", "root"),
+    ("dataset", "cache"),
+    ("dataset", "repo"),
+)
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[0-9a-f]{40})?")  # or a folder in a folder
 
 
 def environment(
@@ -103,7 +110,12 @@ def bundle_config(
 
 
 def training(
-    config: TrainConfig, environment: Mapping[str, Any], steps: int, images: int
+    config: TrainConfig,
+    environment: Mapping[str, Any],
+    steps: int,
+    images: int,
+    *,
+    straight: bool = True,
 ) -> dict[str, Any]:
     """Return the content of ``training.json``, by which a reader can repeat a training.
 
@@ -112,10 +124,12 @@ def training(
         environment: As ``environment`` returns it.
         steps: Iterations finished.
         images: Real samples seen.
+        straight: Whether it was these settings all the way.
     """
     facts = ("ganzoo", "python", "torch", "device", "device_name", "threads", "precision")
+    whole = straight and steps == config.steps
     return {
-        "command": command(config, str(environment["precision"])),
+        "command": command(config, str(environment["precision"])) if whole else None,
         "steps": steps,
         "images": images,
         "environment": {name: environment[name] for name in facts},
@@ -124,69 +138,69 @@ def training(
 
 
 def command(config: TrainConfig, precision: str) -> str | None:
-    """Return the command line that repeats a training; None where its data were an object.
+    """Return the command line that repeats a training.
 
     Args:
         config: All settings.
         precision: What the training computed in, where the setting is ``auto``.
+
+    Returns:
+        The line; None where there is none: data that were an object, components that a script
+        defines, or values that no option takes.
     """
-    if isinstance(config.dataset, Given):
+    chosen = {key: getattr(config, key) for key in COMPONENTS}
+    if isinstance(config.dataset, Given) or not all(map(_installed, chosen.values())):
         return None
-    named = {key: getattr(config, key).name for key in COMPONENTS}
+    named = {key: component.name for key, component in chosen.items()}
     recipe = {} if config.recipe is None else {"recipe": config.recipe}
     plain, same = defaults(recipe), defaults({**recipe, **named})
-    config = config.model_copy(update={"precision": precision})
+    mine = {key: getattr(config, key) for key in TrainConfig.model_fields}
+    mine["precision"] = precision
     words = ["ganzoo", "train"]
     if not recipe or named["arch"] != plain["arch"].name:
         words.append(named["arch"])
     if recipe:
         words += ["--recipe", str(config.recipe)]
-    for key in TrainConfig.model_fields:
-        value, other = getattr(config, key), same[key]
-        if key in ("recipe", "epochs", *_HABITS):
+    for key, name in named.items():
+        if key != "arch" and name != plain[key].name:
+            words += [flag_of(key), name]
+    for path, value, _ in unlike(mine, same):
+        if path[0] in ("recipe", "epochs", *_HABITS):
             continue
-        if key == "init_from":
-            value = _told(value)
-        if key in COMPONENTS and key != "arch" and value.name != plain[key].name:
-            words += [flag_of(key), value.name]
-        if isinstance(value, Model):
-            for option in type(value).model_fields:
-                theirs = getattr(other, option, None)
-                mine = getattr(value, option)
-                if key == "dataset" and option in _PLACES and mine is not None:
-                    mine = Path(mine).name  # where it lay is nobody else's business
-                words += _words(mine, theirs, key, option)
-        else:
-            words += _words(value, other, key)
+        given = _words(_told(value) if path in _PLACES else value, path)
+        if given is None:
+            return None
+        words += given
     return shlex.join(words)
 
 
-def _words(value: Any, other: Any, *path: str) -> Iterator[str]:
-    """What gives one setting on the command line; nothing where it is so without."""
-    if value is None or _plain(value) == _plain(other):
-        return
+def _installed(component: Component) -> bool:
+    """Whether anybody can have it: ganzoo's own, or a package's, which has a version."""
+    return not component.provider or " " in component.provider
+
+
+def _words(value: Any, path: tuple[str, ...]) -> list[str] | None:
+    """What gives one setting on the command line; None if nothing does."""
     if isinstance(value, bool):
-        yield flag_of(*path) if value else flag_of(*path[:-1], f"no-{path[-1]}")
-        return
-    yield flag_of(*path)
-    for item in value if isinstance(value, (tuple, list)) else (value,):
-        yield item.name if isinstance(item, Component) else str(item)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+        return [flag_of(*path) if value else flag_of(*path[:-1], f"no-{path[-1]}")]
+    if value is None or value == ():
+        return None
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    return [flag_of(*path), *map(str, values)]
 
 
 def _portable(config: TrainConfig) -> dict[str, Any]:
     """The settings without what belongs to this machine."""
     settings = {key: value for key, value in config.dump().items() if key not in _HABITS}
     dataset = dict(settings["dataset"])
-    for key in _PLACES:
-        if dataset.get(key):
-            dataset[key] = Path(dataset[key]).name
+    for _, *option in _PLACES:
+        if option and dataset.get(option[0]):
+            dataset[option[0]] = _told(dataset[option[0]])
     return {**settings, "dataset": dataset, "init_from": _told(config.init_from)}
 
 
-def _told(source: str | None) -> str | None:
-    """Where a training started from: the whole name, but of a folder its last part only."""
-    return Path(source).resolve().name if source and Path(source).exists() else source
+def _told(place: str | Path | None) -> str | None:
+    """A place as anybody may read it: of a path only the last part, a repository as it is."""
+    if place is None or _REPOSITORY.fullmatch(str(place)):
+        return None if place is None else str(place)
+    return re.split(r"[/\\]", str(place).rstrip("/\\"))[-1]

@@ -24,6 +24,7 @@ from ganzoo.errors import (
     UnknownNameError,
     did_you_mean,
     listing,
+    quoted,
 )
 
 __all__ = ["Entry", "Registry", "plugins_disabled"]
@@ -31,6 +32,8 @@ __all__ = ["Entry", "Registry", "plugins_disabled"]
 T = TypeVar("T", bound=Component)
 _NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 _OWN = "ganzoo"
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
+_MODULE = re.compile(r"\w+(?:\.\w+)*")
 
 
 def plugins_disabled() -> bool:
@@ -140,7 +143,7 @@ class Registry(Generic[T]):
             if not isinstance(value.get("name"), str):
                 raise ConfigError(
                     f"{_article(kind)} given as a mapping needs its 'name', which "
-                    f"{dict(value)!r} lacks. Available: {listing(self.names())}."
+                    f"{quoted(dict(value))} lacks. Available: {listing(self.names())}."
                 )
             provider = str(value.get("provider", ""))
             chosen = {str(key): item for key, item in value.items() if key not in RESERVED}
@@ -254,21 +257,35 @@ class Registry(Generic[T]):
         )
 
     def _missing(self, name: str, provider: str) -> str:
+        """Say what is missing: by the word of a file, which must not become anybody's command."""
         distribution, _, version = provider.partition(" ")
-        lead = f"The {self.base.kind} '{name}' needs {distribution}"
-        if not version:
-            return f"{lead}: it was registered by code in that module; run or import it first."
+        lead = f"The {self.base.kind} '{name}'"
+        if not version and _MODULE.fullmatch(distribution):
+            return (
+                f"{lead} says that it was registered by code in the module '{distribution}': if "
+                f"that is your own, run or import it first."
+            )
+        if not _PACKAGE.fullmatch(distribution) or not _is_version(version):
+            return (
+                f"{lead} says that it comes from {quoted(provider)}, which names no package: the "
+                f"file was damaged or made by hand. Get another copy of it."
+            )
+        lead = f"{lead} says that it comes from the package '{distribution}' {version}"
         if plugins_disabled():
-            return f"{lead}, but GANZOO_DISABLE_PLUGINS turns plug-ins off; unset it."
+            return (
+                f"{lead}, but GANZOO_DISABLE_PLUGINS turns plug-ins off; unset it if you trust the "
+                f"package."
+            )
         try:
             installed = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             return (
-                f"{lead} (saved with {version}), which is not installed: pip install {distribution}"
+                f"{lead}, which is not installed. That is the word of whoever made the file: look "
+                f"at it on PyPI before you install it."
             )
         return (
-            f"{lead} {version}; the installed {installed} does not provide it: "
-            f"pip install {distribution}=={version}"
+            f"{lead}, but the installed {installed} does not provide it. If it is a plug-in of "
+            f"ganzoo's that you trust, another version of it may."
         )
 
     def _class(self, entry: Entry) -> type[T]:
@@ -382,6 +399,15 @@ def _canonical(distribution: str) -> str:
 
 def _same(distribution: str, other: str) -> bool:
     return _canonical(distribution) == _canonical(other)
+
+
+def _is_version(text: str) -> bool:
+    from packaging.version import Version
+
+    try:
+        return text == text.strip() and bool(str(Version(text)))
+    except ValueError:  # which InvalidVersion is, and what numbers of too many digits raise
+        return False
 
 
 def _import(target: str) -> Any:

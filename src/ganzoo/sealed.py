@@ -10,7 +10,7 @@ from typing import Any
 
 from ganzoo import foreign
 
-__all__ = ["LARGEST", "SEAL", "broken_seal", "excess", "peek", "read", "seal", "version"]
+__all__ = ["LARGEST", "SEAL", "broken_seal", "excess", "parse", "peek", "read", "seal", "version"]
 
 LARGEST = 16 * 2**20
 """Bytes that such a file may have; a larger one is refused before it is read."""
@@ -41,12 +41,7 @@ def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> tup
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it is larger than {largest:,} bytes")
-    try:
-        value = json.loads(content.decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if problem := excess(value):
-        raise ValueError(problem)
+    value = parse(content)
     expected = _text(value)
     if content == expected:
         return value, ""
@@ -56,6 +51,23 @@ def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> tup
             "them: copy it as it is"
         )
     return value, "is not as it was written, though it is JSON: it was edited or damaged"
+
+
+def parse(content: bytes) -> Any:
+    """Return what JSON says, if it is within reason.
+
+    Raises:
+        ValueError: If it is no JSON, nested too deeply, or holds too many values.
+    """
+    if content.count(b",") > 20 * _MOST:  # before they fill the memory; texts have commas too
+        raise ValueError(f"it holds more than {_MOST:,} values")
+    try:
+        value = json.loads(content.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if problem := excess(value):
+        raise ValueError(problem)
+    return value
 
 
 def excess(value: Any) -> str:

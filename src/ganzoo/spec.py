@@ -50,7 +50,7 @@ class SampleSpec(Model):
     kind: Kind = "image"
     shape: tuple[PositiveInt, ...]
     value_range: tuple[float, float] | None = (-1.0, 1.0)
-    classes: tuple[str, ...] | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _shape_fits_kind(self) -> SampleSpec:
@@ -62,6 +62,11 @@ class SampleSpec(Model):
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ConfigError(
                 f"A value range is (low, high) with low < high, not {self.value_range}."
+            )
+        if self.value_range is not None and _beyond_float32(*self.value_range):
+            raise ConfigError(
+                f"The value range {self.value_range} is wider than float32 can hold; bring low and "
+                f"high nearer together and to zero."
             )
         return self
 
@@ -143,10 +148,10 @@ class LatentSpec(Model):
             raise ConfigError(f"A latent has at most {LARGEST:,} values, not {self.numel:,}.")
         if not self.low < self.high:
             raise ConfigError(f"A uniform latent needs low < high, not {self.low} and {self.high}.")
-        if self.high - self.low > FLOAT32_MAX:
+        if _beyond_float32(self.low, self.high):
             raise ConfigError(
                 f"A uniform latent from {self.low} to {self.high} is wider than float32 can hold; "
-                f"bring low and high nearer together."
+                f"bring low and high nearer together and to zero."
             )
         return self
 
@@ -182,3 +187,7 @@ class LatentSpec(Model):
                 latents, a=-self.truncation, b=self.truncation, generator=generator
             )
         return latents.normal_(generator=generator)
+
+
+def _beyond_float32(low: float, high: float) -> bool:
+    return max(-low, high, high - low) > FLOAT32_MAX

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "ContendedError",
     "copy",
     "flush",
     "is_leftover",
+    "leftovers",
     "make",
     "new_file",
     "new_folder",
@@ -35,6 +37,13 @@ __all__ = [
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.(?P<kind>tmp|old)")
 
 
+class ContendedError(FileExistsError):
+    """Two processes write the same folder at the same moment."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(errno.EEXIST, "something else saves there at the same moment", str(target))
+
+
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes ``target`` when the block ends well.
@@ -46,6 +55,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     the older one stays.
 
     Raises:
+        ContendedError: If another process puts a folder there at the same moment; that one stays.
         OSError: If the disk is full or the place is not writable.
     """
     target = target.resolve()  # what a link leads to is replaced, not the link
@@ -61,21 +71,31 @@ def new_folder(target: Path) -> Iterator[Path]:
                 path.chmod(fresh.stat().st_mode & 0o666)
             flush(path)
         flush(fresh)
-        if target.exists():
-            old = fresh.with_suffix(".old")
-            target.rename(old)
-            try:
-                fresh.rename(target)
-            except BaseException:
-                old.rename(target)
-                raise
-            flush(target.parent)  # before the old one goes: a power cut keeps either
-            shutil.rmtree(old)
-        else:
+        old = _aside(target, fresh.with_suffix(".old")) if target.exists() else None
+        try:
             fresh.rename(target)
-        flush(target.parent)
+        except BaseException as error:
+            if taken := target.exists():
+                shutil.rmtree(old or fresh, ignore_errors=True)  # which is replaced by now
+            elif old is not None:
+                old.rename(target)
+            if taken and isinstance(error, OSError):
+                raise ContendedError(target) from error
+            raise
+        flush(target.parent)  # before the old one goes: a power cut keeps either
+        if old is not None:
+            shutil.rmtree(old)
+            flush(target.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _aside(target: Path, old: Path) -> Path:
+    """Move a folder out of the way of its successor."""
+    try:
+        return target.rename(old)
+    except FileNotFoundError as error:
+        raise ContendedError(target) from error
 
 
 def make(folder: Path) -> None:
@@ -102,6 +122,20 @@ def remove(folder: Path) -> None:
 def is_leftover(path: Path) -> bool:
     """Whether a file or folder is what an unfinished write leaves."""
     return _LEFTOVER.fullmatch(path.name) is not None
+
+
+def leftovers(target: Path) -> list[Path]:
+    """What a write of ``target`` that goes on, or that a kill has cut short, has put beside it."""
+    try:
+        target = target.resolve()
+        beside = list(target.parent.iterdir())
+    except (OSError, RuntimeError, ValueError):  # no such place, or no name of a file at all
+        return []
+    return [
+        path
+        for path in sorted(beside)
+        if (found := _LEFTOVER.fullmatch(path.name)) and found["name"] == target.name
+    ]
 
 
 def tidy(folder: Path) -> list[str]:

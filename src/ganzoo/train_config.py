@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,18 +15,28 @@ from pydantic import (
     field_validator,
 )
 
-from ganzoo import architectures, datasets, losses, optimizers, recipes, schedules, trackers
+from ganzoo import (
+    architectures,
+    datasets,
+    foreign,
+    losses,
+    optimizers,
+    recipes,
+    schedules,
+    sealed,
+    trackers,
+)
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.component import RESERVED, Component
 from ganzoo.datasets.base import Dataset
-from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing
+from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
 from ganzoo.losses.base import Loss
 from ganzoo.model import Model
 from ganzoo.optimizers import Optimizer
 from ganzoo.registry import Registry
 from ganzoo.schedules import Schedule
-from ganzoo.spec import LatentSpec
+from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.trackers import Tracker
 
 __all__ = [
@@ -38,9 +49,11 @@ __all__ = [
     "located",
     "read_config",
     "resolve",
+    "unlike",
 ]
 
 FORMAT_VERSION = 1
+_LARGEST = 2**17  # bytes of a configuration file: one of ganzoo has some thousand
 
 COMPONENTS: dict[str, Registry[Any]] = {
     "arch": architectures.registry,
@@ -70,6 +83,10 @@ Every = Annotated[int, Field(ge=0)] | Literal["epoch"]
 
 def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
+
+
+def _text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _several(value: Any) -> Any:
@@ -105,7 +122,7 @@ class TrainConfig(Model):
         description="what both nets minimise"
     )
     recipe: str | None = Field(None, description="settings that reproduce a known system, by name")
-    init_from: str | None = Field(
+    init_from: Annotated[str | None, BeforeValidator(_text)] = Field(
         None,
         description="trained generator to start from: a folder, the name of one that comes with "
         "ganzoo, or org/repo of the Hugging Face Hub; arch and latent follow from it",
@@ -195,8 +212,8 @@ class TrainConfig(Model):
     @field_validator("value_range")
     @classmethod
     def _ascending(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:
-        if ends is not None and not ends[0] < ends[1]:
-            raise ConfigError(f"A value range is (low, high) with low < high, not {ends}.")
+        if ends is not None:
+            SampleSpec(kind="vector", shape=(1,), value_range=ends)  # which refuses what is none
         return ends
 
     @field_validator("trackers")
@@ -283,30 +300,45 @@ def differences(recipe: str) -> list[tuple[str, Any, Any, str]]:
     chosen = recipes.get(recipe)
     named = {key: {"name": chosen.settings[key]["name"]} for key in ("arch", "dataset", "loss")}
     mine, theirs = defaults({"recipe": recipe}), defaults(named)
-    rows: list[tuple[str, Any, Any]] = []
-    for key in TrainConfig.model_fields:
-        if key in named and named[key] != _DEFAULTS[key]:
-            rows.append((key, named[key]["name"], _DEFAULTS[key]["name"]))
-        if key == "recipe" or (key in ("steps", "epochs") and mine[key] is None):
+    rows: list[tuple[str, Any, Any]] = [
+        (key, named[key]["name"], _DEFAULTS[key]["name"])
+        for key in named
+        if named[key] != _DEFAULTS[key]
+    ]
+    for path, one, other in unlike(mine, theirs):
+        key = path[0]
+        if key == "recipe" or (key in ("steps", "epochs") and one is None):
             continue
-        one, other = mine[key], theirs[key]
         if key == "epochs":
             other = f"{theirs['steps']} steps"
-        if isinstance(one, Model) and type(one) is type(other):
-            rows += [
-                (f"{key}.{option}", *values)
-                for option in type(one).model_fields
-                if (values := (getattr(one, option, None), getattr(other, option, None)))
-                if _plain(values[0]) != _plain(values[1])
-            ]
-        elif isinstance(one, Component):
-            rows.append((key, chosen.settings[key], other.name))
-        elif _plain(one) != _plain(other):
-            rows.append((key, one, other))
+        if isinstance(one, Component):
+            one, other = chosen.settings[key], other.name
+        rows.append((".".join(path), one, other))
+    order = list(TrainConfig.model_fields)
+    rows.sort(key=lambda row: order.index(row[0].partition(".")[0]))
     return [
         (place, value, other, chosen.why.get(place) or chosen.why[place.partition(".")[0]])
         for place, value, other in rows
     ]
+
+
+def unlike(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Yield in what two sets of settings differ, as ``defaults`` returns them.
+
+    Yields:
+        The setting, or the setting and the option of its component; the one value; the other.
+    """
+    for key in TrainConfig.model_fields:
+        one, other = mine[key], theirs[key]
+        if isinstance(one, Model) and type(one) is type(other):
+            for option in type(one).model_fields:
+                first, second = getattr(one, option, None), getattr(other, option, None)
+                if _plain(first) != _plain(second):
+                    yield (key, option), first, second
+        elif _plain(one) != _plain(other):
+            yield (key,), one, other
 
 
 def _plain(value: Any) -> Any:
@@ -318,20 +350,31 @@ def flag_of(*path: str) -> str:
     return "--" + ".".join(part.replace("_", "-") for part in path)
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
     """Read a configuration file, such as ``config.yaml`` of a run, as a layer for ``resolve``.
 
-    Raises:
-        ConfigError: If the file is absent, no YAML mapping, from a newer ganzoo, or has a key
-            that is no setting.
-    """
-    import yaml
+    Args:
+        path: The file.
+        root: A link may lead anywhere below it; by default, anywhere.
 
+    Raises:
+        ConfigError: If the file is absent, larger than 128 KiB, no YAML mapping, uses YAML's
+            aliases, is from a newer ganzoo, or has a key that is no setting.
+    """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"The configuration {path} cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        root = Path(os.path.realpath(path)).parent if root is None else root
+        with foreign.opened(path, root) as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST:,} bytes")
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise ConfigError(f"The configuration {path} cannot be read ({problem}).") from None
+    try:
+        settings = _yaml(content)
+    except RecursionError:
+        raise ConfigError(f"The configuration {path} is nested too deeply.") from None
+    except ValueError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"The configuration {path} is not valid YAML ({problem}).") from None
     if not isinstance(settings, dict):
@@ -340,7 +383,7 @@ def read_config(path: Path) -> dict[str, Any]:
     settings.pop("ganzoo", None)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ConfigError(
-            f"The configuration {path} has format {version}, but this ganzoo reads up to "
+            f"The configuration {path} has format {quoted(version)}, but this ganzoo reads up to "
             f"{FORMAT_VERSION}: upgrade ganzoo."
         )
     _known(settings, f"{path}: ")
@@ -348,6 +391,36 @@ def read_config(path: Path) -> dict[str, Any]:
         for key in (key for key in COMPONENTS if key in settings):
             _class(key, _merge(_DEFAULTS, {key: settings[key]})[key])
     return settings
+
+
+def _yaml(content: bytes) -> Any:
+    """Return what YAML says, if it is within reason.
+
+    Raises:
+        ValueError: If it is no YAML, uses aliases, or holds too many values.
+        RecursionError: If it is nested too deeply.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Leaves aliases out, with which a few bytes stand for values without number."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                alias = self.peek_event()  # type: ignore[no-untyped-call]
+                raise ValueError(
+                    f"line {alias.start_mark.line + 1} uses the alias *{alias.anchor}; write out "
+                    f"what it stands for"
+                )
+            return super().compose_node(parent, index)
+
+    try:
+        value = yaml.load(content.decode("utf-8"), Loader=Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(error) from None
+    if problem := sealed.excess(value):
+        raise ValueError(problem)
+    return value
 
 
 @contextlib.contextmanager
@@ -365,8 +438,9 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
     names = TrainConfig.model_fields
     for key in layer:
         if key not in names:
+            word = key if isinstance(key, str) else quoted(key)
             raise ConfigError(
-                f"{where}'{key}' is no setting.{did_you_mean(str(key), names)} "
+                f"{where}'{word}' is no setting.{did_you_mean(word, names)} "
                 f"Settings: {listing(sorted(names))}."
             )
     if layer.get("steps") is not None and layer.get("epochs") is not None:

@@ -118,7 +118,7 @@ class Trainer:
         self._origin: Generator | None = None  # what a new training starts from
         below: dict[str, Any] = {}
         source = given.get("init_from", layer.get("init_from"))
-        if source is not None and "arch" not in layer:  # as a run's own settings have it
+        if isinstance(source, (str, Path)):
             self._origin = Generator.from_pretrained(source)
             below = preparation.inherited(self._origin)
         try:
@@ -155,6 +155,7 @@ class Trainer:
         self._newest = 0  # step of the newest checkpoint that this trainer knows of
         self._writer: RunWriter  # during fit
         self._dirty = False  # whether fit was left in the middle of something
+        self._straight = True  # whether it had these settings all the way
         self._background = Background()
         self._stopped = False
 
@@ -278,9 +279,11 @@ class Trainer:
         self, source: str, spec: SampleSpec, generator: nn.Module, discriminator: nn.Module
     ) -> None:
         origin = self._origin or Generator.from_pretrained(source)
+        self._origin = None  # whose weights are no longer needed
         if not preparation.start_from(origin, self.config, spec, generator, discriminator):
             self._note(f"{source} has no discriminator: D starts anew")
-        if (place := origin.config.origin) is not None:  # the same for whoever repeats it
+        place = origin.config.origin
+        if place is not None and not Path(source).is_dir():  # the same for whoever repeats it
             pinned = f"{place.repo_id}@{place.revision}"
             self.config = self.config.model_copy(update={"init_from": pinned})
 
@@ -605,7 +608,9 @@ class Trainer:
         if pictured:
             made[beside / bundle.SAMPLES] = lambda: copy(pictured[-1], beside / bundle.SAMPLES)
         images = self.step * self.images_per_step
-        told = provenance.training(self.config, self._environment(), self.step, images)
+        told = provenance.training(
+            self.config, self._environment(), self.step, images, straight=self._straight
+        )
         made[beside / bundle.TRAINING] = lambda: write_json(beside / bundle.TRAINING, told)
         return made
 
@@ -680,13 +685,20 @@ class Trainer:
             if isinstance(saved, Given) and isinstance(given, Given):
                 given = saved.holding(given)
             settings["dataset"] = given
+        origin = config.pop("init_from", None)  # whose weights are in the checkpoint
         trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
+        trainer.config = trainer.config.model_copy(update={"init_from": origin})
         for notice in (*notices, *trainer._elsewhere(run)):
             trainer._note(notice)
         if found.path is None:
             trainer._note("the run ended before its first checkpoint: it starts afresh")
         else:
             trainer._restore(found.tensors, found.state, found.path)
+            other_end = trainer.total_steps != config.get("steps")
+            if other_end and trainer.config.schedule.name != "constant":
+                trainer._straight = False
+            if nonfinite not in (None, config.get("nonfinite")):
+                trainer._straight = False
         if trainer._ready and trainer.step > trainer.total_steps:
             raise ConfigError(
                 f"{run.path} has already been trained for {trainer.step} steps, more than "
@@ -728,6 +740,7 @@ class Trainer:
             "best": self._best,
             "rollbacks": self._rollbacks,
             "lr_scale": self._lr_scale,
+            "straight": self._straight,
         }
         return tensors, state
 
@@ -763,6 +776,7 @@ class Trainer:
             best = state["best"]
             self._best = best and {"step": int(best["step"]), "value": float(best["value"])}
             self._rollbacks, self._lr_scale = int(state["rollbacks"]), float(state["lr_scale"])
+            self._straight = same and bool(state.get("straight", True))
             seeds.restore(tensors, self.device, same)
             if same:
                 self.game.noise.set_state(tensors["rng.noise"])
@@ -913,23 +927,45 @@ class Trainer:
         if path is not None:
             self._call("on_checkpoint", path)
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> hub.Push:
-        """Publish the generator of the run, or of your own loop, on the Hugging Face Hub.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        dry_run: bool = False,
+        license: str | None = None,  # noqa: A002 - the Hub's word
+        overwrite_card: bool = False,
+        half: bool = False,
+        discriminator: bool = False,
+    ) -> hub.Push:
+        """Publish the generator that the run has saved, or that of your own loop, on the Hub.
 
-        Args:
-            repo_id: ``org/repo``; made if it is not there.
-            options: As in ``Generator.push_to_hub``.
-
-        Returns:
-            What was sent, and where it is.
-
-        Raises:
-            BundleError, HubError: As there.
+        Arguments, result and errors are those of ``Generator.push_to_hub``; ``discriminator``
+        sends the other player with it.
         """
-        generator = self.generator if self.run is None else Generator.from_pretrained(self.run.path)
-        if options.get("discriminator") is True:
-            options["discriminator"] = self.game.discriminator
-        return generator.push_to_hub(repo_id, **options)
+        opponent: nn.Module | bool = discriminator
+        if self.run is not None:
+            generator = Generator.from_pretrained(self.run.path)
+        else:
+            generator = self.generator
+            opponent = discriminator and self.game.discriminator
+        return generator.push_to_hub(
+            repo_id,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+            dry_run=dry_run,
+            license=license,
+            overwrite_card=overwrite_card,
+            half=half,
+            discriminator=opponent,
+        )
 
     def _check(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Refuse to keep a state that is not finite, or came by way of numbers that were not."""

@@ -582,6 +582,26 @@ def test_wrong_bytes_that_came_once(hub_: HubServer, whole: str, files: dict[str
     assert torch.equal(loaded.sample(2, seed=0), make().sample(2, seed=0))
 
 
+@pytest.mark.parametrize("size", [None, "12", -1, [], True])
+def test_a_size_that_is_none(hub_: HubServer, whole: str, size: Any) -> None:
+    listed = [{"type": "file", "path": bundle.CONFIG, "oid": "0", "size": size}]
+    hub_.fail("POST .*paths-info", times=None, content=json.dumps(listed).encode())
+    assert "does not answer as a Hub does" in said(lambda: Generator.from_pretrained("zoo/a"))
+
+
+def test_a_config_of_the_cache_that_leads_out_of_it_is_not_read(
+    hub_: HubServer, whole: str, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    fetched = hub.fetch("zoo/a", cache_dir=cache)
+    path = fetched.folder / bundle.CONFIG
+    path.unlink()
+    (tmp_path / "private").write_text('{"library": "private"}')
+    path.symlink_to(tmp_path / "private")
+    with pytest.raises(BundleError, match="leads out of"):
+        hub.fetch("zoo/a", cache_dir=cache, local_files_only=True)
+
+
 # Secrets
 
 
@@ -613,11 +633,12 @@ def test_a_token_is_in_no_message_file_or_log(
         except GanzooError as error:
             failed += 1
             assert token not in str(error)
-            printed: BaseException | None = error
-            while printed is not None:  # what a traceback would show
-                assert token not in str(printed) + repr(printed)
-                hidden = printed.__suppress_context__
-                printed = printed.__cause__ or (None if hidden else printed.__context__)
+            behind: list[BaseException | None] = [error]
+            while behind:  # what a traceback would show, and what a debugger does
+                printed = behind.pop()
+                if printed is not None:
+                    assert token not in str(printed) + repr(printed)
+                    behind += [printed.__cause__, printed.__context__]
     assert failed > 10
     for path in tmp_path.rglob("*"):
         assert token.encode() not in (path.read_bytes() if path.is_file() else b"")
@@ -638,7 +659,6 @@ def test_published(hub_: HubServer, whole: str) -> None:
     assert found["zoo/a"].revision == whole
     assert {"gan", "mlp"} <= set(found["zoo/a"].tags)
     assert found["zoo/a"].license == "mit"
-    assert found["zoo/a"].scores == (("FID", 12.5),)
     assert found["zoo/a"].size == 4 * sum(value.numel() for value in make().module.parameters())
     assert found["bob/b"] == hub.Published("bob/b", found["bob/b"].revision, found["bob/b"].tags)
     assert found["bob/d"].license == "?[31mred"
@@ -646,6 +666,36 @@ def test_published(hub_: HubServer, whole: str) -> None:
     assert len(hub.published(limit=1)) == 1
     with hub_.offline():
         assert "cannot be reached" in said(hub.published)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "eval_results: 5\nmodel_name: x",
+        "eval_results: [5]",
+        "model-index: 5",
+        "model-index: [{name: a, results: 5}]",
+        "self: 5",
+        "to_dict: 5\ntags: 5",
+    ],
+)
+def test_no_card_hides_the_others(hub_: HubServer, whole: str, card: str) -> None:
+    hub_.commit("bob/b", {"README.md": f"---\nlibrary_name: ganzoo\n{card}\n---\n"})
+    assert {"zoo/a", "bob/b"} == {each.repo_id for each in hub.published()}
+
+
+def test_no_odd_entry_hides_the_others(hub_: HubServer) -> None:
+    good = {"id": "zoo/a", "tags": ["ganzoo", "license:mit"], "library_name": "ganzoo"}
+    bad = [{"id": "../x"}, {"id": 5}, {"id": "bob/b", "tags": 5}, {"id": "bob/c", "sha": None}]
+    where = "GET /api/models$"
+    models = [{**good, **change} for change in (*bad, {})]
+    hub_.fail(where, content=json.dumps(models).encode())
+    assert hub.published() == [
+        hub.Published(name, "", tuple(good["tags"]), "mit") for name in ("bob/c", "zoo/a")
+    ]
+    for content in b"[5]", b'[{"id": "a/b", "safetensors": 5}]', b"{", b"[" * 100_000:
+        hub_.fail(where, content=content)
+        assert "does not answer as a Hub does" in said(hub.published)
 
 
 def test_nothing_of_the_client_is_imported_before_it_is_needed() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard, constants
+from PIL import Image
 
 from ganzoo import bundle, card, hub
 from ganzoo.architectures.mlp import MLP
@@ -232,6 +235,73 @@ def test_a_link_out_of_the_bundle_is_not_sent(
     with pytest.raises(HubError, match="is no file of the bundle but a link or a folder"):
         hub.push(kept, "zoo/a", card=lambda commit: "")
     assert len(server.commits("zoo/a")) == 3
+
+
+def test_what_a_shared_cache_leads_to_is_neither_pulled_nor_sent(
+    server: HubServer, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganzoo.cli import main
+
+    Generator.from_pretrained(kept).push_to_hub("zoo/a", discriminator=True)
+    generator = Generator.from_pretrained("zoo/a")
+    cached = hub.fetch("zoo/a", revision=generator.config.origin.revision, extras=True).folder
+    private = tmp_path / "private"
+    private.write_text("PRIVATE")
+    inside = cached.parent.parent / "private"
+    inside.write_text("PRIVATE")
+    for name, target in [
+        (bundle.METRICS, private),  # out of the cache
+        (bundle.CURVES, inside),  # in it, and no picture
+    ]:
+        (cached / name).unlink()
+        (cached / name).symlink_to(target)
+    blob = (cached / bundle.TRAINING).resolve()
+    blob.chmod(0o644)
+    blob.write_text('{"command": "PRIVATE"}')  # not what it is called
+    capsys.readouterr()
+    main(["pull", "zoo/a", "-o", "mine"])
+    assert capsys.readouterr().err == (
+        "note: curves.png, training.json, metrics.json of zoo/a is left out: too large, or not "
+        "what it should be\n"
+    )
+    for name in ("mine", "zoo/a"):
+        Generator.from_pretrained(name).push_to_hub("ann/b")
+        found = server.files("ann/b")
+        assert bundle.SAMPLES in found and not {bundle.METRICS, bundle.CURVES} & {*found}
+        assert not any(b"PRIVATE" in content for content in found.values())
+    assert {path.name for path in Path("mine").iterdir()} == {
+        *(bundle.CONFIG, bundle.WEIGHTS, bundle.DISCRIMINATOR, bundle.SAMPLES, bundle.CARD)
+    }
+
+
+def test_what_is_too_large_to_lie_beside_is_not_pulled(
+    server: HubServer, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganzoo.cli import main
+
+    Generator.from_pretrained(kept).push_to_hub("zoo/a")
+    server.commit("zoo/a", {bundle.METRICS: b" " * (hub.LARGEST + 1)})
+    main(["pull", "zoo/a", "-o", "mine"])
+    assert {path.name for path in Path("mine").iterdir()} == names(server) - {bundle.METRICS}
+    assert not server.sent(f"GET .*/{bundle.METRICS}")
+
+
+@pytest.mark.parametrize("what", ["write_bytes", "mkdtemp", "save"])
+def test_a_full_disk(
+    server: HubServer, kept: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def full(*given: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (kept / bundle.SAMPLES).unlink()
+    generator = Generator.from_pretrained(kept)
+    owner = {"write_bytes": Path, "mkdtemp": tempfile, "save": Image.Image}[what]
+    monkeypatch.setattr(owner, what, full)
+    assert said(lambda: generator.push_to_hub("zoo/a")) == (
+        "What is pushed to zoo/a cannot be prepared in the temporary folder (No space left on "
+        "device). Free some space there, or choose another with the environment variable TMPDIR."
+    )
+    assert server.requests == []
 
 
 def test_no_picture_of_what_is_none(server: HubServer) -> None:
@@ -671,6 +741,8 @@ def test_pull_on_the_command_line(
     assert torch.equal(loaded.sample(2, seed=0), make(1).sample(2, seed=0))
     Path("taken").mkdir()
     Path("taken", "x").touch()
+    Path("empty").mkdir()
+    main(["pull", "zoo/a", "-o", "empty"])
     capsys.readouterr()
     for tokens, message in [
         (["zoo/a", "-o", "taken"], "taken holds something that is not a bundle, which pulling"),
@@ -683,3 +755,75 @@ def test_pull_on_the_command_line(
         assert caught.value.code == 2
         assert message in capsys.readouterr().err
     assert [path.name for path in Path("taken").iterdir()] == ["x"]
+
+
+def test_pull_replaces_nothing_of_ones_own(
+    server: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganzoo.cli import main
+
+    make().push_to_hub("zoo/a")
+    make().push_to_hub("zoo/b")
+    own = make(1).save_pretrained("a")
+    (own / bundle.CARD).write_text("mine")
+    main(["pull", "zoo/b"])
+    changed = Generator.from_pretrained("b")
+    with torch.no_grad():
+        next(changed.module.parameters()).add_(0.5)
+    changed.save_pretrained("tuned")
+    before = len(server.requests)
+    capsys.readouterr()
+    for folder in "a", "b", "tuned":
+        held = {path: path.read_bytes() for path in Path(folder).iterdir()}
+        with pytest.raises(SystemExit):
+            main(["pull", "zoo/a", "-o", folder])
+        message = f"{folder} holds a generator that was not pulled from zoo/a, or was changed since"
+        assert message in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in Path(folder).iterdir()} == held
+    with pytest.raises(SystemExit):
+        main(["pull", "zoo/a"])
+    assert "--out" in capsys.readouterr().err and len(server.requests) == before
+
+
+def test_pull_keeps_an_edited_card(server: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    from ganzoo.cli import main
+
+    make().push_to_hub("zoo/a")
+    main(["pull", "zoo/a"])
+    make(1).push_to_hub("zoo/a")
+    main(["pull", "zoo/a"])
+    readme_here = Path("a", bundle.CARD)
+    assert readme_here.read_text() == readme(server)  # one of ours is replaced
+    readme_here.write_text("mine")
+    capsys.readouterr()
+    main(["pull", "zoo/a"])
+    assert readme_here.read_text() == "mine"
+    assert "note: a/README.md was edited and is left as it is" in capsys.readouterr().err
+    server.commit("zoo/a", {bundle.CARD: "mine"})
+    main(["pull", "zoo/a"])  # which is theirs too
+    assert capsys.readouterr().err == ""
+
+
+def test_pull_takes_the_branch_that_the_repository_has(server: HubServer) -> None:
+    from ganzoo.cli import main
+
+    done = make().push_to_hub("zoo/a")
+    make(1).save_pretrained("zoo/a")  # a folder of that name is not meant
+    before = len(server.requests)
+    main(["pull", "zoo/a"])
+    paths = [request.path for request in server.requests[before:]]
+    assert paths and not any("/main" in path for path in paths)
+    loaded = Generator.from_pretrained("a")
+    assert torch.equal(loaded.sample(2, seed=0), make().sample(2, seed=0))
+    assert loaded.config.origin is not None and loaded.config.origin.repo_id == "zoo/a"
+    assert done.changed
+
+
+def test_an_architecture_of_a_script_is_warned_of(
+    server: HubServer, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = Generator.from_pretrained(kept)
+    monkeypatch.setattr(card, "_in_code", lambda config: "__main__")
+    done = generator.push_to_hub("zoo/a", dry_run=True)
+    assert done.notices == card.notices(generator.config) and len(done.notices) == 2
+    assert "from_pretrained" not in done.card and "ganzoo sample" not in done.card

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from ganzoo._version import __version__
-from ganzoo.errors import GanzooError
+from ganzoo.errors import GanzooError, plain
 
 __all__ = ["app", "main"]
 
@@ -64,7 +64,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 
 def _complain(text: str) -> NoReturn:
-    line = f"error: {' '.join(text.split())}"
+    line = f"error: {' '.join(plain(text).split())}"
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(line, markup=False, style="red")
     sys.exit(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,17 +48,19 @@ def push(
         message: first line of the commit
         license: of the weights, as the Hub names it, such as mit
         half: store weights in half precision
-        discriminator: with the discriminator that was saved beside it
+        discriminator: with the discriminator that was saved beside it or is in the run's newest
+            checkpoint
         overwrite_card: replace a README.md too that somebody has edited there
         dry_run: show what would be sent, without a network
     """
-    from ganzoo.card import data_notice
+    from ganzoo import card
     from ganzoo.generator import Generator
 
     aside = Console(stderr=True, soft_wrap=True, highlight=False)
     generator = Generator.from_pretrained(source)
-    notice = data_notice(generator.config)
-    aside.print(f"note: {notice}", markup=False, style="yellow")
+    before = card.notices(generator.config)
+    for notice in before:
+        aside.print(f"note: {notice}", markup=False, style="yellow")
     done = generator.push_to_hub(
         repo_id,
         private=True if private else None,
@@ -73,7 +74,7 @@ def push(
         dry_run=dry_run,
     )
     for other in done.notices:
-        if other != notice:
+        if other not in before:
             aside.print(f"note: {other}", markup=False, style="yellow")
     _report(done, dry_run)
 
@@ -95,6 +96,19 @@ def _report(done: Push, dry_run: bool) -> None:
     console.print(f"published: {done.url}\nload it with: ganzoo sample {where}", markup=False)
 
 
+def _pulled_from(folder: Path) -> str | None:
+    """The repository that a bundle says it was pulled from, even if it is damaged."""
+    from ganzoo import bundle, sealed
+
+    try:
+        config, _ = sealed.read(folder / bundle.CONFIG)
+    except (OSError, ValueError):
+        return None
+    origin = config.get("origin") if isinstance(config, dict) else None
+    source = origin.get("repo_id") if isinstance(origin, dict) else None
+    return source if isinstance(source, str) else None
+
+
 def pull(
     source: str,
     /,
@@ -103,11 +117,14 @@ def pull(
 ) -> None:
     """Copy a generator from the Hugging Face Hub into a folder.
 
+    A generator that is there is replaced only if it was pulled from the same repository, and a
+    README.md that you have edited is left as it is.
+
     Args:
         source: org/name or org/name@revision
         out: the folder; by default one here that is called as the repository
     """
-    from ganzoo import bundle, hub
+    from ganzoo import bundle, card, hub
 
     repo_id, revision = hub.parse(source)
     folder = out or Path(repo_id.split("/")[1])
@@ -116,19 +133,50 @@ def pull(
             f"{folder} holds something that is not a bundle, which pulling would replace. Choose "
             f"another folder with --out."
         )
-    from ganzoo.generator import Generator
+    if (folder / bundle.CONFIG).exists() and _pulled_from(folder) != repo_id:
+        raise BundleError(
+            f"{folder} holds a generator that was not pulled from {repo_id}, or was changed since, "
+            f"and pulling would replace it. Choose another folder with --out."
+        )
+    from ganzoo.generator import of_repository
 
-    # With a revision always, so that no folder of that name is meant.
-    generator = Generator.from_pretrained(f"{repo_id}@{revision or 'main'}")
+    generator = of_repository(repo_id, revision=revision)
     origin = generator.config.origin
     assert origin is not None
     beside = hub.fetch(repo_id, revision=origin.revision, extras=True)
+    found = bundle.extras(beside.folder, root=beside.root)
     with_other = bundle.DISCRIMINATOR in generator.config.weights
     generator.save_pretrained(folder, discriminator=True if with_other else None)
-    for name in bundle.EXTRAS:
-        (folder / name).unlink(missing_ok=True)  # of what was here before
-        if (beside.folder / name).is_file():
-            shutil.copyfile(beside.folder / name, folder / name)
+    readme, theirs = folder / bundle.CARD, found.get(bundle.CARD)
+    mine = None
+    try:
+        if readme.exists():
+            mine = readme.read_bytes()
+        kept = mine not in (None, theirs) and card.edited((mine or b"").decode(errors="replace"))
+        if not kept:
+            readme.unlink(missing_ok=True)  # of what was here before, or a link
+            if theirs is not None:
+                readme.write_bytes(theirs)
+    except OSError as error:
+        raise BundleError(
+            f"The generator is in {folder}, but not all that belongs to it ({error}). Free some "
+            f"space, then pull it again."
+        ) from error
+    aside = Console(stderr=True, soft_wrap=True, highlight=False)
+    if kept:
+        aside.print(
+            f"note: {readme} was edited and is left as it is; remove it and pull again for that of "
+            f"{repo_id}",
+            markup=False,
+            style="yellow",
+        )
+    if left_out := [name for name in beside.extras if name not in found]:
+        names = ", ".join(left_out)
+        aside.print(
+            f"note: {names} of {repo_id} is left out: too large, or not what it should be",
+            markup=False,
+            style="yellow",
+        )
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"{generator.config.architecture.name}: {generator.spec}, from {repo_id}@{origin.revision}"

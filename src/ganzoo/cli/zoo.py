@@ -13,7 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo import architectures, pretrained, recipes, sealed
-from ganzoo.errors import ConfigError, PluginError, UnknownNameError, did_you_mean, listing
+from ganzoo.errors import (
+    ConfigError,
+    PluginError,
+    UnknownNameError,
+    did_you_mean,
+    listing,
+    plain,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,7 +156,7 @@ def _list_pretrained(console: Console, online: bool) -> None:
                 next((tag for tag in one.tags if tag in known), "?"),
                 _bytes(one.size),
                 one.license or "unknown",
-                "; ".join(f"{metric} {value:g}" for metric, value in one.scores) or "none",
+                "on its card",
                 one.revision[:7],
             )
             for one in hub.published()
@@ -161,7 +168,8 @@ def _print_generators(console: Console, title: str, rows: Sequence[tuple[str, ..
     head = ("name", "architecture", "size", "licence", "scores", "from")
     table = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*map(Text, row[:-1]), Text(row[-1], style="dim"))
+        *most, last = map(plain, row)  # the Hub's are by anybody
+        table.add_row(*map(Text, most), Text(last, style="dim"))
     console.print(Text(title, style="bold"))
     console.print(table if rows else "none")
     console.print()
