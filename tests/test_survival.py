@@ -665,6 +665,7 @@ def test_nobody_else_comes_in_while_a_write_goes_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save", slow)
+    monkeypatch.setattr("ganzoo.lock._PATIENCE", 0.1)
     with pytest.raises(KeyboardInterrupt):
         train(pictures, "out", At(3, leave)).fit()
     with pytest.raises(RunFolderError, match="is training in out"):

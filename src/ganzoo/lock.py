@@ -22,6 +22,7 @@ LOCK, OWNER = ".lock", ".owner.json"
 _LARGEST = 2**16  # bytes of .owner.json
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 _PATIENCE = 15.0  # seconds; processes that read data outlive a killed training by about 5
+_LEAVING: set[Path] = set()  # folders that this process lets go of when a last write is done
 
 
 class RunLock:
@@ -91,14 +92,21 @@ class RunLock:
                     lock.acquire(timeout=0)
                 return
             except timeout:
-                # Its owner is gone, but processes that it had started hold the lock still.
+                # Its owner is gone, but processes that it had started hold the lock still; or it
+                # is this very process, which is about to let go.
                 orphaned = _running(owner(self.folder)) is False
-                if not orphaned or time.monotonic() - began > _PATIENCE:
+                soon = orphaned or self.folder.resolve() in _LEAVING
+                if not soon or time.monotonic() - began > _PATIENCE:
                     raise
                 time.sleep(0.1)
 
+    def leaving(self) -> None:
+        """Say that ``release`` is to come soon, from another thread."""
+        _LEAVING.add(self.folder.resolve())
+
     def release(self) -> None:
         """Let others in; doing so twice is no matter."""
+        _LEAVING.discard(self.folder.resolve())
         if self._lock.is_locked:
             with contextlib.suppress(OSError):  # the folder may be gone
                 (self.folder / OWNER).unlink(missing_ok=True)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from ganzoo.background import Background
+
 __all__ = ["RunWriter"]
 
 _CHECKPOINTS, _SAMPLES = "checkpoints", "samples"
@@ -89,9 +91,13 @@ class RunWriter:
             lock.release()
             raise
 
-    def release(self) -> None:
-        """Let others in; doing so twice is no matter."""
-        self._lock.release()
+    def release(self, background: Background | None = None) -> None:
+        """Let others in, once a write that is left behind is done; twice is no matter."""
+        if background is None:
+            self._lock.release()
+        else:
+            self._lock.leaving()
+            background.afterwards(self._lock.release)
 
     def recover(self) -> tuple[checkpoint.Newest, list[str]]:
         """Find the newest whole checkpoint, and put in order what an unclean end has left.

@@ -835,7 +835,7 @@ class Trainer:
             with writing(self.run.path):  # a kill may have come between a checkpoint and this
                 self._keeping()(folder)
         except BaseException:
-            writer.release()
+            writer.release(self._background)
             raise
         return writer
 
@@ -858,7 +858,7 @@ class Trainer:
         with contextlib.ExitStack() as parts:  # the last comes first
             parts.callback(self._call, "on_close")
             if writer is not None:  # who left at once may have left a write at work
-                parts.callback(self._background.afterwards, writer.release)
+                parts.callback(writer.release, self._background)
             parts.callback(self.feed.close)
             if not (self._dirty and isinstance(failure, KeyboardInterrupt)):  # that is at once
                 parts.callback(self._finish_saving, failure)
