@@ -5,6 +5,10 @@ pictures included) is cut into stretches of 50 iterations. Every other one, in a
 within its pair, begins with a checkpoint and the generator's bundle being written; the CPU time of
 the whole process, the writing thread included, is compared within each pair.
 
+A virtual machine's speed drifts by more from stretch to stretch than a save costs. So beside the
+plain ratio there is one in units of the stretch's own later iterations, which a save does not
+reach: what the first ten cost, counted in those, plus forty, with a save against without.
+
     python benchmarks/checkpoints.py --pairs 30
 """
 
@@ -21,6 +25,7 @@ from pathlib import Path
 import ganzoo
 
 STRETCH = 50
+REACH = 10  # iterations within which a save is over
 
 
 class Alternating(ganzoo.Trainer):
@@ -35,17 +40,28 @@ class Alternating(ganzoo.Trainer):
 
 
 class Clock(ganzoo.Callback):
-    """Reads the CPU time at the end of each stretch, before anything is written there."""
+    """Reads the CPU time after each iteration, before anything is written there."""
 
     def __init__(self) -> None:
         self.cpu: list[float] = []
         self.wall: list[float] = []
 
     def on_step(self, trainer: ganzoo.Trainer, step: object) -> None:
-        """Read both clocks after the last iteration of a stretch."""
-        if trainer.step % STRETCH == 0:
-            self.cpu.append(time.process_time())
-            self.wall.append(time.perf_counter())
+        """Read both clocks."""
+        self.cpu.append(time.process_time())
+        self.wall.append(time.perf_counter())
+
+
+def stretches(read: list[float], own: bool) -> list[float]:
+    """Cost of each stretch from the second on: in seconds, or in iterations of its own."""
+    spent = [after - before for before, after in itertools.pairwise(read)]
+    # A save after iteration n is in spent[n - 1], together with iteration n + 1.
+    found = []
+    for start in range(STRETCH - 1, len(spent) - STRETCH + 1, STRETCH):
+        part = spent[start : start + STRETCH]
+        rest = statistics.mean(part[REACH:])
+        found.append(sum(part[:REACH]) / rest + STRETCH - REACH if own else sum(part))
+    return found
 
 
 def saving(stretch: int) -> bool:
@@ -73,13 +89,15 @@ def main() -> None:
         newest = max((trainer.run.path / "checkpoints").iterdir())
         state = sum(path.stat().st_size for path in newest.iterdir())
     ratios = {}
-    for name, read in (("CPU", clock.cpu), ("wall", clock.wall)):
-        spent = [after - before for before, after in itertools.pairwise(read)]
-        # spent[i] is the stretch after read[i], which is stretch i + 1; the first pair warms up.
-        numbered = {index + 1: value for index, value in enumerate(spent)}
+    for name, read, own in (
+        ("CPU time", clock.cpu, False),
+        ("wall time", clock.wall, False),
+        ("CPU time in own iterations", clock.cpu, True),
+    ):
+        cost = stretches(read, own)  # cost[i] is of stretch i + 1; the first pair warms up
         values = []
         for pair in range(1, pairs + 1):
-            one, other = numbered[2 * pair], numbered[2 * pair + 1]
+            one, other = cost[2 * pair - 1], cost[2 * pair]
             values.append(one / other if saving(2 * pair) else other / one)
         ratios[name] = values
     print(f"{pairs} pairs, {trainer.saves} saves of {state / 1e6:.1f} MB")
@@ -87,11 +105,10 @@ def main() -> None:
         mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
         low, high = bounds(values)
         print(
-            f"{name} time with / without: median {statistics.median(values):.3f} "
+            f"{name}, with / without: median {statistics.median(values):.3f} "
             f"(95%: {low:.3f} to {high:.3f}), mean {mean:.3f} "
             f"(95%: {mean - 1.96 * error:.3f} to {mean + 1.96 * error:.3f})"
         )
-    print("CPU, all pairs:", *(f"{value:.3f}" for value in sorted(ratios["CPU"])))
 
 
 def bounds(values: list[float]) -> tuple[float, float]:
