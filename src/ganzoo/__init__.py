@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         convert,
         datasets,
         errors,
+        features,
         hub,
         losses,
+        metrics,
         optimizers,
         pretrained,
         recipes,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     )
     from ganzoo.callbacks import Callback
     from ganzoo.errors import GanzooError
+    from ganzoo.evaluation import Score, evaluate
     from ganzoo.generator import Generator
     from ganzoo.run import Run
     from ganzoo.spec import LatentSpec, SampleSpec
@@ -44,9 +47,11 @@ __all__ = [
     "LatentSpec",
     "Run",
     "SampleSpec",
+    "Score",
     "TrainConfig",
     "Trainer",
     "__version__",
+    "evaluate",
 ]
 
 _HOMES = {
@@ -56,8 +61,10 @@ _HOMES = {
     "LatentSpec": "spec",
     "Run": "run",
     "SampleSpec": "spec",
+    "Score": "evaluation",
     "TrainConfig": "train_config",
     "Trainer": "trainer",
+    "evaluate": "evaluation",
 }
 _MODULES = frozenset(
     {
@@ -66,8 +73,10 @@ _MODULES = frozenset(
         "convert",
         "datasets",
         "errors",
+        "features",
         "hub",
         "losses",
+        "metrics",
         "optimizers",
         "pretrained",
         "recipes",

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "list_", "show"]
 
-KINDS = ("architectures", "losses", "datasets", "optimizers", "schedules", "trackers")
+KINDS = (
+    "architectures",
+    "losses",
+    "datasets",
+    "optimizers",
+    "schedules",
+    "trackers",
+    "metrics",
+    "features",
+)
 Switch = Annotated[bool, Parameter(negative=())]
 
 
@@ -38,8 +47,8 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
     """List what is in the zoo, plug-ins included.
 
     Args:
-        kind: pretrained, recipes, architectures, losses, datasets, optimizers, schedules or
-            trackers; all of them by default
+        kind: pretrained, recipes, architectures, losses, datasets, optimizers, schedules,
+            trackers, metrics or features; all of them by default
         check: import everything and say what is broken
         online: with the pretrained generators, also those on the Hugging Face Hub
     """

@@ -1,0 +1,24 @@
+"""Feature extractors: the nets behind scores in feature space."""
+
+from ganzoo.features.base import Extractor, Features
+from ganzoo.registry import Registry
+
+__all__ = ["Extractor", "Features", "create", "get", "names", "register", "registry"]
+
+registry: Registry[Extractor] = Registry(
+    Extractor,
+    group="ganzoo.features",
+    builtins={
+        "callable": "ganzoo.features.callable:Callable",
+        "classifier": "ganzoo.features.classifier:Classifier",
+        "clip": "ganzoo.features.clip:CLIP",
+        "dinov2": "ganzoo.features.dinov2:DINOv2",
+        "inception": "ganzoo.features.inception:Inception",
+        "vgg16": "ganzoo.features.vgg16:VGG16",
+    },
+    unlisted=frozenset({"callable"}),  # what a caller holds in memory
+)
+register = registry.register
+names = registry.names
+get = registry.get
+create = registry.create

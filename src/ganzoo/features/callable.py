@@ -1,0 +1,181 @@
+"""Any net or function that the caller holds, as an extractor."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from collections.abc import Callable as Function
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, PrivateAttr
+from torch import Tensor, nn
+
+from ganzoo.component import Component
+from ganzoo.errors import ConfigError
+from ganzoo.features.base import Extractor, Features, fingerprint
+
+if TYPE_CHECKING:
+    from ganzoo.device import PrecisionName
+
+__all__ = ["Callable", "interpret"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """The function itself. Copying a config does not copy it."""
+
+    function: Function[[Tensor], Any]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
+        return self
+
+
+class Callable(Extractor):
+    """A net or function that the caller holds as an object, which no file can name.
+
+    A config stores only the description and the fingerprint; who reads it has to give the object
+    again. ``Callable.of`` makes one. It computes as it was given: ``precision`` changes nothing.
+
+    The fingerprint of a module is the SHA-256 of the names of its parts' classes and of its state;
+    that of a function, of its name and source.
+    """
+
+    name: ClassVar[str] = "callable"
+
+    description: str = Field(description="what was given, for people")
+    fingerprint: str = Field(description="sha-256 of what was given")
+    quantise: bool = Field(
+        False, description="give it uint8 samples instead of floats in the sample spec's range"
+    )
+    _held: _Held | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, function: Function[[Tensor], Any], *, quantise: bool = False) -> Callable:
+        """Return the extractor that calls ``function``.
+
+        Args:
+            function: Maps a batch of samples (N, C, H, W), or as their spec has them, to features
+                (N, D), or to ``Features`` with logits. A module is copied, put into eval mode and
+                moved to the device.
+            quantise: Give it samples as uint8 in 0..255.
+
+        Raises:
+            ConfigError: If it cannot be called.
+        """
+        if not callable(function):
+            raise ConfigError(
+                f"An extractor is a name, a mapping with 'name', a component, a torch module or a "
+                f"function of a batch of samples; got {type(function).__name__}. Give one of these."
+            )
+        extractor = cls(
+            description=_described(function), fingerprint=_identity(function), quantise=quantise
+        )
+        extractor._held = _Held(function)
+        return extractor
+
+    @property
+    def quantisation(self) -> Literal["uint8", "none"]:
+        """``uint8`` where it was asked for, else ``none``."""
+        return "uint8" if self.quantise else "none"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what was given by its fingerprint; whether it is held does not count."""
+        return type(other) is type(self) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.fingerprint))
+
+    def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
+        """Return a module that calls what was given.
+
+        Raises:
+            ConfigError: If it is not held: the config was read from a file.
+        """
+        if self._held is None:
+            raise ConfigError(
+                f"These features are those of {self.description}, which no file can hold; pass it "
+                f"again: extractor=..."
+            )
+        function = self._held.function
+        if isinstance(function, nn.Module):
+            function = copy.deepcopy(function).eval().requires_grad_(False).to(device)
+        return _Module(function, self.description)
+
+    def weights_hash(self) -> str:
+        """Return the fingerprint."""
+        return self.fingerprint
+
+    def preparation(self) -> dict[str, Any]:
+        """Return the description."""
+        return {"callable": self.description}
+
+
+class _Module(nn.Module):
+    def __init__(self, function: Function[[Tensor], Any], description: str) -> None:
+        super().__init__()
+        self._function, self._description = function, description
+
+    @torch.no_grad()
+    def forward(self, samples: Tensor) -> Features:
+        """Map samples to features, checked."""
+        found = self._function(samples)
+        features = found if isinstance(found, Features) else Features(found)
+        self._check(features.pool, "features", len(samples))
+        if features.logits is not None:
+            self._check(features.logits, "logits", len(samples))
+        logits = None if features.logits is None else features.logits.float()
+        return Features(features.pool.float(), logits)
+
+    def _check(self, value: Any, what: str, count: int) -> None:
+        right = isinstance(value, Tensor) and value.dim() == 2 and len(value) == count
+        if not right:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigError(
+                f"The {what} of {self._description} must be a tensor ({count}, D) for {count} "
+                f"samples, and are {got}. Return one row per sample, such as tensor.flatten(1)."
+            )
+
+
+def interpret(value: Any) -> Any:
+    """Turn what a caller handed in as an extractor into what the registry can create.
+
+    Args:
+        value: A name, a mapping with ``name``, a component or its class, a torch module, or a
+            function of a batch of samples.
+
+    Raises:
+        ConfigError: If it is none of these.
+    """
+    if isinstance(value, (str, Mapping, Component)):
+        return value
+    if isinstance(value, type) and issubclass(value, Component):
+        return value
+    return Callable.of(value)
+
+
+def _described(function: Any) -> str:
+    if isinstance(function, nn.Module):
+        return f"the module {type(function).__qualname__}"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"the function {getattr(function, '__module__', '')}.{name}"
+
+
+def _identity(function: Any) -> str:
+    digest = hashlib.sha256()
+    if isinstance(function, nn.Module):
+        for name, module in function.named_modules():
+            digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__};".encode())
+        digest.update(fingerprint(function.state_dict()).encode())
+        return digest.hexdigest()
+    digest.update(_described(function).encode())
+    try:
+        target = function if inspect.isroutine(function) else type(function)
+        digest.update(inspect.getsource(target).encode())
+    except (OSError, TypeError):  # typed into a shell, or not written in Python
+        code = getattr(function, "__code__", None)
+        digest.update(code.co_code if code else b"")
+    return digest.hexdigest()

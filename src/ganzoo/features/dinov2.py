@@ -1,0 +1,113 @@
+"""DINOv2 features, in which the Frechet distance agrees better with what people see."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn.functional import interpolate
+
+from ganzoo.device import pick_precision
+from ganzoo.features.base import Extractor, fingerprint
+from ganzoo.features.resizing import Resize
+from ganzoo.features.vision import IMAGENET, Seen, from_hub
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.device import PrecisionName
+
+__all__ = ["DINOv2"]
+
+_SIZE = 224
+_OFFSET = 0.1  # of Meta's code, which keeps a rounding error from changing the grid's size
+_RESIZE: dict[str, Resize] = {"dgm-eval": "pil-bicubic-uint8", "torch-fidelity": "tf1-bilinear"}
+
+
+class DINOv2(Extractor):
+    """The class token of DINOv2 after its last norm, of pictures resized to 224x224.
+
+    FD-DINOv2 of Stein et al. 2023, arXiv:2306.04675, is the Frechet distance in the features of
+    the large model with the preset ``dgm-eval``, the name of their program. The position
+    embeddings are interpolated as Meta's own code does, and not as transformers would.
+    """
+
+    name: ClassVar[str] = "dinov2"
+    citation: ClassVar[str] = (
+        'Oquab et al. 2023, "DINOv2: Learning Robust Visual Features without Supervision", '
+        "arXiv:2304.07193"
+    )
+
+    preset: Literal["dgm-eval", "torch-fidelity"] = Field(
+        "dgm-eval", description="program whose preparation of pictures is followed"
+    )
+    weights: str = Field(
+        "facebook/dinov2-large", description="repository on the Hugging Face Hub, or a folder"
+    )
+    revision: str | None = Field(None, description="commit, tag or branch of the repository")
+
+    def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
+        """Return the net.
+
+        Raises:
+            CheckpointError: If the weights are not there or are of another net.
+            ConfigError: If transformers is not installed.
+            DeviceError: If the device cannot compute so.
+        """
+        model = self._model()
+        embeddings = model.embeddings
+        grid = _SIZE // model.config.patch_size
+        embeddings.position_embeddings = nn.Parameter(
+            _interpolated(embeddings.position_embeddings.detach(), grid), requires_grad=False
+        )
+        picked = pick_precision(precision, device)
+        return Seen(
+            _ClassToken(model), "dinov2", device, picked, _SIZE, _RESIZE[self.preset], IMAGENET
+        )
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 of the weights.
+
+        Raises:
+            CheckpointError: If they are not there or are of another net.
+            ConfigError: If transformers is not installed.
+        """
+        return fingerprint(self._model().state_dict())
+
+    def preparation(self) -> dict[str, Any]:
+        """Return preset, model, size, resizing and scaling."""
+        return {
+            "preset": self.preset,
+            "model": self.weights,
+            "size": _SIZE,
+            "resize": _RESIZE[self.preset],
+            "scaling": str(IMAGENET),
+            "layer": "class token after the last norm",
+        }
+
+    def _model(self) -> Any:
+        return from_hub("Dinov2Model", self.weights, self.revision)
+
+
+class _ClassToken(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.model(pixel_values=x).pooler_output
+        return found
+
+
+def _interpolated(positions: Tensor, grid: int) -> Tensor:
+    """Position embeddings (1, 1 + M*M, D) for a grid of patches, (1, 1 + grid*grid, D)."""
+    own = math.isqrt(positions.shape[1] - 1)
+    if own == grid:
+        return positions
+    patches = positions[:, 1:].float().reshape(1, own, own, -1).permute(0, 3, 1, 2)
+    scale = (grid + _OFFSET) / own
+    patches = interpolate(patches, scale_factor=(scale, scale), mode="bicubic")
+    return torch.cat([positions[:, :1], patches.permute(0, 2, 3, 1).flatten(1, 2)], 1)

@@ -1,0 +1,158 @@
+"""Published weights of extractors: found on this machine, or downloaded and checked."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganzoo import statedicts
+from ganzoo.datasets.cache import cache_root
+from ganzoo.errors import CheckpointError, listing
+from ganzoo.storage import make, new_file, sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Published", "extractors_root", "load"]
+
+_TIMEOUT = 30  # seconds without a byte
+
+
+def extractors_root() -> Path:
+    """Return the folder of extractors' weights in ganzoo's cache; it need not exist yet."""
+    return cache_root().parent / "features"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights that its authors have published.
+
+    Attributes:
+        title: What it holds, for messages.
+        address: Where it is.
+        digest: SHA-256 of the file.
+        names: Names that programs keep it under, its own first.
+        environment: Variable that may name another file with these weights.
+    """
+
+    title: str
+    address: str
+    digest: str
+    names: tuple[str, ...]
+    environment: str
+
+    def find(self, path: Path | None, download: bool) -> Path:
+        """Return where the weights lie: ``path``, the environment variable's, cached, downloaded.
+
+        The caches are ganzoo's and that of torch.hub, where other programs may have put the file;
+        what lies there is used if it has the right SHA-256.
+
+        Raises:
+            CheckpointError: If they are nowhere, with where to put them.
+        """
+        if path is not None:
+            return self._existing(path, "that was given")
+        if named := os.environ.get(self.environment):
+            return self._existing(Path(named).expanduser(), f"that {self.environment} names")
+        found = next((place for place in self._places() if self._is_it(place)), None)
+        if found:
+            return found
+        target = extractors_root() / self.names[0]
+        if not download:
+            raise self._missing(target, "downloading is off")
+        try:
+            self._download(target)
+        except OSError as error:  # URLError and timeouts are among them
+            reason = getattr(error, "reason", None) or error.strerror or error
+            raise self._missing(target, f"the download failed: {reason}") from error
+        return target
+
+    def _existing(self, path: Path, origin: str) -> Path:
+        if path.is_file():
+            return path
+        raise CheckpointError(
+            f"There is no file {path} {origin} as {self.title}. Correct the path, or leave it out "
+            f"to have {self.names[0]} downloaded."
+        )
+
+    def _places(self) -> Iterable[Path]:
+        import torch
+
+        yield extractors_root() / self.names[0]
+        yield from (Path(torch.hub.get_dir()) / "checkpoints" / name for name in self.names)
+
+    def _is_it(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        found = path.stat()
+        return _file_hash(path, found.st_size, found.st_mtime_ns) == self.digest
+
+    def _download(self, target: Path) -> None:
+        make(target.parent)
+        with new_file(target) as fresh:
+            request = urllib.request.Request(self.address, headers={"User-Agent": "ganzoo"})
+            answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+            with answer, fresh.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+            found = sha256(fresh)
+            if found != self.digest:
+                raise CheckpointError(
+                    f"{self.address} has SHA-256 {found} and not {self.digest}: it was changed or "
+                    f"cut off. Try again, or get {self.names[0]} from somewhere else and put it "
+                    f"at {target}."
+                )
+
+    def _missing(self, target: Path, why: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.title[0].upper()}{self.title[1:]} are not on this machine ({why}). Get "
+            f"{self.names[0]} (SHA-256 {self.digest}) from {self.address} and put it at {target}, "
+            f"or set {self.environment} to where it lies."
+        )
+
+
+def load(
+    path: Path, expected: dict[str, tuple[int, ...]], optional: Iterable[str]
+) -> dict[str, Tensor]:
+    """Return the tensors of a file of ``torch.save`` or safetensors, and exactly those expected.
+
+    Args:
+        path: The file. Nothing in it is run.
+        expected: Shapes by name.
+        optional: Of these, the names that may all be absent together.
+
+    Raises:
+        CheckpointError: If it is no such file, or holds other tensors.
+    """
+    state = statedicts.read(path)[0]
+    statedicts.check_claims(state, path)
+    found = {n: v for n, v in state.tensors.items() if not n.endswith(".num_batches_tracked")}
+    optional = set(optional)
+    needed = expected.keys() - optional if optional.isdisjoint(found) else expected.keys()
+    wrong = [n for n in needed & found.keys() if tuple(found[n].shape) != expected[n]]
+    faults = [
+        f"{what} {len(names)} tensors ({listing(sorted(names)[:3])})"
+        for what, names in (
+            ("lacks", needed - found.keys()),
+            ("has besides", found.keys() - needed),
+            ("has other shapes of", wrong),
+        )
+        if names
+    ]
+    if faults:
+        raise CheckpointError(
+            f"{path} holds the weights of another net: it {' and '.join(faults)}. Give the file "
+            f"that was published, or one with the same names."
+        )
+    return {name: found[name] for name in sorted(needed)}
+
+
+@functools.lru_cache(maxsize=32)
+def _file_hash(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file, computed once as long as size and time of change are the same."""
+    return sha256(path)

@@ -1,0 +1,32 @@
+"""Scores of generated samples, most of them against real ones."""
+
+from ganzoo.metrics.base import Metric, Result
+from ganzoo.registry import Registry
+
+__all__ = ["Metric", "Result", "create", "get", "names", "register", "registry"]
+
+registry: Registry[Metric] = Registry(
+    Metric,
+    group="ganzoo.metrics",
+    builtins={
+        "classifier-score": "ganzoo.metrics.inception_score:ClassifierScore",
+        "coverage": "ganzoo.metrics.neighbours:Coverage",
+        "density": "ganzoo.metrics.neighbours:Density",
+        "fd-dinov2": "ganzoo.metrics.frechet:FDDinov2",
+        "fid": "ganzoo.metrics.frechet:FID",
+        "inception-score": "ganzoo.metrics.inception_score:InceptionScore",
+        "kid": "ganzoo.metrics.kid:KID",
+        "lpips-diversity": "ganzoo.metrics.perceptual:LPIPSDiversity",
+        "modes": "ganzoo.metrics.modes:Modes",
+        "ms-ssim": "ganzoo.metrics.ms_ssim:MSSSIM",
+        "nearest-neighbours": "ganzoo.metrics.neighbours:NearestNeighbours",
+        "ppl": "ganzoo.metrics.perceptual:PPL",
+        "precision": "ganzoo.metrics.neighbours:Precision",
+        "recall": "ganzoo.metrics.neighbours:Recall",
+        "swd": "ganzoo.metrics.swd:SWD",
+    },
+)
+register = registry.register
+names = registry.names
+get = registry.get
+create = registry.create

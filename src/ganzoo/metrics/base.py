@@ -1,0 +1,155 @@
+"""The contract of a metric."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from ganzoo import features
+from ganzoo.component import Component
+from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.features.base import Extractor
+
+if TYPE_CHECKING:
+    from ganzoo.metrics.gathered import Gathered
+    from ganzoo.spec import Kind, SampleSpec
+
+__all__ = ["ANY_KIND", "Chosen", "Metric", "Part", "Result"]
+
+Part = Literal["moments", "features", "logits", "samples", "generator"]
+"""What may be gathered of samples; the fields of ``Gathered``."""
+
+ANY_KIND: tuple[Kind, ...] = ("image", "audio", "sequence", "vector")
+
+
+def _extractor(value: Any) -> Extractor:
+    if callable(value) and not isinstance(value, type):
+        from ganzoo.features.callable import interpret  # which imports torch
+
+        value = interpret(value)
+    return features.create(value)
+
+
+Chosen = Annotated[SerializeAsAny[Extractor], BeforeValidator(_extractor)]
+"""An extractor as a metric's option: a name, a mapping with ``name``, an extractor, or any net or
+function that maps samples to features."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a metric says of samples.
+
+    Attributes:
+        value: The score.
+        error: Its standard error or spread, as the metric's docstring says; None where it has
+            none.
+        extra: Further numbers, as JSON can hold them.
+        notices: What a person should know about this score, a line each.
+    """
+
+    value: float
+    error: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+class Metric(Component):
+    """A named score of generated samples.
+
+    A metric says what it needs of the samples; whoever evaluates gathers that, in one pass for
+    all metrics, and calls ``score``. A metric defines ``compute``.
+    """
+
+    kind: ClassVar[str] = "metric"
+    better: ClassVar[Literal["lower", "higher"]] = "lower"
+    """Which of two scores is the better one."""
+    gathers: ClassVar[tuple[Part, ...]] = ()
+    """What it needs of the samples; features and logits are those of its ``extractor``."""
+    reals: ClassVar[bool] = True
+    """Whether it needs real samples beside generated ones."""
+    kinds: ClassVar[tuple[Kind, ...]] = ("image",)
+    """The kinds of samples that it is for."""
+    least: ClassVar[int] = 2
+    """Samples that it needs, real ones and generated ones each."""
+
+    @abstractmethod
+    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+        """Compute the score from what was gathered, which ``score`` has checked.
+
+        Raises:
+            DataError: If there is none of these samples.
+            ConfigError: If the options do not fit them.
+        """
+
+    def wants(self, spec: SampleSpec) -> tuple[Part, ...]:
+        """Return what it needs of such samples: ``gathers``, unless that depends on them."""
+        return self.gathers
+
+    def check(self, spec: SampleSpec) -> None:
+        """Refuse samples that the metric is not for.
+
+        Raises:
+            ConfigError: If it is for samples of another kind.
+        """
+        if spec.kind not in self.kinds:
+            raise ConfigError(
+                f"The metric '{self.name}' is for samples of kind {listing(self.kinds)}; this is "
+                f"{'an' if spec.kind[0] in 'aeiou' else 'a'} {spec}. Leave it out."
+            )
+
+    def score(self, real: Gathered | None, fake: Gathered) -> Result:
+        """Score generated samples.
+
+        Args:
+            real: What was gathered of the real samples; may be None where ``reals`` is False.
+            fake: What was gathered of the generated samples.
+
+        Returns:
+            A finite value; the metric's own docstring says in which range and unit.
+
+        Raises:
+            DataError: If samples are too few, or anything about them is NaN or infinite.
+            ConfigError: If the metric is for other samples, or something was not gathered.
+        """
+        if real is None and self.reals:
+            raise ConfigError(
+                f"The metric '{self.name}' compares with real samples, and there are none: give "
+                f"a dataset."
+            )
+        for part, whose in ((real, "real"), (fake, "generated")):
+            if part is not None and (part is fake or self.reals):
+                self._check_gathered(part, whose)
+        result = self.compute(real, fake)
+        if not math.isfinite(result.value):
+            raise DataError(
+                f"The metric '{self.name}' of these samples is {result.value}. Look at the "
+                f"samples: what they hold is beyond what it can be computed from."
+            )
+        return result
+
+    def _check_gathered(self, part: Gathered, whose: str) -> None:
+        wanted = self.gathers
+        if part.spec is not None:
+            self.check(part.spec)
+            wanted = self.wants(part.spec)
+        if part.count < self.least:
+            raise DataError(
+                f"The metric '{self.name}' needs at least {self.least:,} {whose} samples, not "
+                f"{part.count:,}: give more."
+            )
+        for name in wanted:
+            if name == "generator" and whose == "real":
+                continue
+            value = getattr(part, name)
+            if value is None:
+                raise ConfigError(
+                    f"The metric '{self.name}' needs the {name} of the {whose} samples, which "
+                    f"were not gathered."
+                )
+            if name in ("features", "logits", "samples"):
+                part.require_finite(name, whose)

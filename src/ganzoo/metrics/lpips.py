@@ -1,0 +1,138 @@
+"""LPIPS: the distance between two images as people see it, by VGG16."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganzoo.features import vgg16, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HEADS", "LPIPS", "pretrained"]
+
+_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+HEADS = weights.Published(
+    title="the weights of LPIPS",
+    address=(
+        "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/"
+        "v0.1/vgg.pth"
+    ),
+    digest="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    names=("lpips-vgg16-v0.1.pth", "weights-vgg16-lpips.pth"),
+    environment="GANZOO_LPIPS_WEIGHTS",
+)
+
+
+class LPIPS(nn.Module):
+    """Learned perceptual image patch similarity, version 0.1, with VGG16.
+
+    Zhang et al. 2018, arXiv:1801.03924, eq. 1: both images pass through VGG16; after each of its
+    five blocks the features of each place are brought to length 1, and the squared differences are
+    weighted by channel, averaged over places and added up.
+
+    Args:
+        size: Height and width that images are brought to first, by area where both sides are
+            larger, else bilinearly; None to leave them.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.blocks = nn.ModuleList()
+        self.heads = nn.ParameterList()
+        channels = 3
+        for number, widths in enumerate(_BLOCKS):
+            layers: list[nn.Module] = [nn.MaxPool2d(2)] if number else []
+            for width in widths:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            self.blocks.append(nn.Sequential(*layers))
+            self.heads.append(nn.Parameter(torch.rand(channels)))
+        # ImageNet's mean and standard deviation, as LPIPS rounds them, on [-1, 1].
+        shift, scale = torch.tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])
+        self.register_buffer("shift", shift[:, None, None], persistent=False)
+        self.register_buffer("scale", scale[:, None, None], persistent=False)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distances (N,), from 0 on, of images (N, 1 or 3, H, W) in [0, 255]."""
+        return self.apart(self.see(a), self.see(b))
+
+    def see(self, images: Tensor) -> list[Tensor]:
+        """Return the features of images (N, 1 or 3, H, W) in [0, 255], of length 1 everywhere."""
+        images = images.to(self.shift.device)
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        x = (images / 127.5 - 1 - self.shift) / self.scale
+        if self.size is not None:
+            size = (self.size, self.size)
+            if min(x.shape[2:]) > self.size:
+                x = interpolate(x, size, mode="area")
+            else:
+                x = interpolate(x, size, mode="bilinear", align_corners=False)
+        found = []
+        for block in self.blocks:
+            x = block(x)
+            found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return found
+
+    def apart(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Return the distances (N,) of what ``see`` returned."""
+        return torch.stack(
+            [
+                ((x - y).square() * head[:, None, None]).sum(1).mean((1, 2))
+                for x, y, head in zip(a, b, self.heads, strict=True)
+            ]
+        ).sum(0)
+
+    def take(self, trunk: Mapping[str, Tensor], heads: Mapping[str, Tensor]) -> None:
+        """Take weights under the names of torchvision's VGG16 and of the published heads."""
+        with torch.no_grad():
+            for name, layer in self._layers():
+                layer.weight.copy_(trunk[f"{name}.weight"])
+                assert layer.bias is not None
+                layer.bias.copy_(trunk[f"{name}.bias"])
+            for number, head in enumerate(self.heads):
+                head.copy_(heads[f"lin{number}.model.1.weight"].flatten())
+
+    def _layers(self) -> list[tuple[str, nn.Conv2d]]:
+        """The convolutions by their names in torchvision, where all layers are in one row."""
+        row = [layer for block in self.blocks for layer in block.children()]
+        return [(f"features.{i}", x) for i, x in enumerate(row) if isinstance(x, nn.Conv2d)]
+
+
+def pretrained(size: int | None, device: torch.device) -> LPIPS:
+    """Return LPIPS with its published weights, in eval mode and without gradients.
+
+    They are looked for as those of extractors are: environment variables, caches, download.
+
+    Raises:
+        CheckpointError: If they are not there, or are those of another net.
+    """
+    net = LPIPS(size)
+    convolutions = {
+        f"{name}.{kind}": tuple(value.shape)
+        for name, layer in net._layers()
+        for kind, value in layer.named_parameters()
+    }
+    classifier = {
+        f"classifier.{layer}.{kind}": shape
+        for layer, out, into in ((0, 4096, 25088), (3, 4096, 4096), (6, 1000, 4096))
+        for kind, shape in (("weight", (out, into)), ("bias", (out,)))
+    }
+    trunk = weights.load(
+        vgg16.WEIGHTS.find(None, download=True), {**convolutions, **classifier}, optional=classifier
+    )
+    expected: dict[str, tuple[int, ...]] = {
+        f"lin{number}.model.1.weight": (1, len(head), 1, 1) for number, head in enumerate(net.heads)
+    }
+    net.take(trunk, weights.load(HEADS.find(None, download=True), expected, optional=()))
+    return net.to(device).eval().requires_grad_(False)

@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from ganzoo import features
+from ganzoo.datasets.base import Samples
+from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
+from ganzoo.features import classifier
+from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train
+from ganzoo.spec import SampleSpec
+
+CPU = torch.device("cpu")
+
+
+def bars(count=400):
+    """Pictures with a bright bar in one of ten places, and the place."""
+    labels = torch.arange(count) % 10
+    data = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
+    for picture, place in zip(data, labels.tolist(), strict=True):
+        picture[0, 4:24, 2 + 2 * place : 6 + 2 * place] = 255
+    spec = SampleSpec(kind="image", shape=(1, 28, 28), classes=tuple("0123456789"))
+    return Samples(data=data, spec=spec, labels=labels)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Classifiers are trained on bars; the list says how often."""
+    runs = []
+
+    def quick(self):
+        runs.append(self.dataset)
+        torch.manual_seed(len(runs))
+        tensors = dict(ClassifierNet().state_dict())
+        return classifier.Trained(tensors, 0.995, classifier.fingerprint(tensors))
+
+    monkeypatch.setattr(Classifier, "_train", quick)
+    return runs
+
+
+def test_training_learns_and_is_the_same_each_time():
+    samples = bars()
+    state = torch.get_rng_state()
+    first, second = (train(samples, "training", epochs=15) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state())
+    assert accuracy(first, samples) > 0.9
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_is_trained_once_and_kept(trained):
+    extractor = features.create("classifier")
+    first = extractor.protocol()
+    assert first["accuracy"] == 0.995 and first["dataset"] == "mnist"
+    assert extractor.protocol() == first and trained == ["mnist"]
+    assert first["weights"] == extractor.weights_hash()
+    found = extractor.build(CPU)(bars(12).data)
+    assert found.pool.shape == (12, extractor.dimensions)
+    assert found.logits.shape == (12, extractor.classes)
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "record.json"])
+def test_what_is_damaged_is_trained_again(file, trained):
+    first = features.create("classifier").weights_hash()
+    path = classifier.extractors_root() / "classifier-mnist-v1" / file
+    path.write_bytes(path.read_bytes()[:-1])
+    assert features.create("classifier").weights_hash() != first
+    assert len(trained) == 2
+
+
+def test_one_that_learns_too_little_is_not_kept(monkeypatch):
+    monkeypatch.setattr(Classifier, "_samples", lambda self, split: bars(40))
+    monkeypatch.setattr(classifier, "train", lambda samples, text: ClassifierNet().state_dict())
+    with pytest.raises(CheckpointError, match="needs more than 99.2%"):
+        features.create("classifier").build(CPU)
+    assert not (classifier.extractors_root() / "classifier-mnist-v1").exists()
+
+
+def test_padded_pictures_are_cropped_and_others_resized():
+    net = ClassifierNet().eval()
+    pictures = bars(4).data
+    padded = torch.nn.functional.pad(pictures, [2] * 4)
+    with torch.no_grad():
+        assert torch.equal(net(padded).logits, net(pictures).logits)
+        assert net(pictures.repeat_interleave(2, 2).repeat_interleave(2, 3)).logits.shape == (4, 10)
+
+
+def test_what_is_not_grey_or_not_labelled_is_refused():
+    with pytest.raises(UnsupportedSampleError, match="sees greyscale pictures"):
+        ClassifierNet()(torch.zeros(2, 3, 28, 28, dtype=torch.uint8))
+    samples = bars(10)
+    with pytest.raises(DataError, match="There are no labels"):
+        train(Samples(data=samples.data, spec=samples.spec), "training")
+
+
+@pytest.mark.slow
+def test_mnist_is_told_apart(torchvision_root):
+    found = Classifier(root=torchvision_root).trained()
+    assert found.accuracy > 0.992

@@ -1,0 +1,181 @@
+"""Inception features against the programs that they are compared with.
+
+The golden numbers are those of torch-fidelity 0.4.0, pytorch-fid 0.3.0 and clean-fid 0.1.35 (and of
+StudioGAN's resizer on pytorch-fid's network) with the same weights. Where these programs are
+installed, whole batches are compared with them too.
+"""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from features.conftest import chequered, random_tensors
+from ganzoo import features
+from ganzoo.errors import CheckpointError, UnsupportedSampleError
+from ganzoo.features import inception_net
+from ganzoo.features.inception import ENVIRONMENT, Inception
+
+CPU = torch.device("cpu")
+CLOSE = {"rtol": 2e-5, "atol": 2e-5}
+# Of the second picture: four features, and the root mean square of all of both pictures.
+POOL = {
+    "torch-fidelity": ([1.1961983, 0.2257801, 1.5470606, 0.013386332], 2.2628393),
+    "pytorch-fid": ([1.2250215, 0.22920069, 1.5860486, 0.023428734], 2.2728298),
+    "clean": ([1.5022216, 0.25827622, 1.9652177, 0.027307345], 2.774119),
+    "studiogan": ([1.2250208, 0.22920066, 1.5860479, 0.023428818], 2.2728294),
+}
+GREY = [1.402464, 0.22864452, 1.6971939, 0.0089209564]
+LOGITS = {
+    "torch-fidelity": [-2.2080512, -1.3440647, 4.1189809, -0.67947114],
+    "studiogan": [-2.2813494, -1.308569, 4.1334715, -0.64149082],
+}
+REAL = [0.22546884, 0.22282021, 0.276429, 0.15667355]
+
+
+def built(weights, preset="torch-fidelity", precision="fp32"):
+    return Inception(preset=preset, weights=weights).build(CPU, precision)
+
+
+@pytest.mark.parametrize("preset", POOL)
+def test_features_and_logits_are_those_of_the_reference(preset, random_weights, pictures):
+    first, size = POOL[preset]
+    found = built(random_weights, preset)(pictures)
+    assert found.pool.dtype == found.logits.dtype == torch.float32
+    torch.testing.assert_close(found.pool[1, :4], torch.tensor(first), **CLOSE)
+    assert found.pool.square().mean().sqrt().item() == pytest.approx(size, rel=1e-5)
+    if preset in LOGITS:
+        torch.testing.assert_close(found.logits[1, :4], torch.tensor(LOGITS[preset]), **CLOSE)
+
+
+def test_grey_pictures_are_rgb_with_equal_channels(random_weights, pictures):
+    net = built(random_weights)
+    grey = net(pictures[:, :1]).pool
+    torch.testing.assert_close(grey[1, :4], torch.tensor(GREY), **CLOSE)
+    same = net(pictures[:, :1].repeat(1, 3, 1, 1)).pool
+    torch.testing.assert_close(grey, same, **CLOSE)
+
+
+def test_features_do_not_depend_on_the_batch(random_weights):
+    pictures = chequered(5, height=20, width=44)
+    net = built(random_weights)
+    one_by_one = torch.cat([net(picture[None]).pool for picture in pictures])
+    torch.testing.assert_close(net(pictures).pool, one_by_one, **CLOSE)
+
+
+def test_bf16_is_near(random_weights, pictures):
+    exact = built(random_weights)(pictures).pool
+    near = built(random_weights, precision="bf16")(pictures).pool
+    assert near.dtype == torch.float32
+    assert 0 < (near - exact).norm() / exact.norm() < 0.03
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_without_fused_operations_it_computes_the_same(
+    precision, random_weights, pictures, monkeypatch
+):
+    fused = built(random_weights, precision=precision)(pictures).pool
+    monkeypatch.setattr(inception_net, "_can_fuse", lambda device, dtype: False)
+    plain = built(random_weights, precision=precision)(pictures).pool
+    bound = 1e-5 if precision == "fp32" else 0.03
+    assert (fused - plain).norm() / plain.norm() < bound
+
+
+def test_weights_in_any_form_are_the_same(tmp_path, monkeypatch, random_weights):
+    tensors = load_file(random_weights)
+    published = dict(tensors)
+    for name in tensors:
+        if name.endswith("running_var"):
+            published[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    torch.save(published, tmp_path / "published.pth")
+    convolutions = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
+    save_file(convolutions, tmp_path / "nofc.safetensors")
+    hashes = {
+        Inception(weights=path).weights_hash()
+        for path in (random_weights, tmp_path / "published.pth", tmp_path / "nofc.safetensors")
+    }
+    assert len(hashes) == 1
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "nofc.safetensors"))
+    extractor = features.create("inception")
+    assert extractor.protocol() == {
+        "extractor": "inception",
+        "quantisation": "uint8",
+        "preset": "torch-fidelity",
+        "size": 299,
+        "resize": "tf1-bilinear",
+        "scaling": "(x - 128) / 128",
+        "logits": "without bias",
+        "weights": hashes.pop(),
+    }
+    found = extractor.build(CPU, "fp32")(chequered(1, height=8, width=8))
+    assert found.logits is None and found.pool.shape == (1, extractor.dimensions)
+
+
+def test_weights_of_another_net_are_refused(tmp_path, random_weights):
+    tensors = load_file(random_weights)
+    tensors["Mixed_9z.conv.weight"] = tensors.pop("Mixed_5b.branch1x1.conv.weight")
+    tensors["fc.bias"] = torch.zeros(1000)
+    save_file(tensors, tmp_path / "other.safetensors")
+    wanted = (
+        r"other.safetensors holds the weights of another net: it lacks 1 tensors "
+        r"\(Mixed_5b.branch1x1.conv.weight\) and has besides 1 tensors \(Mixed_9z.conv.weight\) "
+        r"and has other shapes of 1 tensors \(fc.bias\)"
+    )
+    with pytest.raises(CheckpointError, match=wanted):
+        Inception(weights=tmp_path / "other.safetensors").build(CPU)
+
+
+@pytest.mark.parametrize(
+    "pictures", [chequered(1, channels=2), chequered(1).float(), chequered(1)[0]]
+)
+def test_what_is_no_picture_is_refused(pictures, random_weights):
+    with pytest.raises(UnsupportedSampleError, match="sees greyscale and RGB pictures"):
+        built(random_weights)(pictures)
+
+
+def test_features_of_the_real_weights(real_weights, pictures):
+    found = built(real_weights)(pictures).pool[1, :4]
+    torch.testing.assert_close(found, torch.tensor(REAL), **CLOSE)
+
+
+def reference(program, tmp_path, monkeypatch):
+    """A function from uint8 pictures to the features of a reference program."""
+    tensors = random_tensors()
+    for name in list(tensors):
+        if name.endswith("running_var"):
+            tensors[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    if program == "torch-fidelity":
+        module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+        torch.save(tensors, tmp_path / "weights.pth")
+        net = module.FeatureExtractorInceptionV3(
+            "inception-v3-compat",
+            ["2048"],
+            feature_extractor_weights_path=str(tmp_path / "weights.pth"),
+        )
+        return lambda pictures: net(pictures)[0]
+    module = pytest.importorskip("pytorch_fid.inception")
+    monkeypatch.setattr(module, "load_state_dict_from_url", lambda *_, **__: tensors)
+    net = module.InceptionV3().eval()
+    if program == "pytorch-fid":
+        return lambda pictures: net(pictures.float() / 255)[0].flatten(1)
+    resizing = pytest.importorskip("cleanfid.resize")
+    resize = resizing.make_resizer("PIL", False, "bicubic", (299, 299))
+    net.resize_input = net.normalize_input = False
+
+    def clean(pictures):
+        resized = [torch.from_numpy(resize(each)) for each in pictures.permute(0, 2, 3, 1).numpy()]
+        return net((torch.stack(resized).permute(0, 3, 1, 2) - 128) / 128)[0].flatten(1)
+
+    return clean
+
+
+@pytest.mark.parametrize("program", ["torch-fidelity", "pytorch-fid", "clean"])
+@pytest.mark.parametrize("size", [(32, 32), (40, 24), (350, 310)], ids=str)
+@pytest.mark.filterwarnings("ignore")
+def test_features_are_those_of_the_program_where_it_is_installed(
+    program, size, tmp_path, random_weights, monkeypatch
+):
+    pictures = chequered(2, height=size[0], width=size[1])
+    with torch.no_grad():
+        wanted = reference(program, tmp_path, monkeypatch)(pictures)
+    found = built(random_weights, program)(pictures).pool
+    assert (found - wanted).abs().max() / wanted.abs().max() < 3e-6

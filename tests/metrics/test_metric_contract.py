@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import ClassVar
+
+import pytest
+import torch
+
+from ganzoo import metrics
+from ganzoo.errors import ConfigError, DataError
+from ganzoo.metrics import Metric, Result
+from ganzoo.metrics.gathered import Gathered
+from ganzoo.spec import SampleSpec
+
+BUILT_IN = [e.name for e in metrics.registry.entries() if e.distribution == "ganzoo"]
+OTHER_OPTIONS = [
+    {"name": "fid", "extractor": "dinov2"},
+    {"name": "kid", "subsets": 3, "subset_size": 10, "seed": 1},
+    {"name": "inception-score", "splits": 1},
+    {"name": "classifier-score", "extractor": {"name": "classifier", "dataset": "fashion-mnist"}},
+    {"name": "modes", "reference": "real"},
+    {"name": "ppl", "interpolation": "slerp", "size": None},
+    {"name": "swd", "patches": 4, "directions": 8},
+]
+
+
+def test_it_is_torch_free():
+    program = "import sys, ganzoo.metrics; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("options", [*BUILT_IN, *OTHER_OPTIONS], ids=str)
+def test_round_trip_of_options(options):
+    metric = metrics.create(options)
+    assert metrics.create(json.loads(json.dumps(metric.model_dump(mode="json")))) == metric
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_ins_are_described(name):
+    cls = metrics.get(name)
+    assert cls.name == name
+    assert "arXiv:" in cls.citation
+    assert "arXiv:" in cls.__doc__
+    assert cls.better in ("lower", "higher")
+    assert cls.gathers
+    for option, field in cls.model_fields.items():
+        assert field.description, option
+        assert field.description[0].islower() and field.description[-1] != ".", option
+    needs_net = {"moments", "features", "logits"} & set(cls.gathers)
+    assert ("extractor" in cls.model_fields) == bool(needs_net)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_wrong_kinds_are_refused(name):
+    metric = metrics.create(name)
+    for kind, shape in (("audio", (1, 100)), ("vector", (2,)), ("sequence", (4, 9))):
+        spec = SampleSpec(kind=kind, shape=shape)
+        if kind in metric.kinds:
+            metric.check(spec)
+        else:
+            with pytest.raises(ConfigError, match=f"^The metric '{name}' is for samples of kind "):
+                metric.check(spec)
+    metric.check(SampleSpec(shape=(3, 32, 32)))
+
+
+def test_a_function_is_an_extractor():
+    metric = metrics.create("fid", extractor=lambda samples: samples.flatten(1))
+    assert metric.extractor.name == "callable"
+
+
+# -- what score() checks before it computes -------------------------------------------------------
+
+
+class Mean(Metric):
+    """Mean of the first feature."""
+
+    gathers: ClassVar = ("features",)
+    least: ClassVar = 3
+
+    def compute(self, real, fake):
+        return Result(float((fake.features[:, 0] / (fake.features[:, 1])).mean()))
+
+
+@pytest.fixture
+def mean():
+    yield metrics.register("first-mean")(Mean)()
+    metrics.registry.unregister("first-mean")
+
+
+def part(values, spec=None):
+    return Gathered(len(values), features=values, spec=spec)
+
+
+def message(metric, real, fake, error):
+    with pytest.raises(error) as caught:
+        metric.score(real, fake)
+    return str(caught.value)
+
+
+def test_score(mean):
+    assert mean.score(part(torch.ones(3, 2)), part(torch.ones(4, 2))) == Result(1.0)
+
+
+def test_too_few(mean):
+    good = part(torch.ones(3, 2))
+    assert message(mean, part(torch.ones(2, 2)), good, DataError) == (
+        "The metric 'first-mean' needs at least 3 real samples, not 2: give more."
+    )
+    assert message(mean, good, part(torch.ones(0, 2)), DataError) == (
+        "The metric 'first-mean' needs at least 3 generated samples, not 0: give more."
+    )
+
+
+def test_no_real_ones(mean):
+    assert message(mean, None, part(torch.ones(3, 2)), ConfigError) == (
+        "The metric 'first-mean' compares with real samples, and there are none: give a dataset."
+    )
+
+
+def test_not_gathered(mean):
+    assert message(mean, part(torch.ones(3, 2)), Gathered(3), ConfigError) == (
+        "The metric 'first-mean' needs the features of the generated samples, which were not "
+        "gathered."
+    )
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_not_finite(mean, bad):
+    values = torch.ones(5000, 2)
+    values[4321, 1] = bad
+    assert message(mean, part(torch.ones(3, 2)), part(values), DataError) == (
+        "The features of generated samples are not finite (NaN or infinity), the first of them in "
+        "sample 4,321, so that there is no score. Look at the samples: a generator that diverged "
+        "makes such ones."
+    )
+
+
+def test_samples_that_are_not_finite_are_named():
+    samples = torch.zeros(4, 1, 32, 32)
+    samples[2, 0, 0, 0] = float("nan")
+    spec = SampleSpec(shape=(1, 32, 32))
+    fake = Gathered(4, samples=samples, spec=spec)
+    text = message(metrics.create("ms-ssim"), None, fake, DataError)
+    assert text.startswith("Some generated samples are not finite (NaN or infinity), the first ")
+
+
+def test_a_value_that_is_not_finite(mean):
+    ones = part(torch.ones(3, 2))
+    assert message(mean, ones, part(torch.tensor([[1.0, 0.0]] * 3)), DataError) == (
+        "The metric 'first-mean' of these samples is inf. Look at the samples: what they hold is "
+        "beyond what it can be computed from."
+    )
+
+
+def test_another_kind(mean):
+    vectors = part(torch.ones(3, 2), SampleSpec(kind="vector", shape=(2,), value_range=None))
+    assert message(mean, vectors, vectors, ConfigError) == (
+        "The metric 'first-mean' is for samples of kind image; this is a vector of shape (2,). "
+        "Leave it out."
+    )
+
+
+def test_images_without_a_range():
+    spec = SampleSpec(shape=(1, 32, 32), value_range=None)
+    fake = Gathered(2, samples=torch.zeros(2, 1, 32, 32), spec=spec)
+    with pytest.raises(ConfigError, match="^These images have no value range"):
+        metrics.create("ms-ssim").score(None, fake)

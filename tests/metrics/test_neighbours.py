@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ganzoo import metrics
+from ganzoo.errors import DataError
+from ganzoo.metrics import neighbours
+
+FOUR = ["precision", "recall", "density", "coverage"]
+# The package prdc 0.2 with k = 5, torch-fidelity 0.4 with k = 3.
+GOLDEN_5 = {"precision": 0.8783333333333333, "recall": 0.986, "density": 0.693, "coverage": 0.942}
+GOLDEN_3 = {"precision": 461 / 600, "recall": 482 / 500}
+
+
+def score(name, real, fake, **options):
+    return metrics.create(name, **options).score(real, fake).value
+
+
+@pytest.mark.parametrize("name", FOUR)
+def test_golden(name, real, fake, gather):
+    parts = gather(real), gather(fake)
+    assert score(name, *parts, neighbours=5) == pytest.approx(GOLDEN_5[name], rel=1e-12)
+    if name in GOLDEN_3:
+        assert score(name, *parts) == pytest.approx(GOLDEN_3[name], rel=1e-12)
+
+
+def plain(real, fake, k):
+    """The four formulas, straight from the papers."""
+
+    def apart(x, y):
+        return np.sqrt(((x[:, None] - y[None]) ** 2).sum(2))
+
+    x, y = real.double().numpy(), fake.double().numpy()
+    reach_x = np.sort(apart(x, x), axis=1)[:, k]
+    reach_y = np.sort(apart(y, y), axis=1)[:, k]
+    between = apart(x, y)
+    return {
+        "precision": (between <= reach_x[:, None]).any(0).mean(),
+        "recall": (between <= reach_y[None]).any(1).mean(),
+        "density": (between < reach_x[:, None]).sum(0).mean() / k,
+        "coverage": (between.min(1) < reach_x).mean(),
+    }
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+@pytest.mark.parametrize("blocks", [(1024, 4096), (7, 13), (1, 1000)])
+def test_the_formulas_in_blocks(draw, gather, monkeypatch, k, blocks):
+    monkeypatch.setattr(neighbours, "_ROWS", blocks[0])
+    monkeypatch.setattr(neighbours, "_COLUMNS", blocks[1])
+    x, y = draw(60, seed=1), draw(50, seed=2, shift=0.05, scale=1.2)
+    parts = gather(x), gather(y)
+    for name, wanted in plain(x, y, k).items():
+        assert score(name, *parts, neighbours=k) == pytest.approx(wanted, rel=1e-12), name
+
+
+def test_far_from_the_origin(draw, gather):
+    """Where |x|^2 - 2xy + |y|^2 cancels."""
+    x, y = draw(60, seed=1) + 1000, draw(50, seed=2, shift=0.05, scale=1.2) + 1000
+    parts = gather(x), gather(y)
+    for name, wanted in plain(x, y, 3).items():
+        assert score(name, *parts, neighbours=3) == pytest.approx(wanted, rel=1e-12), name
+
+
+def test_copies(real, gather):
+    parts = gather(real), gather(real.clone())
+    assert [score(name, *parts) for name in ("precision", "recall", "coverage")] == [1, 1, 1]
+    for name, wanted in plain(real[:80], real[:80], 5).items():
+        parts = gather(real[:80]), gather(real[:80])
+        assert score(name, *parts, neighbours=5) == pytest.approx(wanted, rel=1e-12), name
+
+
+def test_one_picture_only(real, gather):
+    """A collapsed generator: its balls have no size."""
+    parts = gather(real), gather(real[3:4].repeat(50, 1))
+    assert score("precision", *parts) == 1
+    assert score("recall", *parts) == pytest.approx(1 / len(real))
+    parts = gather(real), gather(real[3:4].repeat(50, 1) + 100)
+    assert [score(name, *parts) for name in FOUR] == [0, 0, 0, 0]
+
+
+def test_nearest_excludes_the_point_itself(draw):
+    x = torch.cat((draw(40, seed=1), draw(40, seed=1)[:2]))
+    squares, which = neighbours.nearest(x, None, 3)
+    assert squares.shape == which.shape == (42, 3)
+    assert (which != torch.arange(42)[:, None]).all()
+    assert which[0, 0] == 40 and which[41, 0] == 1 and squares[0, 0] == 0
+    assert (squares.diff(dim=1) >= 0).all()
+    exact = (x[:, None].double() - x[None].double()).square().sum(2)
+    torch.testing.assert_close(exact.gather(1, which), squares, rtol=1e-9, atol=1e-12)
+
+
+def test_radii_are_computed_once(real, fake, gather, monkeypatch):
+    parts = gather(real), gather(fake)
+    wanted = [score(name, *parts) for name in FOUR]
+    monkeypatch.setattr(neighbours, "nearest", None)
+    assert [score(name, *parts) for name in FOUR[:3]] == wanted[:3]
+
+
+def test_too_few(draw, gather):
+    with pytest.raises(DataError) as caught:
+        score("precision", gather(draw(3, 1)), gather(draw(9, 2)))
+    assert str(caught.value) == (
+        "The metric 'precision' looks at 3 neighbours of each of the real samples, and there are "
+        "only 3: give more."
+    )
+    score("precision", gather(draw(4, 1)), gather(draw(9, 2)))
+
+
+# -- copies of training samples -------------------------------------------------------------------
+
+
+def test_samples_of_the_same_distribution_are_as_far_as_training_samples(draw, gather):
+    result = metrics.create("nearest-neighbours").score(
+        gather(draw(400, seed=1)), gather(draw(400, seed=2))
+    )
+    assert result.value == pytest.approx(1, abs=0.1)
+    assert result.extra["authenticity"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_copies_are_found(draw, gather):
+    real = draw(300, seed=1)
+    fake = draw(100, seed=2)
+    fake[[7, 42]] = real[[123, 5]]
+    fake[50] = real[77] + 1e-4
+    result = metrics.create("nearest-neighbours", shown=3).score(gather(real), gather(fake))
+    pairs = [(pair["fake"], pair["real"]) for pair in result.extra["closest"]]
+    assert pairs == [(7, 123), (42, 5), (50, 77)]
+    assert [pair["distance"] for pair in result.extra["closest"][:2]] == [0, 0]
+    only = metrics.create("nearest-neighbours").score(gather(real), gather(real[10:40]))
+    assert only.value == 0 and only.extra["authenticity"] == 0
+    assert len(only.extra["closest"]) == 16
+
+
+def test_the_ratio(gather):
+    line = torch.arange(10.0)[:, None]  # neighbours at distance 1
+    result = metrics.create("nearest-neighbours").score(gather(line), gather(line[2:5] + 0.25))
+    assert result.value == pytest.approx(0.25)
+    assert result.extra["authenticity"] == 0
+    result = metrics.create("nearest-neighbours").score(gather(line), gather(line[:3] + 50))
+    assert result.value == pytest.approx(42)
+    assert result.extra["authenticity"] == 1
+
+
+def test_duplicates_among_the_reals(real, gather):
+    with pytest.raises(DataError, match="^Most of the 100 real samples have the features of anoth"):
+        metrics.create("nearest-neighbours").score(gather(real[:50].repeat(2, 1)), gather(real))
