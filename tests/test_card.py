@@ -18,7 +18,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 import ganzoo.registry
-from ganzoo import architectures, bundle, card, provenance, recipes, sealed
+from ganzoo import architectures, bundle, card, evaluation, provenance, recipes, sealed
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.architectures.dcgan import DCGAN
@@ -26,6 +26,7 @@ from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig, Half, Origin, WeightFile
 from ganzoo.errors import BundleError, ConfigError
 from ganzoo.framing import Framing
+from ganzoo.generator import Generator
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.storage import write_json
 from ganzoo.train_config import resolve
@@ -533,6 +534,124 @@ def test_scores_carry_their_protocol(tmp_path: Path, caplog) -> None:
     assert "Not scored" not in text
 
 
+def protocol(**changes) -> dict:
+    """As evaluate writes it."""
+    return {
+        "metric": "fid",
+        "options": {},
+        "extractor": {
+            "extractor": "inception",
+            "quantisation": "uint8",
+            "preset": "clean",
+            "size": 299,
+            "resize": "pil-bicubic-float",
+            "scaling": "(x - 128) / 128",
+            "logits": "without bias",
+            "weights": "0123456789abcdef" * 4,
+            "precision": "bf16",
+        },
+        "reals": {"dataset": "mnist", "split": "test", "count": 10000, "sha256": "f" * 64},
+        "fakes": {
+            "source": "generator",
+            "count": 50000,
+            "seed": 2020,
+            "labels": "uniform",
+            "averaged": True,
+        },
+        "samples": {"form": "28x28 greyscale image"},
+        "versions": {"ganzoo": "0.1.0", "torch": "2.15.0"},
+        **changes,
+    }
+
+
+def rows_of(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("|")][2:]
+
+
+def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
+    subsets = {"subsets": 100, "subset_size": 1000, "seed": 2020}
+    other = {"dataset": "fashion-mnist", "count": 500, "sha256": "e" * 64}
+    scores = {
+        "fid": {"value": 12.3456789, "notices": ["Too few *samples*."], "protocol": protocol()},
+        "kid": {
+            "value": 0.0123456,
+            "error": 0.00034,
+            "extra": {"std": 0.003},
+            "notices": ["Too few *samples*."],
+            "protocol": protocol(metric="kid", options=subsets, reals=other),
+        },
+        "ms-ssim": {
+            "value": 0.2,
+            "protocol": {
+                "metric": "ms-ssim",
+                "options": {"seed": 0},
+                "fakes": {"source": "generator", "count": 64, "seed": 0, "averaged": False},
+                "samples": {"form": "28x28 greyscale image"},
+                "versions": {},
+            },
+        },
+        "ppl": {"value": 3, "protocol": {"fakes": {"source": "generator", "averaged": None}}},
+    }
+    text = card.render(make(tmp_path, config(), metrics=scores), repo_id="org/repo")
+    well_formed(text, caplog)
+    fid, kid, similar, path = rows_of(text)
+    assert fid == (
+        "| fid | 12.346 | 50,000 generated samples, averaged weights, classes uniform, seed 2020; "
+        "against 10,000 real samples of mnist, split test; features of inception (preset clean, "
+        "weights 01234567) in bf16; 28x28 greyscale image |"
+    )
+    assert kid.startswith("| kid | 0.012346 ± 0.00034 | 50,000 generated samples, ")
+    assert "; against 500 real samples of fashion-mnist; " in kid
+    assert "; options: subsets 100, subset size 1,000, seed 2020; " in kid
+    assert "64 generated samples, weights not averaged, seed 0; options: seed 0; 28x28" in similar
+    assert path == "| ppl | 3 | the generator itself |"
+    assert text.count("- Too few \\*samples\\*.\n") == 1
+    results = {each.metric_type: each for each in ModelCard(text).data.eval_results}
+    assert results["fid"].metric_args == protocol()
+    sides = {
+        name: (each.dataset_type, each.dataset_name, each.dataset_split)
+        for name, each in results.items()
+    }
+    assert sides == {
+        "fid": ("mnist", "mnist", "test"),
+        "kid": ("fashion-mnist", "fashion-mnist", None),
+        "ms-ssim": ("mnist", "mnist", "train"),
+        "ppl": ("mnist", "mnist", "train"),
+    }
+
+
+def test_samples_that_were_given_are_called_so() -> None:
+    given = {"dataset": "folder", "count": 5, "sha256": "f" * 64}
+    assert card.measured({"fakes": given}) == "5 given samples of folder"
+    assert card.measured({"fakes": {**given, "split": "train"}}).endswith("folder, split train")
+
+
+def test_a_protocol_of_another_form_is_given_as_it_is() -> None:
+    odd = {"extractor": "vgg", "options": [1], "reals": {}, "real_images": 5000, "x": {"y": None}}
+    assert card.measured(odd) == ('extractor: vgg; options: 1; real images: 5,000; x: {"y": null}')
+    assert card.measured({"fakes": {"count": "many"}}) == "many given samples of none"
+
+
+def test_the_card_shows_what_evaluate_measured(tmp_path: Path, caplog) -> None:
+    pictures = torch.randint(0, 256, (30, 1, 28, 28), dtype=torch.uint8)
+    net = config().architecture.generator(IMAGE, LatentSpec(shape=(3,)))
+    Generator(net, config()).save_pretrained(tmp_path / "saved")
+    swd = {"name": "swd", "patches": 2, "directions": 4}
+    similar = {"name": "ms-ssim", "seed": 3}
+    scores = evaluation.evaluate(
+        tmp_path / "saved", pictures, [swd, similar], reals=20, fakes=25, device="cpu"
+    )
+    evaluation.save(scores, tmp_path / "saved")
+    text = card.render(tmp_path / "saved")
+    well_formed(text, caplog)
+    first, second = rows_of(text)
+    assert f"| swd | {scores['swd'].value:.5g} | 25 generated samples, averaged weights" in first
+    assert "; against 20 real samples of given; options: patches 2, directions 4, seed 0;" in first
+    assert "options: seed 3; 28x28 greyscale image |" in second
+    args = {each.metric_type: each.metric_args for each in ModelCard(text).data.eval_results}
+    assert args == {name: score.protocol for name, score in scores.items()}
+
+
 def test_without_scores_it_says_so(tmp_path: Path) -> None:
     text = card.render(make(tmp_path, config()))
     assert "Not scored" in text and "model-index" not in text
@@ -636,7 +755,23 @@ def written_by(text: str) -> tuple[BundleConfig, dict, dict]:
             f"k{text}": [text, {text: text}],
         },
     }
-    scores = {"fid": {"value": 1.5, "protocol": {f"k{text}": f"v{text}", "n": [text]}}}
+    scores = {
+        "fid": {"value": 1.5, "protocol": {f"k{text}": f"v{text}", "n": [text]}},
+        "kid": {
+            "value": 0.5,
+            "error": 0.01,
+            "notices": [f"n{text}"],
+            "protocol": {
+                "metric": text,
+                "options": {f"o{text}": f"v{text}", "seed": [text]},
+                "extractor": dict.fromkeys(("extractor", "preset", "weights"), f"e{text}"),
+                "reals": {"dataset": f"d{text}", "split": f"s{text}", "count": f"c{text}"},
+                "fakes": {"source": "generator", "labels": f"l{text}", "seed": text, "count": 3},
+                "samples": {"form": f"f{text}", text: {text: [text]}},
+                "versions": {text: text},
+            },
+        },
+    }
     sample = IMAGE.model_copy(update={"classes": classes})
     origin = Origin(repo_id="org/origin", revision=SHA)
     return config(sample=sample, training=trained, origin=origin), record, scores

@@ -222,6 +222,7 @@ PINNED: dict[str, SearchStrategy[Any]] = {
     "root": st.just("absent"),
     "repo": st.none(),
     "cache": st.just("decoded"),
+    "extractor": st.just({"name": "inception", "download": False}),
     "labels_key": st.sampled_from([None, None, None, "labels", "absent"]),
     "key": st.sampled_from([None, None, None, "images", "absent"]),
     "stored_range": st.sampled_from([None, None, (0.0, 255.0), (-1.0, 1.0), (0, 1)]),
@@ -332,7 +333,7 @@ def count_of(dataset: Data | Chosen | str) -> int:
     if isinstance(dataset, Data):
         return dataset.shape[0]
     if isinstance(dataset, Chosen):
-        return int(dataset.options.get("count", FILES))
+        return int(dataset.options.get("count") or FILES)
     return FILES
 
 
@@ -372,6 +373,19 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     ),
     "ema_decay": st.floats(0, 0.9999),
     "keep_best": st.sampled_from([None, "min:g_loss", "max:high_quality", "min:d_real", "min:x"]),
+    "metrics": often(
+        st.just(()),
+        st.sampled_from(
+            ["modes", [{"name": "swd", "patches": 2, "directions": 2}], "ms-ssim", "x,y"]
+            + [[{"name": "fid", "extractor": {"name": "inception", "download": False}}]]
+        ),
+        4,
+    ),
+    "evaluate_every": often(st.just(0), st.sampled_from([1, 2, "epoch"]), 4),
+    "evaluate_fakes": st.sampled_from([1, 2, 8, 30]),
+    "evaluate_reals": often(st.none(), st.sampled_from([1, 2, 10**4]), 8),
+    "real_split": often(st.none(), st.just("test"), 16),
+    "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
     "trackers": often(st.just(()), st.sampled_from(["tensorboard", [{"name": "tensorboard"}]]), 24),
 }
@@ -398,7 +412,7 @@ def likely_images(dataset: Data | Chosen | str) -> bool:
     if isinstance(dataset, Data):
         return len(dataset.shape) > 2 and dataset.options.get("sample_kind") != "audio"
     if isinstance(dataset, Chosen):
-        return "count" not in dataset.options
+        return "count" not in dataset.options or "root" in dataset.options
     return dataset in ("squares.npy", "pictures")
 
 
@@ -422,7 +436,8 @@ def configurations(draw: DrawFn) -> Case:
     if origin == "memory":
         chosen["dataset"] = draw(in_memory())
     elif origin == "points":
-        points = [name for name in own_names(datasets) if "count" in fields_of(datasets, name)]
+        drawn = {name: fields_of(datasets, name) for name in own_names(datasets)}
+        points = [name for name in drawn if "count" in drawn[name] and "root" not in drawn[name]]
         name = draw(st.sampled_from(points))
         chosen["dataset"] = Chosen(datasets, name, draw(options_of(datasets.get(name))), "mapping")
     elif origin == "any":

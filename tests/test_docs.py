@@ -9,7 +9,16 @@ import pytest
 from safetensors import safe_open
 
 import ganzoo
-from ganzoo import architectures, datasets, losses, optimizers, schedules
+from ganzoo import (
+    architectures,
+    datasets,
+    features,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+    trackers,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,7 +45,16 @@ def blocks(page: Path) -> list[tuple[int, str, bool]]:
 def clean(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     yield
-    for kind in (architectures, losses, datasets, optimizers, schedules):
+    for kind in (
+        architectures,
+        losses,
+        datasets,
+        optimizers,
+        schedules,
+        trackers,
+        features,
+        metrics,
+    ):
         for entry in kind.registry.entries():
             if entry.distribution == MODULE:
                 kind.registry.unregister(entry.name)
@@ -52,6 +70,7 @@ def test_the_examples_of_a_page_run_in_order(page):
     totals = sorted({int(total) for _, code, _ in examples for total in STEPS.findall(code)})
     for line, code, run in examples:
         code = STEPS.sub(lambda found: f"steps={FEW + totals.index(int(found[1]))}", code)
+        code = re.sub(r"evaluate_every=\d+", "evaluate_every=1", code)
         compiled = compile("\n" * line + code, str(page), "exec")
         if run:
             exec(compiled, namespace)

@@ -19,12 +19,14 @@ from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
 from ganzoo.cli import main
 from ganzoo.errors import BundleError, CheckpointError, ConfigError, DataError
+from ganzoo.evaluation.sides import Generated
 from ganzoo.features import Features
 from ganzoo.features.classifier import Classifier
 from ganzoo.features.inception import Inception
 from ganzoo.framing import Framing
 from ganzoo.generator import Generator
 from ganzoo.metrics.gathered import Gathered, Moments
+from ganzoo.seeds import derive
 from ganzoo.spec import LatentSpec, SampleSpec
 
 SPEC = SampleSpec(shape=(1, 16, 16))
@@ -98,7 +100,7 @@ def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
     score = evaluate(generator, pictures, [FID], fakes=300, batch_size=batch_size, cache=False)
     drawn = torch.cat(
         [
-            generator.sample(count, seed=ganzoo.evaluation.derive(0, "evaluate", block))
+            generator.sample(count, seed=derive(0, "evaluate", block))
             for block, count in ((0, 256), (1, 44))
         ]
     )
@@ -114,7 +116,9 @@ def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
 
 def test_more_fakes_begin_with_the_same_ones(pictures) -> None:
     side = [
-        torch.cat(list(evaluation._Made(make(), count, 3, 64, "uniform", None).batches(50)))
+        torch.cat(
+            list(Generated(make(), count, 3, 64, "uniform", None).batches(50, slice(0, count)))
+        )
         for count in (40, 300)
     ]
     torch.testing.assert_close(side[0], side[1][:40], rtol=0, atol=1e-5)
@@ -206,8 +210,8 @@ def test_labels(pictures) -> None:
     labels = torch.tensor([0] * 95 + [1])
     bright = {}
     for how in ("uniform", "data"):
-        side = evaluation._Made(generator, 400, 0, 64, how, labels if how == "data" else None)
-        bright[how] = float((torch.cat(list(side.batches(64))) > 0).float().mean())
+        side = Generated(generator, 400, 0, 64, how, labels if how == "data" else None)
+        bright[how] = float((torch.cat(list(side.batches(64, slice(0, 400)))) > 0).float().mean())
     assert 0.4 < bright["uniform"] < 0.6 and bright["data"] < 0.1
     score = evaluate(generator, (pictures, labels), [FID], fakes=60, labels="data")["fid"]
     assert score.protocol["fakes"]["labels"] == "data"

@@ -423,3 +423,71 @@ def test_samples_are_not_changed_and_may_have_gradients() -> None:
     before = samples.detach().clone()
     plots.scatter(samples, samples, logistic)
     assert torch.equal(samples, before)
+
+
+# -- scores ---------------------------------------------------------------------------------------
+
+
+def trace(number, *values, label=None):
+    steps = range(100, 100 * len(values) + 1, 100)
+    return plots.Trace(number, label or f"run {number}", list(zip(steps, values, strict=True)))
+
+
+def test_scores_have_a_panel_each_and_one_legend(figure) -> None:
+    fid = plots.Panel("fid", "lower", [trace(0, 300, 20, 30), trace(1, 200, 90, 40)])
+    recall = plots.Panel("recall", "higher", [trace(1, 0.1, 0.5, 0.4), trace(1, 0.2, 0.3, 0.6)])
+    drawn = figure(plots.scores, [fid, recall])
+    above, below = drawn.axes
+    assert [axes.get_title("left") for axes in drawn.axes] == [
+        "fid, lower is better",
+        "recall, higher is better",
+    ]
+    assert (above.get_yscale(), below.get_yscale()) == ("log", "linear")
+    curves = [line for line in above.lines if len(line.get_xdata()) == 3]
+    assert [list(line.get_ydata()) for line in curves] == [[300, 20, 30], [200, 90, 40]]
+    assert len({line.get_color() for line in above.lines}) == 2
+    assert len({line.get_color() for line in below.lines}) == 1  # two seeds of one row
+    dots = [line.get_xydata()[0].tolist() for line in above.lines if len(line.get_xdata()) == 1]
+    assert dots == [[200, 20], [300, 40]]
+    dots = [line.get_xydata()[0].tolist() for line in below.lines if len(line.get_xdata()) == 1]
+    assert dots == [[200, 0.5], [300, 0.6]]
+    (legend,) = drawn.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["run 0", "run 1"]
+
+
+@pytest.mark.parametrize(
+    ("better", "values"), [("lower", (30, -1)), ("lower", (30, 4)), ("higher", (0.9, 0.01))]
+)
+def test_scores_on_a_plain_axis(figure, better, values) -> None:
+    drawn = figure(plots.scores, [plots.Panel("x", better, [trace(0, *values)])])
+    assert drawn.axes[0].get_yscale() == "linear"
+
+
+def test_scores_without_steps_are_levels_and_without_direction_have_no_best(figure) -> None:
+    level = plots.Trace(1, "saved", [(None, 25.0)])
+    drawn = figure(plots.scores, [plots.Panel("odd", None, [trace(0, 30, 20), level])])
+    (axes,) = drawn.axes
+    assert axes.get_title("left") == "odd"
+    assert [list(line.get_ydata()) for line in axes.lines] == [[30, 20], [25, 25]]
+
+
+def test_labels_of_strangers_are_drawn_as_they_are(figure) -> None:
+    label = "_$x^{$ \n 猫 " + "y" * 300
+    panel = plots.Panel("$\\frac{$", "lower", [trace(0, 3, 2, label=label)])
+    drawn = figure(plots.scores, [panel])
+    (text,) = drawn.legends[0].get_texts()
+    assert text.get_text().startswith("_$x^{$ 猫 yyy") and len(text.get_text()) == 110
+
+
+def test_many_runs_are_told_apart(figure) -> None:
+    drawn = figure(
+        plots.scores, [plots.Panel("fid", "lower", [trace(n, n + 2, n + 1) for n in range(28)])]
+    )
+    looks = {(line.get_color(), line.get_linestyle()) for line in drawn.axes[0].lines[::2]}
+    assert len(looks) == 28
+
+
+def test_no_scores() -> None:
+    for panels in ([], [plots.Panel("fid", "lower", [plots.Trace(0, "a", [])])]):
+        with pytest.raises(ConfigError, match="^A plot of scores needs at least one score"):
+            plots.scores(panels)

@@ -178,7 +178,7 @@ def test_the_best_is_remembered_over_a_resume(pictures: Tensor) -> None:
 
 def test_a_number_that_no_row_has_is_refused_at_once(pictures: Tensor) -> None:
     trainer = train(pictures, "out", keep_best="min:g_los")
-    with pytest.raises(ConfigError, match="has no 'g_los' there. Did you mean 'g_loss'"):
+    with pytest.raises(ConfigError, match="has no 'g_los'. Did you mean 'g_loss'"):
         trainer.fit()
     assert not Path("out").exists()
     with pytest.raises(ConfigError, match="keep_best"):

@@ -7,13 +7,23 @@ import torch
 from pydantic import ConfigDict, Field, PrivateAttr
 from torch import nn
 
-from ganzoo import architectures, datasets, losses, trackers
+from ganzoo import architectures, datasets, features, losses, metrics, trackers
 from ganzoo.architectures import Architecture, Output
 from ganzoo.datasets import Dataset, Samples
 from ganzoo.errors import ConfigError, UnknownNameError, UnsupportedSampleError
+from ganzoo.features import Extractor, Features
+from ganzoo.features.base import fingerprint
 from ganzoo.losses import Loss
+from ganzoo.metrics import Metric, Result
 from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.testing import check_architecture, check_dataset, check_loss, check_tracker
+from ganzoo.testing import (
+    check_architecture,
+    check_dataset,
+    check_extractor,
+    check_loss,
+    check_metric,
+    check_tracker,
+)
 from ganzoo.trackers import Log, Tracker
 
 SPEC = SampleSpec(kind="vector", shape=(3,))
@@ -27,7 +37,7 @@ def registered():
     def register(cls):
         registry = next(
             kind.registry
-            for kind in (architectures, losses, datasets, trackers)
+            for kind in (architectures, losses, datasets, features, metrics, trackers)
             if issubclass(cls, kind.registry.base)
         )
         registry.register("broken")(cls)
@@ -623,3 +633,283 @@ def test_tracker_that_lacks_something(registered):
 
     with pytest.raises(ConfigError, match="It needs a package"):
         check_tracker(registered(Lacking))
+
+
+# -- metrics --------------------------------------------------------------------------------------
+
+
+class SoundMetric(Metric):
+    """How far apart the means of the first feature are."""
+
+    gathers: ClassVar = ("features",)
+    kinds: ClassVar = ("vector", "audio")
+
+    extractor: str = "any"
+
+    def compute(self, real, fake):
+        apart = real.features[:, 0].double().mean() - fake.features[:, 0].double().mean()
+        return Result(abs(float(apart)), 0.5, {"real": [1, 2]}, ("a notice",))
+
+
+def test_sound_metric(registered):
+    check_metric(registered(SoundMetric))
+    check_metric("broken", SampleSpec(kind="audio", shape=(2, 50)))
+    with pytest.raises(ConfigError, match="is for samples of kind vector, audio"):
+        check_metric("broken", SampleSpec(shape=(3, 8, 8)))
+
+
+def test_metric_of_the_latent_space(registered):
+    class Paths(Metric):
+        gathers: ClassVar = ("generator",)
+        reals: ClassVar = False
+        least: ClassVar = 0
+
+        seed: int = 0
+
+        def compute(self, real, fake):
+            source = torch.Generator().manual_seed(self.seed)
+            latents = fake.generator.latent.sample(5, generator=source)
+            return Result(float(fake.generator.sample(5, latents=latents).double().std()))
+
+    check_metric(registered(Paths))
+
+
+def declaring(**attributes):
+    return type("Declaring", (SoundMetric,), {"__annotations__": {}, **attributes})
+
+
+def computing(function, **attributes):
+    return declaring(compute=lambda self, real, fake: function(real, fake), **attributes)
+
+
+def first(part):
+    return part.features[:, 0]
+
+
+def drawn(real, fake):
+    return Result(float(torch.rand(())))
+
+
+CALLS = iter(range(10**6))
+
+
+def in_place(real, fake):
+    fake.features.add_(1)
+    return Result(1.0)
+
+
+def lenient(real, fake):
+    return Result(1.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "fault"),
+    [
+        (declaring(better="up"), "better is 'up': say 'lower' or 'higher'"),
+        (declaring(gathers=("feature",)), r"gathers is \('feature',\): give a tuple of moments"),
+        (declaring(gathers="samples"), "gathers is 'samples': give a tuple"),
+        (declaring(kinds=()), r"kinds is \(\): give a tuple of image, audio"),
+        (declaring(gathers=("samples",)), "has an option 'extractor': moments, features"),
+        (computing(lambda r, f: 1.0), "must return a Result.*not a float"),
+        (computing(lambda r, f: Result(first(f).mean())), "The value of the Result must be a numb"),
+        (computing(lambda r, f: Result(1.0, -1.0)), "error of the Result is -1.0"),
+        (computing(lambda r, f: Result(1.0, None, {"a": {1}})), "extra of the Result cannot be wr"),
+        (computing(lambda r, f: Result(1.0, notices=["a"])), "notices of the Result must be a tup"),
+        (computing(lambda r, f: Result(float("nan"))), r"score\(\) of 64 samples raised DataError"),
+        (computing(lambda r, f: Result(f.samples.mean())), "may use only what it gathers of a vec"),
+        (computing(drawn), "drew from torch's random numbers"),
+        (computing(lambda r, f: Result(float(next(CALLS)))), "The same samples have the score"),
+        (computing(in_place), "changes in place what was gathered"),
+        (computing(lambda r, f: Result(float(first(f)[0]))), "In another order the same samples"),
+        (
+            declaring(check=lambda self, spec: None),
+            r"check\(\) of a 32x32 RGB image.*raised nothing",
+        ),
+        (
+            computing(lenient, score=lambda self, real, fake: lenient(real, fake)),
+            r"score\(\) without real samples raised nothing; it must raise ConfigError",
+        ),
+        (
+            computing(lenient, score=lambda self, *sides: lenient(*sides), reals=False),
+            r"score\(\) of features with NaN raised nothing; it must raise DataError",
+        ),
+    ],
+)
+def test_broken_metrics(registered, metric, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_metric(registered(metric))
+
+
+def test_metric_with_too_few(registered):
+    class Few(SoundMetric):
+        least: ClassVar = 100
+
+        def score(self, real, fake):
+            few = fake.count < self.least
+            return Result(0.0) if few else super().score(real, fake)
+
+    with pytest.raises(AssertionError, match=r"of 99 samples, fewer than its 'least', raised noth"):
+        check_metric(registered(Few))
+
+
+def test_metric_that_needs_an_extractor(registered):
+    class Lacking(Metric):
+        gathers: ClassVar = ("moments",)
+
+        def compute(self, real, fake):
+            return Result(0.0)
+
+    with pytest.raises(AssertionError, match="gathers moments and has no option 'extractor'"):
+        check_metric(registered(Lacking))
+
+
+def test_metric_for_nothing_that_is_tried(registered):
+    class Square(SoundMetric):
+        def check(self, spec):
+            raise ConfigError("never")
+
+    with pytest.raises(AssertionError, match="refuses all of 32x32 RGB image, .* Pass a spec"):
+        check_metric(registered(Square))
+
+
+# -- extractors -----------------------------------------------------------------------------------
+
+
+class Eye(nn.Module):
+    """A sound net, to be broken."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.arange(6.0).reshape(3, 2), requires_grad=False)
+
+    @torch.no_grad()
+    def forward(self, samples):
+        if samples.shape[1] != 3:
+            raise UnsupportedSampleError("This sees three channels only.")
+        return Features(samples.float().mean((2, 3)) @ self.weight)
+
+
+class SoundExtractor(Extractor):
+    """Mean colours."""
+
+    dimensions: ClassVar = 2
+    net: ClassVar = Eye
+
+    def build(self, device, precision="auto"):
+        return type(self).net().to(device).eval()
+
+    def weights_hash(self):
+        return fingerprint(Eye().state_dict())
+
+    def preparation(self):
+        return {"resize": "none"}
+
+
+def test_sound_extractor(registered):
+    check_extractor(registered(SoundExtractor))
+    check_extractor("broken", SampleSpec(shape=(3, 8, 12)))
+
+
+def test_sound_extractor_of_points(registered):
+    class Same(nn.Module):
+        def forward(self, samples):
+            return Features(samples.clone())
+
+    class Points(SoundExtractor):
+        net: ClassVar = Same
+
+        @property
+        def quantisation(self):
+            return "none"
+
+    check_extractor(registered(Points), SampleSpec(kind="vector", shape=(2,), value_range=None))
+
+
+def test_floats_are_in_the_range_of_the_spec(registered):
+    class Bounded(nn.Module):
+        def forward(self, samples):
+            assert samples.dtype == torch.float32
+            assert -1 <= samples.min() < -0.9 and 0.9 < samples.max() <= 1
+            return Features(samples.mean((2, 3))[:, :2])
+
+    class Floats(SoundExtractor):
+        net: ClassVar = Bounded
+        quantisation = property(lambda self: "none")
+
+    check_extractor(registered(Floats))
+
+
+def seeing(function):
+    """An extractor whose net does something else with what it sees."""
+
+    class Other(Eye):
+        def forward(self, samples):
+            return function(self, super().forward(samples).pool, samples)
+
+    return extracting(net=Other)
+
+
+def extracting(**attributes):
+    return type("Extracting", (SoundExtractor,), {"__module__": __name__, **attributes})
+
+
+class Trained(Eye):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+
+class Lively(Eye):
+    def eval(self):
+        return self
+
+
+class Newborn(Eye):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(3, 2), requires_grad=False)
+
+
+class Fragile(Eye):
+    def forward(self, samples):
+        return Features(samples.float().mean((2, 3)) @ self.weight)
+
+
+def greedy(net, pool, samples):
+    samples.zero_()
+    return Features(pool)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "fault"),
+    [
+        (extracting(quantisation=property(lambda self: "int8")), "quantisation is 'int8'"),
+        (extracting(weights_hash=lambda self: "none"), "must be a hexadecimal SHA-256, not 'none'"),
+        (extracting(preparation=lambda self: {"a": torch.ones(1)}), "cannot be written as JSON"),
+        (extracting(preparation=lambda self: {"a": next(CALLS)}), "have the protocol .* and then"),
+        (extracting(build=lambda self, *_: len), "build.. must return an nn.Module"),
+        (extracting(net=Trained), "Gradients would be kept for 'layer.weight', 'layer.bias'"),
+        (extracting(net=Lively), "is in training mode: 'itself'"),
+        (extracting(net=Newborn), "change when the net is built again"),
+        (extracting(net=Fragile), "two channels raised RuntimeError"),
+        (extracting(dimensions=4), r"of shape \(3, 4\); it is a float32 tensor of shape \(3, 2\)"),
+        (
+            seeing(lambda net, pool, x: pool),
+            "must return Features.pool, logits=None., not a float32",
+        ),
+        (
+            seeing(lambda net, pool, x: Features(pool.double())),
+            "pool of 3 samples must be a float32",
+        ),
+        (seeing(lambda net, pool, x: Features(pool[0])), "pool of 3 samples must be a float32"),
+        (seeing(lambda net, pool, x: Features(pool, pool[:1])), "logits of 3 samples must be"),
+        (seeing(lambda net, pool, x: Features(pool / 0)), "pool is not finite"),
+        (seeing(greedy), "changes the samples in place"),
+        (seeing(lambda net, pool, x: Features(pool + torch.rand(1))), "draws random numbers"),
+        (seeing(lambda net, pool, x: Features(pool.cumsum(0))), "it is alone in the batch"),
+        (seeing(lambda net, pool, x: Features(pool - pool.mean(0))), "it is alone in the batch"),
+    ],
+)
+def test_broken_extractors(registered, extractor, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_extractor(registered(extractor))

@@ -3,7 +3,8 @@
     python tools/make_docs.py          writes them
     python tools/make_docs.py --check  exits with 1 and names what is not up to date
 
-Written are the zoo table of README.md, docs/zoo.md, docs/recipes.md and docs/settings.md. Plug-ins
+Written are the zoo table of README.md, docs/zoo.md, docs/recipes.md and docs/settings.md, and
+docs/agreement.md from what benchmarks/references.py has measured (docs/agreement.json). Plug-ins
 that happen to be installed are left out.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import re
 import sys
@@ -209,6 +211,90 @@ def settings_page() -> str:
         'What the generator is fed. `128`, `(4, 8, 8)` and `{"shape": [128]}` are accepted '
         "as well as a `LatentSpec`; on the command line `--latent 128`.",
         table(("option", *head[1:]), latent),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def agreement_page() -> str:
+    """docs/agreement.md."""
+    path = ROOT / "docs" / "agreement.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    programs, batches, figures = (found[part] for part in ("programs", "batches", "figures"))
+    count, rows = f"{programs['count']:,}", programs["rows"]
+    worst = max(row["difference"] for row in rows)
+    kid = max(abs(row["theirs"] - row["ganzoo"]) for row in rows if row["metric"][:3] == "kid")
+    versions = [f"{name} {version}" for name, version in programs["versions"].items()]
+    fid = {(row["dataset"], row["precision"]): row["fid"] for row in figures["rows"]}
+    sets = dict.fromkeys(name for name, _ in fid)
+    parts = [
+        NOTE,
+        "# Agreement with other programs",
+        f"The same pictures, the same weights, and the scores of ganzoo and of the programs that "
+        f"papers use: {count} pictures of `{programs['first']}` against {count} of "
+        f"`{programs['second']}`, in float32 on a CPU. `benchmarks/references.py` measures it on "
+        f"any two folders. The difference is relative to the other program's score; the largest "
+        f"is {worst:.0e}.",
+        table(
+            ("preset", "score", "program", "its value", "ganzoo", "difference"),
+            [
+                (
+                    f"`{row['preset']}`" if row["preset"] else "",
+                    row["metric"],
+                    row["program"],
+                    f"{row['theirs']:.7g}",
+                    f"{row['ganzoo']:.7g}",
+                    f"{row['difference']:.0e}" if row["difference"] else "0",
+                )
+                for row in rows
+            ],
+        ),
+        f"With {', '.join(versions)}.",
+        '- "On features of" a program: it has no such score itself, so that the other one computed '
+        "it of the features that this program made.\n"
+        "- **KID** is computed in float32 by these programs and in float64 by ganzoo. Their "
+        f"rounding is at most {kid:.0e} here and does not become smaller where KID does, so that "
+        "of sets that are alike the relative difference says nothing.\n"
+        "- **`-of-all`**: one subset, or one split, of all samples. torchmetrics and "
+        "clean-fid draw theirs from random numbers that nobody else has.\n"
+        "- **Inception Score**: a random last layer on the given weights, and a network that is "
+        "random all through.\n"
+        "- **torchmetrics** is told `antialias=False`, which resizes as torch-fidelity does. What "
+        "it does by default is none of the presets.\n"
+        "- **StudioGAN** is no package: its row is put together of clean-fid's resizer and "
+        "pytorch-fid's network, as StudioGAN does.\n"
+        "- The pictures came in the order of their names. ganzoo has a folder's pictures in "
+        "[another order](data.md), so that the subsets of KID and the splits of the Inception "
+        "Score are others there, and these two differ by a part of their error.",
+        "## Batches and processes",
+        f"FID of the first {count} pictures against kept statistics of the others, in float32:",
+        table(
+            ("batch size", "processes", "FID", "difference"),
+            [
+                (
+                    str(row["batch_size"]),
+                    str(row["processes"]),
+                    f"{row['fid']:.10g}",
+                    f"{row['difference']:.0e}" if row["difference"] else "0",
+                )
+                for row in batches["rows"]
+            ],
+        ),
+        "## MNIST and Fashion-MNIST",
+        "FID of the 10,000 test images against 10,000 training images, default preset:",
+        table(
+            ("dataset", "float32", "bfloat16", "difference"),
+            [
+                (
+                    f"`{name}`",
+                    f"{fid[name, 'fp32']:.5f}",
+                    f"{fid[name, 'bf16']:.5f}",
+                    f"{fid[name, 'bf16'] / fid[name, 'fp32'] - 1:+.2%}",
+                )
+                for name in sets
+            ],
+        ),
+        '```sh\nganzoo evaluate \'{"name": "mnist", "split": "test"}\' --dataset mnist '
+        "--real-split train --reals 10000 --metrics fid --precision fp32\n```",
     ]
     return "\n\n".join(parts) + "\n"
 

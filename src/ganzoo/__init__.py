@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         trackers,
     )
     from ganzoo.callbacks import Callback
+    from ganzoo.comparison import compare
     from ganzoo.errors import GanzooError
     from ganzoo.evaluation import Score, evaluate
     from ganzoo.generator import Generator
@@ -51,6 +52,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "__version__",
+    "compare",
     "evaluate",
 ]
 
@@ -64,6 +66,7 @@ _HOMES = {
     "Score": "evaluation",
     "TrainConfig": "train_config",
     "Trainer": "trainer",
+    "compare": "comparison",
     "evaluate": "evaluation",
 }
 _MODULES = frozenset(

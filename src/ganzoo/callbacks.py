@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from ganzoo.diagnosis import Diagnosis
+    from ganzoo.evaluation import Score
     from ganzoo.run import Run
     from ganzoo.step import Step
     from ganzoo.trackers import Log
@@ -54,6 +55,9 @@ class Callback:
 
     def on_diagnosis(self, trainer: Trainer, diagnosis: Diagnosis) -> None:
         """That row shows that something goes wrong."""
+
+    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
+        """The averaged generator as it was at that step has been scored."""
 
     def on_picture(self, trainer: Trainer, path: Path) -> None:
         """A grid of samples has been written."""
@@ -128,6 +132,12 @@ class Progress(Callback):
         """Print it at once, above the display where there is one."""
         self._say(f"warning: step {diagnosis.step}: {diagnosis.text}")
 
+    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
+        """Print them."""
+        values = "  ".join(f"{name} {score.value:.6g}" for name, score in scores.items())
+        best = "  (the best so far)" if step == trainer.best_step else ""
+        self._say(f"step {step}: {values}{best}")
+
     def on_picture(self, trainer: Trainer, path: Path) -> None:
         """Show where the latest picture is."""
         self._picture = str(path)
@@ -145,6 +155,8 @@ class Progress(Callback):
         if self._picture:
             self._say(f"picture: {self._picture}")
         self._say(f"generator: {run.path / 'generator'}")
+        if trainer.best_step is not None and run.scores:
+            self._say(f"best generator: {run.path / 'best'} (step {trainer.best_step})")
 
     def on_close(self, trainer: Trainer) -> None:
         """Leave the terminal as it was."""
@@ -238,6 +250,11 @@ class Tracking(Callback):
         """Log the row."""
         values = {name: value for name, value in row.items() if name != "step"}
         self._each(trainer, lambda log: log.scalars(trainer.step, values))
+
+    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
+        """Log them as ``score/...``, apart from numbers of the training of the same name."""
+        values = {f"score/{name}": score.value for name, score in scores.items()}
+        self._each(trainer, lambda log: log.scalars(step, values))
 
     def on_picture(self, trainer: Trainer, path: Path) -> None:
         """Log the picture."""

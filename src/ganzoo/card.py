@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ganzoo.registry import Registry
     from ganzoo.spec import LatentSpec, SampleSpec
 
-__all__ = ["data_notice", "edited", "notices", "render"]
+__all__ = ["data_notice", "edited", "measured", "notices", "render"]
 
 _ON_PYPI = ".dev" not in __version__
 """Whether ``pip install ganzoo`` gives this library: the name there is ours from a release on."""
@@ -63,6 +63,8 @@ _LONGEST_TEXT = 2000  # characters of one string from a file
 _LONGEST_SETTINGS = 64 * 2**10  # characters of settings that are shown
 _DEEPEST = 20
 _CLASSES_SHOWN = 20
+_NOTICES_SHOWN = 10
+_HASH_SHOWN = 8  # digits of the hash of weights; the front matter has all
 _COMMAND_WIDTH = 88
 _LONGEST_COMMAND = 4000  # characters
 
@@ -214,7 +216,14 @@ class _Score(Model):
     error_label: ClassVar[str] = "It"
 
     value: Annotated[float, Strict()]
+    error: Annotated[float, Strict()] | None = None
     protocol: dict[str, Any] = Field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def reals(self) -> Mapping[str, Any]:
+        """What the samples were compared with."""
+        return _mapping(self.protocol.get("reals"))
 
 
 @dataclass(frozen=True)
@@ -505,13 +514,17 @@ def _results(facts: _Facts) -> Iterator[EvalResult]:
         _word(data.options.get(key)) or None for key in ("subset", "split", "revision")
     )
     for name, score in facts.scores.items():
+        compared = _word(score.reals.get("dataset"))
+        same = compared in ("", data.name)  # else it was compared with other data than its own
+        called = data.hub or data.name or "unknown"
+        other = _word(score.reals.get("split")) or _word(score.protocol.get("split"))
         yield EvalResult(
             task_type="unconditional-image-generation" if image else "other",
-            dataset_type=data.hub or data.name or "unknown",
-            dataset_name=data.hub or data.name or "unknown",
-            dataset_config=subset,
-            dataset_split=_word(score.protocol.get("split")) or split,
-            dataset_revision=revision,
+            dataset_type=called if same else compared,
+            dataset_name=called if same else compared,
+            dataset_config=subset if same else None,
+            dataset_split=other or (split if same else None),
+            dataset_revision=revision if same else None,
             metric_type=name,
             metric_value=_whole(score.value),
             metric_args=score.protocol or None,
@@ -662,16 +675,86 @@ def _score_section(facts: _Facts) -> Iterator[str]:
             "| Score | Value | Measured with |",
             "| --- | --- | --- |",
             *(
-                f"| {_prose(name)} | {_number(score.value)} | {_protocol(score)} |"
+                f"| {_prose(name)} | {_value(score)} | {_prose(measured(score.protocol))} |"
                 for name, score in facts.scores.items()
             ),
         ]
     )
+    told = dict.fromkeys(notice for score in facts.scores.values() for notice in score.notices)
+    yield "\n".join(f"- {_prose(notice)}" for notice in list(told)[:_NOTICES_SHOWN])
 
 
-def _protocol(score: _Score) -> str:
-    entries = (f"{_prose(key)}: {_prose(_shown(value))}" for key, value in score.protocol.items())
-    return "; ".join(entries) or "protocol not recorded"
+def _value(score: _Score) -> str:
+    error = "" if score.error is None else f" ± {score.error:.2g}"
+    return f"{_number(score.value)}{error}"
+
+
+def measured(protocol: Mapping[str, Any]) -> str:
+    """Return a score's protocol in words: plain text, of what decides most first.
+
+    What is not of the form that ``ganzoo.evaluate`` writes is given as it is.
+    """
+    parts = {
+        key: _mapping(protocol.get(key))
+        for key in ("fakes", "reals", "extractor", "options", "samples")
+    }
+    words = []
+    if fakes := parts["fakes"]:
+        words.append(_generated(fakes))
+    if reals := parts["reals"]:
+        words.append(f"against {_of_data(reals, 'real')}")
+    if extractor := parts["extractor"]:
+        words.append(_seen_by(extractor))
+    if options := parts["options"]:
+        told = (_option(key, value) for key, value in options.items())
+        words.append(f"options: {', '.join(told)}")
+    words += map(_shown, parts["samples"].values())
+    words += [
+        f"{key.replace('_', ' ')}: {_shown(value)}"
+        for key, value in protocol.items()
+        if key not in ("metric", "versions") and value != {} and not parts.get(key)
+    ]
+    return "; ".join(words) or "protocol not recorded"
+
+
+def _option(key: str, value: Any) -> str:
+    text = str(value) if key == "seed" and type(value) is int else _shown(value)
+    return f"{key.replace('_', ' ')} {text}"
+
+
+def _generated(fakes: Mapping[str, Any]) -> str:
+    if fakes.get("source") != "generator":
+        return _of_data(fakes, "given")
+    count = fakes.get("count")
+    words = [f"{_shown(count)} generated samples" if count is not None else "the generator itself"]
+    if (averaged := fakes.get("averaged")) is not None:
+        words.append("averaged weights" if averaged is True else "weights not averaged")
+    if labels := _word(fakes.get("labels")):
+        words.append({"data": "classes as in the data"}.get(labels, f"classes {labels}"))
+    if "seed" in fakes:
+        words.append(_option("seed", fakes["seed"]))
+    return ", ".join(words)
+
+
+def _of_data(side: Mapping[str, Any], what: str) -> str:
+    words = [f"{_shown(side.get('count'))} {what} samples of {_shown(side.get('dataset'))}"]
+    if split := _word(side.get("split")):
+        words.append(f"split {split}")
+    return ", ".join(words)
+
+
+def _seen_by(extractor: Mapping[str, Any]) -> str:
+    inside = []
+    if preset := _word(extractor.get("preset")):
+        inside.append(f"preset {preset}")
+    if weights := _word(extractor.get("weights")):
+        inside.append(f"weights {weights[:_HASH_SHOWN]}")
+    told = f" ({', '.join(inside)})" if inside else ""
+    precision = _word(extractor.get("precision"))
+    return (
+        f"features of {_shown(extractor.get('extractor'))}{told}"
+        f"{f' in {precision}' if precision else ''}"
+    )
 
 
 def _training(facts: _Facts, curves: str) -> Iterator[str]:
@@ -791,7 +874,8 @@ def _limits(facts: _Facts, licensed: Mapping[str, str]) -> Iterator[str]:
             "It is for learning and testing: its data are drawn from a known distribution."
         )
     else:
-        lines.append(f"Whether it repeats {noun} of its data was not tested.")
+        if "nearest-neighbours" not in facts.scores:
+            lines.append(f"Whether it repeats {noun} of its data was not tested.")
         lines.append(
             f"Its {noun} record nothing real: they are no evidence, and whoever passes them on "
             f"should say that they are generated."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ def save(
     """
     from safetensors.torch import save_file
 
-    target = folder / f"{_PREFIX}{step:08d}"
+    target = place(folder, step)
     if problem := sealed.excess(state):
         raise CheckpointError(
             f"The checkpoint {target} could not be read again, as of its state.json {problem}: "
@@ -98,6 +98,11 @@ def save(
             f"free some space or choose another folder, then resume."
         ) from error
     return target
+
+
+def place(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step is, below ``folder``, if there is one."""
+    return folder / f"{_PREFIX}{step:08d}"
 
 
 def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -236,23 +241,25 @@ def set_aside(checkpoint: Path) -> Path:
     raise AssertionError  # the numbers do not end
 
 
-def keepers(steps: Sequence[int], last: int, every: int = 0, best: int | None = None) -> list[int]:
+def keepers(
+    steps: Sequence[int], last: int, every: int = 0, wanted: Collection[int] = ()
+) -> list[int]:
     """Return which checkpoints stay.
 
     Args:
         steps: Of all that there are, ascending.
         last: How many of the newest stay.
         every: Those of multiples of this step stay too; 0 for none.
-        best: The one of this step stays too.
+        wanted: Those of these steps stay too.
     """
     newest = set(steps[-last:])
-    return [s for s in steps if s in newest or s == best or (every and s % every == 0)]
+    return [s for s in steps if s in newest or s in wanted or (every and s % every == 0)]
 
 
-def prune(folder: Path, last: int, every: int = 0, best: int | None = None) -> None:
+def prune(folder: Path, last: int, every: int = 0, wanted: Collection[int] = ()) -> None:
     """Remove all checkpoints but the ``keepers``."""
     found = _all(folder)
-    kept = keepers([step_of(path) for path in found], last, every, best)
+    kept = keepers([step_of(path) for path in found], last, every, wanted)
     for path in found:
         if step_of(path) not in kept:
             remove(path)

@@ -568,10 +568,14 @@ class Generator:
             )
         if count and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(classes)):
             raise ConfigError(
-                f"Labels go from 0 to {len(classes) - 1} ({', '.join(classes)}); "
+                f"Labels go from 0 to {len(classes) - 1} ({_some(classes)}); "
                 f"got {int(chosen.min())} to {int(chosen.max())}."
             )
         return chosen
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= 12 else [*names[:10], "...", names[-1]])
 
 
 def _source(seed: int, purpose: str, block: int) -> torch.Generator:

@@ -11,7 +11,7 @@ from ganzoo.errors import ConfigError
 from ganzoo.storage import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from PIL.Image import Image
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ganzoo.spec import SampleSpec
 
-__all__ = ["animate", "beside", "grid", "images", "write"]
+__all__ = ["animate", "beside", "grid", "images", "neighbours", "write"]
 
 _LEGIBLE = 64  # pixels that one tile of a grid spans at the least
 _HELD = 0.25  # share of an animation's time for which its last frame stays
@@ -114,6 +114,61 @@ def beside(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     return canvas
 
 
+def neighbours(
+    closest: Sequence[Mapping[str, Any]], fakes: Tensor, reals: Tensor, spec: SampleSpec
+) -> Image:
+    """Return generated images, each with its nearest real one at its right and their ratio below.
+
+    The ratio is the distance of the two by that of the real one to its own nearest neighbour:
+    near 0 the generated image is a copy.
+
+    Args:
+        closest: ``extra["closest"]`` of the metric ``nearest-neighbours``.
+        fakes: The generated images that it names, in its order: (N, C, H, W), uint8 or in the
+            spec's value range.
+        reals: The real ones, likewise. If one side is greyscale, it is shown in grey.
+        spec: What a generated image is.
+
+    Raises:
+        ConfigError: If they are no images, there are none, or the two sides differ in number,
+            size or channels.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    if len(closest) == 0:
+        raise ConfigError("A picture of neighbours needs at least one pair, and there are none.")
+    alike = len(closest) == len(fakes) == len(reals) and fakes.shape[2:] == reals.shape[2:]
+    if not alike or len({1, fakes.shape[1], reals.shape[1]}) > 2:
+        raise ConfigError(
+            f"A picture of {len(closest)} neighbours needs as many generated and real images of "
+            f"one size and colour, not {tuple(fakes.shape)} and {tuple(reals.shape)}: give those "
+            f"that 'closest' names, in its order."
+        )
+    channels = max(fakes.shape[1], reals.shape[1])
+    sides = [_floats(side, spec).expand(-1, channels, -1, -1) for side in (fakes, reals)]
+    if spec.value_range is None:  # all pairs on one scale
+        lows, highs = zip(*(side.aminmax() for side in sides), strict=True)
+        spec = spec.model_copy(update={"value_range": (float(min(lows)), float(max(highs)))})
+    pairs = [grid(torch.stack(pair), spec, columns=2) for pair in zip(*sides, strict=True)]
+    gap, head, foot = 12, 32, 26
+    width, height = pairs[0].width + gap, pairs[0].height + foot
+    columns = math.ceil(math.sqrt(len(pairs) * height / width))  # about as high as wide
+    title, font = "generated | nearest real", ImageFont.load_default(size=14)
+    across = gap + max(columns * width, math.ceil(font.getlength(title)) + gap)
+    canvas = Image.new("RGB", (across, head + math.ceil(len(pairs) / columns) * height), "white")
+    draw = ImageDraw.Draw(canvas)
+    draw.text((gap, head // 2), title, fill="black", font=font, anchor="lm")
+    for index, (pair, named) in enumerate(zip(pairs, closest, strict=True)):
+        row, column = divmod(index, columns)
+        left, top = gap + column * width, head + row * height
+        canvas.paste(pair, (left, top), pair if pair.mode == "RGBA" else None)
+        ratio = named.get("ratio")
+        place = (left + pair.width // 2, top + pair.height + 9)
+        text = "-" if ratio is None else f"{ratio:.2f}"
+        draw.text(place, text, fill="black", font=font, anchor="mm")
+    return canvas
+
+
 def animate(frames: Sequence[Path], target: Path, seconds: float = 6.0) -> None:
     """Write pictures, one after the other, as an animation that begins again at its end.
 
@@ -173,6 +228,15 @@ def write(picture: Image, target: Path) -> None:
     """
     with new_file(target) as fresh:
         picture.save(fresh, "PNG")
+
+
+def _floats(samples: Tensor, spec: SampleSpec) -> Tensor:
+    """Images in the spec's value range, those of uint8 as well."""
+    samples = samples.detach().cpu()
+    if samples.dtype != torch.uint8:
+        return samples.float()
+    low, high = spec.value_range or (0.0, 255.0)
+    return samples.float().mul((high - low) / 255).add(low)
 
 
 def _spread(length: int, count: int) -> list[int]:

@@ -1,10 +1,11 @@
-"""Diagrams of a training, drawn by matplotlib: its curves, and samples of one or two dimensions."""
+"""Diagrams of trainings, drawn by matplotlib: curves, scores, samples of one or two dimensions."""
 
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-__all__ = ["REMEDY", "Judge", "Limits", "available", "curves", "density", "limits_of", "scatter"]
+__all__ = [
+    "REMEDY",
+    "Judge",
+    "Limits",
+    "Panel",
+    "Trace",
+    "available",
+    "curves",
+    "density",
+    "limits_of",
+    "scatter",
+    "scores",
+]
 
 REMEDY = 'pip install "ganzoo[plots]"'
 """How to get matplotlib."""
@@ -33,6 +46,8 @@ _REAL = "#0072B2"
 _GENERATED = "#D55E00"
 _JUDGE = "#404040"
 _SHARES = ("#009E73", "#CC79A7")
+_RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", ":", "-.")  # of the lines, once all colours are taken
 
 _DPI = 100
 _WIDTH = 8.0  # inches
@@ -41,6 +56,36 @@ _BINS = 80
 _DOTS = 2000  # of each kind; more hide each other
 _ACROSS = 121  # places along an axis where D is asked
 _POINTS = 1000  # places along a curve
+_LONGEST_LABEL = 110  # characters that fit into a line of the legend
+_DECADE = 10.0  # of the largest to the smallest score, from which on the axis is logarithmic
+
+
+class Trace(NamedTuple):
+    """Scores of one run.
+
+    Attributes:
+        number: Of the run; those of one number share colour and legend.
+        label: What the legend says.
+        points: Step and score, in order of the steps; a score without a step is a level.
+    """
+
+    number: int
+    label: str
+    points: Sequence[tuple[float | None, float]]
+
+
+class Panel(NamedTuple):
+    """Scores by one metric.
+
+    Attributes:
+        title: What is written above.
+        better: Which of two scores is the better one; None where nobody knows.
+        traces: Of the runs.
+    """
+
+    title: str
+    better: Literal["lower", "higher"] | None
+    traces: Sequence[Trace]
 
 
 def available() -> bool:
@@ -222,6 +267,88 @@ def scatter(
     for handle in axes.get_legend().legend_handles:  # type: ignore[union-attr]
         handle.set(alpha=1, sizes=[30])  # type: ignore[union-attr]
     return _drawn(figure)
+
+
+def scores(panels: Sequence[Panel]) -> Image:
+    """Draw scores of several runs over their training, a panel for each metric.
+
+    A dot marks the best score of each run. Distances, of which lower is better, have a logarithmic
+    axis where they are all above 0 and the largest is ten times the smallest or more.
+
+    Raises:
+        ConfigError: If there are no scores, or matplotlib is not installed.
+    """
+    panels = [panel for panel in panels if any(trace.points for trace in panel.traces)]
+    if not panels:
+        raise ConfigError("A plot of scores needs at least one score, and there are none.")
+    labels = {
+        trace.number: trace.label for panel in panels for trace in panel.traces if trace.points
+    }
+    figure = _figure(height=0.3 + 2.6 * len(panels) + 0.22 * len(labels))
+    figure.set_layout_engine("constrained")
+    column = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    handles: dict[int, Any] = {}
+    for axes, panel in zip(column, panels, strict=True):
+        for trace in panel.traces:
+            if trace.points:
+                handles.setdefault(trace.number, _trace(axes, trace, panel.better))
+        direction = f", {panel.better} is better" if panel.better else ""
+        title = axes.set_title(f"{panel.title}{direction}", loc="left", fontsize="medium")
+        title.set_parse_math(False)
+        values = [value for trace in panel.traces for _, value in trace.points]
+        if panel.better == "lower" and min(values) > 0 and max(values) >= _DECADE * min(values):
+            _logarithmic(axes)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.92", linewidth=0.8)
+        axes.set_axisbelow(True)
+    column[-1].set_xlabel("step")
+    column[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    legend = figure.legend(
+        [handles[number] for number in sorted(labels)],
+        [_shortened(labels[number]) for number in sorted(labels)],
+        loc="outside lower left",
+        frameon=False,
+        fontsize="small",
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # names of any script
+        return _drawn(figure)
+
+
+def _trace(axes: Axes, trace: Trace, better: str | None) -> Any:
+    """Draw the scores of one run; return what stands for it in a legend."""
+    look: dict[str, Any] = {
+        "color": _RUNS[trace.number % len(_RUNS)],
+        "linestyle": _STYLES[trace.number // len(_RUNS) % len(_STYLES)],
+        "linewidth": 1.6,
+    }
+    placed = np.array([point for point in trace.points if point[0] is not None], dtype=float)
+    if len(placed) == 0:
+        return axes.axhline(trace.points[-1][1], **{**look, "linewidth": 1.0})
+    alone = "o" if len(placed) == 1 else ""
+    (line,) = axes.plot(*placed.T, marker=alone, markersize=5, **look)
+    if better is not None and not alone:
+        at = placed[:, 1].argmin() if better == "lower" else placed[:, 1].argmax()
+        axes.plot(*placed[at], marker="o", markersize=5, color=look["color"])
+    return line
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _shortened(label: str) -> str:
+    """A label in one line of the legend."""
+    label = " ".join(label.split())
+    return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 3]}..."
 
 
 def _ground(figure: Figure, axes: Axes, x: Tensor, y: Tensor, scores: Any, bounded: bool) -> None:

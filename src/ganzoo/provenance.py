@@ -34,6 +34,13 @@ _HABITS = (
     "keep_checkpoints",
     "keep_every",
     "keep_best",
+    "evaluate_every",
+    "metrics",
+    "evaluate_fakes",
+    "evaluate_reals",
+    "real_split",
+    "evaluate_beside",
+    "patience",
     "trackers",
     "workers",
 )  # settings that leave the generator as it is

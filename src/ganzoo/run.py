@@ -8,7 +8,7 @@ import functools
 import html
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ __all__ = ["Run"]
 
 METRICS, DIAGNOSES = "metrics.jsonl", "diagnoses.jsonl"
 COMPARISON, CURVES, ANIMATION = "comparison.png", "curves.png", "animation.gif"
-GENERATOR = "generator"
+GENERATOR, BEST = "generator", "best"
+SCORES = "scores.json"
 
 
 class Run:
@@ -37,7 +38,8 @@ class Run:
     ``metrics.jsonl`` (one row of numbers per ``log_every`` iterations), ``samples/`` (pictures
     from one fixed latent), ``checkpoints/`` (to resume from), ``generator/`` (the result),
     ``diagnoses.jsonl`` (what went wrong, in words, if anything did) and, where asked for,
-    ``snapshots/`` (both nets as they were). At the end there are ``curves.png``
+    ``snapshots/`` (both nets as they were), ``best/`` (the generator with the best score) and
+    ``scores.json`` (the newest scores, with their protocols). At the end there are ``curves.png``
     and, for images, ``comparison.png`` (real beside generated) or, for vectors of one or two
     dimensions, ``animation.gif``.
 
@@ -99,7 +101,29 @@ class Run:
         ``modes``, ``high_quality`` and ``rarest_mode``. With ``nonfinite="skip"``: ``skipped``
         (updates left out so far).
         """
-        return _lines(self.path / METRICS)
+        return [row for row in _lines(self.path / METRICS) if _of_training(row)]
+
+    @property
+    def scores(self) -> list[dict[str, float]]:
+        """What was scored while training, oldest first: ``step``, and each metric's value.
+
+        They are rows of ``metrics.jsonl`` too; ``scores.json`` has the newest with protocols.
+        """
+        found = [row for row in _lines(self.path / METRICS) if not _of_training(row)]
+        for row in found:
+            del row["evaluated"]
+        return sorted(found, key=lambda row: row["step"])
+
+    @functools.cached_property
+    def best(self) -> Generator:
+        """The generator with the best score, loaded from the folder ``best``.
+
+        Raises:
+            BundleError: If there is none, as nothing was scored.
+        """
+        from ganzoo.generator import Generator
+
+        return Generator.from_pretrained(self.path / BEST)
 
     @property
     def diagnoses(self) -> list[dict[str, Any]]:
@@ -112,7 +136,11 @@ class Run:
         return sorted((self.path / "samples").glob("*.png"))
 
     def rewind(
-        self, step: int, whole: Callable[[int], bool], pictured: Callable[[int], bool]
+        self,
+        step: int,
+        whole: Callable[[int], bool],
+        pictured: Callable[[int], bool],
+        evaluated: int = 0,
     ) -> None:
         """Forget what came after a step, in order to train on from it.
 
@@ -121,13 +149,19 @@ class Run:
             whole: Whether the row of a step covers a whole interval; one that does not, because
                 the training was left there, is going to be completed.
             pictured: Whether a step's picture belongs to the schedule.
+            evaluated: Step of the newest scores that are known.
 
         Raises:
             OSError: If the folder cannot be written.
         """
         for name in (METRICS, DIAGNOSES):
             kept = [row for row in _lines(self.path / name) if row["step"] <= step]
-            kept = [row for row in kept if name == DIAGNOSES or whole(int(row["step"]))]
+            if name == METRICS:
+                kept = [
+                    row
+                    for row in kept
+                    if (whole(row["step"]) if _of_training(row) else row["step"] <= evaluated)
+                ]
             if kept or (self.path / name).exists():
                 lines = (json.dumps(row) + "\n" for row in kept)
                 write_text(self.path / name, "".join(lines))
@@ -150,7 +184,7 @@ class Run:
         Raises:
             OSError: If the folder cannot be written.
         """
-        names = ("checkpoints", "snapshots", "samples", GENERATOR)
+        names = ("checkpoints", "snapshots", "samples", GENERATOR, BEST)
         parts = (self.path, *(self.path / name for name in names))
         return [line for part in parts for line in tidy(part)]
 
@@ -275,6 +309,11 @@ def cannot_write(path: Path, error: OSError) -> RunFolderError:
 def _matters(path: Path) -> bool:
     """Whether a file is more than what a start that was killed at once leaves."""
     return path.name not in (LOCK, OWNER) and not is_leftover(path)
+
+
+def _of_training(row: Mapping[str, Any]) -> bool:
+    """Whether a row of ``metrics.jsonl`` is of the training itself, not of scores."""
+    return "evaluated" not in row
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

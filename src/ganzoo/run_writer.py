@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import bundle, checkpoint, pictures
-from ganzoo.errors import CheckpointError, RunFolderError
+from ganzoo import bundle, checkpoint, evaluation, pictures
+from ganzoo.errors import BundleError, CheckpointError, RunFolderError
 from ganzoo.lock import LOCK, RunLock
 from ganzoo.run import (
+    BEST,
     DIAGNOSES,
     GENERATOR,
     METRICS,
+    SCORES,
     Run,
     cannot_write,
     check_free,
@@ -22,13 +24,15 @@ from ganzoo.run import (
     next_folder,
     writing,
 )
-from ganzoo.storage import flush, make, tidy
+from ganzoo.storage import flush, make, remove, tidy, write_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from ganzoo.background import Background
+    from ganzoo.evaluation import Score
+    from ganzoo.generator import Generator
 
 __all__ = ["RunWriter"]
 
@@ -150,6 +154,47 @@ class RunWriter:
         path = self.run.path
         with writing(path), (path / name).open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
+
+    def scored(self, step: int, scores: Mapping[str, Score]) -> None:
+        """Add scores to ``metrics.jsonl``, and keep them with their protocols as the newest.
+
+        Raises:
+            RunFolderError: If they cannot be written.
+        """
+        values = {name: score.value for name, score in scores.items()}
+        self.append(METRICS, {"step": step, "evaluated": step, **values})
+        with writing(self.run.path):
+            told = {name: evaluation.plain(score) for name, score in scores.items()}
+            write_json(self.run.path / SCORES, told)
+
+    def best(self, generator: Generator, scores: Mapping[str, Score]) -> None:
+        """Keep a generator as the best so far, with its scores.
+
+        Raises:
+            BundleError, RunFolderError: If it cannot be written.
+        """
+        folder = self.run.path / BEST
+        generator.save_pretrained(folder)
+        with writing(self.run.path):
+            evaluation.save(scores, folder)
+
+    def best_step(self) -> int | None:
+        """Return the step of the generator that is kept as the best; None if there is none."""
+        try:
+            step = bundle.config(self.run.path / BEST).training["steps"]
+        except (BundleError, KeyError):
+            return None
+        return step if isinstance(step, int) else None
+
+    def forget_best(self) -> None:
+        """Remove what was kept as the best generator.
+
+        Raises:
+            RunFolderError: If it cannot be removed.
+        """
+        with writing(self.run.path):
+            if (self.run.path / BEST).exists():
+                remove(self.run.path / BEST)
 
     def picture(self, step: int, picture: Image) -> Path:
         """Write the picture of a step.

@@ -14,25 +14,34 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ganzoo import architectures, datasets, losses, trackers
+from ganzoo import architectures, datasets, features, losses, metrics, trackers
 from ganzoo.architectures import Output
 from ganzoo.component import Component
 from ganzoo.errors import (
+    ConfigError,
+    DataError,
     GanzooError,
     UnknownNameError,
     UnsupportedSampleError,
     did_you_mean,
     listing,
 )
+from ganzoo.features import Features
+from ganzoo.metrics import Result
+from ganzoo.metrics.base import ANY_KIND, Part
+from ganzoo.metrics.gathered import Gathered, Moments
+from ganzoo.mixture import Mixture
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.step import Step
 from ganzoo.train_config import TrainConfig, resolve
@@ -40,15 +49,28 @@ from ganzoo.train_config import TrainConfig, resolve
 if TYPE_CHECKING:
     from ganzoo.architectures import Architecture
     from ganzoo.datasets import Dataset, Samples
+    from ganzoo.features import Extractor
     from ganzoo.losses import Loss
+    from ganzoo.metrics import Metric
     from ganzoo.registry import Registry
     from ganzoo.trackers import Tracker
 
-__all__ = ["check_architecture", "check_dataset", "check_loss", "check_tracker"]
+__all__ = [
+    "check_architecture",
+    "check_dataset",
+    "check_extractor",
+    "check_loss",
+    "check_metric",
+    "check_tracker",
+]
 
 T = TypeVar("T", bound=Component)
 _BATCH = 4
 _TOLERANCE = 1e-4
+_SAMPLES, _FEATURES, _CLASSES = 64, 16, 10  # that a metric is tried on
+_SEEN = 3  # that an extractor is tried on
+_EXACT = 1e-6  # by which a score may depend on the order of the samples
+_FROM_NET: frozenset[Part] = frozenset({"moments", "features", "logits"})
 
 
 def check_architecture(
@@ -224,6 +246,113 @@ def check_tracker(component: str | type[Tracker] | Tracker) -> None:
         "Logging changed the tracker's options. A component is only a configuration: keep state "
         "in the Log.",
     )
+
+
+def check_metric(component: str | type[Metric] | Metric, spec: SampleSpec | None = None) -> None:
+    """Check that a metric keeps its contract.
+
+    It must be registered, round-trip through JSON and hold no state. Of what it gathers, made up
+    here, it must compute a finite score, and the same one each time; also in another order of the
+    samples, unless an option ``seed`` says that it draws at random. It may use only what it says
+    that it gathers, leaves that as it is, and draws no random numbers of torch's. Samples that are
+    too few, not finite or of another kind must be refused.
+
+    Args:
+        component: The metric, its class or its registered name. It is tried on 64 samples, or as
+            many as ``least`` and the options ``subset_size`` and ``splits`` ask for.
+        spec: What a sample is; by default the first of a small RGB image, a vector, audio and a
+            sequence that the metric is for.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+        ConfigError: If it refuses the ``spec`` that was given.
+        GanzooError: If the component cannot be created.
+    """
+    with _own_randomness():
+        metric = _checked_config(component, metrics.registry)
+        before = metric.model_dump()
+        _check_declared(metric)
+        spec = _measured_spec(metric) if spec is None else spec
+        metric.check(spec)
+        options = (getattr(metric, option, 0) for option in ("subset_size", "splits"))
+        count = max(_SAMPLES, metric.least, *options)
+        first = _check_result(metric, "compute", spec, count)
+        random = torch.get_rng_state()
+        again = _check_result(metric, "score", spec, count)
+        _require(
+            torch.equal(random, torch.get_rng_state()),
+            "compute() drew from torch's random numbers. Draw from a torch.Generator or NumPy "
+            "generator of its own, with an option 'seed'.",
+        )
+        _require(
+            first.value == again.value,
+            f"The same samples have the score {first.value!r}, and then {again.value!r}. What is "
+            f"drawn at random must follow from an option 'seed'.",
+        )
+        if "seed" not in type(metric).model_fields:
+            _check_order(metric, spec, count, first.value)
+        _check_refusals(metric, spec, count)
+        _require(
+            metric.model_dump() == before,
+            "Using the metric changed its options. A component is only a configuration: it cannot "
+            "keep state; Gathered.cache holds what metrics of the same samples share.",
+        )
+
+
+def check_extractor(
+    component: str | type[Extractor] | Extractor, spec: SampleSpec | None = None
+) -> None:
+    """Check that a feature extractor keeps its contract.
+
+    It must be registered, round-trip through JSON and hold no state; its protocol must be plain
+    values, and the same for the same options. The net that it builds must be in eval mode and
+    without gradients; its features must be float32 (N, D), finite, the same each time and for each
+    sample alone, and the samples stay as they are. Pictures with two channels must be seen, or
+    refused by an error of ganzoo.
+
+    Args:
+        component: The extractor, its class or its registered name. Its net is built twice, on the
+            CPU: give options that name weights which are there.
+        spec: What a sample is; by default an RGB image of 32x32 pixels.
+
+    Raises:
+        AssertionError: If it breaks the contract.
+        CheckpointError: If its weights are not there.
+        GanzooError: If the component cannot be created.
+    """
+    spec = spec or SampleSpec(shape=(3, 32, 32))
+    with _own_randomness():
+        extractor = _checked_config(component, features.registry)
+        before = extractor.model_dump()
+        _check_protocol(extractor)
+        device = torch.device("cpu")
+        net, other = (extractor.build(device, "fp32") for _ in range(2))
+        _check_frozen(net)
+        samples = _shown_to(extractor, spec)
+        kept, random = samples.clone(), torch.get_rng_state()
+        seen = _check_features(extractor, net(samples), _SEEN)
+        _require(
+            torch.equal(samples, kept),
+            "The net changes the samples in place, which others see too; work on new tensors.",
+        )
+        again = net(samples)
+        _require(
+            torch.equal(random, torch.get_rng_state()) and torch.equal(seen.pool, again.pool),
+            "The net gives different features of the same samples, or draws random numbers. Put "
+            "it into eval mode, and leave out what is random.",
+        )
+        last = slice(_SEEN - 1, _SEEN)
+        for found, wanted, when in (
+            (other(samples), seen.pool, "the net is built again: its weights must be loaded"),
+            (net(samples[last]), seen.pool[last], "it is alone in the batch: no layer may mix"),
+        ):
+            _require(_close(found.pool, wanted), f"The features of a sample change when {when}.")
+        _check_odd_pictures(extractor, net, spec)
+        _require(
+            extractor.model_dump() == before,
+            "Building or using the net changed the extractor's options. A component is only a "
+            "configuration: keep state in the net.",
+        )
 
 
 # -- every component ------------------------------------------------------------------------------
@@ -717,3 +846,325 @@ def _blaming(call: str, remedy: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise AssertionError(f"{call} raised {type(error).__name__}: {error}. {remedy}") from error
+
+
+# -- metrics --------------------------------------------------------------------------------------
+
+_SPECS = (
+    SampleSpec(shape=(3, 32, 32)),
+    SampleSpec(kind="vector", shape=(2,), value_range=None),
+    SampleSpec(kind="audio", shape=(1, 256)),
+    SampleSpec(kind="sequence", shape=(8, 32), value_range=(0.0, 1.0)),
+)
+
+
+def _check_declared(metric: Metric) -> None:
+    cls = type(metric)
+    _require(
+        cls.better in ("lower", "higher"),
+        f"{cls.__name__}.better is {cls.better!r}: say 'lower' or 'higher'.",
+    )
+    for name, known in (("gathers", get_args(Part)), ("kinds", ANY_KIND)):
+        given = getattr(cls, name)
+        _require(
+            isinstance(given, tuple) and bool(given) and set(given) <= {*known},
+            f"{cls.__name__}.{name} is {given!r}: give a tuple of {listing(known)}.",
+        )
+    has, needs = "extractor" in cls.model_fields, bool(_FROM_NET & {*cls.gathers})
+    _require(
+        has == needs,
+        f"{cls.__name__} gathers {listing(cls.gathers)} and has {'an' if has else 'no'} option "
+        f"'extractor': moments, features and logits are those of its extractor, which nothing "
+        f"else needs.",
+    )
+
+
+def _measured_spec(metric: Metric) -> SampleSpec:
+    for spec in _SPECS:
+        try:
+            metric.check(spec)
+        except ConfigError:
+            continue
+        return spec
+    raise AssertionError(
+        f"Metric '{metric.name}' refuses all of {', '.join(map(str, _SPECS))}. Pass a spec that it "
+        f"is for: check_metric(..., spec=SampleSpec(...))."
+    )
+
+
+def _made_up(spec: SampleSpec, count: int, seed: int) -> Tensor:
+    """Samples: uint8 where they are images, else floats in the spec's range."""
+    source = torch.Generator().manual_seed(seed)
+    shape = (count, *spec.shape)
+    if spec.kind == "image":
+        return torch.randint(0, 256, shape, generator=source, dtype=torch.uint8)
+    if spec.value_range is None:
+        return torch.randn(shape, generator=source)
+    low, high = spec.value_range
+    return torch.rand(shape, generator=source) * (high - low) + low
+
+
+class _MadeUp(nn.Module):
+    """A generator, as metrics of the latent space see it."""
+
+    def __init__(self, spec: SampleSpec) -> None:
+        super().__init__()
+        self.spec, self.latent = spec, LatentSpec(shape=(4,))
+        source = torch.Generator().manual_seed(3)
+        self.weight = torch.randn(4, spec.numel, generator=source)
+
+    def sample(
+        self, count: int = 16, *, seed: int | None = None, latents: Tensor | None = None
+    ) -> Tensor:
+        if latents is None:
+            source = torch.Generator().manual_seed(seed or 0)
+            latents = torch.randn(count, 4, generator=source)
+        values = torch.tanh(latents @ self.weight).reshape(count, *self.spec.shape)
+        if self.spec.value_range is None:
+            return values
+        low, high = self.spec.value_range
+        return (values + 1) * ((high - low) / 2) + low
+
+
+def _gathered(
+    metric: Metric,
+    spec: SampleSpec,
+    count: int,
+    side: int,
+    *,
+    order: Tensor | None = None,
+    broken: Part | None = None,
+) -> Gathered:
+    """What a metric asks for of real (0) or generated (1) samples, and nothing else."""
+    parts = metric.wants(spec)
+    source = torch.Generator().manual_seed(10 + side)
+    order = torch.arange(count) if order is None else order
+    made: dict[str, Tensor] = {
+        "features": (torch.rand(count, _FEATURES, generator=source) + 0.1 * side)[order],
+        "logits": torch.randn(count, _CLASSES, generator=source)[order],
+        "samples": _made_up(spec, count, 20 + side)[order],
+    }
+    if broken is not None:
+        made[broken] = made[broken].float()
+        made[broken][count // 2] = float("nan")
+    moments = None
+    if "moments" in parts:
+        moments = Moments()
+        moments.add(made["features"])
+    mixture = None
+    if spec.kind == "vector":
+        mixture = Mixture(centres=tuple((float(k),) * spec.numel for k in range(3)), sd=1.0)
+    return Gathered(
+        count=count,
+        moments=moments,
+        generator=_MadeUp(spec) if "generator" in parts and side else None,
+        spec=spec,
+        mixture=mixture,
+        features=made["features"] if "features" in parts else None,
+        logits=made["logits"] if "logits" in parts else None,
+        samples=made["samples"] if "samples" in parts else None,
+    )
+
+
+def _sides(
+    metric: Metric, spec: SampleSpec, count: int, **how: Any
+) -> tuple[Gathered | None, Gathered]:
+    real = _gathered(metric, spec, count, 0, **how) if metric.reals else None
+    return real, _gathered(metric, spec, count, 1, **how)
+
+
+def _check_result(metric: Metric, method: str, spec: SampleSpec, count: int) -> Result:
+    real, fake = _sides(metric, spec, count)
+    before = [copy.deepcopy(_tensors(part)) for part in (real, fake)]
+    remedy = f"It may use only what it gathers of a {spec}: {listing(metric.wants(spec))}."
+    with _blaming(f"{method}() of {count} samples", remedy):
+        result = getattr(metric, method)(real, fake)
+    _require(
+        isinstance(result, Result),
+        f"compute() must return a Result(value, ...), not {_describe(result)}.",
+    )
+    for name, value in (("value", result.value), ("error", result.error)):
+        _require(
+            type(value) in (int, float) or (name == "error" and value is None),
+            f"The {name} of the Result must be a number of Python's, not {_describe(value)}: take "
+            f"float() of it.",
+        )
+    _require(
+        result.error is None or 0 <= result.error < float("inf"),
+        f"The error of the Result is {result.error}: it is a finite number from 0 on, or None.",
+    )
+    try:
+        json.dumps(dict(result.extra), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(
+            f"The extra of the Result cannot be written as JSON ({error}). Give numbers, texts, "
+            f"and lists and mappings of them."
+        ) from error
+    _require(
+        isinstance(result.notices, tuple) and all(isinstance(line, str) for line in result.notices),
+        f"The notices of the Result must be a tuple of texts, not {result.notices!r}.",
+    )
+    for part, kept in zip((real, fake), before, strict=True):
+        same = all(torch.equal(value, kept[name]) for name, value in _tensors(part).items())
+        _require(same, "compute() changes in place what was gathered, which other metrics need.")
+    checked: Result = result
+    return checked
+
+
+def _tensors(part: Gathered | None) -> dict[str, Tensor]:
+    if part is None:
+        return {}
+    names = ("features", "logits", "samples")
+    found = {name: getattr(part, name) for name in names if getattr(part, name) is not None}
+    return found if part.moments is None else {**found, "moments": part.moments.mean}
+
+
+def _check_order(metric: Metric, spec: SampleSpec, count: int, value: float) -> None:
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(5))
+    real, fake = _sides(metric, spec, count, order=order)
+    found = metric.score(real, fake).value
+    _require(
+        abs(found - value) <= _EXACT * max(1.0, abs(value)),
+        f"In another order the same samples have the score {found!r} instead of {value!r}. A "
+        f"metric is of a set of samples; one that draws some at random has an option 'seed'.",
+    )
+
+
+def _check_refusals(metric: Metric, spec: SampleSpec, count: int) -> None:
+    for other in _SPECS:
+        if other.kind not in metric.kinds:
+            _check_refused(
+                partial(metric.check, other),
+                ConfigError,
+                f"check() of a {other}, whose kind is not among its kinds,",
+            )
+    if metric.reals:
+        fake = _gathered(metric, spec, count, 1)
+        call = partial(metric.score, None, fake)
+        _check_refused(call, ConfigError, "score() without real samples")
+    tensors: tuple[Part, ...] = ("features", "logits", "samples")
+    cases: list[tuple[str, int, Part | None]] = [
+        (f"{part} with NaN", count, part) for part in tensors if part in metric.wants(spec)
+    ]
+    if (few := metric.least - 1) >= 0:
+        cases.append((f"{few} samples, fewer than its 'least',", few, None))
+    for what, size, part in cases:
+        real, fake = _sides(metric, spec, size, broken=part)
+        _check_refused(partial(metric.score, real, fake), DataError, f"score() of {what}")
+
+
+def _check_refused(call: Callable[[], Any], wanted: type[GanzooError], what: str) -> None:
+    try:
+        call()
+    except wanted:
+        return
+    except Exception as error:
+        raise AssertionError(
+            f"{what} raised {type(error).__name__} ({error}) instead of {wanted.__name__}. Call "
+            f"super(), whose checks come first."
+        ) from error
+    raise AssertionError(
+        f"{what} raised nothing; it must raise {wanted.__name__}. Call super(), or leave the "
+        f"method as it is."
+    )
+
+
+# -- extractors -----------------------------------------------------------------------------------
+
+
+def _shown_to(extractor: Extractor, spec: SampleSpec) -> Tensor:
+    """Samples as an extractor takes them."""
+    samples = _made_up(spec, _SEEN, 0)
+    if extractor.quantisation == "uint8" or samples.is_floating_point():
+        return samples
+    low, high = spec.value_range or (0.0, 255.0)
+    return samples * ((high - low) / 255) + low
+
+
+def _check_protocol(extractor: Extractor) -> None:
+    _require(
+        extractor.quantisation in ("uint8", "none"),
+        f"quantisation is {extractor.quantisation!r}: 'uint8' or 'none' says what the net takes.",
+    )
+    digest = extractor.weights_hash()
+    _require(
+        isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest) is not None,
+        f"weights_hash() must be a hexadecimal SHA-256, not {digest!r}. "
+        f"ganzoo.features.base.fingerprint makes one of tensors.",
+    )
+    told = extractor.protocol()
+    try:
+        text = json.dumps(told, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(
+            f"protocol() cannot be written as JSON ({error}). preparation() must return plain "
+            f"values."
+        ) from error
+    again = features.registry.create(json.loads(extractor.model_dump_json())).protocol()
+    _require(
+        json.dumps(again, sort_keys=True) == text,
+        f"The same options have the protocol {told}, and then {again}. It must follow from the "
+        f"options and the weights alone.",
+    )
+
+
+def _check_frozen(net: Any) -> None:
+    _require(isinstance(net, nn.Module), f"build() must return an nn.Module, not {_describe(net)}.")
+    training = [name or "itself" for name, module in net.named_modules() if module.training]
+    _require(
+        not training,
+        f"The net that build() returns is in training mode: {_some(training)}. Call eval().",
+    )
+    trained = [name for name, weight in net.named_parameters() if weight.requires_grad]
+    _require(
+        not trained,
+        f"Gradients would be kept for {_some(trained)} of the net: call requires_grad_(False).",
+    )
+
+
+def _check_features(extractor: Extractor, found: Any, count: int) -> Features:
+    _require(
+        isinstance(found, Features),
+        f"The net must return Features(pool, logits=None), not {_describe(found)}.",
+    )
+    for name, value, size in (
+        ("pool", found.pool, extractor.dimensions),
+        ("logits", found.logits, extractor.classes),
+    ):
+        if value is None and name == "logits":
+            continue
+        right = isinstance(value, Tensor) and value.dtype == torch.float32 and value.ndim == 2
+        _require(
+            right and len(value) == count and size in (None, value.shape[1]),
+            f"The {name} of {count} samples must be a float32 tensor of shape "
+            f"({count}, {size or 'any number'}); it is {_describe(value)}.",
+        )
+        _require(
+            bool(torch.isfinite(value).all()) and not value.requires_grad,
+            f"The {name} is not finite, or carries gradients: run the net under torch.no_grad, and "
+            f"check its weights.",
+        )
+    checked: Features = found
+    return checked
+
+
+def _check_odd_pictures(extractor: Extractor, net: nn.Module, spec: SampleSpec) -> None:
+    if spec.kind != "image":
+        return
+    try:
+        found = net(_shown_to(extractor, SampleSpec(shape=(2, *spec.size))))
+    except GanzooError:
+        return
+    except Exception as error:
+        raise AssertionError(
+            f"Pictures with two channels raised {type(error).__name__} ({error}). Refuse what the "
+            f"net cannot see by UnsupportedSampleError, saying what it can."
+        ) from error
+    _check_features(extractor, found, _SEEN)
+
+
+def _close(found: Tensor, wanted: Tensor) -> bool:
+    scale = float(wanted.abs().max())
+    return found.shape == wanted.shape and torch.allclose(
+        found, wanted, rtol=_TOLERANCE, atol=_TOLERANCE * scale
+    )

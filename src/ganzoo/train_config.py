@@ -20,6 +20,7 @@ from ganzoo import (
     datasets,
     foreign,
     losses,
+    metrics,
     optimizers,
     recipes,
     schedules,
@@ -32,6 +33,7 @@ from ganzoo.component import RESERVED, Component
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
 from ganzoo.losses.base import Loss
+from ganzoo.metrics import Metric
 from ganzoo.model import Model
 from ganzoo.optimizers import Optimizer
 from ganzoo.registry import Registry
@@ -90,10 +92,16 @@ def _text(value: Any) -> Any:
 
 
 def _several(value: Any) -> Any:
-    """One where several may stand."""
-    return (value,) if isinstance(value, (str, Mapping, Tracker)) else value
+    """One where several may stand, or several names as a person writes them."""
+    if isinstance(value, str):
+        return tuple(name for part in value.split(",") if (name := part.strip()))
+    return (value,) if isinstance(value, (Mapping, Component)) else value
 
 
+Metrics = Annotated[
+    tuple[Annotated[SerializeAsAny[Metric], BeforeValidator(metrics.create)], ...],
+    BeforeValidator(_several),
+]
 Trackers = Annotated[
     tuple[Annotated[SerializeAsAny[Tracker], BeforeValidator(trackers.create)], ...],
     BeforeValidator(_several),
@@ -185,9 +193,28 @@ class TrainConfig(Model):
     )
     keep_best: str | None = Field(
         None,
-        pattern=r"^(min|max):[a-z0-9_]+$",
-        description="keep the best checkpoint too, by a number of metrics.jsonl: "
-        "max:high_quality, min:g_loss",
+        pattern=r"^(min|max):[a-z0-9_-]+$",
+        description="keep the best checkpoint too, by a score or a number of metrics.jsonl: "
+        "min:fid, max:high_quality; by default the first of metrics, where they are evaluated",
+    )
+    evaluate_every: Annotated[int, Field(ge=0)] | Literal["epoch"] = Field(
+        0, description="iterations between scores of the averaged generator, or epoch; 0 for none"
+    )
+    metrics: Metrics = Field(
+        (), description="what is scored, such as fid,kid; by default fid, or modes of a mixture"
+    )
+    evaluate_fakes: int = Field(10_000, ge=1, description="generated samples that are scored")
+    evaluate_reals: int | None = Field(
+        None, ge=1, description="real samples that they are compared with; by default all"
+    )
+    real_split: str | None = Field(
+        None, description="part of the dataset that they are compared with; by default dataset's"
+    )
+    evaluate_beside: bool = Field(
+        False, description="score in a thread of its own, while the training goes on"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many scores in a row that are not the best"
     )
     nonfinite: Literal["stop", "skip", "rollback"] = Field(
         "stop",
@@ -216,12 +243,15 @@ class TrainConfig(Model):
             SampleSpec(kind="vector", shape=(1,), value_range=ends)  # which refuses what is none
         return ends
 
-    @field_validator("trackers")
+    @field_validator("trackers", "metrics")
     @classmethod
-    def _each_once(cls, chosen: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
-        named = [tracker.name for tracker in chosen]
-        if twice := [name for name in named if named.count(name) > 1]:
-            raise ConfigError(f"The tracker '{twice[0]}' is given twice; once is enough.")
+    def _each_once(cls, chosen: tuple[Component, ...]) -> tuple[Component, ...]:
+        named = [component.name for component in chosen]
+        for component in chosen:
+            if named.count(component.name) > 1:
+                raise ConfigError(
+                    f"The {component.kind} '{component.name}' is given twice; once is enough."
+                )
         return chosen
 
     @field_validator("size")
@@ -264,7 +294,11 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     if settings.get("recipe"):
         recipes.get(settings["recipe"]).check(settings)
     config = TrainConfig(**settings)
-    for component in (*(getattr(config, key) for key in COMPONENTS), *config.trackers):
+    for component in (
+        *(getattr(config, key) for key in COMPONENTS),
+        *config.trackers,
+        *config.metrics,
+    ):
         component.model_dump()  # what cannot be saved is refused before training
     return config
 

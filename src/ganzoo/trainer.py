@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from ganzoo import bundle, checkpoint, hub, pictures, plots, preparation, provenance, seeds
+from ganzoo import (
+    bundle,
+    checkpoint,
+    hub,
+    pictures,
+    plots,
+    preparation,
+    provenance,
+    seeds,
+    storage,
+)
 from ganzoo.adversarial import Average, Game, uses_batch_norm
 from ganzoo.background import Background
 from ganzoo.callbacks import Callback, Progress, Tracking
-from ganzoo.datasets import Given, interpret
+from ganzoo.datasets import Given, Samples, interpret
 from ganzoo.device import Precision, deterministic, pick_device, pick_precision
 from ganzoo.diagnosis import Diagnoses, Diagnosis
 from ganzoo.errors import (
@@ -27,14 +39,13 @@ from ganzoo.errors import (
     DivergenceError,
     RunFolderError,
     UnknownNameError,
-    did_you_mean,
-    listing,
 )
 from ganzoo.feed import Feed
 from ganzoo.framing import Framing
 from ganzoo.gallery import Gallery
 from ganzoo.generator import Generator
 from ganzoo.interrupt import leave, on_signals
+from ganzoo.ledger import NAMES, Ledger
 from ganzoo.run import (
     ANIMATION,
     COMPARISON,
@@ -49,16 +60,17 @@ from ganzoo.run import (
 from ganzoo.run_writer import RunWriter
 from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
-from ganzoo.storage import copy, own_copies, write_json, write_text
+from ganzoo.storage import own_copies, write_json, write_text
 from ganzoo.train_config import TrainConfig, located, read_config, resolve
-from ganzoo.watch import diversity
+from ganzoo.validation import Validation, by_score, settled
+
+if TYPE_CHECKING:
+    pass
 
 __all__ = ["Trainer"]
 
 _PICTURES = 10  # pictures per run, unless asked otherwise
 _CHECKPOINTS = 5
-_SCALARS = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad")
-_ROW = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
 _LR_SCALE = 0.5  # of the learning rates, when going back
 
 
@@ -143,13 +155,12 @@ class Trainer:
         self.feed: Feed
         self.gallery: Gallery
         self.total_steps = 0
-        self._sums: torch.Tensor
-        self._summed: torch.Tensor
-        self._last: Step | None = None
+        self._ledger: Ledger
         self._rows: list[dict[str, float]] = []
         self._modes: int | None = None
         self._diagnoses: Diagnoses
-        self._best: dict[str, float] | None = None  # "step" and "value"
+        self._best: dict[str, float] | None = None  # by a row: "step" and "value"
+        self._validation: Validation | None = None
         self._rollbacks = 0
         self._lr_scale = 1.0  # learning rates, by going back
         self._newest = 0  # step of the newest checkpoint that this trainer knows of
@@ -183,6 +194,13 @@ class Trainer:
     def images_per_step(self) -> int:
         """Real samples that one iteration sees."""
         return self.config.batch_size * self.config.d_steps
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best checkpoint so far, where one is told by ``keep_best``."""
+        best = self._validation.best if self._validation is not None else None
+        best = best or self._best
+        return None if best is None else int(best["step"])
 
     @property
     def generator(self) -> Generator:
@@ -257,8 +275,7 @@ class Trainer:
                 f"whose batch norm then tells them apart: training is known to collapse. Leave "
                 f"joint_batch off."
             )
-        self._sums = torch.zeros(len(_SCALARS), device=device)
-        self._summed = torch.zeros(len(_SCALARS), device=device)
+        self._ledger = Ledger(self.game, device, skipping=config.nonfinite == "skip")
         self._ready = True
         self.gallery = Gallery(
             self.game, self.feed, lambda: self.generator, config.seed, samples.mixture
@@ -268,12 +285,19 @@ class Trainer:
         self._fix_lengths()
         self._modes = None if samples.mixture is None else len(samples.mixture.centres)
         self._diagnoses = self._new_diagnoses()
-        if config.keep_best is not None:
-            try:
-                self._check_number(config.keep_best.partition(":")[2])
-            except ConfigError:
-                self._ready = False
-                raise
+        try:
+            numbers = [*NAMES, *self.gallery.numbers]
+            numbers += ["diversity"] * (config.batch_size > 1)
+            numbers += ["skipped"] * (config.nonfinite == "skip")
+            self.config = config = settled(self.config, spec, samples.mixture, numbers)
+        except ConfigError:
+            self._ready = False
+            raise
+        if config.evaluate_every:
+            self._validation = Validation(config, device)
+            if left := self.total_steps % int(config.evaluate_every):
+                self._note(f"the last {left} of {self.total_steps} steps are not evaluated")
+        self._samples = samples if isinstance(samples, Samples) else None
 
     def _start_from(
         self, source: str, spec: SampleSpec, generator: nn.Module, discriminator: nn.Module
@@ -290,21 +314,6 @@ class Trainer:
     def _new_diagnoses(self) -> Diagnoses:
         count = self.feed.batches_per_epoch * self.config.batch_size
         return Diagnoses(self.config, self._modes, self.total_steps, samples=count)
-
-    def _check_number(self, name: str) -> None:
-        numbers = [*_ROW, *self.gallery.numbers]
-        numbers += ["diversity"] * (self.config.batch_size > 1)
-        numbers += ["skipped"] * (self.config.nonfinite == "skip")
-        if not self.config.checkpoint_every:
-            raise ConfigError(
-                "keep_best needs checkpoints to choose from, and checkpoint_every is 0. Set it."
-            )
-        if name not in numbers:
-            raise ConfigError(
-                f"keep_best needs a number of metrics.jsonl, and this training has no '{name}' "
-                f"there.{did_you_mean(name, numbers)} Give min: or max: and one of: "
-                f"{listing(numbers)}."
-            )
 
     def _fix_lengths(self) -> None:
         config = self.config
@@ -326,6 +335,7 @@ class Trainer:
                 "sample_every": every(config.sample_every, _PICTURES),
                 "checkpoint_every": every(config.checkpoint_every, _CHECKPOINTS),
                 "snapshot_every": every(config.snapshot_every),
+                "evaluate_every": every(config.evaluate_every),
             }
         )
 
@@ -381,6 +391,8 @@ class Trainer:
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
         self.setup()
+        if self._validation is not None:
+            self._validation.prepare(self.generator, self._samples)
         self._stopped = False
         number: int | None = None
         failure: BaseException | None = None
@@ -411,6 +423,8 @@ class Trainer:
     def stop(self) -> None:
         """End ``fit`` or your loop after the present iteration; ``fit`` saves and returns."""
         self._stopped = True
+        if self._validation is not None:
+            self._validation.hurry()
 
     def _train(self, run: Run) -> None:
         self._dirty = True
@@ -427,39 +441,99 @@ class Trainer:
     def _play(self, run: Run) -> None:
         config = self.config
         due: dict[Callable[[Run], None], Any] = {
+            self._evaluate: config.evaluate_every,
             self._log: config.log_every,
             self._picture: config.sample_every,
             self._snapshot: config.snapshot_every,
             self._save: config.checkpoint_every,
         }
+        self._evaluate_owed(run)
         done = dict.fromkeys(due, self.step)
         if config.nonfinite == "rollback" and not self.step and not self._rollbacks:
             self._save(run)  # somewhere to go back to
         for step in self._iterate():
-            self._add(step)
+            self._ledger.add(step)
             self._tell(self._background.poll())
             self._call("on_step", step)
             for act, every in due.items():
                 if every and self.step % every == 0:
                     act(run)
                     done[act] = self.step
-        rest = [act for act in due if done[act] != self.step and act != self._snapshot]
+            if self.step in self._wanted() and done[self._save] != self.step:
+                self._save(run)
+                done[self._save] = self.step
+        planned = (self._snapshot, self._evaluate)
+        rest = [act for act in due if done[act] != self.step and act not in planned]
         if self.step < self.total_steps:
             rest.reverse()  # not planned: who ended it may not wait for more than the state
         for act in rest:
             act(run)
+        self._end_evaluation(run)
 
-    def _add(self, step: Step) -> None:
-        """Take an iteration into the means of the next row."""
-        values = torch.stack([step.scalars[name].float() for name in _SCALARS])
-        if self.config.nonfinite == "skip":  # means of what was played
-            finite = values.isfinite()
-            self._sums += values.where(finite, 0)
-            self._summed += finite
-        else:
-            self._sums += values
-            self._summed += 1
-        self._last = step
+    def _evaluate(self, run: Run) -> None:
+        """Score the averaged generator; where that is done beside the training, begin to."""
+        validation = self._validation
+        if validation is None:
+            return
+        self._take_scores(run)
+        if self._stopped:  # who ends the training may not wait: it is done on resuming
+            return
+        validation.begin(self.step, self.generator)
+        if not self.config.evaluate_beside:
+            self._take_scores(run)
+
+    def _evaluate_owed(self, run: Run) -> None:
+        """Score what the end of an earlier training has left unscored."""
+        validation = self._validation
+        if validation is None or self._stopped:
+            return
+        if validation.exhausted:
+            self.stop()
+        elif step := validation.owed(self.step):
+            generator = self.generator if step == self.step else self._earlier(run, step)
+            if generator is None:
+                validation.evaluated = step
+                self._note(f"step {step} is not evaluated: its checkpoint is gone")
+                return
+            validation.begin(step, generator)
+            if not self.config.evaluate_beside:
+                self._take_scores(run)
+
+    def _end_evaluation(self, run: Run) -> None:
+        if self._validation is not None and self.step >= self.total_steps:
+            self._take_scores(run)
+
+    def _take_scores(self, run: Run) -> None:
+        """Record what was found of the generator that was scored last, if that was not done."""
+        validation = self._validation
+        found = None if validation is None else validation.finish()
+        if validation is None or found is None or (self._stopped and found.failure):
+            return
+        better = validation.take(found)
+        if found.failure:
+            self._diagnose(run, Diagnosis(found.step, "score", f"no scores: {found.failure}"))
+            return
+        self._writer.scored(found.step, found.scores)
+        if better:
+            self._writer.best(found.generator, found.scores)
+        self._call("on_scores", found.step, found.scores)
+        if validation.exhausted and not self._stopped:
+            self._diagnose(run, Diagnosis(self.step, "patience", validation.told()))
+            self.stop()
+
+    def _earlier(self, run: Run, step: int) -> Generator | None:
+        """The averaged generator of a checkpoint; None if there is none that is whole."""
+        path = checkpoint.place(run.path / "checkpoints", step)
+        try:
+            tensors, _ = checkpoint.load(path)
+            module = copy.deepcopy(self.game.average.module)
+            lead = "average."
+            module.load_state_dict(
+                {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
+            )
+        except (CheckpointError, RuntimeError):
+            return None
+        return Generator(module, self._bundle_config(step))
 
     def _log(self, run: Run) -> None:
         row = self._row()
@@ -474,33 +548,12 @@ class Trainer:
         self._call("on_diagnosis", diagnosis)
 
     def _row(self) -> dict[str, float]:
-        """Means since the last row; the only place where the host waits for the device."""
-        game, last, count = self.game, self._last, len(_SCALARS)
-        spread = self._sums.new_full((), math.nan)
-        if last is not None and last.real is not None:
-            spread = diversity(last.fake, last.real)
-        numbers = torch.cat((self._sums, self._summed, game.alarm[None], spread[None])).tolist()
-        sums, summed, (alarm, varied) = numbers[:count], numbers[count:-2], numbers[-2:]
-        skipping = self.config.nonfinite == "skip"
-        if (alarm and not skipping) or not all(summed) or not all(map(math.isfinite, sums)):
+        """Means since the last row, and what is measured at this step."""
+        images = self.step * self.images_per_step
+        head = {"step": self.step, "epoch": self.feed.epoch, "images": images}
+        row = self._ledger.row(head, self.gallery.scores, whole=self._whole(self.step))
+        if row is None:
             raise self._divergence()
-        means = {name: a / b for name, a, b in zip(_SCALARS, sums, summed, strict=True)}
-        if self._whole(self.step):  # else whoever resumes completes these means
-            self._sums.zero_()
-            self._summed.zero_()
-        row = {
-            "step": self.step,
-            "epoch": self.feed.epoch,
-            "images": self.step * self.images_per_step,
-            **means,
-            **self.gallery.scores(),
-            "g_lr": float(game.g_optimizer.param_groups[0]["lr"]),
-            "d_lr": float(game.d_optimizer.param_groups[0]["lr"]),
-        }
-        if math.isfinite(varied):
-            row["diversity"] = varied
-        if skipping:
-            row["skipped"] = int(game.skipped)
         return row
 
     def _divergence(self) -> DivergenceError:
@@ -538,13 +591,15 @@ class Trainer:
         if config.nonfinite != "rollback" or self._rollbacks >= config.max_rollbacks:
             return False
         self._tell(self._background.wait())
+        if self._validation is not None:
+            self._validation.discard()
         found, notices = self._writer.recover()
         if found.path is None:
             return False
         left, rollbacks, scale = self.step, self._rollbacks + 1, self._lr_scale * _LR_SCALE
         self._restore(found.tensors, found.state, found.path)
         self._rollbacks, self._lr_scale = rollbacks, scale
-        self._rewind(run)
+        self._rewind(self._writer)
         self._save(run)  # so that it is not forgotten that it went back
         self._tell(self._background.wait())
         fact = str(error).partition(" (noticed")[0]
@@ -579,7 +634,10 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether the run has been trained to its end and summed up."""
-        if self.run is None or not self._ready or self.step < self.total_steps:
+        if self.run is None or not self._ready:
+            return False
+        enough = self._validation is not None and self._validation.exhausted
+        if self.step < self.total_steps and not enough:
             return False
         return all(path.is_file() for path in self._summaries(self.run))
 
@@ -603,10 +661,10 @@ class Trainer:
         beside = run.path / GENERATOR
         if not (beside / bundle.CONFIG).is_file():  # ended before the first iteration
             return made
-        if curved:
-            made[beside / bundle.CURVES] = lambda: copy(run.path / CURVES, beside / bundle.CURVES)
-        if pictured:
-            made[beside / bundle.SAMPLES] = lambda: copy(pictured[-1], beside / bundle.SAMPLES)
+        copied = {bundle.CURVES: run.path / CURVES} if curved else {}
+        copied |= {bundle.SAMPLES: pictured[-1]} if pictured else {}
+        for name, original in copied.items():
+            made[beside / name] = functools.partial(storage.copy, original, beside / name)
         images = self.step * self.images_per_step
         told = provenance.training(
             self.config, self._environment(), self.step, images, straight=self._straight
@@ -631,6 +689,8 @@ class Trainer:
         device: str | None = None,
         workers: int | None = None,
         nonfinite: str | None = None,
+        metrics: Any = None,
+        patience: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> Trainer:
@@ -649,6 +709,8 @@ class Trainer:
             workers: Another number of processes that read data, where they are read while
                 training; it changes nothing in the result.
             nonfinite: From here on, what follows numbers that are not finite.
+            metrics: The metrics again, where one sees by a net or function in memory.
+            patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
 
@@ -671,6 +733,8 @@ class Trainer:
             "device": device,
             "workers": workers,
             "nonfinite": nonfinite,
+            "metrics": metrics,
+            "patience": patience,
             "precision": found.state.get("precision"),
         }
         settings = {key: value for key, value in settings.items() if value is not None}
@@ -730,7 +794,7 @@ class Trainer:
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         tensors, state = self.game.state()
-        tensors["log.sums"], tensors["log.summed"] = self._sums, self._summed
+        tensors |= self._ledger.state()
         tensors["rng.noise"] = self.game.noise.get_state()
         tensors.update(seeds.states(self.device))
         state |= {
@@ -741,6 +805,7 @@ class Trainer:
             "rollbacks": self._rollbacks,
             "lr_scale": self._lr_scale,
             "straight": self._straight,
+            "validation": None if self._validation is None else self._validation.state(),
         }
         return tensors, state
 
@@ -771,10 +836,11 @@ class Trainer:
             same = state["device"] == self.device.type
             self.feed.load_state_dict(state["feed"])  # which refuses other data
             self.game.restore(tensors, state)
-            self._sums.copy_(tensors["log.sums"])
-            self._summed.copy_(tensors["log.summed"])
+            self._ledger.restore(tensors)
             best = state["best"]
             self._best = best and {"step": int(best["step"]), "value": float(best["value"])}
+            if self._validation is not None and state.get("validation") is not None:
+                self._validation.restore(state["validation"])
             self._rollbacks, self._lr_scale = int(state["rollbacks"]), float(state["lr_scale"])
             self._straight = same and bool(state.get("straight", True))
             seeds.restore(tensors, self.device, same)
@@ -794,18 +860,21 @@ class Trainer:
             ) from error
         self._newest = max(self._newest, self.step)
 
-    def _rewind(self, run: Run) -> None:
+    def _rewind(self, writer: RunWriter) -> None:
         """Forget what was left after the checkpoint, and a row that the end cut short.
 
         All of it is going to be written again, as if nothing had ended the training.
         """
-        over, every = self.step >= self.total_steps, self.config.sample_every
+        run, every = writer.run, self.config.sample_every
+        over = self.step >= self.total_steps
         with writing(run.path):
             run.rewind(
                 self.step,
                 whole=lambda step: over or self._whole(step),  # over: it is not written again
                 pictured=lambda step: over or bool(every and step % int(every) == 0),
+                evaluated=0 if self._validation is None else self._validation.evaluated,
             )
+            self._mend_best(writer)
             self._describe(run.path)
         self._rows = run.history
         self._diagnoses = self._new_diagnoses()
@@ -831,7 +900,7 @@ class Trainer:
                     f"Another process has trained in {self.run.path} since this one read it (there "
                     f"is {newest.name}). Resume the run again, from there."
                 )
-            self._rewind(self.run)
+            self._rewind(writer)
             with writing(self.run.path):  # a kill may have come between a checkpoint and this
                 self._keeping()(folder)
         except BaseException:
@@ -860,8 +929,11 @@ class Trainer:
             if writer is not None:  # who left at once may have left a write at work
                 parts.callback(writer.release, self._background)
             parts.callback(self.feed.close)
-            if not (self._dirty and isinstance(failure, KeyboardInterrupt)):  # that is at once
+            at_once = self._dirty and isinstance(failure, KeyboardInterrupt)
+            if not at_once:
                 parts.callback(self._finish_saving, failure)
+            if self._validation is not None:
+                parts.callback(self._validation.hurry if at_once else self._validation.discard)
 
     def _finish_saving(self, failure: BaseException | None) -> None:
         try:
@@ -878,8 +950,29 @@ class Trainer:
     def _keeping(self) -> Callable[[Path], None]:
         """What removes the checkpoints that are over, as it is decided now."""
         last, every = self.config.keep_checkpoints, self.config.keep_every
-        best = None if self._best is None else int(self._best["step"])
-        return lambda folder: checkpoint.prune(folder, last, every, best)
+        wanted = self._wanted()
+        return lambda folder: checkpoint.prune(folder, last, every, wanted)
+
+    def _wanted(self) -> set[int]:
+        """Steps whose checkpoints stay: the best one, and one that is yet to be scored."""
+        best, validation = self._best, self._validation
+        wanted = set() if best is None else {int(best["step"])}
+        if validation is not None:
+            wanted |= {found for found in (validation.owed(self.step),) if found}
+            wanted |= set() if validation.best is None else {int(validation.best["step"])}
+        return wanted
+
+    def _mend_best(self, writer: RunWriter) -> None:
+        """Have the folder of the best generator hold what this state knows as the best."""
+        validation = self._validation
+        if validation is None or writer.best_step() == self.best_step:
+            return
+        best = self.best_step
+        generator = None if best is None else self._earlier(writer.run, best)
+        if generator is None:
+            writer.forget_best()
+        else:
+            writer.best(generator, validation.best_scores())
 
     def _elsewhere(self, run: Run) -> list[str]:
         """What about this machine may change the last bits of a run that goes on here."""
@@ -913,7 +1006,7 @@ class Trainer:
 
     def _judge(self, step: int) -> None:
         """Find out whether this is the best checkpoint so far, by the last row."""
-        if self.config.keep_best is None or not self._rows:
+        if self.config.keep_best is None or by_score(self.config) or not self._rows:
             return
         better, _, name = self.config.keep_best.partition(":")
         value, sign = self._rows[-1].get(name, math.nan), 1 if better == "max" else -1
@@ -979,10 +1072,9 @@ class Trainer:
                     f"{name} is no longer finite at step {self.step}. {self._remedy()}"
                 )
 
-    def _bundle_config(self) -> bundle.BundleConfig:
-        return provenance.bundle_config(
-            self.config, self.spec, self.framing, self.step, self.precision
-        )
+    def _bundle_config(self, step: int | None = None) -> bundle.BundleConfig:
+        step = self.step if step is None else step
+        return provenance.bundle_config(self.config, self.spec, self.framing, step, self.precision)
 
 
 def _refusal(layer: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
 from ganzoo.features import classifier
 from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train
 from ganzoo.spec import SampleSpec
+from ganzoo.storage import own_copies
 
 CPU = torch.device("cpu")
 
@@ -29,19 +30,21 @@ def trained(monkeypatch):
     def quick(self):
         runs.append(self.dataset)
         torch.manual_seed(len(runs))
-        tensors = dict(ClassifierNet().state_dict())
+        tensors = own_copies(ClassifierNet().state_dict())
         return classifier.Trained(tensors, 0.995, classifier.fingerprint(tensors))
 
     monkeypatch.setattr(Classifier, "_train", quick)
     return runs
 
 
-def test_training_learns_and_is_the_same_each_time():
-    samples = bars()
-    state = torch.get_rng_state()
-    first, second = (train(samples, "training", epochs=15) for _ in range(2))
-    assert torch.equal(state, torch.get_rng_state())
-    assert accuracy(first, samples) > 0.9
+def test_training_learns_and_is_the_same_each_time(monkeypatch):
+    monkeypatch.setattr(classifier, "_BATCH", 20)
+    samples = bars(200)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    first, second = (train(samples, "training", epochs=8) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state()) and torch.get_num_threads() == threads
+    assert accuracy(first, samples) > 0.95
+    assert accuracy(dict(ClassifierNet().state_dict()), samples) < 0.5
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -59,7 +62,7 @@ def test_it_is_trained_once_and_kept(trained):
 @pytest.mark.parametrize("file", ["weights.safetensors", "record.json"])
 def test_what_is_damaged_is_trained_again(file, trained):
     first = features.create("classifier").weights_hash()
-    path = classifier.extractors_root() / "classifier-mnist-v1" / file
+    path = classifier.extractors_root() / f"classifier-mnist-v{classifier._VERSION}" / file
     path.write_bytes(path.read_bytes()[:-1])
     assert features.create("classifier").weights_hash() != first
     assert len(trained) == 2
@@ -67,10 +70,10 @@ def test_what_is_damaged_is_trained_again(file, trained):
 
 def test_one_that_learns_too_little_is_not_kept(monkeypatch):
     monkeypatch.setattr(Classifier, "_samples", lambda self, split: bars(40))
-    monkeypatch.setattr(classifier, "train", lambda samples, text: ClassifierNet().state_dict())
+    monkeypatch.setattr(classifier, "train", lambda *told: ClassifierNet().state_dict())
     with pytest.raises(CheckpointError, match="needs more than 99.2%"):
         features.create("classifier").build(CPU)
-    assert not (classifier.extractors_root() / "classifier-mnist-v1").exists()
+    assert not list(classifier.extractors_root().glob("classifier-*"))
 
 
 def test_padded_pictures_are_cropped_and_others_resized():
@@ -87,10 +90,12 @@ def test_what_is_not_grey_or_not_labelled_is_refused():
         ClassifierNet()(torch.zeros(2, 3, 28, 28, dtype=torch.uint8))
     samples = bars(10)
     with pytest.raises(DataError, match="There are no labels"):
-        train(Samples(data=samples.data, spec=samples.spec), "training")
+        train(Samples(data=samples.data, spec=samples.spec), "training", epochs=1)
 
 
 @pytest.mark.slow
-def test_mnist_is_told_apart(torchvision_root):
-    found = Classifier(root=torchvision_root).trained()
-    assert found.accuracy > 0.992
+@pytest.mark.parametrize(("dataset", "share"), [("mnist", 0.994), ("fashion-mnist", 0.914)])
+def test_real_pictures_are_told_apart(torchvision_root, dataset, share):
+    """With a margin to what is needed, for machines that compute a little differently."""
+    found = Classifier(dataset=dataset, root=torchvision_root).trained()
+    assert found.accuracy > share

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from features.conftest import chequered, random_tensors
-from ganzoo import features
+from ganzoo import datasets, evaluate, features
 from ganzoo.errors import CheckpointError, UnsupportedSampleError
-from ganzoo.features import inception_net
+from ganzoo.features import inception, inception_net
 from ganzoo.features.inception import ENVIRONMENT, Inception
 
 CPU = torch.device("cpu")
@@ -36,10 +36,21 @@ def built(weights, preset="torch-fidelity", precision="fp32"):
     return Inception(preset=preset, weights=weights).build(CPU, precision)
 
 
+@pytest.fixture(scope="module")
+def net(random_weights):
+    return built(random_weights)
+
+
+@pytest.fixture(scope="module")
+def seen(net):
+    """What it sees in the pictures."""
+    return net(chequered())
+
+
 @pytest.mark.parametrize("preset", POOL)
-def test_features_and_logits_are_those_of_the_reference(preset, random_weights, pictures):
+def test_features_and_logits_are_those_of_the_reference(preset, random_weights, pictures, seen):
     first, size = POOL[preset]
-    found = built(random_weights, preset)(pictures)
+    found = seen if preset == "torch-fidelity" else built(random_weights, preset)(pictures)
     assert found.pool.dtype == found.logits.dtype == torch.float32
     torch.testing.assert_close(found.pool[1, :4], torch.tensor(first), **CLOSE)
     assert found.pool.square().mean().sqrt().item() == pytest.approx(size, rel=1e-5)
@@ -47,37 +58,49 @@ def test_features_and_logits_are_those_of_the_reference(preset, random_weights, 
         torch.testing.assert_close(found.logits[1, :4], torch.tensor(LOGITS[preset]), **CLOSE)
 
 
-def test_grey_pictures_are_rgb_with_equal_channels(random_weights, pictures):
-    net = built(random_weights)
+def test_grey_pictures_are_rgb_with_equal_channels(net, pictures):
     grey = net(pictures[:, :1]).pool
     torch.testing.assert_close(grey[1, :4], torch.tensor(GREY), **CLOSE)
     same = net(pictures[:, :1].repeat(1, 3, 1, 1)).pool
     torch.testing.assert_close(grey, same, **CLOSE)
 
 
-def test_features_do_not_depend_on_the_batch(random_weights):
-    pictures = chequered(5, height=20, width=44)
-    net = built(random_weights)
-    one_by_one = torch.cat([net(picture[None]).pool for picture in pictures])
-    torch.testing.assert_close(net(pictures).pool, one_by_one, **CLOSE)
+def test_features_do_not_depend_on_the_batch(random_weights, net, monkeypatch):
+    pictures = chequered(3, height=20, width=44)
+    monkeypatch.setattr(inception, "_TOGETHER", 2)
+    parted, whole = built(random_weights)(pictures), net(pictures)  # parted: 2 and 1
+    torch.testing.assert_close(parted.pool, whole.pool, **CLOSE)
+    torch.testing.assert_close(parted.logits, whole.logits, **CLOSE)
 
 
-def test_bf16_is_near(random_weights, pictures):
-    exact = built(random_weights)(pictures).pool
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fid_is_the_same_in_batches_of_any_size(real_weights):
+    data = datasets.create("fashion-mnist-10k").load().data
+    metric = {"name": "fid", "extractor": Inception(weights=real_weights)}
+    values = [
+        evaluate(data[:2500], data[2500:5000], [metric], precision="fp32", batch_size=size)[
+            "fid"
+        ].value
+        for size in (64, 1, 7)
+    ]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-6)
+
+
+def test_bf16_is_near(random_weights, pictures, seen):
     near = built(random_weights, precision="bf16")(pictures).pool
     assert near.dtype == torch.float32
-    assert 0 < (near - exact).norm() / exact.norm() < 0.03
+    assert 0 < (near - seen.pool).norm() / seen.pool.norm() < 0.03
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_without_fused_operations_it_computes_the_same(
-    precision, random_weights, pictures, monkeypatch
+    precision, random_weights, pictures, seen, monkeypatch
 ):
-    fused = built(random_weights, precision=precision)(pictures).pool
     monkeypatch.setattr(inception_net, "_can_fuse", lambda device, dtype: False)
     plain = built(random_weights, precision=precision)(pictures).pool
     bound = 1e-5 if precision == "fp32" else 0.03
-    assert (fused - plain).norm() / plain.norm() < bound
+    assert (plain - seen.pool).norm() / seen.pool.norm() < bound
 
 
 def test_weights_in_any_form_are_the_same(tmp_path, monkeypatch, random_weights):
@@ -127,9 +150,9 @@ def test_weights_of_another_net_are_refused(tmp_path, random_weights):
 @pytest.mark.parametrize(
     "pictures", [chequered(1, channels=2), chequered(1).float(), chequered(1)[0]]
 )
-def test_what_is_no_picture_is_refused(pictures, random_weights):
+def test_what_is_no_picture_is_refused(pictures, net):
     with pytest.raises(UnsupportedSampleError, match="sees greyscale and RGB pictures"):
-        built(random_weights)(pictures)
+        net(pictures)
 
 
 def test_features_of_the_real_weights(real_weights, pictures):
@@ -158,17 +181,20 @@ def reference(program, tmp_path, monkeypatch):
     if program == "pytorch-fid":
         return lambda pictures: net(pictures.float() / 255)[0].flatten(1)
     resizing = pytest.importorskip("cleanfid.resize")
-    resize = resizing.make_resizer("PIL", False, "bicubic", (299, 299))
+    # StudioGAN, which is no package, takes clean-fid's resizer and pytorch-fid's net.
+    kind, centre = {"clean": ("bicubic", 128), "studiogan": ("bilinear", 127.5)}[program]
+    resize = resizing.make_resizer("PIL", False, kind, (299, 299))
     net.resize_input = net.normalize_input = False
 
-    def clean(pictures):
-        resized = [torch.from_numpy(resize(each)) for each in pictures.permute(0, 2, 3, 1).numpy()]
-        return net((torch.stack(resized).permute(0, 3, 1, 2) - 128) / 128)[0].flatten(1)
+    def resized(pictures):
+        found = [torch.from_numpy(resize(each)) for each in pictures.permute(0, 2, 3, 1).numpy()]
+        return net((torch.stack(found).permute(0, 3, 1, 2) - centre) / centre)[0].flatten(1)
 
-    return clean
+    return resized
 
 
-@pytest.mark.parametrize("program", ["torch-fidelity", "pytorch-fid", "clean"])
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["torch-fidelity", "pytorch-fid", "clean", "studiogan"])
 @pytest.mark.parametrize("size", [(32, 32), (40, 24), (350, 310)], ids=str)
 @pytest.mark.filterwarnings("ignore")
 def test_features_are_those_of_the_program_where_it_is_installed(

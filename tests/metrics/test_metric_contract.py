@@ -13,6 +13,7 @@ from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import Metric, Result
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.spec import SampleSpec
+from ganzoo.testing import check_metric
 
 BUILT_IN = [e.name for e in metrics.registry.entries() if e.distribution == "ganzoo"]
 OTHER_OPTIONS = [
@@ -24,6 +25,12 @@ OTHER_OPTIONS = [
     {"name": "ppl", "interpolation": "slerp", "size": None},
     {"name": "swd", "patches": 4, "directions": 8},
 ]
+NEED_WEIGHTS = {"lpips-diversity", "ppl"}
+SMALLER = {
+    "kid": {"name": "kid", "subsets": 3, "subset_size": 10},
+    "swd": {"name": "swd", "patches": 2, "directions": 4},
+}
+POINTS = SampleSpec(kind="vector", shape=(2,), value_range=None)
 
 
 def test_it_is_torch_free():
@@ -50,6 +57,16 @@ def test_built_ins_are_described(name):
         assert field.description[0].islower() and field.description[-1] != ".", option
     needs_net = {"moments", "features", "logits"} & set(cls.gathers)
     assert ("extractor" in cls.model_fields) == bool(needs_net)
+
+
+@pytest.mark.parametrize("name", sorted({*BUILT_IN} - NEED_WEIGHTS))
+def test_every_metric_keeps_the_contract(name):
+    check_metric(SMALLER.get(name, name))
+
+
+@pytest.mark.parametrize("name", ["modes", "fid", "coverage"])
+def test_metrics_of_points_keep_the_contract(name):
+    check_metric(name, POINTS)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

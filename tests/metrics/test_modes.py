@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from ganzoo import metrics
+import ganzoo
+from ganzoo import datasets, features, metrics
 from ganzoo.errors import ConfigError, DataError
+from ganzoo.features import Features, classifier
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.metrics.modes import reverse_kl
 from ganzoo.mixture import Mixture
@@ -128,3 +131,121 @@ def test_what_it_wants():
     metric = metrics.create("modes")
     assert metric.wants(VECTOR) == ("samples",)
     assert metric.wants(STACKED) == ("logits",)
+
+
+# -- images, from pixels to the score --------------------------------------------------------------
+
+TRIPLES = [(0, 0, 0), (1, 2, 3), (3, 2, 1), (7, 7, 7), (9, 0, 4), (9, 0, 5), (9, 9, 9)]
+COUNTS = [700, 200, 60, 25, 10, 4, 1]
+
+
+class Brightness(torch.nn.Module):
+    """A classifier of digits that are as bright as their number says."""
+
+    def forward(self, pictures):
+        assert pictures.dtype == torch.uint8 and pictures.shape[1:] == (1, 28, 28)
+        brightness = pictures.float().mean((1, 2, 3))[:, None]
+        return Features(brightness, -(brightness - 25 * torch.arange(10.0)).square())
+
+
+@pytest.fixture
+def by_brightness(monkeypatch):
+    """The digit classifier is that one."""
+    known = classifier.Trained({}, 0.995, "0" * 64)
+    monkeypatch.setattr(classifier.Classifier, "trained", lambda self: known)
+    monkeypatch.setattr(
+        classifier.Classifier, "build", lambda self, device, precision: Brightness()
+    )
+
+
+def collapsed_stacks():
+    """Stacks of 7 of the 1,000 triples, in known counts, in no order."""
+    triples = torch.tensor(TRIPLES).repeat_interleave(torch.tensor(COUNTS), 0)
+    triples = triples[torch.randperm(len(triples), generator=torch.Generator().manual_seed(0))]
+    return (25 * triples)[:, :, None, None].expand(-1, -1, 28, 28).to(torch.uint8)
+
+
+def test_a_collapsed_generator_from_its_pictures(by_brightness):
+    score = ganzoo.evaluate(collapsed_stacks(), metrics="modes")["modes"]
+    assert (score.value, score.extra["total"], score.extra["rarest"]) == (7, 1000, 0)
+    q, p = np.zeros((10, 10, 10)), np.full((10, 10, 10), 1 / 1000)
+    for triple, count in zip(TRIPLES, COUNTS, strict=True):
+        q[triple] = count / 1000
+    wanted = np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
+    assert score.extra["reverse_kl"] == pytest.approx(wanted, rel=1e-12)
+    assert score.protocol["fakes"]["count"] == 1000 and "reals" not in score.protocol
+    assert score.notices == ()  # few samples, and no doubt that it has collapsed
+
+
+def test_against_the_reals_from_their_pictures(by_brightness):
+    """The shares of the reals are the reference, channel by channel in the same order."""
+    real = collapsed_stacks()
+    metric = {"name": "modes", "reference": "real"}
+    score = ganzoo.evaluate(real[:500], real, [metric])["modes"]
+    digits = (real[:, :, 0, 0].long() // 25).tolist()
+    shares = [Counter(map(tuple, part)) for part in (digits[:500], digits)]
+    q = {mode: count / 500 for mode, count in shares[0].items()}
+    wanted = sum(share * math.log(share / (shares[1][mode] / 1000)) for mode, share in q.items())
+    assert score.extra["reverse_kl"] == pytest.approx(wanted, rel=1e-9)
+    assert score.value == len(q)
+
+
+def test_stacks_of_real_digits(torchvision_root, monkeypatch):
+    monkeypatch.setenv("GANZOO_DATA", str(torchvision_root))
+    known = datasets.create("mnist", split="test").load()
+    first = replace(known, data=known.data[:2000], labels=known.labels[:2000])
+
+    def quickly(self):
+        tensors = classifier.train(first, "training", epochs=2)
+        return classifier.Trained(tensors, 0.995, classifier.fingerprint(tensors))
+
+    monkeypatch.setattr(classifier, "_BATCH", 50)
+    monkeypatch.setattr(classifier.Classifier, "_train", quickly)
+    rest, labels = known.data[2000:], known.labels[2000:]
+    of_class = [rest[labels == digit] for digit in range(10)]
+    stacks = torch.stack(
+        [
+            torch.cat([of_class[digit][place] for digit in triple])
+            for triple, count in zip(TRIPLES, COUNTS, strict=True)
+            for place in range(-(-count // 2))
+        ]
+    )
+    score = ganzoo.evaluate(stacks, metrics="modes")["modes"]
+    net = features.create("classifier").build(torch.device("cpu"))
+    told = [net(stacks[:, i : i + 1]).logits.argmax(1).tolist() for i in range(3)]
+    counts = Counter(zip(*told, strict=True))
+    q = np.array(list(counts.values())) / len(stacks)
+    assert score.value == len(counts)
+    assert score.extra["reverse_kl"] == pytest.approx(np.sum(q * np.log(1000 * q)), rel=1e-12)
+    assert [mode for mode, _ in counts.most_common(2)] == TRIPLES[:2]
+    assert score.extra["certainty"] > 0.7
+
+
+# -- what a person should know ---------------------------------------------------------------------
+
+
+def test_certainty():
+    digits = torch.cartesian_prod(*[torch.arange(10)] * 3).repeat(20, 1)
+    sure = metrics.create("modes").score(None, seen(digits))
+    assert sure.extra["certainty"] == pytest.approx(math.exp(10) / (math.exp(10) + 9))
+    assert sure.notices == ()
+    logits = torch.nn.functional.one_hot(digits, 10).float()
+    unsure = metrics.create("modes").score(None, Gathered(20_000, logits=logits, spec=STACKED))
+    assert unsure.extra["certainty"] == pytest.approx(math.e / (math.e + 9))
+    (notice,) = unsure.notices
+    assert "a probability of only 0.23 on average" in notice
+
+
+def test_few_samples_for_so_many_modes():
+    digits = np.random.RandomState(0).randint(0, 10, (10_000, 3))
+    result = metrics.create("modes").score(None, seen(digits))
+    (notice,) = result.notices
+    assert "is about 0.05 by chance alone with 10,000 samples of 1,000 modes" in notice
+    assert result.extra["reverse_kl"] == pytest.approx(0.05, rel=0.15)
+
+
+def test_more_modes_than_can_be_counted():
+    spec = SampleSpec(shape=(7, 28, 28))
+    fake = Gathered(5, logits=torch.zeros(5, 7, 10), spec=spec)
+    with pytest.raises(ConfigError, match="counts at most 1,000,000 modes, and 7 channels of 10"):
+        metrics.create("modes").score(None, fake)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ganzoo import metrics
-from ganzoo.errors import DataError
+from ganzoo import metrics, pictures
+from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import neighbours
+from ganzoo.metrics.gathered import Gathered
+from ganzoo.spec import SampleSpec
 
 FOUR = ["precision", "recall", "density", "coverage"]
 # The package prdc 0.2 with k = 5, torch-fidelity 0.4 with k = 3.
@@ -141,8 +143,108 @@ def test_the_ratio(gather):
     result = metrics.create("nearest-neighbours").score(gather(line), gather(line[:3] + 50))
     assert result.value == pytest.approx(42)
     assert result.extra["authenticity"] == 1
+    assert [pair["ratio"] for pair in result.extra["closest"]] == pytest.approx([41, 42, 43])
+
+
+def test_the_ratio_to_a_real_one_that_is_there_twice(gather):
+    line = torch.tensor([0.0, 1, 2, 3, 4, 5, 5])[:, None]
+    fake = torch.tensor([5.0, 6.0, 0.5])[:, None]
+    closest = (
+        metrics.create("nearest-neighbours").score(gather(line), gather(fake)).extra["closest"]
+    )
+    assert [(pair["fake"], pair["ratio"]) for pair in closest] == [(0, 0), (2, 0.5), (1, None)]
 
 
 def test_duplicates_among_the_reals(real, gather):
     with pytest.raises(DataError, match="^Most of the 100 real samples have the features of anoth"):
         metrics.create("nearest-neighbours").score(gather(real[:50].repeat(2, 1)), gather(real))
+
+
+# -- the picture of it -----------------------------------------------------------------------------
+
+GREY, COLOUR = SampleSpec(shape=(1, 32, 32)), SampleSpec(shape=(3, 32, 32))
+
+
+def halves(picture, index, columns, side=64):
+    """The two images of a pair, and what is below them."""
+    pixels = np.asarray(picture)
+    width, height = 2 * side + 6 + 12, side + 4 + 26
+    row, column = divmod(index, columns)
+    top, left = 32 + row * height + 2, 12 + column * width + 2
+    pair = pixels[top : top + side, left : left + side + 2 + side]
+    return (
+        pair[:, :side],
+        pair[:, side + 2 :],
+        pixels[top + side + 2 : top + side + 24, left:][:, :130],
+    )
+
+
+def enlarged(image):
+    """(C, 32, 32) uint8 as RGB of twice the size."""
+    return image.expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(2, 0).repeat(2, 1)
+
+
+def test_pairs_are_side_by_side_with_their_ratio_below(images, gather):
+    real, fake = images(40, seed=1), images(30, seed=2)
+    fake[11] = real[5]
+    parts = (Gathered(len(x), features=x.flatten(1).float(), spec=COLOUR) for x in (real, fake))
+    closest = metrics.create("nearest-neighbours", shown=5).score(*parts).extra["closest"]
+    fakes, reals = (
+        fake[[pair["fake"] for pair in closest]],
+        real[[pair["real"] for pair in closest]],
+    )
+    picture = pictures.neighbours(closest, fakes, reals, COLOUR)
+    assert (closest[0]["fake"], closest[0]["real"], closest[0]["ratio"]) == (11, 5, 0)
+    for index in range(5):
+        left, right, below = halves(picture, index, columns=2)
+        assert np.array_equal(left, enlarged(fakes[index]))
+        assert np.array_equal(right, enlarged(reals[index]))
+        assert below.min() < 100 and (below == 255).mean() > 0.8  # black letters on paper
+    same = pictures.neighbours([{**closest[0], "ratio": None}], fakes[:1], reals[:1], COLOUR)
+    first = pictures.neighbours(closest[:1], fakes[:1], reals[:1], COLOUR)
+    assert not np.array_equal(np.asarray(same), np.asarray(first))
+
+
+def test_bytes_and_floats_and_grey_and_colour_may_stand_side_by_side(images):
+    closest = [{"ratio": 0.5}, {"ratio": 2.0}]
+    grey, colour = images(2, seed=1, channels=1), images(2, seed=2)
+    wanted = pictures.neighbours(closest, grey, grey, GREY)
+    assert wanted == pictures.neighbours(closest, grey.float() / 127.5 - 1, grey, GREY)
+    picture = pictures.neighbours(closest, colour, grey, COLOUR)
+    for index in range(2):
+        left, right, _ = halves(picture, index, columns=2)
+        assert np.array_equal(left, enlarged(colour[index]))
+        assert np.array_equal(right, enlarged(grey[index]))
+
+
+def test_large_images_are_not_enlarged():
+    images = torch.zeros(16, 3, 256, 256)
+    spec = SampleSpec(shape=(3, 256, 256))
+    picture = pictures.neighbours([{"ratio": 1.0}] * 16, images, images, spec)
+    assert picture.size == (12 + 3 * (2 * 256 + 6 + 12), 32 + 6 * (256 + 4 + 26))
+
+
+def test_images_without_a_range_are_on_one_scale():
+    spec = SampleSpec(shape=(1, 32, 32), value_range=None)
+    values = torch.tensor([0.0, 5.0, 10.0, 10.0])[:, None, None, None].expand(-1, 1, 32, 32)
+    picture = pictures.neighbours([{"ratio": 1.0}] * 2, values[:2], values[2:], spec)
+    shades = [int(half[0, 0, 0]) for i in range(2) for half in halves(picture, i, columns=2)[:2]]
+    assert shades == [0, 255, 128, 255]
+
+
+def test_what_makes_no_picture(images):
+    grey = images(2, seed=1, channels=1)
+    with pytest.raises(ConfigError, match="needs at least one pair"):
+        pictures.neighbours([], grey[:0], grey[:0], GREY)
+    for fakes, reals in (
+        (grey[:1], grey),
+        (grey, grey[:, :, :8]),
+        (grey.expand(-1, 3, -1, -1),) * 2,
+    ):
+        reals = reals if reals.shape[1] == 1 else torch.zeros(2, 4, 32, 32)
+        with pytest.raises(ConfigError, match=r"as many generated and real images of one size and"):
+            pictures.neighbours([{"ratio": 1.0}] * 2, fakes, reals, GREY)
+    with pytest.raises(ConfigError, match="Only images can be shown"):
+        points = torch.zeros(1, 2, 1, 1)
+        vector = SampleSpec(kind="vector", shape=(2,), value_range=None)
+        pictures.neighbours([{"ratio": 1.0}], points, points, vector)

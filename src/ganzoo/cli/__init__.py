@@ -26,6 +26,7 @@ app.command(
 app.command("ganzoo.cli.train:resume", name="resume", help="Continue a run.")
 app.command("ganzoo.cli.sample:sample", name="sample", help="Draw samples from a generator.")
 app.command("ganzoo.cli.evaluate:evaluate", name="evaluate", help="Score a generator, or pictures.")
+app.command("ganzoo.cli.compare:compare", name="compare", help="Compare runs and their scores.")
 app.command("ganzoo.cli.hub:push", name="push", help="Publish a generator on the Hub.")
 app.command("ganzoo.cli.hub:pull", name="pull", help="Copy a generator from the Hub.")
 app.command(

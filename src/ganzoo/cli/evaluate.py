@@ -37,6 +37,7 @@ def evaluate(
     batch_size: int = 64,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    picture: str | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
     no_write: Switch = False,
     no_cache: Switch = False,
@@ -58,6 +59,7 @@ def evaluate(
         batch_size: samples that are computed together
         device: auto, cpu, cuda or mps
         precision: of the features: auto, fp32 or bf16
+        picture: new PNG file for the pairs that nearest-neighbours finds to be closest
         json_: print the scores with their protocols as JSON, and nothing else
         no_write: do not write metrics.json into the folder of the generator
         no_cache: compute everything of the real samples, and keep nothing of it
@@ -78,16 +80,19 @@ def evaluate(
         device=device,
         precision=precision,
         cache=not no_cache,
+        picture=picture,
     )
     folder = None if no_write else evaluation.bundle_folder(source)
+    # What is read from a pipe may be left unread: it is saved before it is shown.
+    path = None if folder is None else evaluation.save(scores, folder)
     if json_:
         found = {name: evaluation.plain(score) for name, score in scores.items()}
         sys.stdout.write(json.dumps(found, indent=2, allow_nan=False) + "\n")
     else:
         _show(scores)
-    if folder is not None:
-        path = evaluation.save(scores, folder)
-        if not json_:
+        if picture is not None:
+            Console(soft_wrap=True, highlight=False).print(f"picture: {picture}", markup=False)
+        if path is not None:
             Console(soft_wrap=True, highlight=False).print(f"scores: {path}", markup=False)
 
 

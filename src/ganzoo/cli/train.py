@@ -80,6 +80,7 @@ def resume(
     dataset: str | None = None,
     workers: int | None = None,
     nonfinite: Literal["stop", "skip", "rollback"] | None = None,
+    patience: int | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Continue a run from its newest checkpoint.
@@ -92,6 +93,7 @@ def resume(
         dataset: where the data lie now, if their file has moved
         workers: another number of processes that read data, where they do
         nonfinite: what follows NaN or infinity from here on
+        patience: from here on, how many scores in a row may fail to be the best
         quiet: show no progress
     """
     from ganzoo.trainer import Trainer
@@ -104,15 +106,22 @@ def resume(
         dataset=dataset,
         workers=workers,
         nonfinite=nonfinite,
+        patience=patience,
         callbacks=_progress(quiet),
         progress=False,
     )
     if trainer.finished:
         raise ConfigError(
-            f"{run} has already been trained for {trainer.step} steps. Give a larger total with "
-            f"--steps to train on."
+            f"{run} has already been trained for {trainer.step} steps. "
+            f"{_further(trainer.step < trainer.total_steps)}"
         )
     _fit(trainer)
+
+
+def _further(lost_patience: bool) -> str:
+    if lost_patience:
+        return "Its scores got no better: give more patience with --patience to train on."
+    return "Give a larger total with --steps to train on."
 
 
 def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:

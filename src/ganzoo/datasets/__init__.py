@@ -33,6 +33,7 @@ registry: Registry[Dataset] = Registry(
         "mnist": "ganzoo.datasets.torchvision_sets:MNIST",
         "ring": "ganzoo.datasets.mixtures:Ring",
         "spiral": "ganzoo.datasets.mixtures:Spiral",
+        "stacked-mnist": "ganzoo.datasets.stacked_mnist:StackedMNIST",
         "three-gaussians": "ganzoo.datasets.mixtures:ThreeGaussians",
     },
     unlisted=frozenset({"given"}),  # what a caller holds in memory

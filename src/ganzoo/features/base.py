@@ -40,6 +40,10 @@ class Extractor(Component):
     """Features per sample; None where only the weights tell."""
     classes: ClassVar[int | None] = None
     """Logits per sample, where the weights have them; None where it makes none."""
+    channelwise: ClassVar[bool] = False
+    """Whether it sees one channel: those of images that have several are seen one by one."""
+    computes_in: ClassVar[str | None] = None
+    """Precision it computes in, whatever is asked for; None where it computes in that."""
 
     @property
     def quantisation(self) -> Literal["uint8", "none"]:
@@ -71,6 +75,10 @@ class Extractor(Component):
             CheckpointError: If its weights are not there, damaged, or of another net.
             ConfigError: If it needs a package that is not installed.
         """
+
+    def logits_hash(self) -> str | None:
+        """Return the SHA-256 of what decides the logits and not the features; None if nothing."""
+        return None
 
     @abstractmethod
     def preparation(self) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Callable(Extractor):
     that of a function, of its name and source.
     """
 
+    computes_in: ClassVar[str] = "as given"
     name: ClassVar[str] = "callable"
 
     description: str = Field(description="what was given, for people")
@@ -103,7 +104,7 @@ class Callable(Extractor):
         function = self._held.function
         if isinstance(function, nn.Module):
             function = copy.deepcopy(function).eval().requires_grad_(False).to(device)
-        return _Module(function, self.description)
+        return _Module(function, self.description).eval()
 
     def weights_hash(self) -> str:
         """Return the fingerprint."""

@@ -106,7 +106,7 @@ class Inception(Extractor):
         """
         picked = pick_precision(precision, device)
         dtype = torch.bfloat16 if picked.autocast else torch.float32
-        return _Module(InceptionNet(self._tensors(), device, dtype), self.preset, device)
+        return _Module(InceptionNet(self._tensors(), device, dtype), self.preset, device).eval()
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the convolutional weights, in whatever file they are.
@@ -116,6 +116,11 @@ class Inception(Extractor):
         """
         tensors = self._tensors()
         return fingerprint({n: v for n, v in tensors.items() if not n.startswith("fc.")})
+
+    def logits_hash(self) -> str | None:
+        """Return the SHA-256 of the last layer; None where the weights lack it."""
+        last = {n: v for n, v in self._tensors().items() if n.startswith("fc.")}
+        return fingerprint(last) if last else None
 
     def preparation(self) -> dict[str, Any]:
         """Return preset, size, resizing and scaling."""

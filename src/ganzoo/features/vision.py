@@ -71,6 +71,7 @@ class Seen(nn.Module):
         for name, values in (("mean", scaling.mean), ("deviation", scaling.deviation)):
             tensor = torch.tensor(values, device=device).mul_(255).view(1, 3, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
+        self.eval()
 
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Features:

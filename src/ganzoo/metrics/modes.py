@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from ganzoo.spec import Kind, SampleSpec
 
 __all__ = ["Modes", "reverse_kl"]
+
+_TOGETHER = 8192  # samples
+_MOST = 10**6  # modes that are counted
+_SURE = 0.8  # mean probability of the likeliest class, of pictures that a classifier knows
+_COARSE = 0.03  # reverse KL by chance alone that is worth a notice
 
 
 class Modes(Metric):
@@ -38,7 +44,9 @@ class Modes(Metric):
     ``extra["reverse_kl"]`` is KL(q || p) in nats, from 0 on: q are the shares of the modes among
     generated samples, each counted for its nearest centre or likeliest class, and p the reference.
     Of n samples of p itself it is about (modes - 1) / 2n. ``extra["rarest"]`` is the smallest
-    share of q, and ``extra["total"]`` the number of modes there are.
+    share of q, and ``extra["total"]`` the number of modes there are. Of images,
+    ``extra["certainty"]`` is the mean probability, in [0, 1], of the likeliest class: a classifier
+    sees classes in anything, also where there are none.
     """
 
     citation: ClassVar[str] = (
@@ -88,7 +96,24 @@ class Modes(Metric):
             "reverse_kl": reverse_kl(counts, reference),
             "rarest": min(counts) / sum(counts),
         }
-        return Result(float(found), extra=extra)
+        if fake.logits is not None:
+            extra["certainty"] = _certainty(fake.logits)
+        notices = tuple(self._notices(extra, sum(counts)))
+        return Result(float(found), extra=extra, notices=notices)
+
+    def _notices(self, extra: Mapping[str, float], count: int) -> Iterator[str]:
+        if (certainty := extra.get("certainty", 1.0)) < _SURE:
+            yield (
+                f"The classifier of '{self.name}' gives what it sees a probability of only "
+                f"{certainty:.2f} on average: samples that are none of its classes, or not yet "
+                f"clear, are counted for some mode all the same."
+            )
+        chance = (extra["total"] - 1) / (2 * count)
+        if chance > max(_COARSE, extra["reverse_kl"] / 4):
+            yield (
+                f"The reverse KL of '{self.name}' is about {chance:.2g} by chance alone with "
+                f"{count:,} samples of {extra['total']:,} modes: take more to tell it from 0."
+            )
 
     def _counts(self, part: Gathered, mixture: Mixture | None) -> list[int]:
         """How many samples are nearest to each mode."""
@@ -112,6 +137,11 @@ class Modes(Metric):
             )
         if digits.ndim == 1:
             return _bins(digits, classes)
+        if classes ** digits.shape[1] > _MOST:
+            raise ConfigError(
+                f"The metric '{self.name}' counts at most {_MOST:,} modes, and {digits.shape[1]} "
+                f"channels of {classes} classes each make more: leave it out."
+            )
         joint = torch.zeros_like(digits[:, 0])  # the first channel is the most significant digit
         for channel in range(digits.shape[1]):
             joint = joint * classes + digits[:, channel]
@@ -148,6 +178,12 @@ def reverse_kl(counts: list[int], reference: list[float]) -> float:
         if count > 0
     )
     return max(0.0, math.fsum(terms))
+
+
+def _certainty(logits: Tensor) -> float:
+    """Mean probability of the likeliest class."""
+    sure = [part.double().softmax(-1).amax(-1).sum() for part in torch.split(logits, _TOGETHER)]
+    return float(torch.stack(sure).sum() / logits[..., 0].numel())
 
 
 def _bins(modes: Tensor, total: int) -> list[int]:

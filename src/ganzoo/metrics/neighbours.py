@@ -165,7 +165,8 @@ class NearestNeighbours(_Neighbours):
     ``extra["authenticity"]`` is the share, in [0, 1], of generated samples that are farther from
     their nearest real one than that is from its own nearest neighbour (Alaa et al. 2022,
     arXiv:2102.08921, sec. 3): 0 are copies. ``extra["closest"]`` are the samples with the smallest
-    such ratio, closest first, with the positions of both: material for a picture.
+    ratio of these two distances, closest first, with the positions of both: material for a
+    picture. The ratio is None where that real one is there twice and the sample is no copy of it.
     """
 
     citation: ClassVar[str] = (
@@ -197,7 +198,12 @@ class NearestNeighbours(_Neighbours):
         ratios = torch.where(distances > 0, distances / own, 0.0)
         order = ratios.sort(stable=True).indices[: self.shown]
         closest = [
-            {"fake": i, "real": int(indices[i]), "distance": float(distances[i])}
+            {
+                "fake": i,
+                "real": int(indices[i]),
+                "distance": float(distances[i]),
+                "ratio": float(ratios[i]) if ratios[i].isfinite() else None,
+            }
             for i in order.tolist()
         ]
         authentic = (distances > own * (1 + _TIE)).double().mean().item()

@@ -1,0 +1,16 @@
+"""Scores of a generator, or of a folder of pictures, with all that decides their numbers."""
+
+from ganzoo.evaluation.evaluator import Evaluator, evaluate
+from ganzoo.evaluation.score import Score, differences, plain, same_protocol, save
+from ganzoo.evaluation.sides import bundle_folder
+
+__all__ = [
+    "Evaluator",
+    "Score",
+    "bundle_folder",
+    "differences",
+    "evaluate",
+    "plain",
+    "same_protocol",
+    "save",
+]

@@ -1,0 +1,356 @@
+"""Scoring: the samples of a source against real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import metrics as zoo
+from ganzoo import pictures
+from ganzoo.device import pick_device
+from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.evaluation.gathering import SEEN, Gathering, Parts, extractor_of, key_of
+from ganzoo.evaluation.score import Score
+from ganzoo.evaluation.sides import (
+    Generated,
+    Labels,
+    Side,
+    Stored,
+    channels,
+    dataset_of,
+    label_weights,
+    matched,
+    mixture_of,
+    picked,
+    source_of,
+)
+from ganzoo.generator import Generator
+from ganzoo.metrics import Metric
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ganzoo.datasets import Samples
+    from ganzoo.device import PrecisionName
+
+__all__ = ["Evaluator", "evaluate"]
+
+NEIGHBOURS = "nearest-neighbours"
+FAKES = 10_000
+"""Generated samples that are scored, unless asked otherwise."""
+
+
+def evaluate(
+    source: Any,
+    dataset: Any = None,
+    metrics: str | Sequence[Any] = ("fid",),
+    *,
+    real_split: str | None = None,
+    reals: int | None = None,
+    fakes: int | None = None,
+    labels: Labels = "uniform",
+    preset: str | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+    cache: bool = True,
+    picture: str | Path | None = None,
+) -> dict[str, Score]:
+    """Score a generator, or any samples, against real ones.
+
+    Samples of both sides go once through each feature extractor that the metrics use, batch by
+    batch. What is computed of the real ones is kept in ganzoo's cache, under a hash of the samples
+    themselves and of all that decides their features.
+
+    Images of a generator are compared as 8-bit pictures, as they would be in a file, with real
+    ones brought to the same size in the way that it was trained with. Where one side is greyscale
+    and the other RGB, grey becomes RGB with equal channels.
+
+    Args:
+        source: A ``Generator``, what ``Generator.from_pretrained`` takes, or samples: a folder of
+            pictures, or anything else that is taken as a dataset.
+        dataset: The real samples: a dataset as a training has it, so also a folder. By default
+            what the generator was trained on.
+        metrics: Names, mappings with ``name`` and options, or components.
+        real_split: Part of the dataset that is compared with, such as ``test``.
+        reals: How many real samples, chosen evenly at random and always the same ones; by default
+            all.
+        fakes: How many samples of the source; by default 10,000 of a generator, and all where it
+            is itself a dataset.
+        labels: Classes that a conditional generator is asked for: all equally often, or as often
+            as the real samples have them.
+        preset: Preparation of pictures for the Inception network: ``torch-fidelity``,
+            ``pytorch-fid``, ``clean`` or ``studiogan``.
+        seed: Decides the generated samples.
+        batch_size: Samples that are computed together.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``; a ``Generator`` stays on its own.
+        precision: Of the features: ``fp32``, ``bf16`` or ``auto``.
+        cache: Whether to use and keep what was computed of real samples.
+        picture: A new PNG file for the pairs that ``nearest-neighbours`` finds to be closest.
+
+    Returns:
+        The scores by the names of the metrics.
+
+    Raises:
+        ConfigError: If a metric is for other samples, or a setting fits nothing here.
+        DataError: If samples are too few, of different sizes, or not finite, or a dataset cannot
+            be read.
+        CheckpointError: If the weights of an extractor are not there.
+        GanzooError: If the source cannot be loaded.
+    """
+    evaluator = Evaluator(
+        source,
+        dataset,
+        metrics,
+        real_split=real_split,
+        reals=reals,
+        fakes=fakes,
+        labels=labels,
+        preset=preset,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        cache=cache,
+    )
+    if picture is not None:
+        evaluator.check_picture(Path(picture))
+    scores = evaluator.score()
+    if picture is not None:
+        pictures.write(evaluator.neighbours(scores), Path(picture))
+    return scores
+
+
+class Evaluator:
+    """Scores a generator again and again while it learns, or many of one form.
+
+    Arguments and errors are those of ``evaluate``. The real samples are loaded and all that can
+    be refused is refused when it is made; they are looked at once, when the first score is asked
+    for or by ``prepare``.
+
+    Args:
+        source: What ``evaluate`` takes, and what is scored unless another generator is given.
+        samples: The dataset's samples, where they are loaded already.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        dataset: Any = None,
+        metrics: str | Sequence[Any] = ("fid",),
+        *,
+        real_split: str | None = None,
+        reals: int | None = None,
+        fakes: int | None = None,
+        labels: Labels = "uniform",
+        preset: str | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        device: str = "auto",
+        precision: PrecisionName = "auto",
+        cache: bool = True,
+        samples: Samples | None = None,
+    ) -> None:
+        self.metrics = _metrics(metrics, preset)
+        if batch_size < 1:
+            raise ConfigError(f"Samples come in batches of at least 1, not {batch_size}.")
+        for count, what in ((reals, "reals"), (fakes, "fakes")):
+            if count is not None and count < 1:
+                raise ConfigError(f"'{what}' is a number of samples from 1 on, not {count}.")
+        target = pick_device(device)
+        origin = source_of(source, str(target))
+        generator = origin if isinstance(origin, Generator) else None
+        self._compared = [metric for metric in self.metrics if _compares(metric, dataset)]
+        known = dataset_of(dataset, real_split, generator, required=bool(self._compared))
+        # What may have been asked for in vain is refused before anything is loaded or computed.
+        if generator is not None:
+            for metric in self.metrics:
+                metric.check(generator.spec)
+        real: Stored | None = None
+        if known is not None and (self._compared or (generator is not None and labels == "data")):
+            real = Stored.load(known, reals, generator, samples)
+        self._cache = cache
+        self._fake: Side
+        if isinstance(origin, Generator):
+            weights = label_weights(origin, real, labels)
+            self._fake = Generated(origin, fakes or FAKES, seed, batch_size, labels, weights)
+        else:
+            self._fake = Stored.load(origin, fakes, None)
+        framing = None if generator is None else generator.config.framing
+        self._real = None if real is None else matched(real, self._fake, framing)
+        for metric in self.metrics:
+            _check(metric, self._against(metric), self._fake)
+        self._gathering = Gathering(
+            self.metrics,
+            self._fake.spec,
+            target,
+            precision,
+            batch_size,
+            channels(self._real, self._fake),
+        )
+        self._mixture = mixture_of(known, self._real, self._fake)
+        self._parts: Parts | None = None  # of the real samples
+        self._shared: dict[str, dict[Any, Any]] = {}  # what metrics of one extractor know of them
+
+    def prepare(self) -> None:
+        """Build the extractors, and look at the real samples, or find in the cache what was seen.
+
+        Raises:
+            DataError: If they are not finite.
+            CheckpointError: If the weights of an extractor are not there.
+            ConfigError: If an extractor cannot be built, or gives no logits and a metric needs
+                them.
+        """
+        self._gathering.build()
+        if self._parts is None and self._real is not None and self._compared:
+            self._parts = self._gathering.gather(self._real, self._compared, "real", self._cache)
+
+    def score(self, generator: Generator | None = None) -> dict[str, Score]:
+        """Return the scores, of the source or of another generator of its form.
+
+        Raises:
+            DataError: If samples are not finite.
+        """
+        fake = self._fake
+        if generator is not None:
+            assert isinstance(fake, Generated)
+            fake = replace(fake, generator=generator)
+        self.prepare()
+        parts = self._gathering.gather(fake, self.metrics, "generated", False)
+        made_by = fake.generator if isinstance(fake, Generated) else None
+        shared: dict[str, dict[Any, Any]] = {}
+        scores = {}
+        for metric in self.metrics:
+            key, real, first = key_of(metric), self._against(metric), None
+            if real is not None and self._parts is not None:
+                known = self._shared.setdefault(key, {})
+                first = self._parts.gathered(metric, None, real.mixture, known)
+            second = parts.gathered(metric, made_by, self._mixture, shared.setdefault(key, {}))
+            result = metric.score(first, second)
+            notices = (*result.notices, *(real.notices if real else ()), *fake.notices)
+            scores[metric.name] = Score(
+                value=result.value,
+                error=result.error,
+                extra=dict(result.extra),
+                protocol=self._gathering.protocol(metric, real, fake),
+                notices=tuple(dict.fromkeys(notices)),
+            )
+        return scores
+
+    def check_picture(self, path: Path) -> None:
+        """Refuse a picture of nearest neighbours that cannot be.
+
+        Raises:
+            ConfigError: If the metric is not among those asked for, or the samples are no images.
+        """
+        if NEIGHBOURS not in (metric.name for metric in self.metrics):
+            raise ConfigError(
+                f"A picture is drawn of what the metric '{NEIGHBOURS}' finds: ask for it too, or "
+                f"leave the picture out."
+            )
+        if self._fake.spec.kind != "image":
+            raise ConfigError(
+                f"A picture is drawn of images, and these samples are {self._fake.spec}. Leave "
+                f"the picture out."
+            )
+        if not path.absolute().parent.is_dir():
+            raise ConfigError(
+                f"The picture {path} cannot be written: there is no folder {path.parent}. Make it."
+            )
+
+    def neighbours(self, scores: Mapping[str, Score]) -> Image:
+        """Draw the generated samples that are nearest to real ones, beside these.
+
+        Args:
+            scores: What ``score`` has returned, with ``nearest-neighbours`` among them.
+
+        Raises:
+            ConfigError: If that metric was not asked for, or these are no images.
+        """
+        closest = scores[NEIGHBOURS].extra.get("closest", ()) if NEIGHBOURS in scores else ()
+        assert self._real is not None
+        sides = (self._fake, "fake"), (self._real, "real")
+        images = [picked(side, [pair[whose] for pair in closest]) for side, whose in sides]
+        return pictures.neighbours(closest, images[0], images[1], self._fake.spec)
+
+    def cancel(self, cancelled: bool = True) -> None:
+        """Have a ``score`` in another thread end soon with an error; or no longer."""
+        self._gathering.cancelled = cancelled
+
+    def _against(self, metric: Metric) -> Stored | None:
+        """The real samples, where a metric gets them."""
+        return self._real if metric in self._compared else None
+
+
+def _metrics(given: str | Sequence[Any], preset: str | None) -> list[Metric]:
+    values = [given] if isinstance(given, (str, Mapping, Metric)) else list(given)
+    if not values:
+        raise ConfigError(f"No metric is given. There are: {listing(zoo.names())}.")
+    found = [zoo.create(value) for value in values]
+    names = [metric.name for metric in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"The metric '{name}' is given twice; leave one of them out.")
+    if preset is None:
+        return found
+    if not any(_presets(metric) for metric in found):
+        raise ConfigError(
+            f"The preset '{preset}' prepares pictures for the Inception network, which none of "
+            f"{listing(names)} uses. Leave it out."
+        )
+    return [_with_preset(metric, preset) for metric in found]
+
+
+def _presets(metric: Metric) -> bool:
+    extractor = extractor_of(metric)
+    return extractor is not None and extractor.name == "inception"
+
+
+def _with_preset(metric: Metric, preset: str) -> Metric:
+    extractor = extractor_of(metric)
+    if extractor is None or not _presets(metric):
+        return metric
+    return metric.replace(extractor=extractor.replace(preset=preset))
+
+
+def _compares(metric: Metric, dataset: Any) -> bool:
+    """Whether a metric gets real samples: if it needs them, or can use them at little cost."""
+    if metric.reals or getattr(metric, "reference", None) == "real":
+        return True
+    return dataset is not None and metric.gathers == ("samples",)
+
+
+def _check(metric: Metric, real: Stored | None, fake: Side) -> None:
+    """Refuse now what would be refused after minutes."""
+    metric.check(fake.spec)
+    parts = metric.wants(fake.spec)
+    if "generator" in parts and isinstance(fake, Stored):
+        raise ConfigError(
+            f"The metric '{metric.name}' looks at the latents of a generator, and the source is a "
+            f"dataset. Leave it out, or give a generator."
+        )
+    for side, whose in ((real, "real"), (fake, "generated")):
+        if side is not None and side.count < metric.least:
+            raise DataError(
+                f"The metric '{metric.name}' needs at least {metric.least:,} {whose} samples, not "
+                f"{side.count:,}: give more."
+            )
+        for option in ("subset_size", "splits"):  # they fail late, after all has been computed
+            needed = getattr(metric, option, 0)
+            if side is not None and side.count < needed:
+                raise DataError(
+                    f"The metric '{metric.name}' needs at least {needed:,} {whose} samples "
+                    f"({option}), not {side.count:,}: give more, or set {option} lower."
+                )
+    extractor = extractor_of(metric)
+    if extractor is None or not SEEN & set(parts):
+        return
+    if extractor.quantisation == "uint8" and fake.spec.kind != "image":
+        raise ConfigError(
+            f"The metric '{metric.name}' takes features of the extractor '{extractor.name}', which "
+            f"sees pictures, and these samples are of kind '{fake.spec.kind}'. Give it another "
+            f"extractor, or leave it out."
+        )

@@ -1,0 +1,105 @@
+"""What a metric says, with all that decides the number, and whether two such can be compared."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from ganzoo import bundle, sealed, storage
+from ganzoo.errors import DataError
+from ganzoo.model import Model
+
+__all__ = ["Score", "differences", "plain", "same_protocol", "save"]
+
+_FREE = ("seed", "source", "averaged")  # of the fakes: what two scores may differ in
+
+
+class Score(Model):
+    """What a metric says of a generator, and how that was measured.
+
+    Attributes:
+        value: The score.
+        error: Its standard error or spread, as the metric says; None where it has none.
+        extra: Further numbers of this metric.
+        protocol: All that decides the value: ``metric``, its ``options``, the ``extractor`` with
+            the hash of its weights and its precision, ``reals`` and ``fakes`` (what, how many, how
+            chosen), ``samples`` (their size, and how images were brought to it) and ``versions``.
+        notices: What a person should know about it, a line each.
+    """
+
+    error_label: ClassVar[str] = "The score"
+
+    value: float
+    error: float | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def differences(first: Score, second: Score) -> tuple[str, ...]:
+    """Return in what two scores were measured differently, so that they cannot be compared.
+
+    The source, the seed, averaging of weights and versions of libraries may differ: they are what
+    is compared, or change nothing that counts.
+    """
+    one, other = (_comparable(score.protocol) for score in (first, second))
+    return tuple(key for key in sorted({*one, *other}) if one.get(key) != other.get(key))
+
+
+def same_protocol(first: Score, second: Score) -> bool:
+    """Whether two scores were measured alike, so that they can be compared."""
+    return not differences(first, second)
+
+
+def save(scores: Mapping[str, Score], folder: Path) -> Path:
+    """Write scores into a bundle's ``metrics.json``, beside those of other metrics.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: If what is there is no file of scores.
+        OSError: If it cannot be written.
+    """
+    path = folder / bundle.METRICS
+    known: Any = {}
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            known, _ = sealed.read(path)
+        except ValueError as error:
+            raise DataError(
+                f"{path} holds no scores ({error}). Delete it; it is made again."
+            ) from (error)
+    if not isinstance(known, dict):
+        raise DataError(f"{path} holds no scores. Delete it; it is made again.")
+    storage.write_json(path, known | {name: plain(score) for name, score in scores.items()})
+    return path
+
+
+def plain(score: Score) -> dict[str, Any]:
+    """Return a score as JSON has it; what it does not have is left out."""
+    whole = score.model_dump(mode="json")
+    return {
+        key: value
+        for key, value in whole.items()
+        if key == "protocol" or value not in ([], {}, None)
+    }
+
+
+def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol by dotted keys, without what may differ."""
+    flat: dict[str, Any] = {}
+    for key, value in protocol.items():
+        if key == "versions":
+            continue
+        if not isinstance(value, Mapping):
+            flat[key] = value
+            continue
+        for inner, item in value.items():
+            if key != "fakes" or inner not in (*_FREE, "dataset", "split", "sha256"):
+                flat[f"{key}.{inner}"] = item
+    return flat

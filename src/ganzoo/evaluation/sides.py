@@ -1,0 +1,363 @@
+"""The two sides of a comparison: samples that are there, and those that a generator makes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+
+from ganzoo import bundle, datasets
+from ganzoo.errors import ConfigError, DataError, GanzooError
+from ganzoo.generator import Generator
+from ganzoo.metrics.gathered import batches
+from ganzoo.seeds import derive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.datasets import Dataset, Samples
+    from ganzoo.framing import Framing
+    from ganzoo.mixture import Mixture
+    from ganzoo.spec import SampleSpec
+
+__all__ = [
+    "Generated",
+    "Labels",
+    "Side",
+    "Stored",
+    "bundle_folder",
+    "called",
+    "channels",
+    "dataset_of",
+    "label_weights",
+    "matched",
+    "mixture_of",
+    "picked",
+    "source_of",
+]
+
+Labels = Literal["uniform", "data"]
+
+_BLOCK = 256  # generated samples with a seed of their own: no number of them changes others
+_PARTS = ("repo", "subset", "revision", "split")  # of a dataset: which of its samples
+_HASHED = 64 * 2**20  # bytes that are hashed together
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Samples of a dataset, in the order in which they are looked at.
+
+    ``grain`` is how many samples belong together, where several processes divide them.
+    """
+
+    dataset: Dataset
+    samples: Samples
+    indices: Tensor | None  # all of them where None
+    spec: SampleSpec
+    framing: Framing | None = None
+
+    @classmethod
+    def load(
+        cls,
+        dataset: Dataset,
+        count: int | None,
+        generator: Generator | None,
+        samples: Samples | None = None,
+    ) -> Stored:
+        """Load a dataset, at the size of what a generator makes, or take what is loaded of it."""
+        if generator is not None and generator.spec.kind == "image":
+            frame = generator.config.framing
+            resized = frame is not None and frame.method == "resize"
+            size = frame.native if frame is not None and resized else generator.spec.size
+            if getattr(dataset, "size", size) is None:  # it reads pictures of any size
+                dataset = dataset.replace(size=size)
+        samples = dataset.load() if samples is None else samples
+        indices = None
+        if count is not None and count > len(samples):
+            raise DataError(
+                f"The dataset {called(dataset)} has {len(samples):,} samples, fewer than the "
+                f"{count:,} that are asked for. Ask for at most {len(samples):,}."
+            )
+        if count is not None and count < len(samples):
+            order = torch.Generator().manual_seed(derive(0, "evaluated"))
+            indices = torch.randperm(len(samples), generator=order)[:count].sort().values
+        return cls(dataset, samples, indices, samples.spec)
+
+    @property
+    def count(self) -> int:
+        """How many are looked at."""
+        return len(self.samples) if self.indices is None else len(self.indices)
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """The distribution that they come from, where it is known."""
+        return self.samples.mixture
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know about them."""
+        return self.samples.notices
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Their class indices (count,), or None."""
+        labels = self.samples.labels
+        return labels if labels is None or self.indices is None else labels[self.indices]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the samples that are compared, as they are stored."""
+        data = self.samples.data
+        head = (tuple(data.shape[1:]), str(data.dtype), self.count, self.samples.stored_range)
+        digest = hashlib.sha256(repr(head).encode())
+        rows = max(1, _HASHED // max(1, data[0].nbytes))
+        for part in batches(self.count, rows):
+            values = self._stored(part).contiguous().view(-1).view(torch.uint8)
+            digest.update(values.cpu().numpy().data)
+        return digest.hexdigest()
+
+    def _stored(self, part: slice) -> Tensor:
+        data = self.samples.data
+        return data[part] if self.indices is None else data.index_select(0, self.indices[part])
+
+    grain: ClassVar[int] = 1
+
+    def batches(self, size: int, chosen: slice) -> Iterator[Tensor]:
+        """Images as uint8 where they are stored so, all else as floats in the spec's range."""
+        stored_range = self.samples.stored_range
+        for part in batches(chosen.stop - chosen.start, size):
+            batch = self._stored(slice(chosen.start + part.start, chosen.start + part.stop))
+            if self.samples.spec.kind == "image":
+                (height, width), (tall, wide) = self.samples.spec.size, batch.shape[-2:]
+                top, left = (tall - height) // 2, (wide - width) // 2
+                batch = batch[..., top : top + height, left : left + width]
+                if self.framing is not None and self.framing.method == "resize":
+                    batch = self.framing.apply(batch, 0)
+                if batch.dtype == torch.uint8 and stored_range == (0.0, 255.0):
+                    yield batch
+                    continue
+            batch = batch.float()
+            if stored_range is not None and self.spec.value_range is not None:
+                (low, high), (bottom, top_) = stored_range, self.spec.value_range
+                batch = (batch - low) * ((top_ - bottom) / (high - low)) + bottom
+            yield batch
+
+    def protocol(self) -> dict[str, Any]:
+        """Which samples these are."""
+        settings = self.dataset.model_dump(mode="json")
+        chosen = {name: settings[name] for name in _PARTS if settings.get(name) is not None}
+        return {
+            "dataset": self.dataset.name,
+            **chosen,
+            "count": self.count,
+            "sha256": self.fingerprint,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """Samples of a generator."""
+
+    generator: Generator
+    count: int
+    seed: int
+    batch_size: int
+    labels: Labels
+    weights: Tensor | None  # labels of the real samples, which are drawn from
+
+    notices: tuple[str, ...] = ()
+    mixture: Mixture | None = None
+
+    @property
+    def spec(self) -> SampleSpec:
+        """What one sample is."""
+        return self.generator.spec
+
+    grain: ClassVar[int] = _BLOCK
+
+    def batches(self, size: int, chosen: slice) -> Iterator[Tensor]:
+        """Floats in the spec's range, all finite; ``chosen`` begins at a multiple of ``grain``."""
+        for start in range(chosen.start, chosen.stop, _BLOCK):
+            number, count = start // _BLOCK, min(_BLOCK, chosen.stop - start)
+            seed = derive(self.seed, "evaluate", number)
+            classes = None
+            if self.weights is not None:
+                source = torch.Generator().manual_seed(derive(self.seed, "labels", number))
+                picked = torch.randint(len(self.weights), (_BLOCK,), generator=source)[:count]
+                classes = self.weights[picked]
+            samples = self.generator.sample(
+                count, seed=seed, labels=classes, batch_size=self.batch_size
+            )
+            good = samples.flatten(1).isfinite().all(1)
+            if not good.all():
+                first = start + int((~good).nonzero()[0])
+                raise DataError(
+                    f"The generator makes NaN or infinity, first in sample {first:,} of seed "
+                    f"{self.seed}, so that there is no score. Its training diverged: take an "
+                    f"earlier checkpoint, or train it again."
+                )
+            yield from torch.split(samples, size)
+
+    def protocol(self) -> dict[str, Any]:
+        """Which samples these are."""
+        training = self.generator.config.training
+        averaged = training.get("ema_decay")
+        conditional = {"labels": self.labels} if self.spec.classes is not None else {}
+        return {
+            "source": "generator",
+            "count": self.count,
+            "seed": self.seed,
+            **conditional,
+            "averaged": None if averaged is None else bool(averaged),
+        }
+
+
+Side = Stored | Generated
+
+
+def picked(side: Side, numbers: Sequence[int]) -> Tensor:
+    """Return some of the samples of a side, (N, *spec.shape), in the order asked for."""
+    blocks: dict[int, Tensor] = {}
+    for start in {number // side.grain * side.grain for number in numbers}:
+        block = slice(start, min(start + side.grain, side.count))
+        blocks[start] = torch.cat(list(side.batches(_BLOCK, block)))
+    rest = [(number // side.grain * side.grain, number % side.grain) for number in numbers]
+    return torch.stack([blocks[start][place] for start, place in rest])
+
+
+def source_of(source: Any, device: str) -> Generator | Dataset:
+    """The generator, or the dataset, that a source is."""
+    if isinstance(source, Generator):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        text = os.fspath(source)
+        with contextlib.suppress(OSError, ValueError):
+            place = Path(text).expanduser()
+            pictures = place.is_dir() and bundle_folder(place) is None
+            pictures = pictures and not (place / "config.yaml").exists()
+            if pictures or place.is_file() or (text in datasets.names() and not place.exists()):
+                return datasets.create(datasets.interpret(source))
+        return Generator.from_pretrained(text, device=device)
+    return datasets.create(datasets.interpret(source))
+
+
+def dataset_of(
+    given: Any, split: str | None, generator: Generator | None, *, required: bool
+) -> Dataset | None:
+    """The dataset that is compared with, in the split that was asked for."""
+    if given is not None:
+        found = datasets.create(datasets.interpret(given))
+    elif generator is None or "dataset" not in generator.config.training:
+        if not required:
+            return None
+        raise ConfigError(
+            "Nothing says what real samples to compare with: give a dataset, by its name, or as "
+            "a folder of pictures."
+        )
+    else:
+        saved = generator.config.training["dataset"]
+        try:
+            found = datasets.create(saved)
+            if isinstance(found, datasets.Given):
+                raise ConfigError(f"it was {found.description}")
+        except GanzooError as error:
+            if not required:
+                return None
+            raise ConfigError(
+                f"The dataset that this generator was trained on cannot be made again "
+                f"({str(error).rstrip('.')}). Give it, or another one, as the dataset."
+            ) from error
+    if split is None:
+        return found
+    if "split" not in type(found).model_fields:
+        raise ConfigError(
+            f"The dataset {called(found)} has no splits, so none can be chosen; leave the real "
+            f"split out."
+        )
+    return found.replace(split=split)
+
+
+def called(dataset: Dataset) -> str:
+    """Return how an error names a dataset."""
+    path = getattr(dataset, "path", None)
+    return f"'{dataset.name}' ({path})" if path else f"'{dataset.name}'"
+
+
+def matched(real: Stored, fake: Side, framing: Framing | None) -> Stored:
+    """Real samples of the form of the generated ones."""
+    have, want = real.spec, fake.spec
+    if have.kind != want.kind or (have.kind != "image" and have.shape != want.shape):
+        raise DataError(
+            f"The real samples are of another form ({have}) than the generated ones ({want}). "
+            f"Give a dataset of the same form."
+        )
+    size = real.samples.spec
+    if have.kind == "image":
+        if framing is not None and framing.method == "resize" and have.size == framing.native:
+            size = size.resized(framing.size)
+        else:
+            framing = None
+        if size.size != want.size:
+            raise DataError(
+                f"The real images are {have.size[0]}x{have.size[1]} and the generated ones "
+                f"{want.size[0]}x{want.size[1]}, so that a score would tell their sizes apart. "
+                f"Bring them to one size, as the option size of a folder does."
+            )
+        channels = {have.channels, want.channels}
+        if len(channels) == 2 and channels != {1, 3}:
+            raise DataError(
+                f"The real images have {have.channels} channels and the generated ones "
+                f"{want.channels}. Give images with as many."
+            )
+    size = size.model_copy(update={"value_range": want.value_range})
+    return Stored(real.dataset, real.samples, real.indices, size, framing)
+
+
+def channels(real: Stored | None, fake: Side) -> int | None:
+    """Channels that images are brought to, where one side is greyscale and the other RGB."""
+    if real is None or fake.spec.kind != "image":
+        return None
+    channels = {real.spec.channels, fake.spec.channels}
+    return max(channels) if len(channels) == 2 else None
+
+
+def label_weights(generator: Generator, real: Stored | None, labels: Labels) -> Tensor | None:
+    """Return the labels that those of generated samples are drawn from; None for all alike.
+
+    Raises:
+        ConfigError: If they are to be drawn from the real samples', which have others or none.
+    """
+    classes = generator.spec.classes
+    if labels == "uniform" or classes is None:
+        return None
+    if real is None or real.labels is None or real.samples.spec.classes != classes:
+        raise ConfigError(
+            "labels='data' needs real samples with the classes that the generator knows, and "
+            "these have others or none. Say labels='uniform'."
+        )
+    return real.labels
+
+
+def mixture_of(known: Dataset | None, real: Stored | None, fake: Side) -> Mixture | None:
+    """The distribution that the data come from, also where they were not loaded."""
+    found: Mixture | None = fake.mixture or (real.mixture if real is not None else None)
+    return found or getattr(known, "mixture", None)
+
+
+def bundle_folder(source: Any) -> Path | None:
+    """Return the folder of the bundle that a source is here, as a bundle or in a run, or None."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        folder = Path(source)
+        for place in (folder, folder / "generator"):
+            if (place / bundle.CONFIG).is_file():
+                return place
+    return None

@@ -1,0 +1,321 @@
+"""Scores while training: rows, the best generator, patience, and resuming."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import ganzoo
+from ganzoo import bundle, evaluation
+from ganzoo.callbacks import Callback
+from ganzoo.cli import main
+from ganzoo.errors import ConfigError, DataError
+from ganzoo.evaluation import Evaluator
+from ganzoo.trainer import Trainer
+
+SWD = {"name": "swd", "patches": 2, "directions": 4}
+SIZE = 12
+
+
+def train(out: Path | None = None, **settings) -> Trainer:
+    images = torch.arange(64 * SIZE * SIZE, dtype=torch.float32).view(64, 1, SIZE, SIZE)
+    chosen = {
+        "dataset": (images.sin() * 127 + 128).to(torch.uint8),
+        "steps": 12,
+        "batch_size": 4,
+        "log_every": 2,
+        "sample_every": 0,
+        "checkpoint_every": 6,
+        "metrics": [SWD],
+        "evaluate_every": 3,
+        "evaluate_fakes": 20,
+        "device": "cpu",
+        "precision": "fp32",
+    } | settings
+    return Trainer("mlp", out=out, progress=False, **chosen)
+
+
+def again(run, **options) -> Trainer:
+    return Trainer.resume(run.path, dataset=train().config.dataset, progress=False, **options)
+
+
+class StopsAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer, step) -> None:
+        if trainer.step == self.step:
+            trainer.stop()
+
+
+SCORE = Evaluator.score
+
+
+class Planned:
+    """Scores that are planned, instead of those of the generator."""
+
+    def __init__(self, values) -> None:
+        self.values = iter(values)
+
+    def __call__(self, evaluator, generator=None):
+        value = next(self.values)
+        if isinstance(value, Exception):
+            raise value
+        found = SCORE(evaluator, generator)
+        return {name: s.model_copy(update={"value": value}) for name, s in found.items()}
+
+
+def planned(monkeypatch, *values) -> None:
+    plan = Planned(values)
+    monkeypatch.setattr(Evaluator, "score", lambda self, generator=None: plan(self, generator))
+
+
+def content(run) -> dict[str, object]:
+    """All that a run promises to be the same however often it was interrupted."""
+    found: dict[str, object] = {
+        name: (run.path / name).read_bytes()
+        for name in ("scores.json", "best/model.safetensors", "best/metrics.json")
+    }
+    found["model"] = (run.path / "generator" / bundle.WEIGHTS).read_bytes()
+    found["history"], found["scores"] = run.history, run.scores
+    return found
+
+
+# -- what is found --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_best_generator_is_kept_and_evaluate_finds_its_score(tmp_path, beside) -> None:
+    run = train(tmp_path / "run", evaluate_beside=beside).fit()
+    assert [row["step"] for row in run.scores] == [3, 6, 9, 12]
+    best = min(run.scores, key=lambda row: row["swd"])
+    kept = json.loads((run.path / "best" / "metrics.json").read_text())["swd"]
+    assert kept["value"] == best["swd"]
+    assert kept["protocol"]["fakes"]["count"] == 20
+    assert bundle.config(run.path / "best").training["steps"] == best["step"]
+    found = ganzoo.evaluate(
+        run.path / "best", train().config.dataset, [SWD], fakes=20, device="cpu"
+    )
+    assert found["swd"].value == pytest.approx(best["swd"], rel=1e-6)
+    assert (run.path / "checkpoints" / f"step-{best['step']:08d}").is_dir()
+
+
+def test_beside_the_training_the_same_is_found(tmp_path) -> None:
+    one = train(tmp_path / "one").fit()
+    other = train(tmp_path / "other", evaluate_beside=True).fit()
+    assert content(one) == content(other)
+
+
+def test_scores_leave_the_training_as_it_is(tmp_path) -> None:
+    with_scores = train(tmp_path / "with").fit()
+    without = train(tmp_path / "without", evaluate_every=0).fit()
+    weights = [
+        (run.path / "generator" / bundle.WEIGHTS).read_bytes() for run in (with_scores, without)
+    ]
+    assert weights[0] == weights[1]
+    assert with_scores.history == without.history
+
+
+def test_points_of_a_mixture_are_scored_by_the_modes_reached(tmp_path) -> None:
+    trainer = train(tmp_path / "run", dataset="ring", metrics=(), batch_size=8)
+    run = trainer.fit()
+    assert [metric.name for metric in trainer.config.metrics] == ["modes"]
+    assert trainer.config.keep_best == "max:modes"
+    assert set(run.scores[0]) == {"step", "modes"}
+
+
+def test_callbacks_and_trackers_hear_of_scores(tmp_path) -> None:
+    heard = []
+
+    class Listens(Callback):
+        def on_scores(self, trainer, step, scores) -> None:
+            heard.append((step, scores["swd"].value, trainer.best_step))
+
+    run = train(tmp_path / "run", callbacks=[Listens()]).fit()
+    assert [(step, value) for step, value, _ in heard] == [
+        (row["step"], row["swd"]) for row in run.scores
+    ]
+    assert heard[0][2] == 3
+
+
+def test_the_last_steps_that_are_not_evaluated_are_named(tmp_path) -> None:
+    trainer = train(tmp_path / "run", evaluate_every=5)
+    run = trainer.fit()
+    assert [row["step"] for row in run.scores] == [5, 10]
+    assert "the last 2 of 12 steps are not evaluated" in trainer.notices
+
+
+def test_a_score_that_fails_is_told_and_the_training_goes_on(tmp_path, monkeypatch) -> None:
+    planned(monkeypatch, 2.0, DataError("The samples are all grey."), 1.0, 3.0)
+    run = train(tmp_path / "run").fit()
+    assert [row["step"] for row in run.scores] == [3, 9, 12]
+    (told,) = run.diagnoses
+    assert (told["step"], told["kind"]) == (6, "score")
+    assert "all grey" in told["text"]
+
+
+def test_an_error_that_is_not_ours_ends_the_training(tmp_path, monkeypatch) -> None:
+    for beside in (False, True):
+        planned(monkeypatch, ZeroDivisionError("a fault of the metric"))
+        with pytest.raises(ZeroDivisionError):
+            train(tmp_path / f"run-{beside}", evaluate_beside=beside).fit()
+    assert not [t for t in threading.enumerate() if t.name == "ganzoo-score"]
+
+
+# -- enough ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_patience(tmp_path, monkeypatch, beside) -> None:
+    planned(monkeypatch, 3.0, 2.0, 2.0, 2.5, 1.0)
+    trainer = train(tmp_path / "run", steps=30, patience=2, evaluate_beside=beside)
+    run = trainer.fit()
+    assert trainer.step == (15 if beside else 12)
+    assert trainer.best_step == 6
+    assert trainer.finished
+    assert run.diagnoses[-1]["kind"] == "patience"
+    assert "--patience" in run.diagnoses[-1]["text"]
+    assert bundle.config(run.path / "best").training["steps"] == 6
+
+    still = again(run)  # by itself nothing goes on
+    still.fit()
+    assert still.step == trainer.step
+    planned(monkeypatch, *[1.5] * 9)
+    more = again(run, patience=8)
+    more.fit()
+    assert (more.step, more.best_step) == (30, 15)
+
+
+def test_higher_may_be_better(tmp_path, monkeypatch) -> None:
+    planned(monkeypatch, 1.0, 3.0, 2.0, 2.0)
+    trainer = train(tmp_path / "run", keep_best="max:swd")
+    trainer.fit()
+    assert trainer.best_step == 6
+
+
+# -- going on -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("left_at", [1, 3, 4, 6, 8])
+def test_a_run_that_was_left_is_evaluated_as_if_it_never_was(tmp_path, beside, left_at) -> None:
+    whole = train(tmp_path / "whole", evaluate_beside=beside).fit()
+    part = train(tmp_path / "part", evaluate_beside=beside, callbacks=[StopsAt(left_at)]).fit()
+    again(part).fit()
+    assert content(part) == content(whole)
+
+
+def test_a_run_that_was_made_longer(tmp_path) -> None:
+    for beside in (False, True):
+        whole = train(tmp_path / f"whole-{beside}", evaluate_beside=beside).fit()
+        part = train(tmp_path / f"part-{beside}", steps=6, evaluate_beside=beside).fit()
+        again(part, steps=12).fit()
+        assert content(part) == content(whole)
+
+
+def test_what_a_kill_left_behind_after_the_checkpoint_is_forgotten(tmp_path, monkeypatch) -> None:
+    """The best generator is of step 9, and what goes on is of step 6."""
+    planned(monkeypatch, 3.0, 2.0, 1.0, 4.0)
+    run = train(tmp_path / "run", keep_checkpoints=9).fit()
+    assert bundle.config(run.path / "best").training["steps"] == 9
+    for step in (9, 12):
+        (run.path / "checkpoints" / f"step-{step:08d}").rename(tmp_path / f"lost-{step}")
+    planned(monkeypatch, 5.0, 5.0)
+    trainer = again(run)
+    assert (trainer.step, trainer.best_step) == (6, 6)
+    trainer.fit()
+    assert [row["swd"] for row in run.scores] == [3.0, 2.0, 5.0, 5.0]
+    assert bundle.config(run.path / "best").training["steps"] == 6
+    kept = json.loads((run.path / "best" / "metrics.json").read_text())
+    assert kept["swd"]["value"] == 2.0
+
+
+def test_a_generator_whose_checkpoint_is_gone_is_not_scored(tmp_path) -> None:
+    run = train(tmp_path / "run", evaluate_beside=True, callbacks=[StopsAt(4)]).fit()
+    (run.path / "checkpoints" / "step-00000003").rename(tmp_path / "lost")
+    trainer = again(run)
+    trainer.fit()
+    assert [row["step"] for row in run.scores] == [6, 9, 12]
+    assert "step 3 is not evaluated: its checkpoint is gone" in trainer.notices
+
+
+def test_whoever_leaves_does_not_wait_for_scores(tmp_path, monkeypatch) -> None:
+    begun = threading.Event()
+    look = Evaluator.score
+
+    def slow(evaluator, generator=None):
+        begun.set()
+        while not evaluator._gathering.cancelled:
+            pass
+        return look(evaluator, generator)
+
+    class Leaves(Callback):
+        def on_step(self, trainer, step) -> None:
+            if trainer.step == 4:
+                assert begun.wait(60)
+                trainer.stop()
+
+    monkeypatch.setattr(Evaluator, "score", slow)
+    trainer = train(tmp_path / "run", evaluate_beside=True, callbacks=[Leaves()])
+    run = trainer.fit()
+    assert trainer.step == 4
+    assert run.scores == []
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"metrics": "swd,swd"}, "given twice"),
+        ({"metrics": "fidd"}, "Did you mean 'fid'"),
+        ({"metrics": ["modes"], "keep_best": "min:fid"}, "has no 'fid'"),
+        ({"evaluate_every": 0, "patience": 2}, "set evaluate_every"),
+        ({"keep_best": "min:g_loss", "patience": 2}, "keep_best"),
+        ({"evaluate_every": 0, "keep_best": "min:swd"}, "has no 'swd'"),
+        ({"real_split": "test"}, "no splits"),
+        ({"evaluate_reals": 65}, "fewer than the 65"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path, settings, told) -> None:
+    with pytest.raises((ConfigError, DataError, ganzoo.errors.UnknownNameError), match=told):
+        train(tmp_path / "run", **settings).fit()
+    assert not (tmp_path / "run").exists()
+
+
+def test_samples_of_a_kind_that_has_no_usual_metric(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="Give some"):
+        train(tmp_path / "run", dataset=torch.randn(32, 3), metrics=()).fit()
+
+
+def test_a_metric_for_other_samples(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="sees pictures"):
+        train(tmp_path / "run", dataset="ring", metrics="fid").fit()
+
+
+def test_a_function_that_sees_is_given_again(tmp_path) -> None:
+    def cells(samples):
+        return nn.functional.adaptive_avg_pool2d(samples.float(), 4).mean(1).flatten(1)
+
+    metric = {"name": "fid", "extractor": cells}
+    run = train(tmp_path / "run", metrics=[metric], callbacks=[StopsAt(6)]).fit()
+    with pytest.raises(ConfigError, match="function"):
+        again(run).fit()
+    again(run, metrics=[metric]).fit()
+    assert [row["step"] for row in run.scores] == [3, 6, 9, 12]
+
+
+def test_from_the_command_line(tmp_path, capsys) -> None:
+    line = ["train", "mlp", "--dataset", "ring", "--steps", "4", "--batch-size", "8"]
+    line += ["--metrics", "modes", "--evaluate-every", "2", "--evaluate-fakes", "50"]
+    main([*line, "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"])
+    assert len(ganzoo.Run(tmp_path / "run").scores) == 2
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert evaluation.Score(**scores["modes"]).protocol["metric"] == "modes"
+    capsys.readouterr()
