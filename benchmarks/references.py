@@ -238,52 +238,6 @@ def torch_fidelity(bench: Bench) -> tuple[Found, Pair]:
     return scores, (first, second)
 
 
-def torchmetrics(bench: Bench) -> tuple[Found, Pair]:
-    """Its metrics on one pass of its network, resizing as torch-fidelity does."""
-    from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
-    from torchmetrics.image.inception import InceptionScore
-    from torchmetrics.image.kid import KernelInceptionDistance
-    from torchvision.io import decode_image
-
-    layers = ["2048", "logits_unbiased"]
-    net = NoTrainInceptionV3("inception-v3-compat", layers, bench.pth, antialias=False)
-    net.requires_grad_(False)
-    seen: dict[str, Tensor] = {}
-
-    class Seen(nn.Module):
-        """What the network saw in the last batch."""
-
-        def __init__(self, layer: str) -> None:
-            super().__init__()
-            self.layer, self.num_features = layer, 2048
-
-        def forward(self, _: Tensor) -> Tensor:
-            return seen[self.layer]
-
-    fid = FrechetInceptionDistance(feature=Seen("2048"))
-    kid = KernelInceptionDistance(feature=Seen("2048"), subsets=1, subset_size=bench.count)
-    score = InceptionScore(feature=Seen("logits_unbiased"), splits=1)
-    features: list[NDArray[np.float32]] = []
-    for folder, real in ((bench.first, False), (bench.second, True)):
-        parts = []
-        paths = sorted(folder.iterdir())
-        for start in range(0, len(paths), 50):
-            pictures = torch.stack([decode_image(str(p)) for p in paths[start : start + 50]])
-            seen.update(zip(layers, net._torch_fidelity_forward(pictures), strict=True))
-            parts.append(seen["2048"].numpy())
-            fid.update(pictures, real=real)
-            kid.update(pictures, real=real)
-            if not real:
-                score.update(pictures)
-        features.append(np.concatenate(parts))
-    scores = {
-        "fid": fid.compute().item(),
-        "kid-of-all": kid.compute()[0].item(),
-        "inception-score-of-all": score.compute()[0].item(),
-    }
-    return scores, (features[0], features[1])
-
-
 def pytorch_fid(bench: Bench) -> tuple[Found, Pair]:
     """Its FID of two folders."""
     from pytorch_fid import fid_score, inception
@@ -340,49 +294,10 @@ def clean_fid(bench: Bench) -> tuple[Found, Pair]:
     return {"fid": float(value), "kid-of-all": kid}, (first, second)
 
 
-def studiogan(bench: Bench) -> tuple[Found, Pair]:
-    """What StudioGAN does, which is no package, by parts of clean-fid and pytorch-fid.
-
-    Its "friendly" resizer is clean-fid's with Pillow's bilinear filter, its network pytorch-fid's,
-    and its Inception Score takes the last layer's bias.
-    """
-    from cleanfid import fid
-    from cleanfid.resize import make_resizer
-    from pytorch_fid import fid_score, inception
-    from torch_fidelity.metric_isc import isc_features_to_metric
-
-    inception.load_state_dict_from_url = lambda *_, **__: bench.tensors()
-    net = inception.InceptionV3(resize_input=False).eval()
-    first, second = (
-        fid.get_folder_features(
-            str(folder),
-            lambda pictures: net(pictures / 255)[0].flatten(1),
-            num_workers=0,
-            device=torch.device("cpu"),
-            custom_fn_resize=make_resizer("PIL", False, "bilinear", (299, 299)),
-            verbose=False,
-        )
-        for folder in (bench.first, bench.second)
-    )
-    sides = [(x.mean(0), np.cov(x, rowvar=False)) for x in (first, second)]
-    value = fid_score.calculate_frechet_distance(*sides[0], *sides[1])
-    tensors = bench.tensors()
-    logits = torch.from_numpy(first) @ tensors["fc.weight"].T + tensors["fc.bias"]
-    score = isc_features_to_metric(logits)
-    scores = {
-        "fid": float(value),
-        "inception-score": score["inception_score_mean"],
-        "inception-score, std": score["inception_score_std"],
-    }
-    return scores, (first, second)
-
-
 PROGRAMS: dict[str, tuple[str, Callable[[Bench], tuple[Found, Pair]]]] = {
     "torch-fidelity": ("torch-fidelity", torch_fidelity),
     "pytorch-fid": ("pytorch-fid", pytorch_fid),
     "clean-fid": ("clean", clean_fid),
-    "torchmetrics": ("torch-fidelity", torchmetrics),
-    "StudioGAN": ("studiogan", studiogan),
 }
 """The preset that follows each program, and what computes its scores."""
 
@@ -409,6 +324,39 @@ def on_features(first: NDArray[np.float32], second: NDArray[np.float32]) -> dict
     }
 
 
+def torchmetrics(bench: Bench, features: Pair) -> Found:
+    """Its scores of features that torch-fidelity has made, whose network is also its own.
+
+    It draws subsets and splits from random numbers that nobody else has: so one of each, of all.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.inception import InceptionScore
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    class Given(nn.Module):
+        """Takes the next features for those of the pictures."""
+
+        num_features = 2048
+
+        def forward(self, part: Tensor) -> Tensor:
+            return part
+
+    count = bench.count
+    fid = FrechetInceptionDistance(feature=Given())
+    kid = KernelInceptionDistance(feature=Given(), subsets=1, subset_size=count)
+    score = InceptionScore(feature=Given(), splits=1)
+    for values, real in zip(features, (False, True), strict=True):
+        for part in torch.from_numpy(values).split(50):
+            fid.update(part, real=real)
+            kid.update(part, real=real)
+    score.update(torch.from_numpy(features[0]) @ bench.tensors()["fc.weight"].T)
+    return {
+        "fid": fid.compute().item(),
+        "kid-of-all": kid.compute()[0].item(),
+        "inception-score-of-all": score.compute()[0].item(),
+    }
+
+
 # -- ganzoo -----------------------------------------------------------------------------------
 
 
@@ -426,7 +374,7 @@ def ours(bench: Bench, preset: str) -> Found:
         {"name": "kid-of-all", "subsets": 1, "subset_size": count},
         *({"name": name, "neighbours": k} for name, k in NEIGHBOURS.items()),
     ]
-    if preset in ("torch-fidelity", "studiogan"):
+    if preset == "torch-fidelity":
         wanted += [{"name": "inception-score"}, {"name": "inception-score-of-all", "splits": 1}]
     options: dict[str, Any] = {"precision": "fp32", "device": "cpu", "cache": False}
     given = [metric | inception for metric in wanted]
@@ -487,19 +435,27 @@ def programs(bench: Bench) -> list[dict[str, Any]]:
 
         print(name, flush=True)
         theirs = {name: once(bench.work / f"{name}.json", run)}
-        if name != "torchmetrics":  # its features are torch-fidelity's
 
-            def more(name: str = name) -> dict[str, Found]:
-                with np.load(bench.work / f"{name}.npz") as features:
-                    return on_features(features["first"], features["second"])
+        def more(name: str = name) -> dict[str, Found]:
+            with np.load(bench.work / f"{name}.npz") as file:
+                return on_features(file["first"], file["second"])
 
-            others = once(bench.work / f"{name}-features.json", more)
-            for other, scores in others.items():
-                if other != name:
-                    theirs[f"{other} on features of {name}"] = scores
-        found = once(
-            bench.work / f"ganzoo-{preset}.json", lambda preset=preset: ours(bench, preset)
-        )
+        others = once(bench.work / f"{name}-features.json", more)
+        if name == "torch-fidelity":
+
+            def same() -> Found:
+                with np.load(bench.work / "torch-fidelity.npz") as file:
+                    return torchmetrics(bench, (file["first"], file["second"]))
+
+            others["torchmetrics"] = once(bench.work / "torchmetrics-features.json", same)
+        for other, scores in others.items():
+            if other != name:
+                theirs[f"{other} on features of {name}"] = scores
+
+        def mine(preset: str = preset) -> Found:
+            return ours(bench, preset)
+
+        found = once(bench.work / f"ganzoo-{preset}.json", mine)
         for who, scores in theirs.items():
             rows += [
                 row(preset, metric, who, value, found[metric]) for metric, value in scores.items()
@@ -525,15 +481,21 @@ def batches(bench: Bench) -> list[dict[str, Any]]:
     """FID against the same kept reals in batches of several sizes, and by two processes."""
     os.environ["GANZOO_CACHE"] = str(bench.work / "cache")
     rows: list[dict[str, Any]] = []
+
+    def mine() -> Found:
+        return ours(bench, "torch-fidelity")
+
+    # Its FID came in batches of 64, which is evaluate's own size.
+    whole = once(bench.work / "ganzoo-torch-fidelity.json", mine)
+    storage.write_json(bench.work / "batches-64-1.json", whole["fid"])
     for size, processes in DIVISIONS:
         path = bench.work / f"batches-{size}-{processes}.json"
-        if not path.is_file():
-            if processes == 1:
-                storage.write_json(path, divided(bench.work, bench.given, size))
-            else:
-                torch.multiprocessing.spawn(
-                    one_of, (processes, bench.work, bench.given, size, path), nprocs=processes
-                )
+        if not path.is_file() and processes == 1:
+            storage.write_json(path, divided(bench.work, bench.given, size))
+        elif not path.is_file():
+            torch.multiprocessing.spawn(
+                one_of, (processes, bench.work, bench.given, size, path), nprocs=processes
+            )
         value = json.loads(path.read_text(encoding="utf-8"))
         first = rows[0]["fid"] if rows else value
         print(f"batch size {size}, {processes} processes: {value!r}", flush=True)

@@ -23,6 +23,8 @@ HOOKS = [
     "on_step",
     "on_log",
     "on_diagnosis",
+    "on_evaluate",
+    "on_scores",
     "on_picture",
     "on_checkpoint",
     "on_end",
@@ -39,8 +41,8 @@ def test_hooks_may_be_overridden_one_by_one() -> None:
 def test_hooks_do_nothing_by_default() -> None:
     callback = Callback()
     for hook in HOOKS:
-        arguments = (None,) if hook == "on_close" else (None, None)
-        assert getattr(callback, hook)(*arguments) is None
+        count = {"on_close": 1, "on_evaluate": 1, "on_scores": 3}.get(hook, 2)
+        assert getattr(callback, hook)(*[None] * count) is None
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,7 @@ def trainer() -> SimpleNamespace:
         total_steps=1000,
         images_per_step=8,
         step=0,
+        best_step=None,
     )
 
 
@@ -456,3 +459,14 @@ def test_a_tracker_that_cannot_be_opened() -> None:
     with pytest.raises(DataError) as caught:
         tracking.on_start(tracked(FakeTracker(fault=own)), RUN)
     assert caught.value is own
+
+
+def test_scores_are_printed_with_which_is_the_best(trainer) -> None:
+    file = StringIO()
+    progress = Progress(Console(file=file, width=200, highlight=False))
+    trainer.best_step = 20
+    for step, value in ((10, 3.25), (20, 1.5)):
+        progress.on_scores(trainer, step, {"fid": SimpleNamespace(value=value)})
+    assert lines(file) == ["step 10: fid 3.25", "step 20: fid 1.5  (the best so far)"]
+    progress.on_end(trainer, RUN)
+    assert lines(file)[-1] == f"best generator: {RUN.path / 'best'} (step 20)"

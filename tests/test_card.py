@@ -622,8 +622,127 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
 
 def test_samples_that_were_given_are_called_so() -> None:
     given = {"dataset": "folder", "count": 5, "sha256": "f" * 64}
-    assert card.measured({"fakes": given}) == "5 given samples of folder"
-    assert card.measured({"fakes": {**given, "split": "train"}}).endswith("folder, split train")
+    assert card.measured({"fakes": given}) == "5 given samples of folder-ffffffff"
+    named = {**given, "dataset": "mnist", "split": "train"}
+    assert card.measured({"fakes": named}) == "5 given samples of mnist, split train"
+
+
+def test_samples_of_the_hub_are_called_as_there() -> None:
+    commit = "9876543210" * 4
+    side = {"dataset": "huggingface", "repo": "org/faces", "subset": "big", "revision": commit}
+    told = card.measured({"reals": {**side, "split": "test", "count": 5, "sha256": "f" * 64}})
+    assert told == (
+        "against 5 real samples of org/faces, subset big, revision 98765432, split test"
+    )
+
+
+def test_a_classifier_is_named_with_the_classes_that_it_knows() -> None:
+    seen = {"extractor": "classifier", "dataset": "fashion-mnist", "weights": "a" * 64}
+    told = card.measured({"extractor": seen})
+    assert told == "features of classifier (of fashion-mnist, weights aaaaaaaa)"
+
+
+def test_what_a_metric_measured_besides_is_told() -> None:
+    told = card.measured({"measured": {"mixture": "0123456789abcdef", "modes": 8}})
+    assert told == "mixture 01234567; modes 8"
+
+
+def test_a_protocol_without_end_is_cut(tmp_path: Path, caplog) -> None:
+    options = {f"`a|{number}\n": "[x](y) | " * 9 for number in range(200)}
+    scores = {"fid": {"value": 1, "protocol": protocol(options=options)}}
+    assert len(card.measured(protocol(options=options))) < 900
+    text = card.render(make(tmp_path, config(), metrics=scores))
+    well_formed(text, caplog)
+    (row,) = rows_of(text)
+    assert len(row) < 2000 and row.endswith(" (cut; metrics.json has all of it) |")
+    (found,) = ModelCard(text).data.eval_results
+    assert found.metric_args is None and found.metric_value == 1
+    options = {f"option {number}": number for number in range(20)}
+    scores = {"fid": {"value": 1, "protocol": protocol(options=options)}}
+    text = card.render(make(tmp_path, config(), metrics=scores))
+    assert "; option 19" not in text and ", option 19 19; " in text
+    assert ModelCard(text).data.eval_results[0].metric_args == protocol(options=options)
+
+
+HUB = {"name": "huggingface", "repo": "org/faces", "subset": "big", "split": "train"}
+FOLDER = {"name": "folder", "path": "faces"}
+
+
+@pytest.mark.parametrize(
+    ("data", "reals", "filed"),
+    [
+        ({"name": "mnist", "split": "train"}, {"dataset": "mnist", "split": "test"}, "mnist/test"),
+        (FOLDER, {"dataset": "folder"}, "folder-ffffffff"),
+        (FOLDER, {"dataset": "mnist", "split": "test"}, "mnist/test"),
+        (FOLDER, None, "folder"),
+        ({"name": "given"}, {"dataset": "given"}, "given-ffffffff"),
+        ({"name": "not-installed"}, {"dataset": "not-installed"}, "not-installed-ffffffff"),
+        (
+            HUB,
+            {"dataset": "huggingface", "repo": "org/faces", "subset": "small", "split": "test"},
+            "org/faces/small/test",
+        ),
+        (
+            HUB,
+            {"dataset": "huggingface", "repo": "org/cats", "revision": "v2", "split": "train"},
+            "org/cats/v2/train",
+        ),
+        (HUB, {"dataset": "huggingface", "split": "train"}, "huggingface-ffffffff/train"),
+        (HUB, None, "org/faces/big/train"),
+    ],
+)
+def test_scores_are_filed_under_what_they_were_measured_against(
+    data, reals, filed, tmp_path: Path
+) -> None:
+    against = {} if reals is None else {"reals": {**reals, "count": 5, "sha256": "f" * 64}}
+    scores = {"fid": {"value": 1, "protocol": against}}
+    described = config(training={**TRAINED, "dataset": data})
+    text = card.render(make(tmp_path, described, metrics=scores))
+    (found,) = ModelCard(text).data.eval_results
+    parts = (found.dataset_config, found.dataset_revision, found.dataset_split)
+    assert "/".join(filter(None, (found.dataset_type, *parts))) == filed
+    assert found.dataset_name == found.dataset_type
+
+
+@pytest.mark.parametrize(
+    ("data", "reals", "words"),
+    [
+        (
+            {"name": "mnist", "split": "train"},
+            {"dataset": "mnist", "split": "train"},
+            " was tested with 5,000 of them: the median distance from a generated one to the "
+            "nearest of these is 0.25 times that between neighbours among these (0 would be "
+            "copies), and 40% of the generated ones are farther from it than it is from its own "
+            "neighbour.",
+        ),
+        (
+            {"name": "mnist", "split": "train"},
+            {"dataset": "mnist", "split": "test"},
+            " was not tested.",
+        ),
+        (FOLDER, {"dataset": "mnist", "split": "train"}, " was not tested."),
+        ({}, {}, " was not tested."),
+        (HUB, {**HUB, "dataset": "huggingface"}, " was tested with 5,000 of them: the median"),
+        (HUB, {**HUB, "dataset": "huggingface", "revision": "v2"}, " was not tested."),
+        (
+            FOLDER,
+            {"dataset": "folder"},
+            " is not known. It was compared with 5,000 of folder-ffffffff, which may be its data "
+            "or not: the median distance from a generated one",
+        ),
+    ],
+)
+def test_what_is_said_of_repeating_the_data(data, reals, words, tmp_path: Path, caplog) -> None:
+    how = protocol(reals={**reals, "count": 5000, "sha256": "f" * 64})
+    near = {"value": 0.25, "protocol": how, "extra": {"authenticity": 0.4}}
+    described = config(training={**TRAINED, "dataset": data})
+    text = card.render(make(tmp_path, described, metrics={"nearest-neighbours": near}))
+    well_formed(text, caplog)
+    assert f"- Whether it repeats images of its data{words}" in text
+    for odd in ("many", 1.5, -0.5, None, True):
+        near["extra"] = {"authenticity": odd}
+        text = card.render(make(tmp_path, described, metrics={"nearest-neighbours": near}))
+        assert "of the generated ones" not in text
 
 
 def test_a_protocol_of_another_form_is_given_as_it_is() -> None:
@@ -646,8 +765,9 @@ def test_the_card_shows_what_evaluate_measured(tmp_path: Path, caplog) -> None:
     well_formed(text, caplog)
     first, second = rows_of(text)
     assert f"| swd | {scores['swd'].value:.5g} | 25 generated samples, averaged weights" in first
-    assert "; against 20 real samples of given; options: patches 2, directions 4, seed 0;" in first
-    assert "options: seed 3; 28x28 greyscale image |" in second
+    assert "; against 20 real samples of given-" in first
+    assert "; options: patches 2, directions 4, seed 0;" in first
+    assert "options: seed 3; 28x28 greyscale image; beside 20 real samples of given-" in second
     args = {each.metric_type: each.metric_args for each in ModelCard(text).data.eval_results}
     assert args == {name: score.protocol for name, score in scores.items()}
 

@@ -48,6 +48,29 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["inline", "beside"])
+def evaluated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    pictures = torch.randint(0, 256, (32, 1, 12, 12), generator=torch.Generator().manual_seed(0))
+    settings = SETTINGS | {
+        "steps": 12,
+        "log_every": 2,
+        "checkpoint_every": 6,
+        "snapshot_every": 0,
+        "metrics": [{"name": "swd", "patches": 2, "directions": 4}],
+        "evaluate_every": 3,
+        "evaluate_fakes": 20,
+        "evaluate_beside": request.param,
+    }
+    Trainer(dataset=pictures.byte(), out=folder, **settings).fit()
+    return folder
+
+
+@pytest.fixture
+def scored(evaluated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(evaluated, tmp_path / "scored"))
+
+
 def contents(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -236,6 +259,111 @@ def test_diagnoses_may_share_a_step(run: Path) -> None:
     assert the_wrong(run)[0] == "diagnoses.jsonl"
 
 
+def rows_of(run: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / name).read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_good_run_with_scores(scored: Path) -> None:
+    steps = [row["step"] for row in rows_of(scored)]
+    assert sorted(steps) == [2, 3, 4, 6, 6, 8, 9, 10, 12, 12]
+    beside = yaml.safe_load((scored / "config.yaml").read_text("utf-8"))["evaluate_beside"]
+    assert (steps == sorted(steps)) is not beside  # else this looks at nothing
+    assert findings(scored, "wrong") == {}
+    assert findings(scored, "note") == {}
+    good = findings(scored, "ok")
+    assert good["metrics.jsonl"] == "6 rows and 4 of scores, to step 12"
+    newest, *_ = [row for row in reversed(rows_of(scored)) if "swd" in row]
+    assert good["scores.json"] == f"step 12: swd {newest['swd']:.6g}"
+    assert good["best"].endswith("; hashes agree, all finite, samples in range")
+    best = min(row["swd"] for row in rows_of(scored) if "swd" in row)
+    assert good["best/metrics.json"] == f"swd {best:.6g}"
+    assert list(findings(scored / "best", "ok")) == [".", "metrics.json"]
+
+
+@pytest.mark.parametrize("step", [9, 12])
+def test_rows_of_scores_ascend_by_themselves(scored: Path, step: int) -> None:
+    with (scored / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "evaluated": step, "swd": 1.0}) + "\n")
+    place, text = the_wrong(scored)
+    assert place == "metrics.jsonl"
+    assert text.startswith(f"line 11 is of step {step}, after one of step 12: two trainings")
+
+
+def test_why_there_is_no_score_is_known_later(run: Path) -> None:
+    path = run / "diagnoses.jsonl"
+    late = '{"step": 4, "kind": "collapse"}\n{"step": 3, "kind": "score"}\n'
+    path.write_text(late + '{"step": 4, "kind": "rollback"}\n', encoding="utf-8")
+    assert findings(run, "ok")["diagnoses.jsonl"] == "3 rows, to step 4"
+    path.write_text(late + '{"step": 2, "kind": "score"}\n', encoding="utf-8")
+    assert the_wrong(run) == (
+        "diagnoses.jsonl",
+        "line 3 is of step 2, after one of step 3: two trainings wrote into this run, or it was "
+        "edited. Resuming from a checkpoint removes later rows.",
+    )
+
+
+@pytest.mark.parametrize("name", ["scores.json", "best/metrics.json", "generator/metrics.json"])
+@pytest.mark.parametrize(
+    ("scores", "problem"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "holds no scores by the names of their metrics"),
+        ('{"fid": 3.5}', "holds no scores by the names of their metrics"),
+        ('{"fid": {"value": NaN}}', "holds NaN, which is no JSON and no result"),
+        ('{"fid": {"value": 1.0, "error": -1e999}}', "holds -1e999, which"),
+        ('{"fid": {"value": 1' + 400 * "0" + "}}", "holds 1000"),
+        ('{"fid": {"value": null}}', "has no value of 'fid'"),
+        ('{"fid": {"value": true}}', "has no value of 'fid'"),
+        ('{"fid": {"value": 1.0, "protocol": []}}', "does not say how 'fid' was measured"),
+    ],
+)
+def test_scores_that_are_none(run: Path, name: str, scores: str, problem: str) -> None:
+    if name.startswith("best"):
+        shutil.copytree(run / "generator", run / "best")
+    whole = f'{{"step": 4, "scores": {scores}}}' if name == "scores.json" else scores
+    (run / name).write_text(whole, encoding="utf-8")
+    place, text = the_wrong(run)
+    assert place == name and text.startswith(problem)
+
+
+def test_newest_scores_of_no_step(run: Path) -> None:
+    (run / "scores.json").write_text('{"fid": {"value": 1.0}}', encoding="utf-8")
+    place, text = the_wrong(run)
+    assert place == "scores.json" and text.startswith("has no step.")
+
+
+def test_the_best_generator(scored: Path) -> None:
+    state = checkpoint.load(scored / "checkpoints/step-00000012")[1]
+    best = state["validation"]["best"]["step"]
+    config, weights = bundle.read(scored / "best")
+    assert config.training["steps"] == best
+    other = config.model_copy(update={"training": config.training | {"steps": 1}})
+    bundle.write(scored / "best", other, weights)
+    assert findings(scored, "wrong") == {}
+    text = findings(scored, "note")["best"]
+    assert text.startswith(
+        f"is of step 1, and the newest whole checkpoint names that of step {best} as the best"
+    )
+    flip(scored / "best/model.safetensors")
+    place, text = the_wrong(scored)
+    assert place == "best" and "model.safetensors" in text
+    shutil.rmtree(scored / "best")
+    place, text = the_wrong(scored)
+    assert place == "best" and text.startswith(f"is missing, and was that of step {best}.")
+
+
+def test_a_best_generator_that_no_checkpoint_names(scored: Path) -> None:
+    folder = scored / "checkpoints/step-00000012"
+    tensors, state = checkpoint.load(folder)
+    del state["format_version"]
+    state["validation"]["best"] = None
+    checkpoint.save(folder.parent, 12, tensors, state)
+    assert findings(scored, "wrong") == {}
+    assert "names none as the best" in findings(scored, "note")["best"]
+    shutil.rmtree(scored / "best")
+    assert findings(scored, "wrong") == findings(scored, "note") == {}
+
+
 def test_pictures(run: Path) -> None:
     flip(run / "samples/step-00000004.png", 40)
     place, text = the_wrong(run)
@@ -380,7 +508,7 @@ def test_all_that_is_wrong_is_said_at_once(run: Path) -> None:
     "name",
     [
         *("config.yaml", "environment.json", "metrics.jsonl", "diagnoses.jsonl", "curves.png"),
-        *("samples/step-00000004.png", ".owner.json"),
+        *("samples/step-00000004.png", "scores.json", "generator/metrics.json", ".owner.json"),
     ],
 )
 def test_a_pipe_is_not_waited_for(run: Path, name: str) -> None:

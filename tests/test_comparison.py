@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import pytest
 from PIL import Image
 
 import ganzoo
-from ganzoo import comparison, metrics
+from ganzoo import comparison, metrics, plots
 from ganzoo.cli import main
 from ganzoo.comparison import Point, compare
 from ganzoo.errors import ConfigError, RunFolderError
@@ -62,11 +65,15 @@ def run(folder, scores=None, *, newest=None, settings=None, steps=100, best=None
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (path / "metrics.jsonl").write_text(text, encoding="utf-8")
     if newest is not None:
-        write_json(path / "scores.json", newest)
+        write_newest(path, newest, max(scores or {100: 0}))
     for name, (step, found) in {"best": best or (0, None), "generator": final or (0, None)}.items():
         if found is not None:
             bundle(path / name, step, found)
     return path
+
+
+def write_newest(path, found, step=100):
+    write_json(path / "scores.json", {"step": step, "scores": found})
 
 
 def bundle(path, step, found):
@@ -138,11 +145,14 @@ def test_numbers_of_the_training_with_the_name_of_a_metric_are_no_scores(pair):
 
 
 def test_a_score_belongs_to_the_step_it_was_measured_of():
-    path = run("a", newest={"fid": score(9.0)})
+    path = run("a")
+    write_newest(path, {"fid": score(9.0, error=0.2)}, 70)
     run("b", {100: {"fid": 8.0}}, newest={"fid": score(8.0)})
     with (path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 110, "fid": 9.0, "evaluated": 70}) + "\n")
-    assert only(compare("a", "b"))[0].last == Point(9.0, None, 70)
+    assert only(compare("a", "b"))[0].last == Point(9.0, 0.2, 70)
+    (path / "metrics.jsonl").unlink()
+    assert only(compare("a", "b"))[0].last == Point(9.0, 0.2, 70)
 
 
 def test_scores_of_the_best_and_of_the_newest_generator():
@@ -294,10 +304,26 @@ def test_where_all_share_a_way_of_measuring_the_others_are_left_out(pair):
 
 def test_protocols_that_are_not_recorded_are_not_taken_for_the_same(pair):
     for path in pair:
-        write_json(path / "scores.json", {"fid": {"value": 30.0}})
+        write_newest(path, {"fid": {"value": 30.0}})
     with pytest.raises(ConfigError, match="measured differently, in what is not recorded, and"):
         compare(*pair)
     assert [s.alike for s in only(compare(*pair, any_protocol=True))] == [0, 1]
+
+
+def test_nor_are_those_of_one_run():
+    run(
+        "a",
+        {50: {"fid": 40.0}, 100: {"fid": 30.0}},
+        newest={"fid": {"value": 30.0}},
+        best=(50, {"fid": {"value": 0.002}}),
+        final=(100, {"fid": {"value": 0.001}}),
+    )
+    found = compare("a", run("b"))
+    titles = ["fid (not recorded)", "fid (not recorded; b)", "fid (not recorded; c)"]
+    assert [column.title for column in found.columns] == titles
+    trained, best, final = (found.rows[0].scores[title] for title in titles)
+    assert trained.curves == (((50, 40.0), (100, 30.0)),) and trained.best.value == 30.0
+    assert (best.last, final.last) == (Point(0.002, None, 50), Point(0.001, None, 100))
 
 
 def test_a_metric_that_is_not_installed(pair, capsys):
@@ -311,13 +337,31 @@ def test_a_metric_that_is_not_installed(pair, capsys):
     metrics.register("odd")(Odd)
     metrics.registry.unregister("odd")
     for path, value in zip(pair, (1.0, 2.0), strict=True):
-        write_json(path / "scores.json", {"odd": score(value, protocol("odd", provider="x 1.0"))})
+        write_newest(path, {"odd": score(value, protocol("odd", provider="x 1.0"))})
     found = compare(*pair, metrics="odd")
     assert [(s.best, s.last.value) for s in only(found)] == [(None, 1.0), (None, 2.0)]
     assert found.columns[0].better is None and found.leaders(found.columns[0], "last") == ()
     assert "The metric 'odd' is not installed here" in found.notices[0]
     code, out, _ = shell(capsys, "compare", *map(str, pair), "--metrics", "odd")
-    assert code == 0 and "odd: better is not known" in out
+    assert code == 0 and "odd: none is marked as the best" in out
+
+
+def test_a_metric_of_which_no_direction_is_better(plotted, capsys):
+    name, how = "nearest-neighbours", protocol("nearest-neighbours")
+    for folder, value in {"a": 0.9, "b": 1e6}.items():
+        run(folder, {50: {name: 1.0}, 100: {name: value}}, newest={name: score(value, how)})
+    found = compare("a", "b")
+    (column,) = found.columns
+    assert column.better is None and found.notices == ()
+    assert [(s.best, s.last.value) for s in only(found)] == [(None, 0.9), (None, 1e6)]
+    assert found.leaders(column) == found.leaders(column, "last") == ()
+    assert found.plain()["columns"][0]["better"] is None
+    code, out, _ = shell(capsys, "compare", "a", "b", "--plot", "x.png")
+    assert code == 0 and f"{name}: none is marked as the best; 2,000 generated" in out
+    assert "*" not in out and f"{name}, " not in out and Path("x.png").is_file()
+    panel = plots.Panel(name, None, [plots.Trace(0, "a", [(50, 1.0), (100, 0.9)])])
+    marked = panel._replace(better="higher")
+    assert plots.scores([panel]).tobytes() != plots.scores([marked]).tobytes()
 
 
 # -- what may be wrong ----------------------------------------------------------------------------
@@ -332,12 +376,15 @@ def test_damaged_files_are_left_out_and_named(pair):
     (a / "metrics.jsonl").write_text("\n".join(lines))
     (b / "generator").mkdir()
     (b / "generator/metrics.json").write_text("{")
-    (b / "scores.json").write_text('{"fid": {"value": "low"}, "\\u001b[31m": {"value": 1}}')
+    newest = '{"fid": {"value": "low"}, "\\u001b[31m": {"value": 1}}'
+    (b / "scores.json").write_text(f'{{"step": 100, "scores": {newest}}}')
     (b / "best").mkdir()
     (b / "best/metrics.json").write_text('{"kid": {"value": 1, "protocol": {"x": Infinity}}}')
     (b / "config.yaml").write_text("arch: [")
     write_json(bundle(Path("c"), 1, {}) / "config.json", {"training": []})
-    found = compare(*pair, "c", any_protocol=True)
+    run("d")
+    write_json(Path("d/scores.json"), {"fid": score(1.0)})
+    found = compare(*pair, "c", "d", any_protocol=True)
     assert only(found)[0].last == only(found)[0].best == Point(30.0, None, 100)
     told = "\n".join(found.notices)
     assert "a: not used: lines 2, 11, 12, ... of metrics.jsonl (damaged)." in told
@@ -347,6 +394,7 @@ def test_damaged_files_are_left_out_and_named(pair):
     assert "b: not used: best/metrics.json (Out of range" in told
     assert "b: not used: the score 'fid' of scores.json (The score: value cannot" in told
     assert "c: settings are not compared (config.json has no 'architecture')." in told
+    assert "d: not used: scores.json (it does not say of which step its scores are)." in told
     assert found.rows[1].settings == {} and found.rows[1].step == 100
 
 
@@ -380,7 +428,7 @@ def test_pipes_and_links_are_not_read(pair):
     (a / "metrics.jsonl").symlink_to("/dev/zero")
     found = compare(*pair)
     assert "a: not used: metrics.jsonl (it is a link that leads out" in found.notices[0]
-    assert only(found)[0].last == Point(30.0)  # of scores.json
+    assert only(found)[0].last == Point(30.0, None, 100)  # of scores.json
 
 
 # -- command line ---------------------------------------------------------------------------------
@@ -455,6 +503,21 @@ def test_names_and_settings_of_strangers_stay_text(plotted, capsys):
     code, out, _ = shell(capsys, "compare", str(path), str(other), "--plot", "x.png")
     assert code == 0 and "[bold]_猫" in out and "\x1b" not in out
     assert Path("x.png").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes")
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_reads_it_may_stop(pair, form, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    told = io.StringIO()
+    monkeypatch.setattr(told, "close", lambda: None)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w", 1) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        monkeypatch.setattr(sys, "stderr", told)
+        with pytest.raises(SystemExit) as leaving:
+            main(["compare", *map(str, pair), *form])
+        assert leaving.value.code in (1, 141) and told.getvalue() == ""
 
 
 def test_the_module_is_imported_late():

@@ -376,8 +376,13 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "metrics": often(
         st.just(()),
         st.sampled_from(
-            ["modes", [{"name": "swd", "patches": 2, "directions": 2}], "ms-ssim", "x,y"]
-            + [[{"name": "fid", "extractor": {"name": "inception", "download": False}}]]
+            [
+                "modes",
+                "ms-ssim",
+                "x,y",
+                [{"name": "swd", "patches": 2, "directions": 2}],
+                [{"name": "fid", "extractor": {"name": "inception", "download": False}}],
+            ]
         ),
         4,
     ),

@@ -44,6 +44,11 @@ def as_they_are(samples):
     return samples.flatten(1)
 
 
+def net():
+    """The same as ``cells``, which can be told by its content."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
+
+
 FID = {"name": "fid", "extractor": cells}
 SWD = '{"name": "swd", "patches": 2, "directions": 4}'
 KID = {"name": "kid", "extractor": cells, "subset_size": 20, "subsets": 5}
@@ -226,20 +231,92 @@ def statistics() -> list[Path]:
     return sorted(Path(os.environ["GANZOO_CACHE"]).glob("statistics/*/*"))
 
 
+@pytest.fixture
+def _counted(monkeypatch) -> None:
+    """What nets look at is counted as well."""
+    pool = nn.AdaptiveAvgPool2d.forward
+
+    def counting(self, samples):
+        LOOKED.append(len(samples))
+        return pool(self, samples)
+
+    monkeypatch.setattr(nn.AdaptiveAvgPool2d, "forward", counting)
+
+
+def by_net() -> list[dict]:
+    return [metric | {"extractor": net()} for metric in (FID, KID, PRECISION)]
+
+
+@pytest.mark.usefixtures("_counted")
 def test_one_pass_for_all_metrics_and_none_for_known_reals(pictures) -> None:
-    chosen = [FID, KID, PRECISION]
-    first = evaluate(make(), pictures, chosen, fakes=40)
+    first = evaluate(make(), pictures, by_net(), fakes=40)
     assert sum(LOOKED) == 96 + 40
-    assert [path.name for path in statistics()] == ["features.safetensors", "moments.safetensors"]
+    assert [path.name for path in statistics()] == ["features", "moments"]
     LOOKED.clear()
-    assert evaluate(make(), pictures, chosen, fakes=40) == first
+    assert evaluate(make(), pictures, by_net(), fakes=40) == first
     assert sum(LOOKED) == 40
-    statistics()[0].write_bytes(b"damaged")
-    assert evaluate(make(), pictures, chosen, fakes=40) == first
     LOOKED.clear()
     other = pictures.clone()
     other[0, 0, 0, 0] ^= 1
-    evaluate(make(), other, chosen, fakes=40)
+    evaluate(make(), other, by_net(), fakes=40)
+    assert sum(LOOKED) == 96 + 40
+
+
+@pytest.mark.usefixtures("_counted")
+@pytest.mark.parametrize("part", ["moments", "features"])
+def test_what_is_damaged_in_the_cache_is_made_again(part, pictures) -> None:
+    first = evaluate(make(), pictures, by_net(), fakes=40)
+    (folder,) = (path for path in statistics() if path.name == part)
+    file = folder / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 0x40
+    file.write_bytes(content)
+    LOOKED.clear()
+    assert evaluate(make(), pictures, by_net(), fakes=40) == first
+    assert sum(LOOKED) == 96 + 40
+    LOOKED.clear()
+    evaluate(make(), pictures, by_net(), fakes=40)
+    assert sum(LOOKED) == 40
+
+
+def test_a_cache_that_cannot_be_written_costs_no_score(pictures, monkeypatch) -> None:
+    first = evaluate(make(), pictures, by_net(), fakes=40, cache=False)
+
+    class SafetensorError(Exception):
+        """As safetensors wraps what the system says."""
+
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    assert evaluate(make(), pictures, by_net(), fakes=40) == first
+    assert statistics() == []
+
+
+def test_functions_and_code_of_scripts_are_not_kept(pictures) -> None:
+    def brighter(factor):
+        return {"name": "fid", "extractor": lambda samples: cells(samples) * factor}
+
+    values = [evaluate(make(), pictures, [brighter(k)], fakes=40)["fid"] for k in (1, 2)]
+    assert values[1].value == pytest.approx(4 * values[0].value, rel=1e-4)
+    assert evaluation.differences(*values) == ("extractor.weights",)
+
+    class Script(Inception):
+        """As in a notebook."""
+
+        name: ClassVar[str] = "script"
+        provider: ClassVar[str] = "__main__"
+
+    assert not Script().lasting and Inception().lasting
+    assert Script.__module__ == __name__ and statistics() == []
+
+
+@pytest.mark.usefixtures("_counted")
+def test_other_versions_have_statistics_of_their_own(pictures, monkeypatch) -> None:
+    evaluate(make(), pictures, by_net(), fakes=40)
+    monkeypatch.setattr("ganzoo.evaluation.gathering.__version__", "another")
+    LOOKED.clear()
+    evaluate(make(), pictures, by_net(), fakes=40)
     assert sum(LOOKED) == 96 + 40
 
 
@@ -273,6 +350,46 @@ def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
     assert evaluation.differences(score(), score(fakes=41)) == ("fakes.count",)
     assert evaluation.differences(score(), score(reals=50)) == ("reals.count", "reals.sha256")
     assert not evaluation.same_protocol(score(), evaluate(make(), pictures, [KID], fakes=40)["kid"])
+
+
+def test_reals_that_decide_nothing_make_no_other_protocol(pictures) -> None:
+    alone, beside = (
+        evaluate(make(), given, "ms-ssim", fakes=40)["ms-ssim"] for given in (None, pictures)
+    )
+    assert "real" in beside.extra and beside.protocol["beside"]["count"] == 96
+    assert beside.value == alone.value and evaluation.same_protocol(alone, beside)
+
+
+def test_reals_that_were_asked_for_in_vain_are_noted(pictures) -> None:
+    score = evaluate(make(), None, "ms-ssim", fakes=40, reals=10)["ms-ssim"]
+    assert score.notices == (
+        "'reals' changed nothing: none of these metrics looks at real samples.",
+    )
+    assert evaluate(make(), pictures, [FID], fakes=40, reals=50)["fid"].notices == ()
+
+
+def test_samples_that_are_compared_with_themselves_are_noted(pictures) -> None:
+    same = "The source and the real samples are the same ones"
+    assert evaluate(pictures, pictures, [PRECISION])["precision"].notices[0].startswith(same)
+    other = evaluate(pictures, pictures, [PRECISION], reals=95)["precision"]
+    assert not any(notice.startswith(same) for notice in other.notices)
+
+
+def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) -> None:
+    told, suited = [], []
+
+    def protocol(self, spec, mixture):
+        told.append(spec)
+        return {"weights": "abc"}
+
+    monkeypatch.setattr("ganzoo.metrics.swd.SWD.protocol", protocol)
+    monkeypatch.setattr(
+        "ganzoo.metrics.swd.SWD.suited", lambda self, name: suited.append(name) or self
+    )
+    training = {"dataset": {"name": "mnist"}}
+    score = evaluate(make(training=training), pictures, json.loads(SWD), fakes=40)["swd"]
+    assert score.protocol["measured"] == {"weights": "abc"}
+    assert told == [SPEC] and suited == ["mnist"]
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -322,6 +439,40 @@ def test_missing_weights_are_told_before_anything_is_computed(pictures) -> None:
     with pytest.raises(CheckpointError, match=r"absent\.pth"):
         evaluate(make(), pictures, [metric, PRECISION], fakes=40)
     assert LOOKED == []
+
+
+def test_missing_logits_are_told_before_the_reals_are_looked_at(pictures) -> None:
+    metric = {"name": "inception-score", "extractor": cells, "splits": 1}
+    with pytest.raises(ConfigError, match="gives no logits"):
+        evaluate(pictures, pictures, [FID, metric])
+    assert sum(LOOKED) == 1
+
+
+NEIGHBOURS = {"name": "nearest-neighbours", "extractor": cells}
+
+
+def test_pictures_that_cannot_be_are_refused_first(pictures) -> None:
+    Path("old.png").touch()
+    for metric, path, text in (
+        (NEIGHBOURS | {"shown": 0}, "new.png", "its option 'shown' is 0"),
+        (NEIGHBOURS, "old.png", "There is a file old.png already"),
+        (NEIGHBOURS, "no/new.png", "there is no folder no"),
+        (FID, "new.png", "ask for it too"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            evaluate(pictures[:40], pictures, [metric], picture=path)
+    assert LOOKED == []
+
+
+def unwritable(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_picture_that_cannot_be_written_costs_no_score(monkeypatch) -> None:
+    pictures = torch.randint(0, 256, (60, 1, 16, 16), dtype=torch.uint8)
+    monkeypatch.setattr("ganzoo.pictures.write", unwritable)
+    score = evaluate(pictures[:40], pictures, [NEIGHBOURS], picture="new.png")
+    assert "No space left on device" in score["nearest-neighbours"].notices[-1]
 
 
 def test_no_such_source() -> None:
@@ -399,6 +550,23 @@ def test_a_bundle_keeps_its_scores(pictures, capsys) -> None:
     rendered = card.render(Path("saved"))
     assert "| swd |" in rendered and "- swd" in rendered
     Generator.from_pretrained("saved")
+
+
+def test_scores_that_cannot_be_saved_are_shown(pictures, capsys, monkeypatch) -> None:
+    np.save("squares.npy", pictures.numpy())
+    training = {"dataset": {"name": "array", "path": "squares.npy"}}
+    make(training=training).save_pretrained("saved")
+    line = ("evaluate", "saved", "--fakes", "20", "--device", "cpu", "--metrics", SWD, "--json")
+    with monkeypatch.context() as patch:
+        patch.setattr("ganzoo.storage.write_json", unwritable)
+        run(*line, code=2)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["swd"]["value"] > 0
+    assert "No space left on device" in told.err
+    Path("saved/metrics.json").write_text("damaged")
+    monkeypatch.setattr("ganzoo.evaluation.Evaluator.score", lambda self: pytest.fail("computed"))
+    run(*line, code=2)
+    assert "holds no scores" in capsys.readouterr().err
 
 
 def test_json_that_is_none(capsys) -> None:

@@ -33,7 +33,26 @@ for metric in metrics:
 found = ganzoo.evaluate(
     f"{folder}/generator", f"{folder}/real.npy", metrics, fakes=600, device="cpu"
 )
-print(json.dumps({name: score.value for name, score in found.items()}))
+values = {name: score.value for name, score in found.items()}
+
+
+def fails_in_one(samples):
+    if rank == 1 and len(samples) != 64:  # in its last batch
+        raise ganzoo.errors.DataError("one of them is odd")
+    return cells(samples)
+
+
+try:
+    ganzoo.evaluate(
+        f"{folder}/generator",
+        f"{folder}/real.npy",
+        [{"name": "fid", "extractor": fails_in_one}],
+        fakes=600,
+        device="cpu",
+    )
+except ganzoo.errors.DataError as error:
+    values["failure"] = str(error)
+print(json.dumps(values))
 dist.destroy_process_group()
 """
 METRICS = [
@@ -83,6 +102,10 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
         for rank in (0, 1)
     ]
     told = [json.loads(process.communicate(timeout=240)[0]) for process in processes]
+    assert [each.pop("failure") for each in told] == [
+        "Process 1 of those that evaluate together has failed: one of them is odd",
+        "one of them is odd",
+    ]
     assert told[0] == told[1]
 
     def cells(samples):

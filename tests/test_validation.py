@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import ganzoo
 from ganzoo import bundle, evaluation
 from ganzoo.callbacks import Callback
 from ganzoo.cli import main
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import CheckpointError, ConfigError, DataError
 from ganzoo.evaluation import Evaluator
 from ganzoo.trainer import Trainer
 
@@ -72,7 +73,7 @@ class Planned:
 
 def planned(monkeypatch, *values) -> None:
     plan = Planned(values)
-    monkeypatch.setattr(Evaluator, "score", lambda self, generator=None: plan(self, generator))
+    monkeypatch.setattr(Evaluator, "score", lambda self, generator=None, **_: plan(self, generator))
 
 
 def content(run) -> dict[str, object]:
@@ -113,7 +114,7 @@ def test_beside_the_training_the_same_is_found(tmp_path) -> None:
 
 def test_scores_leave_the_training_as_it_is(tmp_path) -> None:
     with_scores = train(tmp_path / "with").fit()
-    without = train(tmp_path / "without", evaluate_every=0).fit()
+    without = train(tmp_path / "without", evaluate_every=0, metrics=()).fit()
     weights = [
         (run.path / "generator" / bundle.WEIGHTS).read_bytes() for run in (with_scores, without)
     ]
@@ -157,6 +158,13 @@ def test_a_score_that_fails_is_told_and_the_training_goes_on(tmp_path, monkeypat
     (told,) = run.diagnoses
     assert (told["step"], told["kind"]) == (6, "score")
     assert "all grey" in told["text"]
+
+
+def test_a_score_for_which_memory_lacks_is_told(tmp_path, monkeypatch) -> None:
+    planned(monkeypatch, 2.0, torch.OutOfMemoryError("no memory is left"), 1.0, 3.0)
+    run = train(tmp_path / "run", evaluate_beside=True).fit()
+    assert [row["step"] for row in run.scores] == [3, 9, 12]
+    assert "no memory" in run.diagnoses[0]["text"]
 
 
 def test_an_error_that_is_not_ours_ends_the_training(tmp_path, monkeypatch) -> None:
@@ -244,27 +252,189 @@ def test_a_generator_whose_checkpoint_is_gone_is_not_scored(tmp_path) -> None:
     assert "step 3 is not evaluated: its checkpoint is gone" in trainer.notices
 
 
+class Slow:
+    """Scores that take until they are given up, but for those of some steps."""
+
+    def __init__(self, monkeypatch, quick: int = 0) -> None:
+        self.begun, self.quick, self.calls = threading.Event(), quick, 0
+        monkeypatch.setattr(Evaluator, "score", lambda *one, **two: self(*one, **two))
+
+    def __call__(self, evaluator, generator=None, *, given_up=bool):
+        self.calls += 1
+        if self.calls > self.quick:
+            self.begun.set()
+            deadline = time.monotonic() + 60
+            while not given_up() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return SCORE(evaluator, generator, given_up=given_up)
+
+
+class Leaves(StopsAt):
+    """Stops once scores are being computed."""
+
+    def __init__(self, step: int, slow: Slow) -> None:
+        super().__init__(step)
+        self.slow = slow
+
+    def on_step(self, trainer, step) -> None:
+        if trainer.step == self.step:
+            assert self.slow.begun.wait(60)
+            trainer.stop()
+
+
 def test_whoever_leaves_does_not_wait_for_scores(tmp_path, monkeypatch) -> None:
-    begun = threading.Event()
-    look = Evaluator.score
-
-    def slow(evaluator, generator=None):
-        begun.set()
-        while not evaluator._gathering.cancelled:
-            pass
-        return look(evaluator, generator)
-
-    class Leaves(Callback):
-        def on_step(self, trainer, step) -> None:
-            if trainer.step == 4:
-                assert begun.wait(60)
-                trainer.stop()
-
-    monkeypatch.setattr(Evaluator, "score", slow)
-    trainer = train(tmp_path / "run", evaluate_beside=True, callbacks=[Leaves()])
+    whole = train(tmp_path / "whole", evaluate_beside=True).fit()
+    slow = Slow(monkeypatch)
+    trainer = train(tmp_path / "run", evaluate_beside=True, callbacks=[Leaves(4, slow)])
     run = trainer.fit()
     assert trainer.step == 4
     assert run.scores == []
+    monkeypatch.setattr(Evaluator, "score", SCORE)
+    again(run).fit()
+    assert content(run) == content(whole)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_scores_that_are_waited_for_when_a_signal_comes(tmp_path, monkeypatch, beside) -> None:
+    """Beside, those of step 3 are waited for at step 6: both are owed."""
+    whole = train(tmp_path / "whole", evaluate_beside=beside).fit()
+    slow = Slow(monkeypatch)
+    trainer = train(tmp_path / "run", evaluate_beside=beside, keep_checkpoints=1)
+
+    def leave() -> None:
+        assert slow.begun.wait(60)
+        while trainer.step < (6 if beside else 3):
+            time.sleep(0.01)
+        time.sleep(0.1)
+        trainer.stop()
+
+    other = threading.Thread(target=leave)
+    other.start()
+    run = trainer.fit()
+    other.join()
+    assert run.scores == []
+    monkeypatch.setattr(Evaluator, "score", SCORE)
+    again(run).fit()
+    assert content(run) == content(whole)
+
+
+def test_fitting_again_after_leaving_at_once(tmp_path, monkeypatch) -> None:
+    whole = train(tmp_path / "whole").fit()
+    for beside in (False, True):
+        trainer = train(tmp_path / f"run-{beside}", evaluate_beside=beside)
+
+        class Interrupts(StopsAt):
+            def on_step(self, trainer, step) -> None:
+                if trainer.step == self.step:
+                    self.step = -1
+                    raise KeyboardInterrupt
+
+        trainer.callbacks.append(Interrupts(4))
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit()
+        run = trainer.fit()
+        assert run.scores == whole.scores
+        assert content(run)["model"] == content(whole)["model"]
+
+
+def test_random_numbers_of_a_metric_leave_the_training_as_it_is(tmp_path) -> None:
+    """The mlp's discriminator has dropout, which draws from the same generator."""
+
+    def noisy(samples):
+        return torch.rand(len(samples), 4) + samples.float().flatten(1)[:, :4]
+
+    metric = {"name": "fid", "extractor": noisy}
+    with_scores = train(tmp_path / "with", metrics=[metric]).fit()
+    without = train(tmp_path / "without", evaluate_every=0, metrics=()).fit()
+    weights = [
+        (run.path / "generator" / bundle.WEIGHTS).read_bytes() for run in (with_scores, without)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_best_checkpoint_by_a_row_beside_scores(tmp_path) -> None:
+    trainer = train(tmp_path / "run", keep_best="min:g_loss", callbacks=[StopsAt(7)])
+    run = trainer.fit()
+    assert trainer.best_step is None
+    assert not (run.path / "best").exists()
+    again(run).fit()
+    assert [row["step"] for row in run.scores] == [3, 6, 9, 12]
+
+
+# -- damage ---------------------------------------------------------------------------------------
+
+
+def test_a_best_generator_that_is_damaged_is_made_again(tmp_path) -> None:
+    whole = train(tmp_path / "whole").fit()
+    run = train(tmp_path / "run", callbacks=[StopsAt(7)]).fit()
+    for name in ("config.json", "model.safetensors", "metrics.json"):
+        (run.path / "best" / name).write_bytes(b"x")
+        trainer = again(run)
+        trainer.stop()
+        trainer.fit()
+        assert not list(run.path.glob("best/*.tmp"))
+        bundle.read(run.path / "best")
+    again(run).fit()
+    assert content(run) == content(whole)
+
+
+def test_when_the_newest_checkpoint_is_damaged_the_best_one_of_that_before_is_there(
+    tmp_path, monkeypatch
+) -> None:
+    planned(monkeypatch, 2.0, 3.0, 3.0, 1.0)
+    run = train(tmp_path / "run").fit()
+    assert bundle.config(run.path / "best").training["steps"] == 12
+    (run.path / "checkpoints" / "step-00000012" / "state.safetensors").write_bytes(b"x")
+    planned(monkeypatch, 3.0, 1.0)
+    trainer = again(run, callbacks=[StopsAt(7)])
+    assert (trainer.step, trainer.best_step) == (6, 3)
+    trainer.fit()
+    assert bundle.config(run.path / "best").training["steps"] == 3
+    assert (run.path / "checkpoints" / "step-00000003").is_dir()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        [],
+        {"evaluated": -1},
+        {"evaluated": float("inf")},
+        {"evaluated": 99},
+        {"best": {"step": 3, "value": "x", "scores": []}},
+        {"best": {"step": 3, "value": 1.0, "scores": {}}},
+        {"best": {"step": 10**30, "value": 1.0, "scores": {"swd": {"value": 1.0}}}},
+    ],
+)
+def test_a_state_of_scores_that_is_none(tmp_path, state) -> None:
+    run = train(tmp_path / "run", callbacks=[StopsAt(6)]).fit()
+    trainer = again(run)
+    tensors, whole = trainer._state()
+    with pytest.raises(CheckpointError, match="does not fit"):
+        trainer._restore(tensors, whole | {"validation": state}, run.path)
+
+
+def test_scores_of_the_end_are_in_a_checkpoint(tmp_path) -> None:
+    for beside in (False, True):
+        run = train(tmp_path / f"run-{beside}", evaluate_beside=beside).fit()
+        state = json.loads((run.path / "checkpoints/step-00000012/state.json").read_text())
+        assert state["validation"]["evaluated"] == 12
+
+
+def test_scores_that_were_found_too_late_are_forgotten(tmp_path) -> None:
+    run = train(tmp_path / "run", keep_checkpoints=9).fit()
+    for path in (run.path / "checkpoints").glob("step-*"):
+        if int(path.name.removeprefix("step-")) > 6:
+            path.rename(tmp_path / path.name)
+    assert json.loads((run.path / "scores.json").read_text())["step"] == 12
+    again(run, callbacks=[StopsAt(7)]).fit()
+    assert [row["step"] for row in run.scores] == [3, 6]
+    assert not (run.path / "scores.json").exists()
+
+
+def test_other_metrics_are_refused_on_resuming(tmp_path) -> None:
+    run = train(tmp_path / "run", callbacks=[StopsAt(6)]).fit()
+    with pytest.raises(ConfigError, match="could not be compared"):
+        again(run, metrics=[SWD | {"directions": 8}])
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -276,9 +446,12 @@ def test_whoever_leaves_does_not_wait_for_scores(tmp_path, monkeypatch) -> None:
         ({"metrics": "swd,swd"}, "given twice"),
         ({"metrics": "fidd"}, "Did you mean 'fid'"),
         ({"metrics": ["modes"], "keep_best": "min:fid"}, "has no 'fid'"),
-        ({"evaluate_every": 0, "patience": 2}, "set evaluate_every"),
+        ({"evaluate_every": 0, "metrics": (), "patience": 2}, "set evaluate_every"),
         ({"keep_best": "min:g_loss", "patience": 2}, "keep_best"),
-        ({"evaluate_every": 0, "keep_best": "min:swd"}, "has no 'swd'"),
+        ({"evaluate_every": 0, "metrics": (), "keep_best": "min:swd"}, "has no 'swd'"),
+        ({"evaluate_every": 0}, "'metrics' is for scores while training"),
+        ({"evaluate_every": 0, "metrics": (), "real_split": "test"}, "'real_split' is for scores"),
+        ({"evaluate_every": 13}, "nothing would be scored"),
         ({"real_split": "test"}, "no splits"),
         ({"evaluate_reals": 65}, "fewer than the 65"),
     ],
@@ -317,5 +490,6 @@ def test_from_the_command_line(tmp_path, capsys) -> None:
     main([*line, "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"])
     assert len(ganzoo.Run(tmp_path / "run").scores) == 2
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
-    assert evaluation.Score(**scores["modes"]).protocol["metric"] == "modes"
+    assert scores["step"] == 4
+    assert evaluation.Score(**scores["scores"]["modes"]).protocol["metric"] == "modes"
     capsys.readouterr()

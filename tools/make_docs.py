@@ -48,6 +48,7 @@ def main() -> int:
         ROOT / "docs" / "zoo.md": zoo_page(),
         ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "agreement.md": agreement_page(),
     }
     stale = 0
     for path, text in texts.items():
@@ -216,16 +217,13 @@ def settings_page() -> str:
 
 
 def agreement_page() -> str:
-    """docs/agreement.md."""
-    path = ROOT / "docs" / "agreement.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
-    programs, batches, figures = (found[part] for part in ("programs", "batches", "figures"))
+    """docs/agreement.md, of the parts that have been measured."""
+    found = json.loads((ROOT / "docs" / "agreement.json").read_text(encoding="utf-8"))
+    programs = found["programs"]
     count, rows = f"{programs['count']:,}", programs["rows"]
     worst = max(row["difference"] for row in rows)
     kid = max(abs(row["theirs"] - row["ganzoo"]) for row in rows if row["metric"][:3] == "kid")
     versions = [f"{name} {version}" for name, version in programs["versions"].items()]
-    fid = {(row["dataset"], row["precision"]): row["fid"] for row in figures["rows"]}
-    sets = dict.fromkeys(name for name, _ in fid)
     parts = [
         NOTE,
         "# Agreement with other programs",
@@ -243,60 +241,79 @@ def agreement_page() -> str:
                     row["program"],
                     f"{row['theirs']:.7g}",
                     f"{row['ganzoo']:.7g}",
-                    f"{row['difference']:.0e}" if row["difference"] else "0",
+                    apart(row["difference"]),
                 )
                 for row in rows
             ],
         ),
         f"With {', '.join(versions)}.",
-        '- "On features of" a program: it has no such score itself, so that the other one computed '
-        "it of the features that this program made.\n"
-        "- **KID** is computed in float32 by these programs and in float64 by ganzoo. Their "
-        f"rounding is at most {kid:.0e} here and does not become smaller where KID does, so that "
-        "of sets that are alike the relative difference says nothing.\n"
-        "- **`-of-all`**: one subset, or one split, of all samples. torchmetrics and "
-        "clean-fid draw theirs from random numbers that nobody else has.\n"
-        "- **Inception Score**: a random last layer on the given weights, and a network that is "
-        "random all through.\n"
-        "- **torchmetrics** is told `antialias=False`, which resizes as torch-fidelity does. What "
-        "it does by default is none of the presets.\n"
-        "- **StudioGAN** is no package: its row is put together of clean-fid's resizer and "
-        "pytorch-fid's network, as StudioGAN does.\n"
-        "- The pictures came in the order of their names. ganzoo has a folder's pictures in "
-        "[another order](data.md), so that the subsets of KID and the splits of the Inception "
-        "Score are others there, and these two differ by a part of their error.",
-        "## Batches and processes",
-        f"FID of the first {count} pictures against kept statistics of the others, in float32:",
-        table(
-            ("batch size", "processes", "FID", "difference"),
-            [
-                (
-                    str(row["batch_size"]),
-                    str(row["processes"]),
-                    f"{row['fid']:.10g}",
-                    f"{row['difference']:.0e}" if row["difference"] else "0",
-                )
-                for row in batches["rows"]
-            ],
-        ),
-        "## MNIST and Fashion-MNIST",
-        "FID of the 10,000 test images against 10,000 training images, default preset:",
-        table(
-            ("dataset", "float32", "bfloat16", "difference"),
-            [
-                (
-                    f"`{name}`",
-                    f"{fid[name, 'fp32']:.5f}",
-                    f"{fid[name, 'bf16']:.5f}",
-                    f"{fid[name, 'bf16'] / fid[name, 'fp32'] - 1:+.2%}",
-                )
-                for name in sets
-            ],
-        ),
-        '```sh\nganzoo evaluate \'{"name": "mnist", "split": "test"}\' --dataset mnist '
-        "--real-split train --reals 10000 --metrics fid --precision fp32\n```",
     ]
+    notes = {
+        "on features of": 'Where one program stands "on features of" another, it computed the '
+        "score of what the other had made of the pictures.",
+        "torch-fidelity": "**KID** is computed in float32 by these programs and in float64 by "
+        f"ganzoo. Their rounding is at most {kid:.0e} here, and does not become smaller where KID "
+        "does: of sets that are alike the relative difference says nothing.",
+        "torchmetrics": "**torchmetrics** computed of torch-fidelity's features, whose network is "
+        "also its own. By itself it resizes with `antialias=True`, which is none of the presets. "
+        "It draws subsets and splits from random numbers that nobody else has, as clean-fid does: "
+        "therefore one subset, or one split, of all samples (`-of-all`).",
+    }
+    text = "\n".join(row["program"] for row in rows)
+    lines = [
+        *(note for word, note in notes.items() if word in text),
+        "**Inception Score**: of a random last layer on the given weights, and of a network that "
+        "is random all through.",
+        "The preset **`studiogan`** follows no package. Tests hold its features to those of "
+        "pytorch-fid's network behind clean-fid's resizer with Pillow's bilinear filter.",
+        "The pictures came in the order of their names. ganzoo has a folder's pictures in "
+        "[another order](data.md), so that the subsets of KID and the splits of the Inception "
+        "Score are others there, and these two differ by less than their error.",
+    ]
+    parts.append("\n".join(f"- {line}" for line in lines))
+    if batches := found.get("batches"):
+        parts += [
+            "## Batches and processes",
+            f"FID of {batches['count']:,} pictures against kept statistics of as many, in float32:",
+            table(
+                ("batch size", "processes", "FID", "difference"),
+                [
+                    (
+                        str(row["batch_size"]),
+                        str(row["processes"]),
+                        f"{row['fid']:.10g}",
+                        apart(row["difference"]),
+                    )
+                    for row in batches["rows"]
+                ],
+            ),
+        ]
+    if figures := found.get("figures"):
+        fid = {(row["dataset"], row["precision"]): row["fid"] for row in figures["rows"]}
+        parts += [
+            "## MNIST and Fashion-MNIST",
+            "FID of the 10,000 test images against 10,000 training images, default preset:",
+            table(
+                ("dataset", "float32", "bfloat16", "difference"),
+                [
+                    (
+                        f"`{name}`",
+                        f"{fid[name, 'fp32']:.5f}",
+                        f"{fid[name, 'bf16']:.5f}",
+                        f"{fid[name, 'bf16'] / fid[name, 'fp32'] - 1:+.2%}",
+                    )
+                    for name in dict.fromkeys(name for name, _ in fid)
+                ],
+            ),
+            '```sh\nganzoo evaluate \'{"name": "mnist", "split": "test"}\' --dataset mnist '
+            "--real-split train --reals 10000 --metrics fid --precision fp32\n```",
+        ]
     return "\n\n".join(parts) + "\n"
+
+
+def apart(difference: float) -> str:
+    """A relative difference, roughly."""
+    return f"{difference:.0e}" if difference else "0"
 
 
 # -- putting it into words --------------------------------------------------------------------

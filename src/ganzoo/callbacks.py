@@ -56,6 +56,9 @@ class Callback:
     def on_diagnosis(self, trainer: Trainer, diagnosis: Diagnosis) -> None:
         """That row shows that something goes wrong."""
 
+    def on_evaluate(self, trainer: Trainer) -> None:
+        """The averaged generator is about to be scored, which can take minutes."""
+
     def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
         """The averaged generator as it was at that step has been scored."""
 
@@ -92,6 +95,7 @@ class Progress(Callback):
         self._live: Live | None = None
         self._render: Callable[[], Any] | None = None
         self._row: Mapping[str, float] = {}
+        self._waits_for = ""
         self._picture = ""
         self._began = self._said = time.monotonic()
         self._first = 0
@@ -132,6 +136,14 @@ class Progress(Callback):
         """Print it at once, above the display where there is one."""
         self._say(f"warning: step {diagnosis.step}: {diagnosis.text}")
 
+    def on_evaluate(self, trainer: Trainer) -> None:
+        """Say on the display what the training waits for."""
+        if self._live is not None and not trainer.config.evaluate_beside:
+            names = ", ".join(metric.name for metric in trainer.config.metrics)
+            self._waits_for = f"step {trainer.step}: computing {names}"
+            self._live.update(self._table(trainer), refresh=True)
+            self._waits_for = ""
+
     def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
         """Print them."""
         values = "  ".join(f"{name} {score.value:.6g}" for name, score in scores.items())
@@ -155,7 +167,7 @@ class Progress(Callback):
         if self._picture:
             self._say(f"picture: {self._picture}")
         self._say(f"generator: {run.path / 'generator'}")
-        if trainer.best_step is not None and run.scores:
+        if trainer.best_step is not None:
             self._say(f"best generator: {run.path / 'best'} (step {trainer.best_step})")
 
     def on_close(self, trainer: Trainer) -> None:
@@ -185,6 +197,8 @@ class Progress(Callback):
         return f"{speed:.0f} {unit}/s", f"{_clock(left)} left"
 
     def _numbers(self) -> str:
+        if self._waits_for:
+            return self._waits_for
         row = self._row
         if not row:
             return "waiting for the first numbers"
@@ -252,8 +266,8 @@ class Tracking(Callback):
         self._each(trainer, lambda log: log.scalars(trainer.step, values))
 
     def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
-        """Log them as ``score/...``, apart from numbers of the training of the same name."""
-        values = {f"score/{name}": score.value for name, score in scores.items()}
+        """Log them as ``metric/...``, apart from numbers of the training of the same name."""
+        values = {f"metric/{name}": score.value for name, score in scores.items()}
         self._each(trainer, lambda log: log.scalars(step, values))
 
     def on_picture(self, trainer: Trainer, path: Path) -> None:

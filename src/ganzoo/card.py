@@ -64,7 +64,11 @@ _LONGEST_SETTINGS = 64 * 2**10  # characters of settings that are shown
 _DEEPEST = 20
 _CLASSES_SHOWN = 20
 _NOTICES_SHOWN = 10
-_HASH_SHOWN = 8  # digits of the hash of weights; the front matter has all
+_HASH_SHOWN = 8  # digits of a hash; the front matter has all
+_LONGEST_PROTOCOL = 800  # characters of a protocol in words
+_LONGEST_ARGUMENTS = 8 * 2**10  # characters of a protocol in the front matter
+_NEIGHBOURS = "nearest-neighbours"
+_WHICH = ("repo", "subset", "revision", "split")  # of a dataset, which of its samples
 _COMMAND_WIDTH = 88
 _LONGEST_COMMAND = 4000  # characters
 
@@ -217,6 +221,7 @@ class _Score(Model):
 
     value: Annotated[float, Strict()]
     error: Annotated[float, Strict()] | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
     protocol: dict[str, Any] = Field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
@@ -247,8 +252,7 @@ class _Data:
     @property
     def hub(self) -> str:
         """Its name on the Hub, empty if it is not from there."""
-        repo = _word(self.options.get("repo")) if self.name == "huggingface" else ""
-        return repo if "/" in repo and _REPO.fullmatch(repo) else ""
+        return _on_hub(self.name, self.options)
 
     @property
     def place(self) -> str:
@@ -510,25 +514,52 @@ def _results(facts: _Facts) -> Iterator[EvalResult]:
     from huggingface_hub import EvalResult
 
     data, image = facts.data, facts.spec.kind == "image"
-    subset, split, revision = (
-        _word(data.options.get(key)) or None for key in ("subset", "split", "revision")
-    )
     for name, score in facts.scores.items():
-        compared = _word(score.reals.get("dataset"))
-        same = compared in ("", data.name)  # else it was compared with other data than its own
-        called = data.hub or data.name or "unknown"
-        other = _word(score.reals.get("split")) or _word(score.protocol.get("split"))
+        called, which, split = data.hub or data.name or "unknown", data.options, ""
+        if against := _samples_of(score.reals):
+            called, which = against, score.reals
+        else:  # it was compared with nothing, or nothing says with what
+            split = _word(score.protocol.get("split"))
         yield EvalResult(
             task_type="unconditional-image-generation" if image else "other",
-            dataset_type=called if same else compared,
-            dataset_name=called if same else compared,
-            dataset_config=subset if same else None,
-            dataset_split=other or (split if same else None),
-            dataset_revision=revision if same else None,
+            dataset_type=called,
+            dataset_name=called,
+            dataset_config=_word(which.get("subset")) or None,
+            dataset_split=split or _word(which.get("split")) or None,
+            dataset_revision=_word(which.get("revision")) or None,
             metric_type=name,
             metric_value=_whole(score.value),
-            metric_args=score.protocol or None,
+            metric_args=_arguments(score.protocol),
         )
+
+
+def _arguments(protocol: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A protocol, unless it is too long for a card; ``metrics.json`` has it anyway."""
+    short = protocol and len(json.dumps(protocol)) <= _LONGEST_ARGUMENTS
+    return dict(protocol) if short else None
+
+
+def _samples_of(side: Mapping[str, Any]) -> str:
+    """What to call the samples of a protocol; plain text, empty where it does not say.
+
+    What is not the same for everybody, such as a folder, is told apart by the hash of its samples.
+    """
+    name, digest = _word(side.get("dataset")), _word(side.get("sha256"))
+    if repo := _on_hub(name, side):
+        return repo
+    return f"{name}-{digest[:_HASH_SHOWN]}" if name and digest and not _fixed(name) else name
+
+
+def _fixed(name: str) -> bool:
+    """Whether a dataset of this name has the same samples for everybody."""
+    component = _component(datasets.registry, {"name": name})
+    return component is not None and name not in _OWN and "path" not in component.model_fields
+
+
+def _on_hub(name: str, options: Mapping[str, Any]) -> str:
+    """Name on the Hub of a dataset; empty if it is not from there."""
+    repo = _word(options.get("repo")) if name == "huggingface" else ""
+    return repo if "/" in repo and _REPO.fullmatch(repo) else ""
 
 
 # -- the body -------------------------------------------------------------------------------------
@@ -692,11 +723,12 @@ def _value(score: _Score) -> str:
 def measured(protocol: Mapping[str, Any]) -> str:
     """Return a score's protocol in words: plain text, of what decides most first.
 
-    What is not of the form that ``ganzoo.evaluate`` writes is given as it is.
+    What is not of the form that ``ganzoo.evaluate`` writes is given as it is. What is longer than
+    any that it writes is cut.
     """
     parts = {
         key: _mapping(protocol.get(key))
-        for key in ("fakes", "reals", "extractor", "options", "samples")
+        for key in ("fakes", "reals", "extractor", "options", "measured", "samples", "beside")
     }
     words = []
     if fakes := parts["fakes"]:
@@ -708,17 +740,25 @@ def measured(protocol: Mapping[str, Any]) -> str:
     if options := parts["options"]:
         told = (_option(key, value) for key, value in options.items())
         words.append(f"options: {', '.join(told)}")
+    words += (_option(key, value) for key, value in parts["measured"].items())
     words += map(_shown, parts["samples"].values())
+    if beside := parts["beside"]:  # the score itself does not depend on them
+        words.append(f"beside {_of_data(beside, 'real')}")
     words += [
         f"{key.replace('_', ' ')}: {_shown(value)}"
         for key, value in protocol.items()
         if key not in ("metric", "versions") and value != {} and not parts.get(key)
     ]
-    return "; ".join(words) or "protocol not recorded"
+    text = "; ".join(words) or "protocol not recorded"
+    if len(text) > _LONGEST_PROTOCOL:
+        return f"{text[:_LONGEST_PROTOCOL]} (cut; {bundle.METRICS} has all of it)"
+    return text
 
 
 def _option(key: str, value: Any) -> str:
     text = str(value) if key == "seed" and type(value) is int else _shown(value)
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{16,64}", value):
+        text = value[:_HASH_SHOWN]
     return f"{key.replace('_', ' ')} {text}"
 
 
@@ -737,18 +777,21 @@ def _generated(fakes: Mapping[str, Any]) -> str:
 
 
 def _of_data(side: Mapping[str, Any], what: str) -> str:
-    words = [f"{_shown(side.get('count'))} {what} samples of {_shown(side.get('dataset'))}"]
-    if split := _word(side.get("split")):
-        words.append(f"split {split}")
+    words = [f"{_shown(side.get('count'))} {what} samples of {_samples_of(side) or 'none'}"]
+    for key in ("subset", "revision", "split"):
+        if told := _word(side.get(key)):
+            words.append(_option(key, told))
     return ", ".join(words)
 
 
 def _seen_by(extractor: Mapping[str, Any]) -> str:
     inside = []
+    if learnt := _word(extractor.get("dataset")):
+        inside.append(f"of {learnt}")
     if preset := _word(extractor.get("preset")):
         inside.append(f"preset {preset}")
     if weights := _word(extractor.get("weights")):
-        inside.append(f"weights {weights[:_HASH_SHOWN]}")
+        inside.append(_option("weights", weights))
     told = f" ({', '.join(inside)})" if inside else ""
     precision = _word(extractor.get("precision"))
     return (
@@ -874,14 +917,47 @@ def _limits(facts: _Facts, licensed: Mapping[str, str]) -> Iterator[str]:
             "It is for learning and testing: its data are drawn from a known distribution."
         )
     else:
-        if "nearest-neighbours" not in facts.scores:
-            lines.append(f"Whether it repeats {noun} of its data was not tested.")
+        lines.append(_repeating(facts))
         lines.append(
             f"Its {noun} record nothing real: they are no evidence, and whoever passes them on "
             f"should say that they are generated."
         )
     yield "## Data and limits"
     yield "\n".join(f"- {line}" for line in lines)
+
+
+def _repeating(facts: _Facts) -> str:
+    """What is known of whether it repeats its data; Markdown."""
+    data, noun, score = facts.data, facts.noun, facts.scores.get(_NEIGHBOURS)
+    begun = f"Whether it repeats {noun} of its data"
+    if score is None or not data.name:
+        return f"{begun} was not tested."
+    # Those of another split tell nothing of those that it has seen.
+    if _which(score.reals, "dataset") != _which(data.options, "name"):
+        return f"{begun} was not tested."
+    count = score.reals.get("count")
+    some = f"{count:,}" if type(count) is int else "some"
+    found = (
+        f"the median distance from a generated one to the nearest of these is "
+        f"{score.value:.3g} times that between neighbours among these (0 would be copies)"
+    )
+    share = score.extra.get("authenticity")
+    if isinstance(share, float) and 0 <= share <= 1:
+        found += (
+            f", and {share:.0%} of the generated ones are farther from it than it is from its own "
+            f"neighbour"
+        )
+    if data.hub or _fixed(data.name):
+        return f"{begun} was tested with {some} of them: {found}."
+    return (
+        f"{begun} is not known. It was compared with {some} of "
+        f"{_prose(_samples_of(score.reals))}, which may be its data or not: {found}."
+    )
+
+
+def _which(options: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Which samples of which dataset something means."""
+    return tuple(_word(options.get(key)) for key in (name, *_WHICH))
 
 
 def _citations(facts: _Facts) -> Iterator[str]:

@@ -256,13 +256,24 @@ def keepers(
     return [s for s in steps if s in newest or s in wanted or (every and s % every == 0)]
 
 
-def prune(folder: Path, last: int, every: int = 0, wanted: Collection[int] = ()) -> None:
-    """Remove all checkpoints but the ``keepers``."""
+def prune(folder: Path, last: int, every: int = 0) -> None:
+    """Remove all checkpoints but the ``keepers``, and those that the newest ones need."""
     found = _all(folder)
+    wanted = {step for path in found[-last:] for step in _needs(path)}
     kept = keepers([step_of(path) for path in found], last, every, wanted)
     for path in found:
         if step_of(path) not in kept:
             remove(path)
+
+
+def _needs(checkpoint: Path) -> list[int]:
+    """The steps of other checkpoints that one says its state needs."""
+    try:
+        with foreign.opened(checkpoint / "state.json") as file:
+            steps = _state(file).get("needs")
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [step for step in steps if isinstance(step, int)] if isinstance(steps, list) else []
 
 
 def pack_optimizer(

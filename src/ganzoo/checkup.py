@@ -8,7 +8,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from ganzoo import bundle, checkpoint, foreign
+from ganzoo import bundle, checkpoint, foreign, sealed
 from ganzoo.errors import GanzooError, RunFolderError, plain
 from ganzoo.generator import Generator
 from ganzoo.lock import OWNER, owner
-from ganzoo.run import DIAGNOSES, METRICS
+from ganzoo.run import BEST, DIAGNOSES, GENERATOR, METRICS, SCORES
 from ganzoo.storage import is_leftover
 from ganzoo.train_config import FORMAT_VERSION, TrainConfig, read_config, resolve
 
@@ -36,7 +36,8 @@ _DRAWN = 8  # samples of each generator
 _SLACK = 1e-3  # of the width of the value range, for rounding in activations
 _BUNDLE = (bundle.CONFIG, bundle.WEIGHTS)
 _CHECKPOINT = ("manifest.json", "state.json", "state.safetensors")
-_LARGEST = 2**20  # bytes of environment.json, or of one row
+_LARGEST = 2**20  # bytes of environment.json, of scores, or of one row
+_MOST = 20  # scores that are shown
 _PICTURES = ("comparison.png", "curves.png", "animation.gif")
 
 
@@ -90,7 +91,7 @@ def _examined(folder: Path) -> Iterator[Finding]:
     if holds & {"config.yaml", METRICS, "checkpoints"}:
         yield from _run(folder)
     elif holds & set(_BUNDLE):
-        yield _look(folder, ".", partial(_bundle, folder))
+        yield from _bundles(folder, ".")
     elif holds & set(_CHECKPOINT):
         nets = _Nets(folder.parent.parent)
         yield from nets.findings(needed=False)
@@ -133,22 +134,27 @@ def _run(folder: Path) -> Iterator[Finding]:
     yield _look(folder, "environment.json", partial(_environment, folder / "environment.json"))
     yield _look(folder, METRICS, partial(_rows, folder / METRICS))
     if (folder / DIAGNOSES).exists():
-        yield _look(folder, DIAGNOSES, partial(_rows, folder / DIAGNOSES, rising=False))
+        yield _look(folder, DIAGNOSES, partial(_rows, folder / DIAGNOSES))
+    if os.path.lexists(folder / SCORES):
+        yield _look(folder, SCORES, partial(_newest_scores, folder / SCORES))
     yield _look(folder, "samples", partial(_pictures, folder / "samples"))
     for name in _PICTURES:
         if os.path.lexists(folder / name):
             yield _look(folder, name, partial(_picture, folder / name))
     nets = _Nets(folder)
     yield from nets.findings(needed=True)
-    kept = _numbered(folder / "checkpoints")
+    kept, whole = _numbered(folder / "checkpoints"), None
     for path in kept:
-        yield _look(folder, f"checkpoints/{path.name}", partial(_checkpoint, path, nets))
+        found = _look(folder, f"checkpoints/{path.name}", partial(_checkpoint, path, nets))
+        whole = path if found.verdict == "ok" else whole
+        yield found
     if not kept:
         yield Finding("checkpoints", "note", "none yet: 'ganzoo resume' starts the run afresh")
-    if kept or (folder / "generator").exists():
-        yield _look(folder, "generator", partial(_generator, folder / "generator", nets))
+    if kept or (folder / GENERATOR).exists():
+        yield from _bundles(folder, GENERATOR, nets.config)
+    yield from _best(folder, whole, nets.config)
     for path in _numbered(folder / "snapshots"):
-        yield _look(folder, f"snapshots/{path.name}", partial(_bundle, path, nets.config))
+        yield from _bundles(folder, f"snapshots/{path.name}", nets.config)
     yield from _remains(folder)
 
 
@@ -164,7 +170,7 @@ def _numbered(folder: Path) -> list[Path]:
 
 def _remains(folder: Path) -> Iterator[Finding]:
     """What kills and damage have left."""
-    for part in ("", "checkpoints", "snapshots", "samples"):
+    for part in ("", "checkpoints", "snapshots", "samples", GENERATOR, BEST):
         for path in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():
             place = path.relative_to(folder).as_posix()
             if path.name.startswith("broken-"):
@@ -213,25 +219,37 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
 
 def _json(content: bytes) -> Any:
     def refuse(name: str) -> float:
-        raise _Wrong(f"holds {name}, which is no JSON and no result.")
+        raise _Wrong(f"holds {name:.40}, which is no JSON and no result.")
+
+    def real(text: str) -> float:
+        return value if math.isfinite(value := float(text)) else refuse(text)
+
+    def whole(text: str) -> float:
+        return value if abs(value := int(text)) < 2**64 else refuse(text)
 
     if len(content) > _LARGEST:
         raise _Wrong(f"is larger than {_LARGEST:,} bytes, which ganzoo never writes.")
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=refuse)
+        text = content.decode("utf-8")
+        return json.loads(text, parse_constant=refuse, parse_float=real, parse_int=whole)
     except (ValueError, RecursionError) as error:
         raise _Wrong(f"is no JSON ({error}). Bring back a copy of it.") from None
 
 
-def _rows(path: Path, *, rising: bool = True) -> str:
-    """Check lines of JSON whose steps ascend."""
+def _rows(path: Path) -> str:
+    """Check lines of JSON whose steps ascend.
+
+    What belongs to scores has steps of its own: they are known later than what is written of the
+    training meanwhile. Two rows of one kind are never of the same step, two diagnoses may be.
+    """
     if not os.path.lexists(path):
         return "no rows yet"
-    last: float = -math.inf
-    count, short = 0, False
+    rising = path.name == METRICS
+    last = {False: -math.inf, True: -math.inf}  # by whether they belong to scores
+    count, number, short = {False: 0, True: 0}, 0, False
     with _opened(path) as file:
         for line in iter(lambda: file.readline(_LARGEST + 1), b""):
-            number = count + 1
+            number += 1
             if short := not line.endswith(b"\n") and len(line) <= _LARGEST:
                 break
             try:
@@ -241,17 +259,56 @@ def _rows(path: Path, *, rising: bool = True) -> str:
             step = row.get("step") if isinstance(row, dict) else None
             if isinstance(step, bool) or not isinstance(step, int):
                 raise _Wrong(f"line {number} has no step. Remove that line.")
-            if step < last or (rising and step == last):
+            scored = "evaluated" in row if rising else row.get("kind") in ("score", "patience")
+            if step < last[scored] or (rising and step == last[scored]):
                 raise _Wrong(
-                    f"line {number} is of step {step}, after one of step {last}: two trainings "
-                    f"wrote into this run, or it was edited. Resuming from a checkpoint removes "
-                    f"later rows."
+                    f"line {number} is of step {step}, after one of step {last[scored]}: two "
+                    f"trainings wrote into this run, or it was edited. Resuming from a checkpoint "
+                    f"removes later rows."
                 )
-            last, count = step, number
-    rows = f"{count} row{'s' * (count != 1)}"
+            last[scored] = step
+            count[scored] += 1
+    rows = _plural(count[False] if rising else sum(count.values()), "row")
+    if rising and count[True]:
+        rows += f" and {count[True]} of scores"
     if short:
         return f"{rows}, and one that was cut short, which resuming writes again"
-    return rows + f", to step {last}" * bool(count)
+    return rows + f", to step {max(last.values())}" * any(count.values())
+
+
+def _newest_scores(path: Path) -> str:
+    """Check ``scores.json`` of a run."""
+    with _opened(path) as file:
+        found = _json(file.read(_LARGEST + 1))
+    step = found.get("step") if isinstance(found, dict) else None
+    if isinstance(step, bool) or not isinstance(step, int):
+        raise _Wrong("has no step. Nothing is read from it to resume: delete it.")
+    return f"step {step}: {_told(found.get('scores'))}"
+
+
+def _scores(path: Path) -> str:
+    """Check ``metrics.json`` of a bundle."""
+    with _opened(path) as file:
+        return _told(_json(file.read(_LARGEST + 1)))
+
+
+def _told(scores: Any) -> str:
+    """Check scores by the names of their metrics."""
+    if not isinstance(scores, dict) or not all(isinstance(each, dict) for each in scores.values()):
+        raise _Wrong(f"holds no scores by the names of their metrics. {_SCORE_AGAIN}")
+    told = []
+    for name, score in scores.items():
+        value, protocol = score.get("value"), score.get("protocol", {})
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise _Wrong(f"has no value of '{name:.40}'. {_SCORE_AGAIN}")
+        if not isinstance(protocol, dict):
+            raise _Wrong(f"does not say how '{name:.40}' was measured. {_SCORE_AGAIN}")
+        told.append(f"{name:.40} {value:.6g}")
+    more = f" and {len(told) - _MOST} more" if len(told) > _MOST else ""
+    return ", ".join(told[:_MOST]) + more or "no scores"
+
+
+_SCORE_AGAIN = "Delete it; 'ganzoo evaluate' measures again."
 
 
 def _pictures(folder: Path) -> str:
@@ -261,7 +318,7 @@ def _pictures(folder: Path) -> str:
             _picture(path)
         except _Wrong as wrong:
             raise _Wrong(f"{path.name} {wrong}") from None
-    return _counted(paths, "picture")
+    return _plural(len(paths), "picture")
 
 
 def _picture(path: Path) -> str:
@@ -394,13 +451,54 @@ def _checkpoint(folder: Path, nets: _Nets) -> str:
     return f"step {step}, {len(tensors)} tensors, {_amount(size)}; hashes agree, all finite"
 
 
-def _generator(folder: Path, nets: _Nets) -> str:
+def _bundles(folder: Path, place: str, settings: TrainConfig | None = None) -> Iterator[Finding]:
+    """Look at a bundle, and at the scores that lie in it."""
+    path = folder / place
+    yield _look(folder, place, partial(_bundle, path, settings))
+    if os.path.lexists(path / bundle.METRICS):
+        scores = bundle.METRICS if place == "." else f"{place}/{bundle.METRICS}"
+        yield _look(folder, scores, partial(_scores, path / bundle.METRICS))
+
+
+def _best(folder: Path, newest: Path | None, settings: TrainConfig | None) -> Iterator[Finding]:
+    """Look at the best generator, and whether it is the one that the newest checkpoint names."""
+    path = folder / BEST
+    known, named = _named(newest)
+    if os.path.lexists(path):
+        yield from _bundles(folder, BEST, settings)
+    elif named is not None:
+        text = f"is missing, and was that of step {named}. Resuming the run writes it again."
+        yield Finding(BEST, "wrong", text)
+        return
+    try:
+        step = bundle.config(path).training.get("steps")
+    except GanzooError:
+        return
+    if known and step != named:
+        other = "none" if named is None else f"that of step {named}"
+        yield Finding(
+            BEST,
+            "note",
+            f"is of step {step}, and the newest whole checkpoint names {other} as the best, as "
+            f"where a training ended between the two; 'ganzoo resume' brings them together",
+        )
+
+
+def _named(newest: Path | None) -> tuple[bool, int | None]:
+    """Whether a whole checkpoint knows of scores, and the step of the best generator by them."""
+    if newest is None:
+        return False, None
+    try:
+        state, _ = sealed.read(newest / "state.json")
+        best = state["validation"]["best"]
+        return True, None if best is None else int(best["step"])
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return False, None
+
+
+def _bundle(folder: Path, settings: TrainConfig | None) -> str:
     if not folder.exists():
         raise _Wrong("is missing. Resuming the run writes it with the next checkpoint.")
-    return _bundle(folder, nets.config)
-
-
-def _bundle(folder: Path, settings: TrainConfig | None = None) -> str:
     config, module = bundle.load(folder)
     judge: nn.Module | None = None
     if bundle.DISCRIMINATOR in config.weights:
@@ -450,8 +548,8 @@ def _finite(tensors: Mapping[str, Tensor], remedy: str) -> None:
         raise _Wrong(f"{problem}. {remedy}")
 
 
-def _counted(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+def _plural(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count != 1)}"
 
 
 def _amount(size: float) -> str:

@@ -56,7 +56,7 @@ class Standing:
 
     Attributes:
         last: Of the generator that was trained longest of those with a score.
-        best: The best one; None where nobody knows which direction is better.
+        best: The best one; None where no direction is the better one.
         protocol: How they were measured.
         alike: Those of a column with the same number were measured alike.
         curves: Step and score, in order of the steps, of each run of the row.
@@ -75,7 +75,8 @@ class Column:
 
     Attributes:
         metric: Its name.
-        better: Which of two scores is the better one; None where the metric is not installed.
+        better: Which of two scores is the better one; None where the metric says neither, or is
+            not installed.
         detail: What tells its protocol from that of another column of the metric.
     """
 
@@ -135,7 +136,7 @@ class Comparison:
         """Return the names of the rows that have the best score in a column.
 
         There are none where fewer than two rows have one, where they were measured differently, or
-        where nobody knows which direction is better.
+        where no direction is the better one.
         """
         standings = {
             row.name: row.scores[column.title] for row in self.rows if column.title in row.scores
@@ -384,8 +385,7 @@ class _Part:
             part.total = part.settings.steps
         except GanzooError as error:
             part._unknown(error)
-        newest = part._scores(folder / SCORES)
-        part._rows(newest)
+        part._rows(*part._newest())
         for place in (BEST, GENERATOR):
             part._bundle(folder / place)
         return part
@@ -421,7 +421,8 @@ class _Part:
             training = self._mapping(folder / bundle.CONFIG).get("training")
             given = training.get("steps") if isinstance(training, dict) else None
             step = given if _is_step(given) else None
-        for name, score in self._scores(folder / bundle.METRICS).items():
+        path = folder / bundle.METRICS
+        for name, score in self._scores(path, self._content(path)).items():
             point = Point(score.value, score.error, step)
             measured = self._measured(name, score)
             measured.points[step] = point
@@ -431,12 +432,22 @@ class _Part:
     def _measured(self, name: str, score: Score) -> _Measured:
         kept = self.scores.setdefault(name, [])
         for each in kept:
-            if same_protocol(each.score, score):
+            if _alike(each.score, score):
                 return each
         kept.append(_Measured(score))
         return kept[-1]
 
-    def _rows(self, newest: Mapping[str, Score]) -> None:
+    def _newest(self) -> tuple[int, dict[str, Score]]:
+        """The newest scores of the training, and the step of their generator."""
+        content = self._content(self.path / SCORES)
+        step, entries = content.get("step"), content.get("scores")
+        if _is_step(step) and isinstance(entries, dict):
+            return step, self._scores(self.path / SCORES, entries)
+        if content:
+            self._left_out(SCORES, "it does not say of which step its scores are")
+        return 0, {}
+
+    def _rows(self, last: int, newest: Mapping[str, Score]) -> None:
         """Take in ``metrics.jsonl``: how far the run is, and the scores of the training."""
         asked = getattr(self.settings, "metrics", ())
         named = {metric.name for metric in asked} | {*newest}
@@ -460,12 +471,8 @@ class _Part:
             score, points = newest.get(name), found.get(name, {})
             if score is None:
                 score = Score(value=points[max(points, key=lambda step: step or 0)].value)
-            elif not points:  # the rows are gone
-                points = {None: Point(score.value, score.error)}
-            else:
-                last = max(points, key=lambda step: step or 0)
-                if points[last].value == score.value:
-                    points[last] = replace(points[last], error=score.error)
+            elif last not in points or points[last].value == score.value:
+                points[last] = Point(score.value, score.error, last)  # of which rows have no error
             self._measured(name, score).points |= points
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -492,14 +499,18 @@ class _Part:
             where = f"line{'s' * (len(damaged) > 1)} {_some(damaged)}"
             self._left_out(f"{where} of {METRICS}", "damaged")
 
-    def _scores(self, path: Path) -> dict[str, Score]:
-        """Scores by the names of their metrics; what is none is left out."""
-        place = path.relative_to(self.path).as_posix()
+    def _content(self, path: Path) -> dict[str, Any]:
+        """A file of scores; nothing where it is none."""
         try:
-            entries = self._mapping(path)
+            return self._mapping(path)
         except (OSError, ValueError) as error:
+            place = path.relative_to(self.path).as_posix()
             self._left_out(place, getattr(error, "strerror", None) or error)
             return {}
+
+    def _scores(self, path: Path, entries: Mapping[str, Any]) -> dict[str, Score]:
+        """Scores by the names of their metrics; what is none is left out."""
+        place = path.relative_to(self.path).as_posix()
         found = {}
         for name, entry in entries.items():
             try:
@@ -590,12 +601,17 @@ def _columns(
 
 
 def _way(ways: list[Score], score: Score) -> int:
-    """The number of a way of measuring. Nobody knows whether two that are not recorded are one."""
+    """The number of a way of measuring."""
     for number, each in enumerate(ways):
-        if score.protocol and same_protocol(each, score):
+        if _alike(each, score):
             return number
     ways.append(score)
     return len(ways) - 1
+
+
+def _alike(first: Score, second: Score) -> bool:
+    """Whether two scores were measured alike; of what is not recorded nobody knows that."""
+    return bool(second.protocol) and same_protocol(first, second)
 
 
 def _picked(mine: Mapping[int, _Measured], all_: Iterable[Mapping[int, _Measured]]) -> int:

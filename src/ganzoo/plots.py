@@ -79,7 +79,7 @@ class Panel(NamedTuple):
 
     Attributes:
         title: What is written above.
-        better: Which of two scores is the better one; None where nobody knows.
+        better: Which of two scores is the better one; None where neither direction is.
         traces: Of the runs.
     """
 
@@ -272,8 +272,9 @@ def scatter(
 def scores(panels: Sequence[Panel]) -> Image:
     """Draw scores of several runs over their training, a panel for each metric.
 
-    A dot marks the best score of each run. Distances, of which lower is better, have a logarithmic
-    axis where they are all above 0 and the largest is ten times the smallest or more.
+    A dot marks the best score of each run, where a direction is the better one. Distances, of
+    which lower is better, have a logarithmic axis where they are all above 0 and the largest is
+    ten times the smallest or more.
 
     Raises:
         ConfigError: If there are no scores, or matplotlib is not installed.

@@ -8,6 +8,7 @@ import functools
 import html
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,9 +115,9 @@ class Run:
             del row["evaluated"]
         return sorted(found, key=lambda row: row["step"])
 
-    @functools.cached_property
+    @property
     def best(self) -> Generator:
-        """The generator with the best score, loaded from the folder ``best``.
+        """The generator with the best score so far, loaded from the folder ``best``.
 
         Raises:
             BundleError: If there is none, as nothing was scored.
@@ -156,15 +157,20 @@ class Run:
         """
         for name in (METRICS, DIAGNOSES):
             kept = [row for row in _lines(self.path / name) if row["step"] <= step]
-            if name == METRICS:
-                kept = [
-                    row
-                    for row in kept
-                    if (whole(row["step"]) if _of_training(row) else row["step"] <= evaluated)
-                ]
+            kept = [
+                row
+                for row in kept
+                if (
+                    row["step"] <= evaluated
+                    if not _of_training(row) or row.get("kind") in ("score", "patience")
+                    else name == DIAGNOSES or whole(row["step"])
+                )
+            ]
             if kept or (self.path / name).exists():
                 lines = (json.dumps(row) + "\n" for row in kept)
                 write_text(self.path / name, "".join(lines))
+        if _scored_at(self.path / SCORES) > evaluated:
+            (self.path / SCORES).unlink()
         for picture in self.samples:
             when = _numbered(picture.stem)
             if when is not None and (when > step or not pictured(when)):
@@ -314,6 +320,16 @@ def _matters(path: Path) -> bool:
 def _of_training(row: Mapping[str, Any]) -> bool:
     """Whether a row of ``metrics.jsonl`` is of the training itself, not of scores."""
     return "evaluated" not in row
+
+
+def _scored_at(path: Path) -> float:
+    """The step of ``scores.json``; 0 if there is none, and infinity if it is damaged."""
+    if not path.is_file():
+        return 0
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["step"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return math.inf
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import bundle, checkpoint, evaluation, pictures
-from ganzoo.errors import BundleError, CheckpointError, RunFolderError
+from ganzoo import bundle, checkpoint, evaluation, pictures, sealed
+from ganzoo.errors import CheckpointError, GanzooError, RunFolderError
 from ganzoo.lock import LOCK, RunLock
 from ganzoo.run import (
     BEST,
@@ -24,7 +24,7 @@ from ganzoo.run import (
     next_folder,
     writing,
 )
-from ganzoo.storage import flush, make, remove, tidy, write_json
+from ganzoo.storage import flush, make, tidy, write_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -122,8 +122,9 @@ class RunWriter:
         if found.path is None:
             self._check_none_was_there()
         broken = [(damaged, str(error)) for damaged, error in found.broken]
-        if not bundle.replaceable(path / GENERATOR):
-            broken.append((path / GENERATOR, f"{path / GENERATOR} is no bundle any more."))
+        for part in (path / GENERATOR, path / BEST):
+            if not bundle.replaceable(part):
+                broken.append((part, f"{part} is no bundle any more."))
         for damaged, fact in broken:
             with writing(path):
                 place = checkpoint.set_aside(damaged)
@@ -165,36 +166,50 @@ class RunWriter:
         self.append(METRICS, {"step": step, "evaluated": step, **values})
         with writing(self.run.path):
             told = {name: evaluation.plain(score) for name, score in scores.items()}
-            write_json(self.run.path / SCORES, told)
+            write_json(self.run.path / SCORES, {"step": step, "scores": told})
 
     def best(self, generator: Generator, scores: Mapping[str, Score]) -> None:
-        """Keep a generator as the best so far, with its scores.
+        """Keep a generator as the best so far, with its scores; both at once.
 
         Raises:
             BundleError, RunFolderError: If it cannot be written.
         """
-        folder = self.run.path / BEST
-        generator.save_pretrained(folder)
+        told = {name: evaluation.plain(score) for name, score in scores.items()}
+        content = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with writing(self.run.path):
-            evaluation.save(scores, folder)
+            bundle.write(
+                self.run.path / BEST,
+                generator.config,
+                generator.module.state_dict(),
+                beside={bundle.METRICS: content.encode()},
+            )
 
-    def best_step(self) -> int | None:
-        """Return the step of the generator that is kept as the best; None if there is none."""
+    def holds_best(self, step: int | None) -> bool:
+        """Return whether what is kept as the best generator is that of a step, and whole."""
+        folder = self.run.path / BEST
+        if step is None or not folder.exists():
+            return (step is not None) == folder.exists()
         try:
-            step = bundle.config(self.run.path / BEST).training["steps"]
-        except (BundleError, KeyError):
-            return None
-        return step if isinstance(step, int) else None
+            config, _ = bundle.read(folder)
+            scores, damage = sealed.read(folder / bundle.METRICS)
+        except (GanzooError, OSError, ValueError):
+            return False
+        return config.training.get("steps") == step and bool(scores) and not damage
 
-    def forget_best(self) -> None:
-        """Remove what was kept as the best generator.
+    def set_best_aside(self) -> list[str]:
+        """Rename what is kept as the best generator and is not; say so.
 
         Raises:
-            RunFolderError: If it cannot be removed.
+            RunFolderError: If it cannot be renamed.
         """
+        folder = self.run.path / BEST
+        if not folder.exists():
+            return []
         with writing(self.run.path):
-            if (self.run.path / BEST).exists():
-                remove(self.run.path / BEST)
+            place = checkpoint.set_aside(folder)
+        return [
+            f"{folder} is not the best generator of this state. It was renamed to {place.name}."
+        ]
 
     def picture(self, step: int, picture: Image) -> Path:
         """Write the picture of a step.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["derive", "restore", "seed_all", "states"]
+__all__ = ["derive", "kept", "restore", "seed_all", "states"]
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -81,6 +82,16 @@ def restore(tensors: Mapping[str, Tensor], device: torch.device, same_kind: bool
         torch.cuda.set_rng_state(tensors["rng.device"], device)
     elif same_kind and device.type == "mps":
         torch.mps.set_rng_state(tensors["rng.device"])
+
+
+@contextlib.contextmanager
+def kept(device: torch.device) -> Iterator[None]:
+    """Leave all global generators as they are, whatever is drawn from them in this block."""
+    before = states(device)
+    try:
+        yield
+    finally:
+        restore(before, device)
 
 
 def _packed(value: object) -> Tensor:

@@ -861,8 +861,8 @@ _SPECS = (
 def _check_declared(metric: Metric) -> None:
     cls = type(metric)
     _require(
-        cls.better in ("lower", "higher"),
-        f"{cls.__name__}.better is {cls.better!r}: say 'lower' or 'higher'.",
+        cls.better in ("lower", "higher", None),
+        f"{cls.__name__}.better is {cls.better!r}: say 'lower' or 'higher', or None for neither.",
     )
     for name, known in (("gathers", get_args(Part)), ("kinds", ANY_KIND)):
         given = getattr(cls, name)

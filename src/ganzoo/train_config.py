@@ -193,7 +193,7 @@ class TrainConfig(Model):
     )
     keep_best: str | None = Field(
         None,
-        pattern=r"^(min|max):[a-z0-9_-]+$",
+        pattern=r"^(min|max):[a-z0-9]+([-_.:][a-z0-9]+)*$",
         description="keep the best checkpoint too, by a score or a number of metrics.jsonl: "
         "min:fid, max:high_quality; by default the first of metrics, where they are evaluated",
     )

@@ -62,7 +62,7 @@ from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
 from ganzoo.storage import own_copies, write_json, write_text
 from ganzoo.train_config import TrainConfig, located, read_config, resolve
-from ganzoo.validation import Validation, by_score, settled
+from ganzoo.validation import Standing, Validation, by_score, check_same, settled
 
 if TYPE_CHECKING:
     pass
@@ -161,6 +161,8 @@ class Trainer:
         self._diagnoses: Diagnoses
         self._best: dict[str, float] | None = None  # by a row: "step" and "value"
         self._validation: Validation | None = None
+        self._kept_standing = Standing()  # of which a checkpoint knows
+        self._samples: Samples | None = None  # until scores have looked at them
         self._rollbacks = 0
         self._lr_scale = 1.0  # learning rates, by going back
         self._newest = 0  # step of the newest checkpoint that this trainer knows of
@@ -197,10 +199,8 @@ class Trainer:
 
     @property
     def best_step(self) -> int | None:
-        """Step of the best checkpoint so far, where one is told by ``keep_best``."""
-        best = self._validation.best if self._validation is not None else None
-        best = best or self._best
-        return None if best is None else int(best["step"])
+        """Step of the best generator so far, where scores tell which it is."""
+        return None if self._validation is None else self._validation.best_step
 
     @property
     def generator(self) -> Generator:
@@ -294,10 +294,13 @@ class Trainer:
             self._ready = False
             raise
         if config.evaluate_every:
-            self._validation = Validation(config, device)
+            before, self._validation = self._validation, Validation(config, device)
+            if before is not None:
+                before.discard()
+                self._validation.adopt(before)
+            self._samples = samples if isinstance(samples, Samples) else None
             if left := self.total_steps % int(config.evaluate_every):
                 self._note(f"the last {left} of {self.total_steps} steps are not evaluated")
-        self._samples = samples if isinstance(samples, Samples) else None
 
     def _start_from(
         self, source: str, spec: SampleSpec, generator: nn.Module, discriminator: nn.Module
@@ -392,7 +395,9 @@ class Trainer:
             check_free(self._out)  # before the data are read, which can take a while
         self.setup()
         if self._validation is not None:
-            self._validation.prepare(self.generator, self._samples)
+            showing = any(isinstance(each, Progress) for each in self.callbacks)
+            self._validation.prepare(self.generator, self._samples, showing=showing)
+            self._samples = None
         self._stopped = False
         number: int | None = None
         failure: BaseException | None = None
@@ -478,6 +483,7 @@ class Trainer:
         self._take_scores(run)
         if self._stopped:  # who ends the training may not wait: it is done on resuming
             return
+        self._call("on_evaluate")
         validation.begin(self.step, self.generator)
         if not self.config.evaluate_beside:
             self._take_scores(run)
@@ -487,50 +493,74 @@ class Trainer:
         validation = self._validation
         if validation is None or self._stopped:
             return
-        if validation.exhausted:
-            self.stop()
-        elif step := validation.owed(self.step):
+        for step in () if validation.exhausted else validation.owed(self.step):
             generator = self.generator if step == self.step else self._earlier(run, step)
-            if generator is None:
-                validation.evaluated = step
-                self._note(f"step {step} is not evaluated: its checkpoint is gone")
+            self._take_scores(run)
+            if self._stopped:
                 return
+            if generator is None:
+                validation.give_up_on(step)
+                self._note(f"step {step} is not evaluated: its checkpoint is gone")
+                continue
+            self._call("on_evaluate")
             validation.begin(step, generator)
             if not self.config.evaluate_beside:
                 self._take_scores(run)
+        if validation.exhausted:
+            self.stop()
 
     def _end_evaluation(self, run: Run) -> None:
-        if self._validation is not None and self.step >= self.total_steps:
+        """Take what is found at the end, and keep what no checkpoint has yet."""
+        validation = self._validation
+        if validation is None:
+            return
+        if self.step >= self.total_steps:
             self._take_scores(run)
+        if validation.standing != self._kept_standing:
+            self._save(run)
 
     def _take_scores(self, run: Run) -> None:
         """Record what was found of the generator that was scored last, if that was not done."""
         validation = self._validation
         found = None if validation is None else validation.finish()
-        if validation is None or found is None or (self._stopped and found.failure):
+        if validation is None or found is None:
             return
+        unlike = validation.unlike_the_best(found)
         better = validation.take(found)
         if found.failure:
             self._diagnose(run, Diagnosis(found.step, "score", f"no scores: {found.failure}"))
             return
+        if unlike:
+            text = f"scores are measured otherwise than those of the best, in {', '.join(unlike)}"
+            self._diagnose(run, Diagnosis(found.step, "score", text))
         self._writer.scored(found.step, found.scores)
         if better:
             self._writer.best(found.generator, found.scores)
         self._call("on_scores", found.step, found.scores)
         if validation.exhausted and not self._stopped:
-            self._diagnose(run, Diagnosis(self.step, "patience", validation.told()))
+            self._diagnose(run, Diagnosis(found.step, "patience", validation.told()))
             self.stop()
 
     def _earlier(self, run: Run, step: int) -> Generator | None:
-        """The averaged generator of a checkpoint; None if there is none that is whole."""
+        """The averaged generator of a checkpoint; None if there is none that is whole.
+
+        Raises:
+            CheckpointError: If it cannot be read, which need not be its fault.
+        """
         path = checkpoint.place(run.path / "checkpoints", step)
+        if not path.is_dir():
+            return None
         try:
-            tensors, _ = checkpoint.load(path)
+            tensors, state = checkpoint.load(path)
+            if checkpoint.misnamed(path, state):
+                return None
             module = copy.deepcopy(self.game.average.module)
             lead = "average."
             module.load_state_dict(
                 {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
             )
+        except checkpoint.UnusableError:
+            raise
         except (CheckpointError, RuntimeError):
             return None
         return Generator(module, self._bundle_config(step))
@@ -749,6 +779,8 @@ class Trainer:
             if isinstance(saved, Given) and isinstance(given, Given):
                 given = saved.holding(given)
             settings["dataset"] = given
+        if metrics is not None:
+            check_same(resolve(config).metrics, metrics, run.path)
         origin = config.pop("init_from", None)  # whose weights are in the checkpoint
         trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
         trainer.config = trainer.config.model_copy(update={"init_from": origin})
@@ -806,6 +838,7 @@ class Trainer:
             "lr_scale": self._lr_scale,
             "straight": self._straight,
             "validation": None if self._validation is None else self._validation.state(),
+            "needs": self._wanted(),
         }
         return tensors, state
 
@@ -840,7 +873,8 @@ class Trainer:
             best = state["best"]
             self._best = best and {"step": int(best["step"]), "value": float(best["value"])}
             if self._validation is not None and state.get("validation") is not None:
-                self._validation.restore(state["validation"])
+                self._validation.restore(state["validation"], self.step)
+                self._kept_standing = self._validation.standing
             self._rollbacks, self._lr_scale = int(state["rollbacks"]), float(state["lr_scale"])
             self._straight = same and bool(state.get("straight", True))
             seeds.restore(tensors, self.device, same)
@@ -872,7 +906,7 @@ class Trainer:
                 self.step,
                 whole=lambda step: over or self._whole(step),  # over: it is not written again
                 pictured=lambda step: over or bool(every and step % int(every) == 0),
-                evaluated=0 if self._validation is None else self._validation.evaluated,
+                evaluated=0 if self._validation is None else self._validation.standing.evaluated,
             )
             self._mend_best(writer)
             self._describe(run.path)
@@ -929,11 +963,10 @@ class Trainer:
             if writer is not None:  # who left at once may have left a write at work
                 parts.callback(writer.release, self._background)
             parts.callback(self.feed.close)
-            at_once = self._dirty and isinstance(failure, KeyboardInterrupt)
-            if not at_once:
+            if not (self._dirty and isinstance(failure, KeyboardInterrupt)):  # that is at once
                 parts.callback(self._finish_saving, failure)
             if self._validation is not None:
-                parts.callback(self._validation.hurry if at_once else self._validation.discard)
+                parts.callback(self._validation.discard)
 
     def _finish_saving(self, failure: BaseException | None) -> None:
         try:
@@ -950,29 +983,28 @@ class Trainer:
     def _keeping(self) -> Callable[[Path], None]:
         """What removes the checkpoints that are over, as it is decided now."""
         last, every = self.config.keep_checkpoints, self.config.keep_every
-        wanted = self._wanted()
-        return lambda folder: checkpoint.prune(folder, last, every, wanted)
+        return lambda folder: checkpoint.prune(folder, last, every)
 
-    def _wanted(self) -> set[int]:
-        """Steps whose checkpoints stay: the best one, and one that is yet to be scored."""
+    def _wanted(self) -> list[int]:
+        """Steps whose checkpoints this state needs: the best one, and those yet to be scored."""
         best, validation = self._best, self._validation
         wanted = set() if best is None else {int(best["step"])}
         if validation is not None:
-            wanted |= {found for found in (validation.owed(self.step),) if found}
-            wanted |= set() if validation.best is None else {int(validation.best["step"])}
-        return wanted
+            wanted |= {*validation.owed(self.step)}
+            wanted |= set() if validation.best_step is None else {validation.best_step}
+        return sorted(wanted)
 
     def _mend_best(self, writer: RunWriter) -> None:
         """Have the folder of the best generator hold what this state knows as the best."""
-        validation = self._validation
-        if validation is None or writer.best_step() == self.best_step:
+        best = None if self._validation is None else self._validation.standing.best
+        if self._validation is None or writer.holds_best(self.best_step):
             return
-        best = self.best_step
-        generator = None if best is None else self._earlier(writer.run, best)
-        if generator is None:
-            writer.forget_best()
+        generator = None if best is None else self._earlier(writer.run, best.step)
+        if best is None or generator is None:
+            for notice in writer.set_best_aside():
+                self._note(notice)
         else:
-            writer.best(generator, validation.best_scores())
+            writer.best(generator, best.scores)
 
     def _elsewhere(self, run: Run) -> list[str]:
         """What about this machine may change the last bits of a run that goes on here."""
@@ -1000,6 +1032,8 @@ class Trainer:
         if every and step % every == 0:
             self._judge(step)
         tensors, state = self._copied()
+        if self._validation is not None:
+            self._kept_standing = self._validation.standing
         writer, described, keep = self._writer, self._bundle_config(), self._keeping()
         self._background.submit(lambda: writer.save(step, tensors, state, described, keep))
         self._newest = step

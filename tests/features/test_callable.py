@@ -1,3 +1,6 @@
+import copy
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -46,6 +49,7 @@ def test_the_fingerprint_tells_contents_apart():
     same.load_state_dict(net.state_dict())
     assert Callable.of(net) == Callable.of(same)
     assert Callable.of(net).fingerprint != Callable.of(nn.Linear(4, 2)).fingerprint
+    assert Callable.of(net).lasting
     assert Callable.of(flat).fingerprint != Callable.of(torch.flatten).fingerprint
     assert Callable.of(flat).protocol() == {
         "extractor": "callable",
@@ -53,6 +57,84 @@ def test_the_fingerprint_tells_contents_apart():
         "callable": f"the function {__name__}.flat",
         "weights": Callable.of(flat).fingerprint,
     }
+
+
+class Scaled(nn.Module):
+    """Has a number that is not in its state."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, samples):
+        return samples.flatten(1) * self.factor
+
+    def also(self, samples):
+        return self(samples)
+
+
+def scaled(samples, factor):
+    return samples.flatten(1) * factor
+
+
+def with_closure(factor):
+    return lambda samples: samples.flatten(1) * factor
+
+
+def class_with_closure(factor):
+    class Local(nn.Module):
+        def forward(self, samples):
+            return samples.flatten(1) * factor
+
+    return Local()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        with_closure,
+        lambda factor: functools.partial(scaled, factor=factor),
+        lambda factor: Scaled(factor).also,
+        lambda factor: eval(f"lambda samples: samples.flatten(1) * {factor}"),
+        Scaled,
+        class_with_closure,
+    ],
+    ids=["closure", "partial", "bound method", "lambda", "attribute", "class"],
+)
+def test_functions_that_differ_in_what_no_source_tells(make):
+    one, other = make(1), make(100)
+    extractors = [Callable.of(each) for each in (one, other)]
+    assert extractors[0] == Callable.of(one) != extractors[1]
+    assert extractors[0].protocol() == Callable.of(one).protocol() != extractors[1].protocol()
+    assert extractors[0].lasting == isinstance(one, nn.Module)
+
+
+def test_nets_of_one_content_are_one():
+    assert Callable.of(Scaled(2.0)) == Callable.of(Scaled(2.0))
+    assert Callable.of(Scaled(2.0)) != Callable.of(Scaled(2))
+    assert Callable.of(class_with_closure(3)) == Callable.of(class_with_closure(3))
+
+
+def test_a_net_with_objects_in_it_is_only_itself():
+    net, twin = Scaled(object()), Scaled(object())
+    assert not Callable.of(net).lasting
+    assert Callable.of(net) == Callable.of(net) != Callable.of(twin)
+
+
+def test_another_object_does_not_get_the_name_of_one_that_is_gone():
+    names = {Callable.of(with_closure(factor)).fingerprint for factor in range(20)}
+    assert len(names) == 20
+
+
+def test_a_net_that_changed_since_it_was_given_is_refused():
+    net = nn.Linear(4, 2)
+    extractor = Callable.of(net)
+    before = Callable.of(copy.deepcopy(net))
+    with torch.no_grad():
+        net.weight.add_(1)
+    with pytest.raises(ConfigError, match="has changed since"):
+        extractor.build(CPU)
+    assert before.build(CPU)(torch.ones(1, 4)).pool.shape == (1, 2)
 
 
 def test_what_was_read_from_a_file_asks_for_the_object():

@@ -4,7 +4,7 @@ import torch
 from ganzoo import features
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
-from ganzoo.features import classifier
+from ganzoo.features import classifier, kept
 from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train
 from ganzoo.spec import SampleSpec
 from ganzoo.storage import own_copies
@@ -62,10 +62,41 @@ def test_it_is_trained_once_and_kept(trained):
 @pytest.mark.parametrize("file", ["weights.safetensors", "record.json"])
 def test_what_is_damaged_is_trained_again(file, trained):
     first = features.create("classifier").weights_hash()
-    path = classifier.extractors_root() / f"classifier-mnist-v{classifier._VERSION}" / file
-    path.write_bytes(path.read_bytes()[:-1])
+    (path,) = classifier.extractors_root().glob(f"classifier-mnist-*/{file}")
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
     assert features.create("classifier").weights_hash() != first
     assert len(trained) == 2
+
+
+def test_each_data_root_has_its_own(trained, tmp_path, monkeypatch):
+    hashes = {Classifier(root=tmp_path / root).weights_hash() for root in ("a", "b", "a")}
+    assert len(hashes) == len(trained) == 2
+    monkeypatch.setenv("GANZOO_DATA", str(tmp_path / "a"))
+    assert Classifier().weights_hash() in hashes and len(trained) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_told(trained, monkeypatch):
+    class SafetensorError(Exception):
+        """As safetensors wraps what the system says."""
+
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(CheckpointError, match="cannot be kept .*No space left on device"):
+        Classifier().weights_hash()
+
+
+def test_kept_tensors_are_whole_or_not_there(tmp_path):
+    tensors = {"a": torch.arange(6.0)}
+    kept.write(tmp_path / "it", tensors, count=6)
+    kept.write(tmp_path / "it", {"a": tensors["a"] + 1}, count=6)
+    found, facts = kept.read(tmp_path / "it")
+    assert torch.equal(found["a"], tensors["a"] + 1) and facts["count"] == 6
+    assert kept.read(tmp_path / "other") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
 
 def test_one_that_learns_too_little_is_not_kept(monkeypatch):

@@ -8,6 +8,7 @@ installed, whole batches are compared with them too.
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from features.conftest import chequered, random_tensors
 from ganzoo import datasets, evaluate, features
@@ -101,6 +102,46 @@ def test_without_fused_operations_it_computes_the_same(
     plain = built(random_weights, precision=precision)(pictures).pool
     bound = 1e-5 if precision == "fp32" else 0.03
     assert (plain - seen.pool).norm() / seen.pool.norm() < bound
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_float32_is_that_only_where_it_was_asked_for(precision, random_weights, monkeypatch):
+    """Graphics cards compute convolutions in TF32 otherwise."""
+    backends, seen = torch.backends, []
+    parts = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.matmul)
+    before = [part.fp32_precision for part in parts]
+    net = built(random_weights, precision=precision)
+
+    def look(pictures):
+        seen.extend(part.fp32_precision for part in parts)
+        return torch.zeros(len(pictures), 2048)
+
+    monkeypatch.setattr(net.net, "forward", look)
+    net(chequered(1))
+    assert seen == (["ieee"] * 3 if precision == "fp32" else before)
+    assert [part.fp32_precision for part in parts] == before
+
+
+class Moves(TorchDispatchMode):
+    """Notes the types of what goes to another device."""
+
+    def __init__(self):
+        super().__init__()
+        self.types = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if kwargs.get("device") == torch.device("meta"):
+            self.types |= {args[0].dtype, kwargs.get("dtype") or args[0].dtype}
+        return function(*args, **kwargs)
+
+
+def test_no_float64_goes_to_a_device_that_may_lack_it(random_weights):
+    tensors = load_file(random_weights)
+    with Moves() as moves:
+        net = inception_net.InceptionNet(tensors, torch.device("meta"), torch.bfloat16)
+    assert moves.types == {torch.float32, torch.bfloat16}
+    assert {value.device.type for value in net.state_dict().values()} == {"meta"}
 
 
 def test_weights_in_any_form_are_the_same(tmp_path, monkeypatch, random_weights):

@@ -2,6 +2,9 @@
 
 import builtins
 import importlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from torch.nn.functional import interpolate
 from features.conftest import chequered
 from ganzoo import features
 from ganzoo.errors import CheckpointError, ConfigError
-from ganzoo.features import dinov2, vgg16
+from ganzoo.features import clip, dinov2, vgg16, vision
 from ganzoo.features.resizing import resize
 
 CPU = torch.device("cpu")
@@ -133,8 +136,73 @@ def test_clip_gives_its_image_embedding(transformers, tmp_path):
 
 def test_a_folder_without_weights_is_refused(transformers, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match="give the path of such a folder as weights"):
+    with pytest.raises(CheckpointError, match=r"has config\.json and model\.safetensors"):
         features.create({"name": "clip", "weights": str(tmp_path / "empty")}).build(CPU)
+
+
+class Model(nn.Module):
+    """Stands for a class of transformers; its forms lie in no folder."""
+
+    asked: ClassVar[list] = []
+    spoilt = False
+
+    class config_class:  # noqa: N801
+        @staticmethod
+        def from_pretrained(source, **options):
+            return SimpleNamespace(
+                num_hidden_layers=2, hidden_size=4, num_attention_heads=1, patch_size=8,
+                hidden_act="gelu", layer_norm_eps=1e-6,
+            )  # fmt: skip
+
+    @classmethod
+    def from_pretrained(cls, source, **options):
+        cls.asked.append((source, options.get("revision")))
+        if not Path(source).is_dir():
+            raise OSError("We couldn't connect to the Hub\nand more")
+        model = cls()
+        model.weight = nn.Parameter(torch.tensor([torch.nan if cls.spoilt else 1.0]))
+        return model
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    monkeypatch.setattr(vision, "_class", lambda kind: Model)
+    Model.asked.clear()
+    return Model
+
+
+EXTRACTORS = [(clip.CLIP, clip.MODEL), (dinov2.DINOv2, dinov2.MODEL)]
+
+
+@pytest.mark.parametrize(("extractor", "model"), EXTRACTORS)
+def test_a_protocol_says_no_path(extractor, model, stand_in, tmp_path):
+    protocols = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        protocols.append(extractor(weights=str(tmp_path / name)).protocol())
+    assert protocols[0] == protocols[1]
+    assert str(tmp_path) not in str(protocols) and "2 layers of 4" in protocols[0]["model"]
+
+
+@pytest.mark.parametrize(("extractor", "model"), EXTRACTORS)
+def test_offline_it_names_the_file_and_where_to_put_it(extractor, model, stand_in):
+    with pytest.raises(CheckpointError) as caught:
+        extractor().build(CPU)
+    told = str(caught.value)
+    assert stand_in.asked == [(model.repository, model.revision)]
+    for part in ("model.safetensors", model.digest, model.revision, model.repository):
+        assert part in told
+    assert "give the path of that folder as weights" in told and "\n" not in told
+    with pytest.raises(CheckpointError) as caught:
+        extractor(weights="somebody/else").build(CPU)
+    assert model.digest not in str(caught.value)
+    assert stand_in.asked[1:] == [("somebody/else", None)]
+
+
+def test_a_model_with_nan_is_refused(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "spoilt", True)
+    with pytest.raises(CheckpointError, match="NaN or infinity in the tensor 'weight'"):
+        clip.CLIP(weights=str(tmp_path)).weights_hash()
 
 
 @pytest.mark.parametrize("name", ["clip", "dinov2"])

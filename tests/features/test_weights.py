@@ -1,13 +1,15 @@
+import http.client
 import urllib.error
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ganzoo.errors import CheckpointError
 from ganzoo.features import inception, vgg16
-from ganzoo.features.weights import Published, extractors_root
+from ganzoo.features.weights import Published, extractors_root, load
 from ganzoo.storage import sha256
 
 
@@ -29,6 +31,7 @@ def published(tmp_path, offline):
         title="the weights of a net",
         address="https://example.org/net.pth",
         digest=sha256(origin),
+        size=7,
         names=("net.pth", "other-name.pth"),
         environment="GANZOO_TEST_NET",
     )
@@ -67,6 +70,43 @@ def test_a_download_is_checked(published, monkeypatch):
     with pytest.raises(CheckpointError, match="was changed or cut off"):
         replace(published, digest="0" * 64).find(None, True)
     assert not [each for each in extractors_root().iterdir() if each.name.startswith(".")]
+
+
+def test_a_download_that_does_not_end_is_stopped(published, monkeypatch):
+    class Endless(_Answer):
+        pieces = 0
+
+        def read(self, size=-1):
+            Endless.pieces += 1
+            assert Endless.pieces < 5
+            return b"x" * 5
+
+    monkeypatch.setattr(
+        "urllib.request.urlopen", lambda request, timeout: Endless(request.full_url, b"")
+    )
+    with pytest.raises(CheckpointError, match="is larger than its 7 bytes"):
+        published.find(None, True)
+    assert not list(extractors_root().iterdir())
+
+
+@pytest.mark.parametrize(
+    "failure", [http.client.IncompleteRead(b"w"), http.client.BadStatusLine("?")]
+)
+def test_a_server_that_breaks_off_is_like_none(published, monkeypatch, failure):
+    def broken(request, timeout):
+        raise failure
+
+    monkeypatch.setattr("urllib.request.urlopen", broken)
+    with pytest.raises(CheckpointError, match="are not on this machine") as caught:
+        published.find(None, True)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_with_nan_are_refused(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"good": torch.ones(2), "spoilt": torch.tensor([1.0, torch.nan])}, path)
+    with pytest.raises(CheckpointError, match="NaN or infinity in the tensor 'spoilt'"):
+        load(path, {"good": (2,), "spoilt": (2,)}, ())
 
 
 class _Answer:

@@ -8,9 +8,10 @@ from typing import ClassVar
 import pytest
 import torch
 
-from ganzoo import metrics
+from ganzoo import datasets, metrics
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import Metric, Result
+from ganzoo.metrics.classified import Classified
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.spec import SampleSpec
 from ganzoo.testing import check_metric
@@ -50,7 +51,7 @@ def test_built_ins_are_described(name):
     assert cls.name == name
     assert "arXiv:" in cls.citation
     assert "arXiv:" in cls.__doc__
-    assert cls.better in ("lower", "higher")
+    assert cls.better in ("lower", "higher", None)
     assert cls.gathers
     for option, field in cls.model_fields.items():
         assert field.description, option
@@ -80,6 +81,71 @@ def test_wrong_kinds_are_refused(name):
             with pytest.raises(ConfigError, match=f"^The metric '{name}' is for samples of kind "):
                 metric.check(spec)
     metric.check(SampleSpec(shape=(3, 32, 32)))
+
+
+@pytest.mark.parametrize("name", ["fid", "fd-dinov2", "precision", "inception-score"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_an_extractor_cannot_see(name, channels):
+    with pytest.raises(ConfigError) as caught:
+        metrics.create(name).check(SampleSpec(shape=(channels, 32, 32)))
+    text = str(caught.value)
+    assert text.startswith(f"The metric '{name}' takes features of the extractor '")
+    assert "', which sees images of 1 or 3 channels, and this is a 32x32 " in text
+    assert text.endswith(". Give it another extractor, or leave it out.")
+
+
+def test_channels_of_no_matter():
+    spec = SampleSpec(shape=(4, 32, 32))
+    for metric in ("swd", "ms-ssim", {"name": "fid", "extractor": lambda x: x.flatten(1)}, "modes"):
+        metrics.create(metric).check(spec)
+    metrics.create("fid").check(SampleSpec(shape=(1, 32, 32)))
+
+
+# -- the classifier of the data --------------------------------------------------------------------
+
+NO_NAMED_CLASSES = {  # what a user brings, and points
+    *("array", "folder", "given", "huggingface"),
+    *("gaussian-1d", "grid", "ring", "spiral", "three-gaussians"),
+}
+
+
+@pytest.mark.parametrize("name", ["modes", "classifier-score"])
+def test_the_classifier_is_that_of_the_data(name):
+    metric = metrics.create(name)
+    for data in ("mnist", "stacked-mnist", *NO_NAMED_CLASSES, "of-a-plug-in"):
+        assert metric.suited(data) is metric
+    other = metrics.create(name, extractor={"name": "classifier", "dataset": "fashion-mnist"})
+    for data in ("fashion-mnist", "fashion-mnist-10k"):
+        assert metric.suited(data) == metric.suited(data).suited(data) == other
+    again = metrics.create(json.loads(metric.model_dump_json()))  # as a run has written it
+    assert again.suited("fashion-mnist") == other
+    assert metric.replace(seed=7).suited("fashion-mnist").seed == 7 if name != "modes" else True
+    with pytest.raises(ConfigError) as caught:
+        metric.suited("cifar10")
+    assert str(caught.value) == (
+        f"The metric '{name}' looks at classes by a classifier of MNIST's digits, and 'cifar10' "
+        f"has others: give it an 'extractor' that tells those apart, or leave it out."
+    )
+
+
+def test_a_classifier_that_was_chosen_stays():
+    for extractor in (lambda x: x, {"name": "classifier", "dataset": "fashion-mnist"}, "inception"):
+        metric = metrics.create("modes", extractor=extractor)
+        for data in ("mnist", "fashion-mnist", "cifar10"):
+            assert metric.suited(data) is metric
+    for name in ("inception-score", "fid", "swd"):
+        metric = metrics.create(name)
+        assert metric.suited("cifar10") is metric
+
+
+def test_it_is_known_of_every_dataset_whether_a_classifier_fits():
+    built_in = {e.name for e in datasets.registry.entries() if e.distribution == "ganzoo"}
+    assert built_in | {"given"} == {*Classified.data} | NO_NAMED_CLASSES
+
+
+def test_nothing_else_decides_most_metrics():
+    for name in {*BUILT_IN} - NEED_WEIGHTS:
+        assert metrics.create(name).protocol(SampleSpec(shape=(3, 32, 32)), None) == {}
 
 
 def test_a_function_is_an_extractor():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import ganzoo
-from ganzoo import datasets, features, metrics
+from ganzoo import datasets, evaluation, features, metrics
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.features import Features, classifier
 from ganzoo.metrics.gathered import Gathered
@@ -63,6 +64,26 @@ def test_points_without_a_mixture():
 def test_the_mixture_may_be_that_of_the_reals():
     fake = Gathered(2, samples=torch.ones(2, 2), spec=VECTOR)
     assert metrics.create("modes").score(points([[1, 1], [-1, -1]]), fake).value == 1
+
+
+def test_the_protocol_says_which_mixture():
+    metric = metrics.create("modes")
+    known = metric.protocol(VECTOR, FOUR)
+    assert known == metric.protocol(VECTOR, Mixture(centres=FOUR.centres, sd=0.05))
+    assert known["modes"] == 4 and re.fullmatch("[0-9a-f]{16}", known["mixture"])
+    wider = Mixture(centres=FOUR.centres, sd=0.06)
+    moved = Mixture(centres=(*FOUR.centres[:3], (1, 1.5)), sd=0.05)
+    assert len({metric.protocol(VECTOR, m)["mixture"] for m in (FOUR, wider, moved)}) == 3
+    assert metric.protocol(VECTOR, None) == metric.protocol(STACKED, None) == {}
+
+
+def test_scores_of_two_mixtures_cannot_be_compared():
+    ring, grid = (
+        ganzoo.evaluate(datasets.create(name, count=200), metrics="modes")["modes"]
+        for name in ("ring", "grid")
+    )
+    assert (ring.extra["total"], grid.extra["total"]) == (8, 25)
+    assert not evaluation.same_protocol(ring, grid)
 
 
 def test_all_stacks():
@@ -233,7 +254,25 @@ def test_certainty():
     unsure = metrics.create("modes").score(None, Gathered(20_000, logits=logits, spec=STACKED))
     assert unsure.extra["certainty"] == pytest.approx(math.e / (math.e + 9))
     (notice,) = unsure.notices
+    assert notice.startswith("The classifier of 'modes', which knows the classes of mnist, gives ")
     assert "a probability of only 0.23 on average" in notice
+
+
+def test_whose_classes_they_are():
+    fake = seen([0, 1, 1, 5], SampleSpec(shape=(1, 28, 28)))
+    for name in ("modes", "classifier-score"):
+        options = {} if name == "modes" else {"splits": 1}
+        for data in ("mnist", "fashion-mnist"):
+            extractor = {"name": "classifier", "dataset": data}
+            result = metrics.create(name, extractor=extractor, **options).score(None, fake)
+            assert result.extra["classes_of"] == data
+        own = metrics.create(name, extractor=lambda x: x, **options)
+        assert "classes_of" not in own.score(None, fake).extra
+    assert "classes_of" not in metrics.create("modes").score(None, points([[1, 1]])).extra
+    own = metrics.create("modes", extractor=lambda x: x)
+    unsure = Gathered(1000, logits=torch.zeros(1000, 10), spec=SampleSpec(shape=(1, 28, 28)))
+    (notice,) = own.score(None, unsure).notices
+    assert notice.startswith("The classifier of 'modes' gives what it sees a probability of only ")
 
 
 def test_few_samples_for_so_many_modes():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import ganzoo
 from ganzoo import metrics, pictures
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import neighbours
@@ -65,6 +66,36 @@ def test_far_from_the_origin(draw, gather):
         assert score(name, *parts, neighbours=3) == pytest.approx(wanted, rel=1e-12), name
 
 
+@pytest.mark.parametrize("spread", [1e-3, 1e-2])
+def test_an_offset_that_all_share_changes_nothing(gather, spread):
+    """Distances of 1e-3 around 1,000, which vanish beside the squares of float64."""
+    source = torch.Generator().manual_seed(0)
+    # Steps that float32 can hold at 1,000, so that the features are the same, but for the offset.
+    step = 2.0**-14
+    x, y = ((torch.randn(200, 8, generator=source) * spread / step).round() * step for _ in "xy")
+    y[0], y[1] = x[0], x[0] + 16 * step
+    near, far = ([gather(side + offset) for side in (x, y)] for offset in (0.0, 1000.0))
+    for name in FOUR:
+        assert (
+            score(name, *far)
+            == score(name, *near)
+            == plain(x, y, 5 if name in FOUR[2:] else 3)[name]
+        )
+    results = [metrics.create("nearest-neighbours").score(*parts) for parts in (near, far)]
+    assert results[1].value == pytest.approx(results[0].value, rel=1e-6)
+    closest = [[pair["fake"] for pair in result.extra["closest"]] for result in results]
+    assert closest[0] == closest[1] and closest[0][0] == 0
+    assert results[1].extra["closest"][0]["ratio"] == 0
+
+
+def test_generated_ones_that_are_far_away_hide_no_distance(draw, gather):
+    """What is subtracted is the mean of the reals, whatever a generator makes."""
+    x, y = draw(60, seed=1), draw(50, seed=2, shift=0.05, scale=1.2)
+    y[25:] += 1e7
+    for name, wanted in plain(x, y, 3).items():
+        assert score(name, gather(x), gather(y), neighbours=3) == pytest.approx(wanted), name
+
+
 def test_copies(real, gather):
     parts = gather(real), gather(real.clone())
     assert [score(name, *parts) for name in ("precision", "recall", "coverage")] == [1, 1, 1]
@@ -84,7 +115,7 @@ def test_one_picture_only(real, gather):
 
 def test_nearest_excludes_the_point_itself(draw):
     x = torch.cat((draw(40, seed=1), draw(40, seed=1)[:2]))
-    squares, which = neighbours.nearest(x, None, 3)
+    squares, which = neighbours.nearest(x, None, 3, x.double().mean(0))
     assert squares.shape == which.shape == (42, 3)
     assert (which != torch.arange(42)[:, None]).all()
     assert which[0, 0] == 40 and which[41, 0] == 1 and squares[0, 0] == 0
@@ -104,10 +135,22 @@ def test_too_few(draw, gather):
     with pytest.raises(DataError) as caught:
         score("precision", gather(draw(3, 1)), gather(draw(9, 2)))
     assert str(caught.value) == (
-        "The metric 'precision' looks at 3 neighbours of each of the real samples, and there are "
-        "only 3: give more."
+        "The metric 'precision' needs at least 4 real samples, not 3: give more."
     )
     score("precision", gather(draw(4, 1)), gather(draw(9, 2)))
+
+
+def test_too_few_are_refused_before_anything_is_seen(images):
+    def never(samples):
+        raise AssertionError("features were taken")
+
+    metric = {"name": "coverage", "neighbours": 10, "extractor": never}
+    for reals, fakes, whose in ((10, 11, "real"), (11, 10, "generated")):
+        with pytest.raises(DataError) as caught:
+            ganzoo.evaluate(images(fakes, seed=1), images(reals, seed=2), [metric])
+        assert str(caught.value) == (
+            f"The metric 'coverage' needs at least 11 {whose} samples, not 10: give more."
+        )
 
 
 # -- copies of training samples -------------------------------------------------------------------
@@ -146,13 +189,23 @@ def test_the_ratio(gather):
     assert [pair["ratio"] for pair in result.extra["closest"]] == pytest.approx([41, 42, 43])
 
 
+def test_neither_copies_nor_garbage_are_best(real, fake, gather):
+    metric = metrics.create("nearest-neighbours")
+    assert metric.better is None
+    values = [
+        metric.score(gather(real), gather(side)).value for side in (real, fake, 1e6 * (fake + 1))
+    ]
+    assert values[0] < 1 < values[1] < 1000 < values[2]
+
+
 def test_the_ratio_to_a_real_one_that_is_there_twice(gather):
     line = torch.tensor([0.0, 1, 2, 3, 4, 5, 5])[:, None]
     fake = torch.tensor([5.0, 6.0, 0.5])[:, None]
     closest = (
         metrics.create("nearest-neighbours").score(gather(line), gather(fake)).extra["closest"]
     )
-    assert [(pair["fake"], pair["ratio"]) for pair in closest] == [(0, 0), (2, 0.5), (1, None)]
+    assert [pair["fake"] for pair in closest] == [0, 2, 1]
+    assert [pair["ratio"] for pair in closest] == [0, pytest.approx(0.5), None]
 
 
 def test_duplicates_among_the_reals(real, gather):

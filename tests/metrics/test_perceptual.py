@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import shutil
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ganzoo import metrics
 from ganzoo.errors import CheckpointError, ConfigError, DataError
+from ganzoo.features import weights
 from ganzoo.metrics import lpips
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.metrics.perceptual import path_lengths, slerp
@@ -98,6 +102,23 @@ def test_a_generator_that_diverged(net):
         ppl(Broken())
 
 
+@pytest.mark.parametrize("name", ["ppl", "lpips-diversity"])
+@pytest.mark.parametrize("device", [None, torch.device("cuda:1")])
+def test_it_computes_where_it_is_told_to(images, monkeypatch, name, device):
+    asked = []
+
+    def pretrained(size, where):
+        asked.append((size, where))
+        return squares
+
+    monkeypatch.setattr(lpips, "pretrained", pretrained)
+    metric = metrics.create({"name": name, "size": 32, **({"ways": 4} if name == "ppl" else {})})
+    samples = images(4, seed=1)
+    spec = SampleSpec(shape=tuple(samples.shape[1:]))
+    metric.score(None, Gathered(4, samples=samples, generator=Curve(), spec=spec, device=device))
+    assert asked == [(32, device or torch.device("cpu"))]
+
+
 def test_slerp():
     a, b = torch.randn(2, 50, 8, dtype=torch.float64)
     unit_a, unit_b = (x / x.norm(dim=1, keepdim=True) for x in (a, b))
@@ -142,6 +163,36 @@ def random_net():
         return lpips.LPIPS(size=32).eval().requires_grad_(False)
 
 
+@pytest.fixture(scope="module")
+def stored(random_net, tmp_path_factory):
+    """Folder with the random net's weights under their published names."""
+    names = {
+        0: (0, 0), 2: (0, 2), 5: (1, 1), 7: (1, 3), 10: (2, 1), 12: (2, 3), 14: (2, 5),
+        17: (3, 1), 19: (3, 3), 21: (3, 5), 24: (4, 1), 26: (4, 3), 28: (4, 5),
+    }  # fmt: skip
+    trunk = {}
+    for name, (block, layer) in names.items():
+        trunk[f"features.{name}.weight"] = random_net.blocks[block][layer].weight
+        trunk[f"features.{name}.bias"] = random_net.blocks[block][layer].bias
+    heads = {
+        f"lin{i}.model.1.weight": head.detach().reshape(1, -1, 1, 1)
+        for i, head in enumerate(random_net.heads)
+    }
+    folder = tmp_path_factory.mktemp("lpips")
+    torch.save(trunk, folder / "vgg16.pth")
+    torch.save(heads, folder / "heads.pth")
+    return folder
+
+
+@pytest.fixture
+def files(stored, tmp_path, monkeypatch):
+    """Where the weights are looked for: those of the trunk, and a copy of the heads'."""
+    heads = Path(shutil.copy(stored / "heads.pth", tmp_path))
+    monkeypatch.setenv("GANZOO_VGG16_WEIGHTS", str(stored / "vgg16.pth"))
+    monkeypatch.setenv("GANZOO_LPIPS_WEIGHTS", str(heads))
+    return stored / "vgg16.pth", heads
+
+
 def test_lpips_is_a_distance(images, random_net):
     a, b = images(3, seed=1).float(), images(3, seed=2).float()
     assert random_net(a, a).tolist() == [0, 0, 0]
@@ -161,29 +212,76 @@ def test_weights_that_are_not_there(tmp_path, monkeypatch):
         lpips.pretrained(64, torch.device("cpu"))
 
 
-def test_weights_are_taken_by_their_published_names(images, random_net, tmp_path, monkeypatch):
-    names = {
-        0: (0, 0), 2: (0, 2), 5: (1, 1), 7: (1, 3), 10: (2, 1), 12: (2, 3), 14: (2, 5),
-        17: (3, 1), 19: (3, 3), 21: (3, 5), 24: (4, 1), 26: (4, 3), 28: (4, 5),
-    }  # fmt: skip
-    trunk = {}
-    for name, (block, layer) in names.items():
-        trunk[f"features.{name}.weight"] = random_net.blocks[block][layer].weight
-        trunk[f"features.{name}.bias"] = random_net.blocks[block][layer].bias
-    heads = {
-        f"lin{i}.model.1.weight": head.detach().reshape(1, -1, 1, 1)
-        for i, head in enumerate(random_net.heads)
-    }
-    torch.save(trunk, tmp_path / "vgg16.pth")
-    torch.save(heads, tmp_path / "heads.pth")
-    monkeypatch.setenv("GANZOO_VGG16_WEIGHTS", str(tmp_path / "vgg16.pth"))
-    monkeypatch.setenv("GANZOO_LPIPS_WEIGHTS", str(tmp_path / "heads.pth"))
+@pytest.mark.parametrize("name", ["ppl", "lpips-diversity"])
+def test_weights_that_are_not_there_are_missed_at_once(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("GANZOO_VGG16_WEIGHTS", str(tmp_path / "none.pth"))
+    with pytest.raises(CheckpointError, match="^There is no file .*none.pth that GANZOO_VGG16"):
+        metrics.create(name).prepare(torch.device("cpu"))
+
+
+def test_weights_are_taken_by_their_published_names(images, random_net, files):
     found = lpips.pretrained(32, torch.device("cpu"))
     a, b = images(2, seed=1), images(2, seed=2)
     assert torch.equal(found(a, b), random_net(a, b))
-    heads.pop("lin3.model.1.weight")
-    torch.save(heads, tmp_path / "heads.pth")
+    assert not found.training and not any(value.requires_grad for value in found.parameters())
+    _, heads = files
+    fewer = torch.load(heads)
+    fewer.pop("lin3.model.1.weight")
+    torch.save(fewer, heads)
     with pytest.raises(
         CheckpointError, match="holds the weights of another net: it lacks 1 tensor"
     ):
         lpips.pretrained(32, torch.device("cpu"))
+
+
+def test_weights_are_read_once_as_long_as_they_are_the_same(images, gather_images, files):
+    read, load = [], weights.load
+    part = gather_images(images(4, seed=1))
+    metric = metrics.create("lpips-diversity", size=32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            weights, "load", lambda path, *a, **k: read.append(path) or load(path, *a, **k)
+        )
+        metric.prepare(torch.device("cpu"))
+        assert read == [*files]
+        first = metric.score(None, part)
+        assert metric.score(None, part) == first
+        assert read == [*files]
+        heads = {name: 2 * value for name, value in torch.load(files[1]).items()}
+        torch.save(heads, files[1])
+        assert metric.score(None, part).value == pytest.approx(2 * first.value)
+        assert read == [*files, *files]
+
+
+@pytest.mark.parametrize("name", ["ppl", "lpips-diversity"])
+def test_no_global_random_numbers_are_drawn(images, files, name):
+    samples = images(4, seed=1)
+    spec = SampleSpec(shape=tuple(samples.shape[1:]))
+    metric = metrics.create({"name": name, "size": 32, **({"ways": 4} if name == "ppl" else {})})
+    state = torch.get_rng_state()
+    metric.prepare(torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), state)
+    metric.score(None, Gathered(4, samples=samples, generator=Curve(), spec=spec))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_protocol_is_of_the_net_and_of_what_it_sees(files, tmp_path, monkeypatch):
+    spec = SampleSpec(shape=(3, 48, 32))
+    names = ("lpips-diversity", "ppl")
+    first, path = (metrics.create(name, size=16).protocol(spec, None) for name in names)
+    assert first["resize"] == "area to 16x16" and first["precision"] == "fp32"
+    assert path == {**first, "images": "float"} and first["images"] == "uint8"
+    for size, resize in ((32, "bilinear to 32x32"), (64, "bilinear to 64x64"), (None, "none")):
+        assert metrics.create("ppl", size=size).protocol(spec, None) == {**path, "resize": resize}
+    trunk, heads = (torch.load(file) for file in files)
+    save_file({name: value.contiguous() for name, value in trunk.items()}, tmp_path / "same")
+    monkeypatch.setenv("GANZOO_VGG16_WEIGHTS", str(tmp_path / "same"))
+    assert metrics.create("ppl", size=16).protocol(spec, None) == path  # in another form of file
+    torch.save({name: 2 * value for name, value in heads.items()}, files[1])
+    other = metrics.create("ppl", size=16).protocol(spec, None)
+    assert [key for key in path if path[key] != other[key]] == ["heads"]
+    trunk["features.0.bias"] = trunk["features.0.bias"] + 1
+    torch.save(trunk, tmp_path / "other.pth")
+    monkeypatch.setenv("GANZOO_VGG16_WEIGHTS", str(tmp_path / "other.pth"))
+    last = metrics.create("ppl", size=16).protocol(spec, None)
+    assert [key for key in other if other[key] != last[key]] == ["trunk"]

@@ -65,12 +65,29 @@ def test_score(images, gather_images):
     assert near.notices == ()
 
 
-def test_the_same_images_and_another_number(images, gather_images):
+def test_the_same_images(images, gather_images):
+    parts = gather_images(images(70, seed=1)), gather_images(images(70, seed=1))
+    assert metrics.create("swd", **FEW).score(*parts).value == 0
+
+
+def test_of_the_larger_side_images_are_drawn_evenly(gather_images):
+    """Folders are sorted by class: the first ones would be of one class only."""
+    noise = torch.randint(60, (400, 1, 16, 16), generator=torch.Generator().manual_seed(0))
+    dark, bright = noise.to(torch.uint8), (noise.flip(0) + 190).to(torch.uint8)
+    few = gather_images(torch.cat((dark[300:], bright[300:])))
+    many = torch.cat((dark[:300], bright[:300]))
+    of_one = gather_images(many[:200])
     metric = metrics.create("swd", **FEW)
-    real = gather_images(images(70, seed=1))
-    assert metric.score(real, gather_images(images(70, seed=1))).value == 0
-    more = metric.score(real, gather_images(images(90, seed=1)))
-    assert more.value == 0 and more.extra["images"] == 70
+    random = torch.get_rng_state()
+    result = metric.score(gather_images(many), few)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert result.extra["images"] == 200
+    wrong = metric.score(of_one, few).value
+    assert result.value < wrong / 3
+    assert metric.score(few, gather_images(many)).value < wrong / 3
+    assert metric.score(gather_images(many), few).value == result.value
+    other = metrics.create("swd", seed=1, **FEW).score(gather_images(many), few)
+    assert other.value != result.value and other.value < wrong / 3
 
 
 def test_it_is_invariant_to_brightness_and_contrast(images, gather_images):

@@ -127,7 +127,7 @@ def _show(found: Comparison) -> None:
             for row, line in zip(found.rows, cells, strict=True):
                 leads, mixed = row.name in leaders, len(ways) > 1
                 line.append(_cell(standings.get(row.name), row, part, leads=leads, mixed=mixed))
-        better = f"{column.better} is better" if column.better else "better is not known"
+        better = f"{column.better} is better" if column.better else "none is marked as the best"
         for alike, protocol in ways.items():
             mark = f" [{letter(alike)}]" if len(ways) > 1 else ""
             lines.append(f"{column.title}{mark}: {better}; {card.measured(protocol)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo.errors import ConfigError, plain
+from ganzoo.errors import ConfigError, GanzooError, plain
 
 if TYPE_CHECKING:
     from ganzoo.evaluation import Score
@@ -65,8 +66,12 @@ def evaluate(
         no_cache: compute everything of the real samples, and keep nothing of it
     """
     from ganzoo import evaluation
+    from ganzoo.evaluation.score import check_savable
 
-    scores = evaluation.evaluate(
+    folder = None if no_write else evaluation.bundle_folder(source)
+    if folder is not None:
+        check_savable(folder)
+    evaluator = evaluation.Evaluator(
         _read(source),
         None if dataset is None else _read(dataset),
         _metrics(metrics),
@@ -80,20 +85,31 @@ def evaluate(
         device=device,
         precision=precision,
         cache=not no_cache,
-        picture=picture,
     )
-    folder = None if no_write else evaluation.bundle_folder(source)
-    # What is read from a pipe may be left unread: it is saved before it is shown.
-    path = None if folder is None else evaluation.save(scores, folder)
+    if picture is not None:
+        evaluator.check_picture(Path(picture))
+    scores = evaluator.score()
+    # What is read from a pipe may be left unread: it is saved before it is shown. What cannot be
+    # saved is shown all the same.
+    path: Path | None = None
+    failure: Exception | None = None
+    try:
+        path = None if folder is None else evaluation.save(scores, folder)
+        if picture is not None:
+            evaluator.draw(scores, Path(picture))
+    except (GanzooError, OSError) as error:
+        failure = error
     if json_:
         found = {name: evaluation.plain(score) for name, score in scores.items()}
         sys.stdout.write(json.dumps(found, indent=2, allow_nan=False) + "\n")
     else:
         _show(scores)
-        if picture is not None:
+        if picture is not None and failure is None:
             Console(soft_wrap=True, highlight=False).print(f"picture: {picture}", markup=False)
         if path is not None:
             Console(soft_wrap=True, highlight=False).print(f"scores: {path}", markup=False)
+    if failure is not None:
+        raise failure
 
 
 def _metrics(text: str) -> list[Any]:

@@ -200,3 +200,6 @@ def _fit(trainer: Any) -> None:
     if run.samples:
         console.print(f"picture: {run.samples[-1]}", markup=False)
     console.print(f"generator: {run.path / 'generator'}", markup=False)
+    if trainer.best_step is not None:
+        best = f"best generator: {run.path / 'best'} (step {trainer.best_step})"
+        console.print(best, markup=False)

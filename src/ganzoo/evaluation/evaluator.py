@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import metrics as zoo
 from ganzoo import pictures
 from ganzoo.device import pick_device
-from ganzoo.errors import ConfigError, DataError, listing
-from ganzoo.evaluation.gathering import SEEN, Gathering, Parts, extractor_of, key_of
+from ganzoo.errors import ConfigError, DataError, GanzooError, listing
+from ganzoo.evaluation import ranks
+from ganzoo.evaluation.gathering import GIVEN_UP, SEEN, Gathering, Parts, extractor_of, key_of
 from ganzoo.evaluation.score import Score
 from ganzoo.evaluation.sides import (
     Generated,
@@ -32,12 +33,13 @@ from ganzoo.metrics import Metric
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ganzoo.datasets import Samples
+    from ganzoo.datasets import Dataset, Samples
     from ganzoo.device import PrecisionName
 
 __all__ = ["Evaluator", "evaluate"]
 
 NEIGHBOURS = "nearest-neighbours"
+_SAME = "The source and the real samples are the same ones: they are compared with themselves."
 FAKES = 10_000
 """Generated samples that are scored, unless asked otherwise."""
 
@@ -80,8 +82,8 @@ def evaluate(
             all.
         fakes: How many samples of the source; by default 10,000 of a generator, and all where it
             is itself a dataset.
-        labels: Classes that a conditional generator is asked for: all equally often, or as often
-            as the real samples have them.
+        labels: Classes that a conditional generator is asked for: drawn evenly at random, or from
+            those of the real samples.
         preset: Preparation of pictures for the Inception network: ``torch-fidelity``,
             ``pytorch-fid``, ``clean`` or ``studiogan``.
         seed: Decides the generated samples.
@@ -89,7 +91,8 @@ def evaluate(
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``; a ``Generator`` stays on its own.
         precision: Of the features: ``fp32``, ``bf16`` or ``auto``.
         cache: Whether to use and keep what was computed of real samples.
-        picture: A new PNG file for the pairs that ``nearest-neighbours`` finds to be closest.
+        picture: A new PNG file for the pairs that ``nearest-neighbours`` finds to be closest; if
+            it cannot be written in the end, a notice of that score says so.
 
     Returns:
         The scores by the names of the metrics.
@@ -120,7 +123,12 @@ def evaluate(
         evaluator.check_picture(Path(picture))
     scores = evaluator.score()
     if picture is not None:
-        pictures.write(evaluator.neighbours(scores), Path(picture))
+        try:
+            evaluator.draw(scores, Path(picture))
+        except GanzooError as error:  # which is no reason to lose the scores
+            told = scores[NEIGHBOURS]
+            notices = (*told.notices, str(error))
+            scores[NEIGHBOURS] = told.model_copy(update={"notices": notices})
     return scores
 
 
@@ -136,6 +144,7 @@ class Evaluator:
         samples: The dataset's samples, where they are loaded already.
     """
 
+    @ranks.together()
     def __init__(
         self,
         source: Any,
@@ -154,7 +163,7 @@ class Evaluator:
         cache: bool = True,
         samples: Samples | None = None,
     ) -> None:
-        self.metrics = _metrics(metrics, preset)
+        chosen = _metrics(metrics, preset)
         if batch_size < 1:
             raise ConfigError(f"Samples come in batches of at least 1, not {batch_size}.")
         for count, what in ((reals, "reals"), (fakes, "fakes")):
@@ -163,15 +172,24 @@ class Evaluator:
         target = pick_device(device)
         origin = source_of(source, str(target))
         generator = origin if isinstance(origin, Generator) else None
-        self._compared = [metric for metric in self.metrics if _compares(metric, dataset)]
+        self.metrics = [metric.suited(_data_of(origin)) for metric in chosen]
+        self._compared = [metric for metric in self.metrics if _compares(metric)]
+        # Of these, real samples are only told of beside the score.
+        self._beside = [
+            metric
+            for metric in self.metrics
+            if metric not in self._compared and dataset is not None and _cheap(metric)
+        ]
+        looked = [*self._compared, *self._beside]
         known = dataset_of(dataset, real_split, generator, required=bool(self._compared))
         # What may have been asked for in vain is refused before anything is loaded or computed.
         if generator is not None:
             for metric in self.metrics:
                 metric.check(generator.spec)
         real: Stored | None = None
-        if known is not None and (self._compared or (generator is not None and labels == "data")):
+        if known is not None and (looked or (generator is not None and labels == "data")):
             real = Stored.load(known, reals, generator, samples)
+        self._notices = _in_vain(real, real_split=real_split, reals=reals)
         self._cache = cache
         self._fake: Side
         if isinstance(origin, Generator):
@@ -205,38 +223,51 @@ class Evaluator:
                 them.
         """
         self._gathering.build()
-        if self._parts is None and self._real is not None and self._compared:
-            self._parts = self._gathering.gather(self._real, self._compared, "real", self._cache)
+        looked = [*self._compared, *self._beside]
+        if self._parts is None and self._real is not None and looked:
+            self._parts = self._gathering.gather(self._real, looked, "real", self._cache)
 
-    def score(self, generator: Generator | None = None) -> dict[str, Score]:
+    def score(
+        self, generator: Generator | None = None, *, given_up: Callable[[], bool] = bool
+    ) -> dict[str, Score]:
         """Return the scores, of the source or of another generator of its form.
+
+        Args:
+            generator: The other one.
+            given_up: Asked now and then; True ends it soon.
 
         Raises:
             DataError: If samples are not finite.
+            GanzooError: If it is given up.
         """
         fake = self._fake
         if generator is not None:
             assert isinstance(fake, Generated)
             fake = replace(fake, generator=generator)
         self.prepare()
-        parts = self._gathering.gather(fake, self.metrics, "generated", False)
+        parts = self._gathering.gather(fake, self.metrics, "generated", False, given_up)
         made_by = fake.generator if isinstance(fake, Generated) else None
         shared: dict[str, dict[Any, Any]] = {}
         scores = {}
         for metric in self.metrics:
+            if given_up():
+                raise GanzooError(GIVEN_UP)
             key, real, first = key_of(metric), self._against(metric), None
             if real is not None and self._parts is not None:
                 known = self._shared.setdefault(key, {})
                 first = self._parts.gathered(metric, None, real.mixture, known)
             second = parts.gathered(metric, made_by, self._mixture, shared.setdefault(key, {}))
             result = metric.score(first, second)
+            beside = metric in self._beside
             notices = (*result.notices, *(real.notices if real else ()), *fake.notices)
+            if real is not None and not beside and _same(real, fake):
+                notices += (_SAME,)
             scores[metric.name] = Score(
                 value=result.value,
                 error=result.error,
                 extra=dict(result.extra),
-                protocol=self._gathering.protocol(metric, real, fake),
-                notices=tuple(dict.fromkeys(notices)),
+                protocol=self._gathering.protocol(metric, real, fake, self._mixture, beside=beside),
+                notices=tuple(dict.fromkeys((*notices, *self._notices))),
             )
         return scores
 
@@ -244,12 +275,19 @@ class Evaluator:
         """Refuse a picture of nearest neighbours that cannot be.
 
         Raises:
-            ConfigError: If the metric is not among those asked for, or the samples are no images.
+            ConfigError: If the metric is not among those asked for or shows no pairs, the samples
+                are no images, or there is such a file, or no such folder.
         """
-        if NEIGHBOURS not in (metric.name for metric in self.metrics):
+        asked = next((metric for metric in self.metrics if metric.name == NEIGHBOURS), None)
+        if asked is None:
             raise ConfigError(
                 f"A picture is drawn of what the metric '{NEIGHBOURS}' finds: ask for it too, or "
                 f"leave the picture out."
+            )
+        if getattr(asked, "shown", None) == 0:
+            raise ConfigError(
+                f"A picture shows the pairs that the metric '{NEIGHBOURS}' names, and its option "
+                f"'shown' is 0. Set it higher, or leave the picture out."
             )
         if self._fake.spec.kind != "image":
             raise ConfigError(
@@ -260,6 +298,30 @@ class Evaluator:
             raise ConfigError(
                 f"The picture {path} cannot be written: there is no folder {path.parent}. Make it."
             )
+        if path.exists() or path.is_symlink():
+            raise ConfigError(
+                f"There is a file {path} already, and the picture is a new one. Give another name, "
+                f"or remove it."
+            )
+
+    def draw(self, scores: Mapping[str, Score], path: Path) -> None:
+        """Write the picture of nearest neighbours as PNG.
+
+        Args:
+            scores: What ``score`` has returned, with ``nearest-neighbours`` among them.
+            path: A file that ``check_picture`` has let pass.
+
+        Raises:
+            ConfigError: If it cannot be drawn or written.
+        """
+        picture = self.neighbours(scores)
+        try:
+            pictures.write(picture, path)
+        except OSError as error:
+            raise ConfigError(
+                f"The picture {path} could not be written ({error.strerror or error}). Choose "
+                f"another place."
+            ) from error
 
     def neighbours(self, scores: Mapping[str, Score]) -> Image:
         """Draw the generated samples that are nearest to real ones, beside these.
@@ -276,13 +338,9 @@ class Evaluator:
         images = [picked(side, [pair[whose] for pair in closest]) for side, whose in sides]
         return pictures.neighbours(closest, images[0], images[1], self._fake.spec)
 
-    def cancel(self, cancelled: bool = True) -> None:
-        """Have a ``score`` in another thread end soon with an error; or no longer."""
-        self._gathering.cancelled = cancelled
-
     def _against(self, metric: Metric) -> Stored | None:
         """The real samples, where a metric gets them."""
-        return self._real if metric in self._compared else None
+        return self._real if metric in (*self._compared, *self._beside) else None
 
 
 def _metrics(given: str | Sequence[Any], preset: str | None) -> list[Metric]:
@@ -316,11 +374,36 @@ def _with_preset(metric: Metric, preset: str) -> Metric:
     return metric.replace(extractor=extractor.replace(preset=preset))
 
 
-def _compares(metric: Metric, dataset: Any) -> bool:
-    """Whether a metric gets real samples: if it needs them, or can use them at little cost."""
-    if metric.reals or getattr(metric, "reference", None) == "real":
-        return True
-    return dataset is not None and metric.gathers == ("samples",)
+def _data_of(origin: Generator | Dataset) -> str:
+    """Name of the dataset that a generator was trained on, or that is scored; empty if unknown."""
+    if not isinstance(origin, Generator):
+        return origin.name
+    saved = origin.config.training.get("dataset")
+    name = saved.get("name") if isinstance(saved, Mapping) else saved
+    return name if isinstance(name, str) else ""
+
+
+def _compares(metric: Metric) -> bool:
+    """Whether real samples decide the score."""
+    return metric.reals or getattr(metric, "reference", None) == "real"
+
+
+def _cheap(metric: Metric) -> bool:
+    """Whether a metric that needs no real samples can tell of them at little cost."""
+    return metric.gathers == ("samples",)
+
+
+def _in_vain(real: Stored | None, **asked: Any) -> tuple[str, ...]:
+    """Notices of what was asked for of real samples, where there are none."""
+    return tuple(
+        f"'{name}' changed nothing: none of these metrics looks at real samples."
+        for name, value in asked.items()
+        if value is not None and real is None
+    )
+
+
+def _same(real: Stored, fake: Side) -> bool:
+    return isinstance(fake, Stored) and real.fingerprint == fake.fingerprint
 
 
 def _check(metric: Metric, real: Stored | None, fake: Side) -> None:

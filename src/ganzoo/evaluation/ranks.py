@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-__all__ = ["all_agree", "first", "gathered", "share"]
+from ganzoo import errors
+
+__all__ = ["all_agree", "first", "gathered", "share", "together"]
 
 T = TypeVar("T")
 
@@ -40,6 +44,33 @@ def all_agree(wish: bool) -> bool:
 def first() -> bool:
     """Return whether this process writes what is to be written once."""
     return not _several() or dist.get_rank() == 0
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Have an error of one process within the block be one of all: nobody waits for who failed.
+
+    Raises:
+        GanzooError: If another process failed, with its message; of the same class, if that is
+            one of ganzoo's.
+    """
+    if not _several():
+        yield
+        return
+    own: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        own = error
+    told = gathered(None if own is None else (type(own).__name__, str(own)))
+    if own is not None:
+        raise own
+    for rank, failure in enumerate(told):
+        if failure is not None:
+            kind: Any = getattr(errors, failure[0], None)
+            if not (isinstance(kind, type) and issubclass(kind, errors.GanzooError)):
+                kind = errors.GanzooError
+            raise kind(f"Process {rank} of those that evaluate together has failed: {failure[1]}")
 
 
 def _several() -> bool:

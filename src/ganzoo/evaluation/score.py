@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from ganzoo import bundle, sealed, storage
 from ganzoo.errors import DataError
 from ganzoo.model import Model
 
-__all__ = ["Score", "differences", "plain", "same_protocol", "save"]
+__all__ = ["Score", "check_savable", "differences", "plain", "same_protocol", "save"]
 
 _FREE = ("seed", "source", "averaged")  # of the fakes: what two scores may differ in
 
@@ -27,7 +28,9 @@ class Score(Model):
         extra: Further numbers of this metric.
         protocol: All that decides the value: ``metric``, its ``options``, the ``extractor`` with
             the hash of its weights and its precision, ``reals`` and ``fakes`` (what, how many, how
-            chosen), ``samples`` (their size, and how images were brought to it) and ``versions``.
+            chosen), ``samples`` (their size, and how images were brought to it) and ``versions``;
+            ``measured`` is what else a metric says, and ``beside`` real samples that only
+            ``extra`` tells of.
         notices: What a person should know about it, a line each.
     """
 
@@ -43,8 +46,8 @@ class Score(Model):
 def differences(first: Score, second: Score) -> tuple[str, ...]:
     """Return in what two scores were measured differently, so that they cannot be compared.
 
-    The source, the seed, averaging of weights and versions of libraries may differ: they are what
-    is compared, or change nothing that counts.
+    The source, the seed, averaging of weights, versions of libraries and real samples that are only
+    looked at beside may differ: they are what is compared, or change nothing that counts.
     """
     one, other = (_comparable(score.protocol) for score in (first, second))
     return tuple(key for key in sorted({*one, *other}) if one.get(key) != other.get(key))
@@ -53,6 +56,23 @@ def differences(first: Score, second: Score) -> tuple[str, ...]:
 def same_protocol(first: Score, second: Score) -> bool:
     """Whether two scores were measured alike, so that they can be compared."""
     return not differences(first, second)
+
+
+def check_savable(folder: Path) -> None:
+    """Refuse a folder that ``save`` could not write into, before scores are computed for it.
+
+    Raises:
+        DataError: If its ``metrics.json`` is no file of scores, or it is not writable.
+    """
+    _known(folder / bundle.METRICS)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"Scores cannot be saved in {folder} ({error.strerror or error}). Make it writable, or "
+            f"do not save them (--no-write)."
+        ) from error
 
 
 def save(scores: Mapping[str, Score], folder: Path) -> Path:
@@ -66,6 +86,13 @@ def save(scores: Mapping[str, Score], folder: Path) -> Path:
         OSError: If it cannot be written.
     """
     path = folder / bundle.METRICS
+    new = {name: plain(score) for name, score in scores.items()}
+    storage.write_json(path, _known(path) | new)
+    return path
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """What is in a file of scores; nothing if it is not there."""
     known: Any = {}
     with contextlib.suppress(FileNotFoundError):
         try:
@@ -73,11 +100,10 @@ def save(scores: Mapping[str, Score], folder: Path) -> Path:
         except ValueError as error:
             raise DataError(
                 f"{path} holds no scores ({error}). Delete it; it is made again."
-            ) from (error)
+            ) from error
     if not isinstance(known, dict):
         raise DataError(f"{path} holds no scores. Delete it; it is made again.")
-    storage.write_json(path, known | {name: plain(score) for name, score in scores.items()})
-    return path
+    return known
 
 
 def plain(score: Score) -> dict[str, Any]:
@@ -94,7 +120,7 @@ def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """A protocol by dotted keys, without what may differ."""
     flat: dict[str, Any] = {}
     for key, value in protocol.items():
-        if key == "versions":
+        if key in ("versions", "beside"):
             continue
         if not isinstance(value, Mapping):
             flat[key] = value

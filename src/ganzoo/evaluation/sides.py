@@ -153,6 +153,8 @@ class Stored:
         """Which samples these are."""
         settings = self.dataset.model_dump(mode="json")
         chosen = {name: settings[name] for name in _PARTS if settings.get(name) is not None}
+        if Path(chosen.get("repo", "")).is_absolute():
+            del chosen["repo"]  # a folder of this machine, which says nothing elsewhere
         return {
             "dataset": self.dataset.name,
             **chosen,

@@ -40,10 +40,21 @@ class Extractor(Component):
     """Features per sample; None where only the weights tell."""
     classes: ClassVar[int | None] = None
     """Logits per sample, where the weights have them; None where it makes none."""
+    channels: ClassVar[tuple[int, ...] | None] = None
+    """Numbers of channels that an image may have; None for any."""
     channelwise: ClassVar[bool] = False
     """Whether it sees one channel: those of images that have several are seen one by one."""
     computes_in: ClassVar[str | None] = None
     """Precision it computes in, whatever is asked for; None where it computes in that."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether its protocol names its code too, so that what it sees may be kept in the cache.
+
+        That of an installed package does, by its version; code of a script or notebook changes.
+        """
+        cls = type(self)
+        return " " in cls.provider if cls.provider else cls.__module__.startswith("ganzoo.")
 
     @property
     def quantisation(self) -> Literal["uint8", "none"]:

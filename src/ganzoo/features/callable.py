@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import hashlib
-import inspect
+import functools
+import re
+import types
+import uuid
+import weakref
 from collections.abc import Callable as Function
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +20,8 @@ from torch import Tensor, nn
 
 from ganzoo.component import Component
 from ganzoo.errors import ConfigError
-from ganzoo.features.base import Extractor, Features, fingerprint
+from ganzoo.features.base import Extractor, Features
+from ganzoo.features.identity import identity
 
 if TYPE_CHECKING:
     from ganzoo.device import PrecisionName
@@ -40,15 +45,17 @@ class Callable(Extractor):
     A config stores only the description and the fingerprint; who reads it has to give the object
     again. ``Callable.of`` makes one. It computes as it was given: ``precision`` changes nothing.
 
-    The fingerprint of a module is the SHA-256 of the names of its parts' classes and of its state;
-    that of a function, of its name and source.
+    The fingerprint of a net is the SHA-256 of its weights, attributes and code, where all of it can
+    be told. What a function computes cannot, nor what nets with some objects as attributes do:
+    their fingerprint names the object, in this process alone, so that scores by it compare with
+    each other and with no others, and nothing of what it sees is kept in the cache.
     """
 
     computes_in: ClassVar[str] = "as given"
     name: ClassVar[str] = "callable"
 
     description: str = Field(description="what was given, for people")
-    fingerprint: str = Field(description="sha-256 of what was given")
+    fingerprint: str = Field(description="sha-256 of what was given, or a name of the object")
     quantise: bool = Field(
         False, description="give it uint8 samples instead of floats in the sample spec's range"
     )
@@ -79,6 +86,11 @@ class Callable(Extractor):
         return extractor
 
     @property
+    def lasting(self) -> bool:
+        """Whether the fingerprint is a hash."""
+        return re.fullmatch("[0-9a-f]{64}", self.fingerprint) is not None
+
+    @property
     def quantisation(self) -> Literal["uint8", "none"]:
         """``uint8`` where it was asked for, else ``none``."""
         return "uint8" if self.quantise else "none"
@@ -94,7 +106,8 @@ class Callable(Extractor):
         """Return a module that calls what was given.
 
         Raises:
-            ConfigError: If it is not held: the config was read from a file.
+            ConfigError: If it is not held, because the config was read from a file; or is a net
+                that has changed since it was given.
         """
         if self._held is None:
             raise ConfigError(
@@ -103,6 +116,11 @@ class Callable(Extractor):
             )
         function = self._held.function
         if isinstance(function, nn.Module):
+            if self.lasting and identity(function) != self.fingerprint:
+                raise ConfigError(
+                    f"These features are those of {self.description} as it was given, and it has "
+                    f"changed since. Give a copy that stays as it is: copy.deepcopy(net)."
+                )
             function = copy.deepcopy(function).eval().requires_grad_(False).to(device)
         return _Module(function, self.description).eval()
 
@@ -166,17 +184,26 @@ def _described(function: Any) -> str:
 
 
 def _identity(function: Any) -> str:
-    digest = hashlib.sha256()
-    if isinstance(function, nn.Module):
-        for name, module in function.named_modules():
-            digest.update(f"{name} {type(module).__module__}.{type(module).__qualname__};".encode())
-        digest.update(fingerprint(function.state_dict()).encode())
-        return digest.hexdigest()
-    digest.update(_described(function).encode())
-    try:
-        target = function if inspect.isroutine(function) else type(function)
-        digest.update(inspect.getsource(target).encode())
-    except (OSError, TypeError):  # typed into a shell, or not written in Python
-        code = getattr(function, "__code__", None)
-        digest.update(code.co_code if code else b"")
-    return digest.hexdigest()
+    found = identity(function) if isinstance(function, nn.Module) else None
+    return found or f"object-{_token(function)}"
+
+
+_tokens: dict[int, tuple[weakref.ref[Any], str]] = {}  # by id, of objects that are there
+
+
+def _token(value: Any) -> str:
+    """A name of an object, the same each time as long as it exists; of others, another one."""
+    if isinstance(value, types.MethodType):  # made anew each time that somebody asks for it
+        return f"{_token(value.__self__)}-{_token(value.__func__)}"
+    held, token = _tokens.get(id(value), (None, ""))
+    if held is not None and held() is value:
+        return token
+    token = uuid.uuid4().hex
+    with contextlib.suppress(TypeError):  # what has no weak references has a new name each time
+        _tokens[id(value)] = (weakref.ref(value, functools.partial(_forget, id(value))), token)
+    return token
+
+
+def _forget(number: int, gone: weakref.ref[Any]) -> None:
+    if number in _tokens and _tokens[number][0] is gone:
+        del _tokens[number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,17 @@ from pydantic import Field
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, pad
 
-from ganzoo import datasets, sealed, statedicts
+from ganzoo import datasets
 from ganzoo.datasets import progress
 from ganzoo.datasets.base import DataPath
+from ganzoo.datasets.root import data_root
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
+from ganzoo.features import kept
+from ganzoo.features.arithmetic import full_float32
 from ganzoo.features.base import Extractor, Features, fingerprint
 from ganzoo.features.weights import extractors_root
 from ganzoo.seeds import derive
-from ganzoo.storage import new_folder, own_copies, sha256, write_json
+from ganzoo.storage import own_copies
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +38,6 @@ _VERSION = 2  # of net and training; another one is trained anew
 _SIZE, _WIDTH, _CLASSES = 28, 128, 10
 _BATCH, _RATE, _SHIFT = 128, 5e-3, 1
 _TOGETHER = 500
-_WEIGHTS, _RECORD = "weights.safetensors", "record.json"
 _EPOCHS = {"mnist": 4, "fashion-mnist": 6}
 _NEEDED = {"mnist": 0.992, "fashion-mnist": 0.91}
 
@@ -58,9 +61,9 @@ class Classifier(Extractor):
     """A small convolutional net that tells the ten classes of MNIST or Fashion-MNIST apart.
 
     It is trained once on the train split (a minute or two), must get 99.2 % of MNIST's test split
-    right (91 % of Fashion-MNIST's), and is kept in ganzoo's cache. One that is trained on another
-    machine differs a little; the hash in its protocol tells. Pictures that were padded are cropped
-    to 28x28, others are resized.
+    right (91 % of Fashion-MNIST's), and is kept in ganzoo's cache, one for each data root. One that
+    is trained on another machine differs a little; the hash in its protocol tells. Pictures that
+    were padded are cropped to 28x28, others are resized.
     """
 
     name: ClassVar[str] = "classifier"
@@ -110,7 +113,9 @@ class Classifier(Extractor):
             CheckpointError: If it cannot be trained well enough, or not be kept.
             DataError: If the data set is not there.
         """
-        folder = extractors_root() / f"classifier-{self.dataset}-v{_VERSION}"
+        # Under another root other data may lie, or the same ones with other labels.
+        place = hashlib.sha256(str(data_root(self.root).resolve()).encode()).hexdigest()[:12]
+        folder = extractors_root() / f"classifier-{self.dataset}-v{_VERSION}-{place}"
         if found := _kept(folder):
             return found
         try:
@@ -172,9 +177,9 @@ class ClassifierNet(nn.Module):
                 f"{str(pictures.dtype).removeprefix('torch.')} {tuple(pictures.shape)}. Use "
                 f"another extractor, or another metric."
             )
-        found = [self._features(part) for part in torch.split(pictures, _TOGETHER)]
-        pool = torch.cat(found)
-        return Features(pool, self.last(pool))
+        with full_float32():
+            pool = torch.cat([self._features(part) for part in torch.split(pictures, _TOGETHER)])
+            return Features(pool, self.last(pool))
 
     def _features(self, pictures: Tensor) -> Tensor:
         x = _framed(pictures).div(127.5).sub_(1)
@@ -255,27 +260,16 @@ def _shifted(pictures: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _keep(folder: Path, trained: Trained) -> None:
-    from safetensors.torch import save_file
-
-    with new_folder(folder) as fresh:
-        save_file(trained.tensors, fresh / _WEIGHTS)
-        record: dict[str, Any] = {"format_version": _VERSION, "accuracy": trained.accuracy}
-        record |= {"tensors": trained.digest, "file": sha256(fresh / _WEIGHTS)}
-        write_json(fresh / _RECORD, sealed.seal(record))
+    facts = {"format_version": _VERSION, "accuracy": trained.accuracy, "digest": trained.digest}
+    kept.write(folder, trained.tensors, **facts)
 
 
 def _kept(folder: Path) -> Trained | None:
     """What is in the cache; None if nothing is, or if it is damaged."""
-    try:
-        record, damage = sealed.read(folder / _RECORD)
-        if damage or sealed.broken_seal(record):
-            return None
-        if sha256(folder / _WEIGHTS) != record["file"]:
-            return None
-        tensors = statedicts.read(folder / _WEIGHTS)[0].tensors
-    except (OSError, ValueError, CheckpointError):
+    if (found := kept.read(folder)) is None:
         return None
-    return Trained(tensors, record["accuracy"], record["tensors"])
+    tensors, facts = found
+    return Trained(tensors, facts["accuracy"], facts["digest"])
 
 
 @contextlib.contextmanager

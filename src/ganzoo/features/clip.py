@@ -9,7 +9,7 @@ from torch import nn
 
 from ganzoo.device import pick_precision
 from ganzoo.features.base import Extractor, fingerprint
-from ganzoo.features.vision import OPENAI, Seen, from_hub
+from ganzoo.features.vision import OPENAI, HubModel, Seen
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from ganzoo.device import PrecisionName
 
-__all__ = ["CLIP"]
+__all__ = ["CLIP", "MODEL"]
+
+MODEL = HubModel(
+    kind="CLIPVisionModelWithProjection",
+    repository="openai/clip-vit-large-patch14",
+    revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
+    digest="a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+)
 
 
 class CLIP(Extractor):
@@ -32,12 +39,15 @@ class CLIP(Extractor):
         'Radford et al. 2021, "Learning Transferable Visual Models From Natural Language '
         'Supervision", arXiv:2103.00020'
     )
+    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
 
     weights: str = Field(
-        "openai/clip-vit-large-patch14",
+        MODEL.repository,
         description="repository on the Hugging Face Hub, or a folder",
     )
-    revision: str | None = Field(None, description="commit, tag or branch of the repository")
+    revision: str | None = Field(
+        None, description="commit, tag or branch of the repository; by default a known commit"
+    )
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net.
@@ -68,17 +78,22 @@ class CLIP(Extractor):
         return fingerprint(self._model().state_dict())
 
     def preparation(self) -> dict[str, Any]:
-        """Return preset, model, resizing and scaling."""
+        """Return preset, form of the net, resizing and scaling.
+
+        Raises:
+            CheckpointError: If the net's ``config.json`` is not there.
+            ConfigError: If transformers is not installed.
+        """
         return {
             "preset": "torch-fidelity",
-            "model": self.weights,
+            "model": MODEL.form(self.weights, self.revision),
             "resize": "tf1-bilinear",
             "scaling": str(OPENAI),
             "layer": "image embedding",
         }
 
     def _model(self) -> Any:
-        return from_hub("CLIPVisionModelWithProjection", self.weights, self.revision)
+        return MODEL.load(self.weights, self.revision)
 
 
 class _Embedding(nn.Module):

@@ -13,14 +13,21 @@ from torch.nn.functional import interpolate
 from ganzoo.device import pick_precision
 from ganzoo.features.base import Extractor, fingerprint
 from ganzoo.features.resizing import Resize
-from ganzoo.features.vision import IMAGENET, Seen, from_hub
+from ganzoo.features.vision import IMAGENET, HubModel, Seen
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.device import PrecisionName
 
-__all__ = ["DINOv2"]
+__all__ = ["MODEL", "DINOv2"]
+
+MODEL = HubModel(
+    kind="Dinov2Model",
+    repository="facebook/dinov2-large",
+    revision="47b73eefe95e8d44ec3623f8890bd894b6ea2d6c",
+    digest="399fba97a95f22c36834418bc69373364a99af3a1153da1c0fb31db567c92e23",
+)
 
 _SIZE = 224
 _OFFSET = 0.1  # of Meta's code, which keeps a rounding error from changing the grid's size
@@ -40,14 +47,17 @@ class DINOv2(Extractor):
         'Oquab et al. 2023, "DINOv2: Learning Robust Visual Features without Supervision", '
         "arXiv:2304.07193"
     )
+    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
 
     preset: Literal["dgm-eval", "torch-fidelity"] = Field(
         "dgm-eval", description="program whose preparation of pictures is followed"
     )
     weights: str = Field(
-        "facebook/dinov2-large", description="repository on the Hugging Face Hub, or a folder"
+        MODEL.repository, description="repository on the Hugging Face Hub, or a folder"
     )
-    revision: str | None = Field(None, description="commit, tag or branch of the repository")
+    revision: str | None = Field(
+        None, description="commit, tag or branch of the repository; by default a known commit"
+    )
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net.
@@ -78,10 +88,15 @@ class DINOv2(Extractor):
         return fingerprint(self._model().state_dict())
 
     def preparation(self) -> dict[str, Any]:
-        """Return preset, model, size, resizing and scaling."""
+        """Return preset, form of the net, size, resizing and scaling.
+
+        Raises:
+            CheckpointError: If the net's ``config.json`` is not there.
+            ConfigError: If transformers is not installed.
+        """
         return {
             "preset": self.preset,
-            "model": self.weights,
+            "model": MODEL.form(self.weights, self.revision),
             "size": _SIZE,
             "resize": _RESIZE[self.preset],
             "scaling": str(IMAGENET),
@@ -89,7 +104,7 @@ class DINOv2(Extractor):
         }
 
     def _model(self) -> Any:
-        return from_hub("Dinov2Model", self.weights, self.revision)
+        return MODEL.load(self.weights, self.revision)
 
 
 class _ClassToken(nn.Module):

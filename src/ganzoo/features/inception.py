@@ -11,6 +11,7 @@ from torch import nn
 
 from ganzoo.datasets.base import DataPath
 from ganzoo.device import pick_precision
+from ganzoo.features.arithmetic import full_float32
 from ganzoo.features.base import Extractor, Features, fingerprint
 from ganzoo.features.inception_net import CLASSES, DIMENSIONS, SIZE, InceptionNet
 from ganzoo.features.resizing import Resize, as_rgb, resize
@@ -33,6 +34,7 @@ WEIGHTS = Published(
         "pt_inception-2015-12-05-6726825d.pth"
     ),
     digest="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    size=95_628_359,
     names=(
         "pt_inception-2015-12-05-6726825d.pth",  # of pytorch-fid
         "weights-inception-2015-12-05-6726825d.pth",  # of torch-fidelity
@@ -84,6 +86,7 @@ class Inception(Extractor):
         'Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", '
         "arXiv:1512.00567; Heusel et al. 2017, arXiv:1706.08500"
     )
+    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
     dimensions: ClassVar[int] = DIMENSIONS
     classes: ClassVar[int] = CLASSES
 
@@ -106,7 +109,8 @@ class Inception(Extractor):
         """
         picked = pick_precision(precision, device)
         dtype = torch.bfloat16 if picked.autocast else torch.float32
-        return _Module(InceptionNet(self._tensors(), device, dtype), self.preset, device).eval()
+        net = InceptionNet(self._tensors(), device, dtype)
+        return _Module(net, self.preset, device, exact=not picked.autocast).eval()
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the convolutional weights, in whatever file they are.
@@ -142,9 +146,11 @@ class Inception(Extractor):
 class _Module(nn.Module):
     """From uint8 pictures to features."""
 
-    def __init__(self, net: InceptionNet, preset: str, device: torch.device) -> None:
+    def __init__(
+        self, net: InceptionNet, preset: str, device: torch.device, *, exact: bool
+    ) -> None:
         super().__init__()
-        self.net = net
+        self.net, self._exact = net, exact
         self._preset = _PRESETS[preset]
         self._together = _TOGETHER if device.type == "cpu" else None
 
@@ -153,8 +159,9 @@ class _Module(nn.Module):
         """Map uint8 (N, 1 or 3, H, W) to features (N, 2048) and logits (N, 1008) or None."""
         pictures = as_rgb(pictures, "inception")
         parts = torch.split(pictures, self._together or max(1, len(pictures)))
-        pool = torch.cat([self.net(self._prepared(part)) for part in parts])
-        return Features(pool, self.net.logits(pool, self._preset.bias))
+        with full_float32(self._exact):
+            pool = torch.cat([self.net(self._prepared(part)) for part in parts])
+            return Features(pool, self.net.logits(pool, self._preset.bias))
 
     def _prepared(self, pictures: Tensor) -> Tensor:
         how = self._preset

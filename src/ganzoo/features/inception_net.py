@@ -55,7 +55,6 @@ class InceptionNet(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, _Unit):
                 module.fold({part: tensors[f"{name}.{part}"] for part in module.PARTS})
-        self.to(device)
         for name, module in self.named_modules():
             if isinstance(module, _Unit):
                 exact = name.partition(".")[0] in _EXACT
@@ -63,8 +62,8 @@ class InceptionNet(nn.Module):
         self._dtype = dtype
         for name in ("weight", "bias"):
             last = tensors.get(f"fc.{name}")
-            last = None if last is None else last.to(device, torch.float32)
-            self.register_buffer(f"fc_{name}", last)
+            self.register_buffer(f"fc_{name}", None if last is None else last.float())
+        self.to(device)
 
     @classmethod
     def shapes(cls) -> dict[str, tuple[int, ...]]:
@@ -141,13 +140,13 @@ class _Unit(nn.Module):
 
     def fold(self, parts: Mapping[str, Tensor]) -> None:
         """Take the weights of convolution and batch norm, by ``PARTS``."""
-        kernel, gain, shift, mean, variance = (parts[part].double() for part in self.PARTS)
+        kernel, gain, shift, mean, variance = (parts[part].cpu().double() for part in self.PARTS)
         factor = gain / torch.sqrt(variance + _EPSILON)
         self.register_buffer("weight", kernel * factor.view(-1, 1, 1, 1))
         self.register_buffer("bias", shift - mean * factor)
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Lay the weights out for the device."""
+        """Lay the weights out for the device, where they go later: it may lack float64."""
         self.weight = self.weight.to(dtype, memory_format=torch.channels_last)
         self.bias = self.bias.to(dtype)
         if _can_fuse(device, dtype):

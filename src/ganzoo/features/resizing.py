@@ -57,10 +57,11 @@ def resize(pictures: Tensor, size: int, how: Resize) -> Tensor:
         return _pillow(pictures, size)
     # Pillow computes in float64, and so does torch if asked: they differ by float32's rounding.
     mode = "bicubic" if how == "pil-bicubic-float" else "bilinear"
+    near = pictures.cpu() if pictures.device.type == "mps" else pictures  # which has no float64
     resized = interpolate(
-        pictures.double(), (size, size), mode=mode, antialias=True, align_corners=False
+        near.double(), (size, size), mode=mode, antialias=True, align_corners=False
     )
-    return resized.clamp_(0, 255).float()
+    return resized.clamp_(0, 255).float().to(pictures.device)
 
 
 def _tf1_bilinear(pictures: Tensor, size: int) -> Tensor:

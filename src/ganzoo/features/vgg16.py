@@ -28,6 +28,7 @@ WEIGHTS = Published(
     title="torchvision's weights of VGG-16",
     address="https://download.pytorch.org/models/vgg16-397923af.pth",
     digest="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    size=553_433_881,
     names=("vgg16-397923af.pth",),
     environment=ENVIRONMENT,
 )
@@ -44,6 +45,7 @@ class VGG16(Extractor):
 
     name: ClassVar[str] = "vgg16"
     citation: ClassVar[str] = "Simonyan & Zisserman 2015, arXiv:1409.1556"
+    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
     dimensions: ClassVar[int] = 4096
 
     weights: DataPath | None = Field(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import http.client
 import os
-import shutil
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,10 @@ from ganzoo.storage import make, new_file, sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Published", "extractors_root", "load"]
+__all__ = ["Published", "extractors_root", "load", "not_finite"]
 
 _TIMEOUT = 30  # seconds without a byte
+_PIECE = 2**20  # bytes
 
 
 def extractors_root() -> Path:
@@ -37,6 +38,7 @@ class Published:
         title: What it holds, for messages.
         address: Where it is.
         digest: SHA-256 of the file.
+        size: Its bytes.
         names: Names that programs keep it under, its own first.
         environment: Variable that may name another file with these weights.
     """
@@ -44,6 +46,7 @@ class Published:
     title: str
     address: str
     digest: str
+    size: int
     names: tuple[str, ...]
     environment: str
 
@@ -68,8 +71,9 @@ class Published:
             raise self._missing(target, "downloading is off")
         try:
             self._download(target)
-        except OSError as error:  # URLError and timeouts are among them
-            reason = getattr(error, "reason", None) or error.strerror or error
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            reason = " ".join(str(reason).split()) or type(error).__name__
             raise self._missing(target, f"the download failed: {reason}") from error
         return target
 
@@ -98,15 +102,21 @@ class Published:
         with new_file(target) as fresh:
             request = urllib.request.Request(self.address, headers={"User-Agent": "ganzoo"})
             answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+            received = 0
             with answer, fresh.open("wb") as file:
-                shutil.copyfileobj(answer, file)
-            found = sha256(fresh)
-            if found != self.digest:
-                raise CheckpointError(
-                    f"{self.address} has SHA-256 {found} and not {self.digest}: it was changed or "
-                    f"cut off. Try again, or get {self.names[0]} from somewhere else and put it "
-                    f"at {target}."
-                )
+                while received <= self.size and (piece := answer.read(_PIECE)):
+                    received += len(piece)
+                    file.write(piece)
+            if received > self.size:
+                raise self._changed(target, f"is larger than its {self.size:,} bytes")
+            if (found := sha256(fresh)) != self.digest:
+                raise self._changed(target, f"has SHA-256 {found} and not {self.digest}")
+
+    def _changed(self, target: Path, how: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.address} {how}: it was changed or cut off. Try again, or get {self.names[0]} "
+            f"from somewhere else and put it at {target}."
+        )
 
     def _missing(self, target: Path, why: str) -> CheckpointError:
         return CheckpointError(
@@ -127,7 +137,7 @@ def load(
         optional: Of these, the names that may all be absent together.
 
     Raises:
-        CheckpointError: If it is no such file, or holds other tensors.
+        CheckpointError: If it is no such file, or holds other tensors, or NaN.
     """
     state = statedicts.read(path)[0]
     statedicts.check_claims(state, path)
@@ -149,7 +159,21 @@ def load(
             f"{path} holds the weights of another net: it {' and '.join(faults)}. Give the file "
             f"that was published, or one with the same names."
         )
-    return {name: found[name] for name in sorted(needed)}
+    weights = {name: found[name] for name in sorted(needed)}
+    if spoilt := not_finite(weights):
+        raise CheckpointError(
+            f"{path} holds NaN or infinity in the tensor '{spoilt}', so that nothing can be "
+            f"computed with it. Get the file again."
+        )
+    return weights
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with NaN or infinity in it; None if there is none."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            return name
+    return None
 
 
 @functools.lru_cache(maxsize=32)

@@ -16,7 +16,10 @@ from ganzoo.errors import ConfigError, DataError, listing
 from ganzoo.features.base import Extractor
 
 if TYPE_CHECKING:
+    import torch
+
     from ganzoo.metrics.gathered import Gathered
+    from ganzoo.mixture import Mixture
     from ganzoo.spec import Kind, SampleSpec
 
 __all__ = ["ANY_KIND", "Chosen", "Metric", "Part", "Result"]
@@ -25,6 +28,9 @@ Part = Literal["moments", "features", "logits", "samples", "generator"]
 """What may be gathered of samples; the fields of ``Gathered``."""
 
 ANY_KIND: tuple[Kind, ...] = ("image", "audio", "sequence", "vector")
+
+
+_SEEN = frozenset[Part]({"moments", "features", "logits"})  # what takes an extractor
 
 
 def _extractor(value: Any) -> Extractor:
@@ -66,8 +72,8 @@ class Metric(Component):
     """
 
     kind: ClassVar[str] = "metric"
-    better: ClassVar[Literal["lower", "higher"]] = "lower"
-    """Which of two scores is the better one."""
+    better: ClassVar[Literal["lower", "higher"] | None] = "lower"
+    """Which of two scores is the better one; None where neither end is, so that none is best."""
     gathers: ClassVar[tuple[Part, ...]] = ()
     """What it needs of the samples; features and logits are those of its ``extractor``."""
     reals: ClassVar[bool] = True
@@ -94,13 +100,58 @@ class Metric(Component):
         """Refuse samples that the metric is not for.
 
         Raises:
-            ConfigError: If it is for samples of another kind.
+            ConfigError: If it is for samples of another kind, or its extractor cannot see them.
         """
         if spec.kind not in self.kinds:
             raise ConfigError(
                 f"The metric '{self.name}' is for samples of kind {listing(self.kinds)}; this is "
                 f"{'an' if spec.kind[0] in 'aeiou' else 'a'} {spec}. Leave it out."
             )
+        sees = getattr(self, "extractor", None)
+        if not isinstance(sees, Extractor) or sees.channels is None or spec.kind != "image":
+            return
+        if spec.channels not in sees.channels and _SEEN & {*self.wants(spec)}:
+            raise ConfigError(
+                f"The metric '{self.name}' takes features of the extractor '{sees.name}', which "
+                f"sees images of {' or '.join(map(str, sees.channels))} channels, and this is a "
+                f"{spec}. Give it another extractor, or leave it out."
+            )
+
+    def suited(self, dataset_name: str) -> Metric:
+        """Return the metric as it is to score samples of a dataset, by that one's name.
+
+        This is for what is a default and would be wrong there, such as the classifier of other
+        data; what a person chose stays.
+
+        Raises:
+            ConfigError: If a default is wrong there, and nothing fits.
+        """
+        return self
+
+    def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:
+        """Return what decides its numbers besides options, extractor and samples, as plain values.
+
+        Args:
+            spec: What one sample is.
+            mixture: The distribution that they come from, where it is known.
+
+        Raises:
+            CheckpointError: If weights that are part of it are not there.
+        """
+        return {}
+
+    def prepare(self, device: torch.device) -> None:
+        """Load what ``compute`` will need; called before anything is gathered.
+
+        So what is missing is known before a training, and not after hours of it. It leaves the
+        global random state as it is.
+
+        Args:
+            device: Where it will compute; the ``device`` of what is gathered.
+
+        Raises:
+            CheckpointError: If weights are not there.
+        """
 
     def score(self, real: Gathered | None, fake: Gathered) -> Result:
         """Score generated samples.

@@ -290,6 +290,7 @@ class Gathered:
         generator: What made them.
         spec: What one sample is.
         mixture: The distribution that they come from, where it is known.
+        device: Where to compute what needs a net, such as a perceptual distance; None for the CPU.
         cache: What a metric has computed from it and others need as well.
     """
 
@@ -301,6 +302,7 @@ class Gathered:
     generator: Sampler | None = None
     spec: SampleSpec | None = None
     mixture: Mixture | None = None
+    device: torch.device | None = None
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def require_finite(self, name: Literal["features", "logits", "samples"], whose: str) -> None:

@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.metrics.base import ANY_KIND, Chosen, Metric, Part, Result
+from ganzoo.metrics.base import ANY_KIND, Chosen, Part, Result
+from ganzoo.metrics.classified import Classified
 
 if TYPE_CHECKING:
     from ganzoo.metrics.gathered import Gathered
@@ -20,7 +21,7 @@ __all__ = ["ClassifierScore", "InceptionScore"]
 _CITATION = 'Salimans et al. 2016, "Improved Techniques for Training GANs", arXiv:1606.03498'
 
 
-class ClassifierScore(Metric):
+class ClassifierScore(Classified):
     """The Inception Score's formula on a classifier of your own data; no Inception Score.
 
     Salimans et al. 2016, arXiv:1606.03498, sec. 4: exp(E KL(p(y|x) || p(y))) with the classes y
@@ -28,6 +29,7 @@ class ClassifierScore(Metric):
     every sample and all classes are equally frequent. Scores of different classifiers cannot be
     compared. The samples are shuffled and split; the score is the mean over the splits and the
     error their standard deviation, as is usual. Real samples are not looked at.
+    ``extra["classes_of"]`` is the data whose classes the classifier knows, where it says so.
     """
 
     citation: ClassVar[str] = _CITATION
@@ -36,9 +38,6 @@ class ClassifierScore(Metric):
     reals: ClassVar[bool] = False
     kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
 
-    extractor: Chosen = Field(
-        "classifier", validate_default=True, description="the classifier whose logits count"
-    )
     splits: int = Field(10, ge=1, description="parts that are averaged over")
     seed: int = Field(2020, ge=0, lt=2**32, description="decides the order before it is split")
 
@@ -70,7 +69,8 @@ class ClassifierScore(Metric):
             marginal = log_p.exp().mean(0).clamp(min=torch.finfo(torch.float64).tiny)
             divergence = (log_p.exp() * (log_p - marginal.log())).sum(1)
             scores.append(divergence.mean().exp().item())
-        return Result(float(np.mean(scores)), float(np.std(scores)))
+        extra = {} if self.classes_of is None else {"classes_of": self.classes_of}
+        return Result(float(np.mean(scores)), float(np.std(scores)), extra)
 
 
 class InceptionScore(ClassifierScore):

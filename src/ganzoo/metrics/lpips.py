@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ganzoo.features import vgg16, weights
+from ganzoo.features.base import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HEADS", "LPIPS", "pretrained"]
+__all__ = ["HEADS", "LPIPS", "hashes", "pretrained"]
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -24,6 +27,7 @@ HEADS = weights.Published(
         "v0.1/vgg.pth"
     ),
     digest="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    size=7_289,
     names=("lpips-vgg16-v0.1.pth", "weights-vgg16-lpips.pth"),
     environment="GANZOO_LPIPS_WEIGHTS",
 )
@@ -57,8 +61,9 @@ class LPIPS(nn.Module):
                 channels = width
             self.blocks.append(nn.Sequential(*layers))
             self.heads.append(nn.Parameter(torch.rand(channels)))
-        # ImageNet's mean and standard deviation, as LPIPS rounds them, on [-1, 1].
-        shift, scale = torch.tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])
+        # ImageNet's mean and standard deviation, as LPIPS rounds them, on [-1, 1]; numbers, even
+        # where the rest is built on the meta device.
+        shift, scale = torch.tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]], device="cpu")
         self.register_buffer("shift", shift[:, None, None], persistent=False)
         self.register_buffer("scale", scale[:, None, None], persistent=False)
 
@@ -94,14 +99,15 @@ class LPIPS(nn.Module):
         ).sum(0)
 
     def take(self, trunk: Mapping[str, Tensor], heads: Mapping[str, Tensor]) -> None:
-        """Take weights under the names of torchvision's VGG16 and of the published heads."""
-        with torch.no_grad():
-            for name, layer in self._layers():
-                layer.weight.copy_(trunk[f"{name}.weight"])
-                assert layer.bias is not None
-                layer.bias.copy_(trunk[f"{name}.bias"])
-            for number, head in enumerate(self.heads):
-                head.copy_(heads[f"lin{number}.model.1.weight"].flatten())
+        """Take weights under the names of torchvision's VGG16 and of the published heads.
+
+        They are copied; the net itself may be on the meta device until then.
+        """
+        for name, layer in self._layers():
+            layer.weight = _own(trunk[f"{name}.weight"])
+            layer.bias = _own(trunk[f"{name}.bias"])
+        for number in range(len(self.heads)):
+            self.heads[number] = _own(heads[f"lin{number}.model.1.weight"].flatten())
 
     def _layers(self) -> list[tuple[str, nn.Conv2d]]:
         """The convolutions by their names in torchvision, where all layers are in one row."""
@@ -112,12 +118,51 @@ class LPIPS(nn.Module):
 def pretrained(size: int | None, device: torch.device) -> LPIPS:
     """Return LPIPS with its published weights, in eval mode and without gradients.
 
-    They are looked for as those of extractors are: environment variables, caches, download.
+    They are looked for as those of extractors are: environment variables, caches, download. The
+    net is the same one as long as the files are the same: do not change it. The global random state
+    stays as it is.
 
     Raises:
         CheckpointError: If they are not there, or are those of another net.
     """
-    net = LPIPS(size)
+    trunk, heads = (each.find(None, download=True) for each in (vgg16.WEIGHTS, HEADS))
+    return _loaded(size, device, trunk, heads, (_state(trunk), _state(heads)))
+
+
+def hashes() -> dict[str, str]:
+    """Return the SHA-256 of the published weights: of the ``trunk``, and of the ``heads`` on it.
+
+    Raises:
+        CheckpointError: If they are not there, or are those of another net.
+    """
+    trunk, heads = (each.find(None, download=True) for each in (vgg16.WEIGHTS, HEADS))
+    first, second = _hashes(trunk, heads, (_state(trunk), _state(heads)))
+    return {"trunk": first, "heads": second}
+
+
+@functools.lru_cache(maxsize=2)
+def _hashes(
+    trunk_file: Path, heads_file: Path, files: tuple[tuple[int, int], ...]
+) -> tuple[str, str]:
+    """Of the tensors as they are used, in whatever form the files hold them."""
+    build = _loaded.__wrapped__  # the net is used up here, and need not be kept
+    state = build(None, torch.device("cpu"), trunk_file, heads_file, files).state_dict()
+    heads = {name: value for name, value in state.items() if name.startswith("heads.")}
+    trunk = {name: value for name, value in state.items() if name not in heads}
+    return fingerprint(trunk), fingerprint(heads)
+
+
+@functools.lru_cache(maxsize=2)  # of some 60 MB each
+def _loaded(
+    size: int | None,
+    device: torch.device,
+    trunk_file: Path,
+    heads_file: Path,
+    files: tuple[tuple[int, int], ...],
+) -> LPIPS:
+    """The net with the weights of two files, built anew where their states are others."""
+    with torch.device("meta"):
+        net = LPIPS(size)
     convolutions = {
         f"{name}.{kind}": tuple(value.shape)
         for name, layer in net._layers()
@@ -128,11 +173,19 @@ def pretrained(size: int | None, device: torch.device) -> LPIPS:
         for layer, out, into in ((0, 4096, 25088), (3, 4096, 4096), (6, 1000, 4096))
         for kind, shape in (("weight", (out, into)), ("bias", (out,)))
     }
-    trunk = weights.load(
-        vgg16.WEIGHTS.find(None, download=True), {**convolutions, **classifier}, optional=classifier
-    )
+    trunk = weights.load(trunk_file, {**convolutions, **classifier}, optional=classifier)
     expected: dict[str, tuple[int, ...]] = {
         f"lin{number}.model.1.weight": (1, len(head), 1, 1) for number, head in enumerate(net.heads)
     }
-    net.take(trunk, weights.load(HEADS.find(None, download=True), expected, optional=()))
+    net.take(trunk, weights.load(heads_file, expected, optional=()))
     return net.to(device).eval().requires_grad_(False)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _own(value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.to(torch.float32, copy=True))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.metrics.base import Chosen, Metric, Part, Result
+from ganzoo.metrics.base import Chosen, Part, Result
+from ganzoo.metrics.classified import Classified
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +30,7 @@ _SURE = 0.8  # mean probability of the likeliest class, of pictures that a class
 _COARSE = 0.03  # reverse KL by chance alone that is worth a notice
 
 
-class Modes(Metric):
+class Modes(Classified):
     """How many modes generated samples reach: of a mixture, or of classes that a net sees.
 
     The value is the number of modes with at least one sample, an integer from 0 on.
@@ -46,7 +49,8 @@ class Modes(Metric):
     Of n samples of p itself it is about (modes - 1) / 2n. ``extra["rarest"]`` is the smallest
     share of q, and ``extra["total"]`` the number of modes there are. Of images,
     ``extra["certainty"]`` is the mean probability, in [0, 1], of the likeliest class: a classifier
-    sees classes in anything, also where there are none.
+    sees classes in anything, also where there are none. ``extra["classes_of"]`` is the data whose
+    classes it knows, where it says so.
     """
 
     citation: ClassVar[str] = (
@@ -71,6 +75,14 @@ class Modes(Metric):
         """Return the points of a mixture, or the logits of images."""
         return ("samples",) if spec.kind == "vector" else ("logits",)
 
+    def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:
+        """Return which mixture the modes of points are those of."""
+        if mixture is None or spec.kind != "vector":
+            return {}
+        exact = json.dumps([mixture.centres, mixture.sd]).encode()
+        digest = hashlib.sha256(exact).hexdigest()[:16]
+        return {"mixture": digest, "modes": len(mixture.centres)}
+
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
         """Count the modes.
 
@@ -83,7 +95,7 @@ class Modes(Metric):
         counts = self._counts(fake, mixture)
         total = len(counts)
         found = sum(count > 0 for count in counts)
-        extra: dict[str, float | int] = {}
+        extra: dict[str, Any] = {}
         if mixture is not None and fake.samples is not None:
             coverage = mixture.coverage(fake.samples.cpu())
             found = coverage.modes
@@ -98,13 +110,16 @@ class Modes(Metric):
         }
         if fake.logits is not None:
             extra["certainty"] = _certainty(fake.logits)
+            if self.classes_of is not None:
+                extra["classes_of"] = self.classes_of
         notices = tuple(self._notices(extra, sum(counts)))
         return Result(float(found), extra=extra, notices=notices)
 
-    def _notices(self, extra: Mapping[str, float], count: int) -> Iterator[str]:
+    def _notices(self, extra: Mapping[str, Any], count: int) -> Iterator[str]:
         if (certainty := extra.get("certainty", 1.0)) < _SURE:
+            known = f", which knows the classes of {self.classes_of}," if self.classes_of else ""
             yield (
-                f"The classifier of '{self.name}' gives what it sees a probability of only "
+                f"The classifier of '{self.name}'{known} gives what it sees a probability of only "
                 f"{certainty:.2f} on average: samples that are none of its classes, or not yet "
                 f"clear, are counted for some mode all the same."
             )

@@ -35,26 +35,18 @@ class _Neighbours(Metric):
         "inception", validate_default=True, description="what features are compared"
     )
 
-    def _features(self, part: Gathered | None) -> Tensor:
-        assert part is not None and part.features is not None
-        return part.features
-
 
 class _Balls(_Neighbours):
     """Balls that reach to the k-th nearest neighbour."""
 
-    better: ClassVar[Literal["lower", "higher"]] = "higher"
+    better: ClassVar[Literal["lower", "higher"] | None] = "higher"
 
     neighbours: int = Field(3, ge=1, description="neighbours that a ball reaches to, k")
 
-    def _radii(self, part: Gathered | None, whose: str) -> Tensor:
-        assert part is not None
-        if part.count <= self.neighbours:
-            raise DataError(
-                f"The metric '{self.name}' looks at {self.neighbours} neighbours of each of the "
-                f"{whose} samples, and there are only {part.count}: give more."
-            )
-        return radii(part, self.neighbours)
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        """One more than the neighbours of each sample."""
+        return self.neighbours + 1
 
 
 class Precision(_Balls):
@@ -72,12 +64,9 @@ class Precision(_Balls):
     )
 
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
-        """Compute it block by block.
-
-        Raises:
-            DataError: If there are no more samples than neighbours.
-        """
-        return _share_within(self._features(fake), self._features(real), self._radii(real, "real"))
+        """Compute it block by block."""
+        assert real is not None
+        return _share_within(fake, real, self.neighbours, _centre(real))
 
 
 class Recall(_Balls):
@@ -91,14 +80,9 @@ class Recall(_Balls):
     citation: ClassVar[str] = Precision.citation
 
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
-        """Compute it block by block.
-
-        Raises:
-            DataError: If there are no more samples than neighbours.
-        """
-        return _share_within(
-            self._features(real), self._features(fake), self._radii(fake, "generated")
-        )
+        """Compute it block by block."""
+        assert real is not None
+        return _share_within(real, fake, self.neighbours, _centre(real))
 
 
 class Density(_Balls):
@@ -117,15 +101,13 @@ class Density(_Balls):
     neighbours: int = Field(5, ge=1, description="neighbours that a ball reaches to, k")
 
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
-        """Compute it block by block.
-
-        Raises:
-            DataError: If there are no more samples than neighbours.
-        """
-        generated = self._features(fake)
-        reach = self._radii(real, "real").to(generated.device) * (1 - _TIE)
+        """Compute it block by block."""
+        assert real is not None
+        centre = _centre(real)
+        generated = _features(fake)
+        reach = radii(real, self.neighbours, centre).to(generated.device) * (1 - _TIE)
         found = 0
-        for _, columns, squares in _blocks(generated, self._features(real)):
+        for _, columns, squares in _blocks(generated, _features(real), centre):
             found += int((squares < reach[columns]).sum())
         return Result(found / (self.neighbours * len(generated)))
 
@@ -144,13 +126,11 @@ class Coverage(_Balls):
     neighbours: int = Field(5, ge=1, description="neighbours that a ball reaches to, k")
 
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
-        """Compute it block by block.
-
-        Raises:
-            DataError: If there are no more samples than neighbours.
-        """
-        reach = self._radii(real, "real") * (1 - _TIE)
-        squares, _ = nearest(self._features(real), self._features(fake), 1)
+        """Compute it block by block."""
+        assert real is not None
+        centre = _centre(real)
+        reach = radii(real, self.neighbours, centre) * (1 - _TIE)
+        squares, _ = nearest(_features(real), _features(fake), 1, centre)
         return Result((squares[:, 0] < reach).double().mean().item())
 
 
@@ -160,7 +140,8 @@ class NearestNeighbours(_Neighbours):
     The value is the median, over generated features, of the distance to the nearest real one, as
     a ratio to the median distance of a real one to the nearest other real one. In [0, inf): near
     0 are copies, 1 is as far as training samples are from each other, and far above 1 samples are
-    unlike all of them. Give the training samples as the real ones.
+    unlike all of them, so that neither end is the better one. Give the training samples as the
+    real ones.
 
     ``extra["authenticity"]`` is the share, in [0, 1], of generated samples that are farther from
     their nearest real one than that is from its own nearest neighbour (Alaa et al. 2022,
@@ -173,7 +154,7 @@ class NearestNeighbours(_Neighbours):
         'Alaa et al. 2022, "How Faithful is your Synthetic Data? Sample-level Metrics for '
         'Evaluating and Auditing Generative Models", arXiv:2102.08921'
     )
-    better: ClassVar[Literal["lower", "higher"]] = "higher"
+    better: ClassVar[Literal["lower", "higher"] | None] = None
 
     shown: int = Field(16, ge=0, description="pairs of samples that are named")
 
@@ -184,14 +165,15 @@ class NearestNeighbours(_Neighbours):
             DataError: If most real samples are there twice, so that there is nothing to compare to.
         """
         assert real is not None
-        among = radii(real, 1).sqrt().cpu()
+        centre = _centre(real)
+        among = radii(real, 1, centre).sqrt().cpu()
         usual = among.median().item()
         if usual == 0:
             raise DataError(
                 f"Most of the {real.count:,} real samples have the features of another one, so "
                 f"that no distance can be set beside theirs. Look at the dataset for duplicates."
             )
-        squares, indices = nearest(self._features(fake), self._features(real), 1)
+        squares, indices = nearest(_features(fake), _features(real), 1, centre)
         distances, indices = squares[:, 0].sqrt().cpu(), indices[:, 0].cpu()
         own = among[indices]
         # A copy of a sample that is there twice is 0 of 0, and a copy.
@@ -213,20 +195,21 @@ class NearestNeighbours(_Neighbours):
         )
 
 
-def nearest(points: Tensor, others: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+def nearest(points: Tensor, others: Tensor | None, k: int, centre: Tensor) -> tuple[Tensor, Tensor]:
     """Return the k nearest of others for each point, by block, in bounded memory.
 
     Args:
         points: (N, D).
         others: (M, D); None for the points themselves, each without itself.
         k: How many, at most M, or N - 1.
+        centre: (D,) float64, where most of them are, so that their distances keep their digits.
 
     Returns:
         Squared distances, float64 (N, k), smallest first, and which they are, int64 (N, k).
     """
     found, which = [], []
     best = chosen = torch.empty(0)
-    for rows, columns, squares in _blocks(points, points if others is None else others):
+    for rows, columns, squares in _blocks(points, points if others is None else others, centre):
         if others is None:
             same = range(max(rows.start, columns.start), min(rows.stop, columns.stop))
             index = torch.tensor(same, dtype=torch.long, device=squares.device)
@@ -245,39 +228,61 @@ def nearest(points: Tensor, others: Tensor | None, k: int) -> tuple[Tensor, Tens
     return torch.cat(found), torch.cat(which)
 
 
-def radii(part: Gathered, k: int) -> Tensor:
+def radii(part: Gathered, k: int, centre: Tensor) -> Tensor:
     """Return the squared distance of each sample's features to their k-th nearest other, (N,)."""
-    assert part.features is not None
     known: Tensor | None = part.cache.get("nearest")
     if known is None or known.shape[1] < k:
         # Five serve precision, recall, density and coverage alike.
-        known, _ = nearest(part.features, None, min(max(k, 5), part.count - 1))
+        known, _ = nearest(_features(part), None, min(max(k, 5), part.count - 1), centre)
         part.cache["nearest"] = known
     return known[:, k - 1]
 
 
-def _share_within(points: Tensor, centres: Tensor, reach: Tensor) -> Result:
-    """Share of points within a ball around one of the centres, boundary included."""
-    reach = reach.to(points.device) * (1 + _TIE)
+def _share_within(part: Gathered, others: Gathered, k: int, centre: Tensor) -> Result:
+    """Share of samples within the ball of one of the others, boundary included."""
+    points = _features(part)
+    reach = radii(others, k, centre).to(points.device) * (1 + _TIE)
     within = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    for rows, columns, squares in _blocks(points, centres):
+    for rows, columns, squares in _blocks(points, _features(others), centre):
         within[rows.start : rows.stop] |= (squares <= reach[columns.start : columns.stop]).any(1)
     return Result(within.double().mean().item())
 
 
-def _blocks(points: Tensor, others: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+def _features(part: Gathered) -> Tensor:
+    assert part.features is not None
+    return part.features
+
+
+def _centre(real: Gathered) -> Tensor:
+    """Mean of the real features, (D,) float64: generated ones may lie anywhere."""
+    known: Tensor | None = real.cache.get("centre")
+    if known is None:
+        parts = torch.split(_features(real), _COLUMNS)
+        known = torch.stack([part.double().sum(0) for part in parts]).sum(0) / real.count
+        real.cache["centre"] = known
+    return known
+
+
+def _blocks(
+    points: Tensor, others: Tensor, centre: Tensor
+) -> Iterator[tuple[slice, slice, Tensor]]:
     """Give squared distances float64 (n, m) of all pairs, by block, columns faster than rows.
 
-    By |x|^2 + |y|^2 - 2 x . y, whose rounding can leave a trace of equal ones: that is cut off.
+    By |x|^2 + |y|^2 - 2 x . y from the centre, whose rounding can leave a trace of equal ones: that
+    is cut off. From the origin it would drown distances that are small beside what all share.
     """
-    others = others.to(points.device)
+    others, centre = others.to(points.device), centre.to(points.device)
     lengths = torch.cat(
-        [others[part].double().square().sum(1) for part in batches(len(others), _COLUMNS)]
+        [
+            (others[part].double() - centre).square().sum(1)
+            for part in batches(len(others), _COLUMNS)
+        ]
     )
     for rows in batches(len(points), _ROWS):
-        x = points[rows].double()
+        x = points[rows].double() - centre
         own = x.square().sum(1, keepdim=True)
         for columns in batches(len(others), _COLUMNS):
             total = own + lengths[columns]
-            squares = torch.addmm(total, x, others[columns].double().T, alpha=-2)
+            y = others[columns].double() - centre
+            squares = torch.addmm(total, x, y.T, alpha=-2)
             yield rows, columns, squares.masked_fill_(squares <= _SAME * total, 0.0)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ganzoo.device import pick_device
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import lpips
 from ganzoo.metrics.base import Metric, Part, Result
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.metrics.gathered import Sampler
+    from ganzoo.mixture import Mixture
     from ganzoo.spec import SampleSpec
 
 __all__ = ["PPL", "LPIPSDiversity", "path_lengths", "slerp"]
@@ -30,6 +30,9 @@ _BATCH = 32
 
 class _Perceptual(Metric):
     """What scores by LPIPS share."""
+
+    pictures: ClassVar[Literal["uint8", "float"]]
+    """Whether the images that are compared are rounded, as they would be in a file."""
 
     size: int | None = Field(
         64, ge=16, description="height and width that images are compared at; None for their own"
@@ -53,6 +56,35 @@ class _Perceptual(Metric):
                 f"{spec}: set size=64."
             )
 
+    def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:
+        """Return the net, the hashes of its weights, and what is done to images before it.
+
+        Raises:
+            CheckpointError: If the weights of LPIPS are not there.
+        """
+        resize = "none"
+        if self.size is not None:
+            how = "area" if min(spec.size) > self.size else "bilinear"
+            resize = f"{how} to {self.size}x{self.size}"
+        return {
+            "distance": "LPIPS 0.1, VGG-16",
+            **lpips.hashes(),
+            "images": self.pictures,
+            "resize": resize,
+            "precision": "fp32",
+        }
+
+    def prepare(self, device: torch.device) -> None:
+        """Load LPIPS with its weights.
+
+        Raises:
+            CheckpointError: If they are not there.
+        """
+        lpips.pretrained(self.size, device)
+
+    def _net(self, fake: Gathered) -> lpips.LPIPS:
+        return lpips.pretrained(self.size, fake.device or torch.device("cpu"))
+
 
 class PPL(_Perceptual):
     """Perceptual path length: how much images change along a short way through the latents.
@@ -74,6 +106,7 @@ class PPL(_Perceptual):
     gathers: ClassVar[tuple[Part, ...]] = ("generator",)
     reals: ClassVar[bool] = False
     least: ClassVar[int] = 0
+    pictures: ClassVar[Literal["uint8", "float"]] = "float"
 
     ways: int = Field(10_000, ge=2, description="ways that are averaged over")
     epsilon: float = Field(1e-4, gt=0, le=1, description="length of a way, of that from a to c")
@@ -99,7 +132,7 @@ class PPL(_Perceptual):
             for which in ("from", "to")
         )
         mix = slerp if self.interpolation == "slerp" else torch.lerp
-        net = lpips.pretrained(self.size, pick_device())
+        net = self._net(fake)
         lengths = path_lengths(generator, start, mix(start, end, self.epsilon), net, self.seed)
         lengths = lengths / self.epsilon**2
         low = float(np.percentile(lengths.numpy(), 1, method="lower"))
@@ -124,6 +157,7 @@ class LPIPSDiversity(_Perceptual):
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     gathers: ClassVar[tuple[Part, ...]] = ("samples",)
     reals: ClassVar[bool] = False
+    pictures: ClassVar[Literal["uint8", "float"]] = "uint8"
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
 
@@ -133,7 +167,7 @@ class LPIPSDiversity(_Perceptual):
         Raises:
             CheckpointError: If the weights of LPIPS are not there.
         """
-        net = lpips.pretrained(self.size, pick_device())
+        net = self._net(fake)
         values = self._distances(fake, net)
         error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else None
         extra: dict[str, Any] = {"pairs": len(values)}

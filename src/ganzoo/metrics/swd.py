@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ganzoo.metrics.gathered import Gathered
     from ganzoo.spec import SampleSpec
 
+    _Chosen = tuple[Gathered, Tensor]  # a side, and which of its images are used
+
 __all__ = ["SWD", "laplacian_pyramid", "sliced_wasserstein"]
 
 _SIDE = 7  # of a patch
@@ -38,8 +40,8 @@ class SWD(Metric):
     are projected onto 512 random directions; the distance is the mean difference of the sorted
     projections, over places and directions. The value is the mean over levels, times 1,000, as it
     is published; ``extra["levels"]`` has each, by the shorter side of the level. In [0, inf); not 0
-    of two sets of real images, for they are finite. As many real as generated images are used, the
-    first ones; the paper takes 16,384.
+    of two sets of real images, for they are finite. As many real as generated images are used; of
+    the side that has more they are drawn evenly at random. The paper takes 16,384.
     """
 
     citation: ClassVar[str] = (
@@ -51,7 +53,7 @@ class SWD(Metric):
 
     patches: int = Field(128, ge=1, description="patches of each level of each image")
     directions: int = Field(512, ge=1, description="random directions that are projected onto")
-    seed: int = Field(0, ge=0, lt=2**63, description="decides patches and directions")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides images, patches and directions")
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse what is no image, or too small for a patch.
@@ -80,17 +82,18 @@ class SWD(Metric):
                 f"'{self.name}' compares images of one size. Resize one of them."
             )
         count = min(real.count, fake.count)
-        side: int = min(shape[1:])
+        sides = (real, self._chosen(real, count)), (fake, self._chosen(fake, count))
+        length: int = min(shape[1:])
         levels: list[int] = []
-        while not levels or side >= _COARSEST:
-            levels.append(side)
-            side = (side + 1) // 2
+        while not levels or length >= _COARSEST:
+            levels.append(length)
+            length = (length + 1) // 2
         distances: dict[str, float] = {}
         flat = False
-        for level, side in enumerate(levels):
+        for level, length in enumerate(levels):
             scales = []
-            for part, whose in ((real, "real"), (fake, "generated")):
-                mean, deviation = self._scale(part, count, level)
+            for side, whose in zip(sides, ("real", "generated"), strict=True):
+                mean, deviation = self._scale(side, level)
                 if not deviation.any() and whose == "real":
                     raise DataError(
                         f"The {count:,} real images are constant, so that there is nothing to "
@@ -99,48 +102,54 @@ class SWD(Metric):
                 flat = flat or not deviation.any()
                 # A channel that is constant, such as an opaque alpha, becomes 0.
                 scales.append((mean, deviation.where(deviation > 0, torch.inf)))
-            distances[str(side)] = 1000 * self._distance(real, fake, count, level, scales)
+            distances[str(length)] = 1000 * self._distance(sides, level, scales)
         notices = (
             ("The generated images are constant: the generator has collapsed.",) if flat else ()
         )
         value = sum(distances.values()) / len(distances)
         return Result(value, extra={"levels": distances, "images": count}, notices=notices)
 
+    def _chosen(self, part: Gathered, count: int) -> Tensor:
+        """Positions of the images that are used: folders are sorted by class, so not the first."""
+        if part.count == count:
+            return torch.arange(count)
+        source = torch.Generator().manual_seed(derive(self.seed, "images"))
+        return torch.randperm(part.count, generator=source)[:count].sort().values
+
     def _distance(
         self,
-        real: Gathered,
-        fake: Gathered,
-        count: int,
+        sides: tuple[_Chosen, _Chosen],
         level: int,
         scales: list[tuple[Tensor, Tensor]],
     ) -> float:
         """Distance of one level; patches are taken anew for every few directions."""
+        (real, chosen), _ = sides
         assert real.samples is not None
-        width = real.samples.shape[1] * _SIDE**2
+        count, width = len(chosen), real.samples.shape[1] * _SIDE**2
         source = torch.Generator().manual_seed(derive(self.seed, "directions", level))
         directions = normalize(torch.randn(self.directions, width, generator=source), dim=1).T
         total = 0.0
         size = max(1, _PROJECTED // (count * self.patches))
         for some in batches(self.directions, size):
-            chosen = directions[:, some]
+            lines = directions[:, some]
             projected = []
-            for part, (mean, deviation) in zip((real, fake), scales, strict=True):
+            for side, (mean, deviation) in zip(sides, scales, strict=True):
                 projected.append(
                     torch.cat(
                         [
-                            ((patches - mean) / deviation).flatten(1) @ chosen.to(patches)
-                            for patches in self._patches(part, count, level)
+                            ((patches - mean) / deviation).flatten(1) @ lines.to(patches)
+                            for patches in self._patches(side, level)
                         ]
                     )
                 )
-            total += sliced_wasserstein(*projected) * chosen.shape[1]
+            total += sliced_wasserstein(*projected) * lines.shape[1]
         return total / self.directions
 
-    def _scale(self, part: Gathered, count: int, level: int) -> tuple[Tensor, Tensor]:
+    def _scale(self, side: _Chosen, level: int) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each channel over all patches, each (1, C, 1)."""
         total = squares = torch.zeros(())
         values = 0
-        for patches in self._patches(part, count, level):
+        for patches in self._patches(side, level):
             exact = patches.double()
             total = total.to(exact) + exact.sum((0, 2))
             squares = squares.to(exact) + exact.square().sum((0, 2))
@@ -151,11 +160,12 @@ class SWD(Metric):
         variance = variance.where(variance > 1e-10 * (1 + mean.square()), 0.0)
         return mean.float()[None, :, None], variance.sqrt().float()[None, :, None]
 
-    def _patches(self, part: Gathered, count: int, level: int) -> Iterator[Tensor]:
+    def _patches(self, side: _Chosen, level: int) -> Iterator[Tensor]:
         """Patches (n, C, 49) of one level, batch by batch: the same ones each time."""
+        part, positions = side
         places = torch.arange(_SIDE)
-        for batch, chosen in enumerate(batches(count, _IMAGES)):
-            images = laplacian_pyramid(part.pixels(chosen), level)
+        for batch, chosen in enumerate(batches(len(positions), _IMAGES)):
+            images = laplacian_pyramid(part.pixels(positions[chosen]), level)
             n, channels, height, width = images.shape
             source = torch.Generator().manual_seed(derive(self.seed, "patches", level, batch))
             shape = (n, self.patches, 1, 1)

@@ -1,0 +1,59 @@
+"""Folders of tensors in ganzoo's cache, which are used only if they are unharmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import foreign, sealed
+from ganzoo.storage import new_folder, sha256, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+__all__ = ["read", "write"]
+
+_WEIGHTS, _RECORD = "weights.safetensors", "record.json"
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], **facts: Any) -> None:
+    """Keep tensors and what JSON can hold in a folder, which is there whole or not at all.
+
+    Args:
+        folder: One that is there is replaced.
+        tensors: By name, contiguous and none sharing memory.
+        facts: What else is to be known; not ``file`` nor ``sha256``.
+
+    Raises:
+        OSError: If the disk is full or the place is not writable.
+    """
+    from safetensors.torch import save_file
+
+    with new_folder(folder) as fresh:
+        try:
+            save_file(dict(tensors), fresh / _WEIGHTS)
+        except Exception as error:  # safetensors wraps the system's error in its own class
+            if type(error).__name__ != "SafetensorError":
+                raise
+            raise OSError(str(error)) from error
+        record = {**facts, "file": sha256(fresh / _WEIGHTS)}
+        write_json(fresh / _RECORD, sealed.seal(record))
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return the tensors and facts that ``write`` has kept; None if nothing is there, or damage.
+
+    Large files are mapped into memory, as ``foreign.tensors`` says.
+    """
+    try:
+        record, damage = sealed.read(folder / _RECORD)
+        if damage or not isinstance(record, dict) or sealed.broken_seal(record):
+            return None
+        with foreign.opened(folder / _WEIGHTS) as file:
+            if foreign.digest(file) != record.get("file"):
+                return None
+            return foreign.tensors(file), record
+    except (OSError, ValueError):
+        return None
