@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,9 +63,6 @@ from ganzoo.step import Step
 from ganzoo.storage import own_copies, write_json, write_text
 from ganzoo.train_config import TrainConfig, located, read_config, resolve
 from ganzoo.validation import Standing, Validation, by_score, check_same, settled
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Trainer"]
 
