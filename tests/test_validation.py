@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 import ganzoo
-from ganzoo import bundle, evaluation
+from ganzoo import bundle, checkpoint, evaluation
 from ganzoo.callbacks import Callback
+from ganzoo.checkup import examine
 from ganzoo.cli import main
 from ganzoo.errors import CheckpointError, ConfigError, DataError
 from ganzoo.evaluation import Evaluator
@@ -160,6 +161,23 @@ def test_a_score_that_fails_is_told_and_the_training_goes_on(tmp_path, monkeypat
     assert "all grey" in told["text"]
 
 
+def test_scores_that_are_measured_otherwise_are_told_once(tmp_path, monkeypatch) -> None:
+    threads = iter((1, 1, 2, 2, 2, 1, 1, 2))
+
+    def score(evaluator, generator=None, **_):
+        value = next(threads)
+        found = SCORE(evaluator, generator)["swd"]
+        protocol = found.protocol | {"samples": {"threads": value}}
+        return {"swd": found.model_copy(update={"value": 2.0, "protocol": protocol})}
+
+    monkeypatch.setattr(Evaluator, "score", score)
+    run = train(tmp_path / "run", steps=24).fit()
+    assert len(run.scores) == 8
+    told = [(each["step"], each["text"]) for each in run.diagnoses]
+    text = "scores are measured otherwise than those of the best, in samples.threads"
+    assert told == [(9, text), (24, text)]
+
+
 def test_a_score_for_which_memory_lacks_is_told(tmp_path, monkeypatch) -> None:
     planned(monkeypatch, 2.0, torch.OutOfMemoryError("no memory is left"), 1.0, 3.0)
     run = train(tmp_path / "run", evaluate_beside=True).fit()
@@ -250,6 +268,21 @@ def test_a_generator_whose_checkpoint_is_gone_is_not_scored(tmp_path) -> None:
     trainer.fit()
     assert [row["step"] for row in run.scores] == [6, 9, 12]
     assert "step 3 is not evaluated: its checkpoint is gone" in trainer.notices
+
+
+@pytest.mark.parametrize("best", ["min:swd", "min:step"])
+def test_a_checkpoint_of_another_folder_brings_no_best(tmp_path, monkeypatch, best) -> None:
+    """Neither that generator nor its checkpoint is in the new folder."""
+    planned(monkeypatch, 3.0, 2.0, 1.0, 2.0, 5.0, 4.0)
+    run = train(tmp_path / "run", keep_best=best, keep_checkpoints=9).fit()
+    other = train(tmp_path / "other", keep_best=best, steps=18, keep_checkpoints=9)
+    other.load_checkpoint(run.path / "checkpoints" / "step-00000012")
+    copy = other.fit()
+    assert [row["step"] for row in copy.scores] == [15, 18]
+    assert [found for found in examine(copy.path) if found.verdict == "wrong"] == []
+    _, state = checkpoint.load(copy.path / "checkpoints" / "step-00000018")
+    known = state["best"] if state["validation"]["best"] is None else state["validation"]["best"]
+    assert known["step"] in (15, 18)
 
 
 class Slow:

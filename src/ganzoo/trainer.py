@@ -918,6 +918,9 @@ class Trainer:
         with contextlib.suppress(CheckpointError, RunFolderError, BundleError):
             self._background.wait()  # left behind by an interruption; it was not told, nor counts
         if self.run is None:
+            self._best = None  # the best of a checkpoint that was loaded is in another folder
+            if self._validation is not None:
+                self._validation.forget(self.step)
             stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
             return RunWriter.begin(self._out, stem, self._describe)
         writer = RunWriter.open(self.run)

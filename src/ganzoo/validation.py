@@ -155,6 +155,7 @@ class Validation:
         self._job: _Job | None = None
         better, _, self._name = (config.keep_best or "").partition(":")
         self._sign = 1 if better == "max" else -1
+        self._told_unlike: tuple[str, ...] = ()
         self.standing = Standing()
 
     @property
@@ -248,7 +249,10 @@ class Validation:
         return better
 
     def unlike_the_best(self, found: Scored) -> tuple[str, ...]:
-        """Return in what it was measured otherwise than the best one, on another machine maybe."""
+        """Return in what it was measured otherwise than the best one, on another machine maybe.
+
+        What was returned the last time is not returned again.
+        """
         best, score = self.standing.best, found.scores.get(self._name)
         if best is None or score is None:
             return ()
@@ -256,15 +260,16 @@ class Validation:
         seen = score.protocol.get("extractor", {})
         if seen.get("extractor") == "callable":  # a function has another name in each process
             found_in = tuple(key for key in found_in if key != "extractor.weights")
-        return found_in
+        told, self._told_unlike = self._told_unlike, found_in
+        return () if found_in == told else found_in
 
     def give_up_on(self, step: int) -> None:
         """Count a step as evaluated that cannot be any more."""
         self.standing = self.standing.model_copy(update={"evaluated": step})
 
-    def forget(self) -> None:
-        """Begin anew, as a training in a new folder does."""
-        self.standing = Standing()
+    def forget(self, step: int) -> None:
+        """Know no scores up to a step, as a training that goes on in a new folder does."""
+        self.standing = Standing(evaluated=step)
 
     def owed(self, step: int) -> list[int]:
         """Return the steps up to this one whose scores are due and not taken, ascending."""

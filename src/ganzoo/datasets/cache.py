@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets.decoding import Pixels
 
-__all__ = ["ENVIRONMENT", "Decoded", "Skipped", "Source", "cache_root", "decoded", "printable"]
+__all__ = [
+    "ENVIRONMENT",
+    "Decoded",
+    "Skipped",
+    "Source",
+    "cache_root",
+    "decoded",
+    "only_one",
+    "printable",
+]
 
 ENVIRONMENT = "GANZOO_CACHE"
 """Environment variable that names the folder in which decoded pictures are kept."""
@@ -176,7 +185,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad
     found = _opened(folder)
     if not isinstance(found, Decoded):
         try:
-            with _lock(root, key, source.origin):
+            with only_one(root, key, f"decoding the pictures of {source.origin}"):
                 found = _opened(folder)  # somebody may have built it meanwhile
                 if not isinstance(found, Decoded):
                     _remove_leftovers(root, key)
@@ -470,8 +479,14 @@ def _unwritable(root: Path, origin: str, error: OSError) -> DataError:
 
 
 @contextlib.contextmanager
-def _lock(root: Path, key: str, origin: str) -> Iterator[None]:
-    """Hold the lock of a cache; the system frees it when its holder dies."""
+def only_one(root: Path, key: str, doing: str) -> Iterator[None]:
+    """Hold the lock of an entry of a cache; the system frees it when its holder dies.
+
+    Args:
+        root: Folder of all entries, which is made.
+        key: Name of the entry.
+        doing: What the holder does, to tell others that wait.
+    """
     from filelock import FileLock, Timeout
 
     place = root / "locks" / f"{key}.lock"
@@ -480,7 +495,7 @@ def _lock(root: Path, key: str, origin: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=progress.MOMENT)
     except Timeout:
-        progress.say(f"waiting for another process, which is decoding the pictures of {origin}")
+        progress.say(f"waiting for another process, which is {doing}")
         lock.acquire()
     try:
         yield

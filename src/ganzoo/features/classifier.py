@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy, interpolate, pad
 from ganzoo import datasets
 from ganzoo.datasets import progress
 from ganzoo.datasets.base import DataPath
+from ganzoo.datasets.cache import only_one
 from ganzoo.datasets.root import data_root
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
 from ganzoo.features import kept
@@ -119,7 +120,7 @@ class Classifier(Extractor):
         if found := _kept(folder):
             return found
         try:
-            with _only_one(folder):
+            with only_one(folder.parent, folder.name, f"training {folder.name}"):
                 if found := _kept(folder):  # another process has trained it meanwhile
                     return found
                 _keep(folder, self._train())
@@ -280,22 +281,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock of the training; the system frees it when its holder dies."""
-    from filelock import FileLock, Timeout
-
-    place = folder.parent / "locks" / f"{folder.name}.lock"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=progress.MOMENT)
-    except Timeout:
-        progress.say(f"waiting for another process, which is training {folder.name}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

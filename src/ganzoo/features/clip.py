@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.device import pick_precision
-from ganzoo.features.base import Extractor, fingerprint
-from ganzoo.features.vision import OPENAI, HubModel, Seen
+from ganzoo.features.huggingface import SOURCE, HubExtractor, HubModel
+from ganzoo.features.vision import OPENAI, Seen
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ MODEL = HubModel(
 )
 
 
-class CLIP(Extractor):
+class CLIP(HubExtractor):
     """CLIP's image embedding, as torch-fidelity has it.
 
     Pictures are resized, as TensorFlow 1 did, to the size that the model was trained on; the
@@ -39,15 +39,9 @@ class CLIP(Extractor):
         'Radford et al. 2021, "Learning Transferable Visual Models From Natural Language '
         'Supervision", arXiv:2103.00020'
     )
-    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
+    model: ClassVar[HubModel] = MODEL
 
-    weights: str = Field(
-        MODEL.repository,
-        description="repository on the Hugging Face Hub, or a folder",
-    )
-    revision: str | None = Field(
-        None, description="commit, tag or branch of the repository; by default a known commit"
-    )
+    weights: str = Field(MODEL.repository, description=SOURCE)
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net.
@@ -57,7 +51,7 @@ class CLIP(Extractor):
             ConfigError: If transformers is not installed.
             DeviceError: If the device cannot compute so.
         """
-        model = self._model()
+        model = self.loaded()
         return Seen(
             _Embedding(model),
             "clip",
@@ -68,15 +62,6 @@ class CLIP(Extractor):
             OPENAI,
         )
 
-    def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights.
-
-        Raises:
-            CheckpointError: If they are not there or are of another net.
-            ConfigError: If transformers is not installed.
-        """
-        return fingerprint(self._model().state_dict())
-
     def preparation(self) -> dict[str, Any]:
         """Return preset, form of the net, resizing and scaling.
 
@@ -86,14 +71,11 @@ class CLIP(Extractor):
         """
         return {
             "preset": "torch-fidelity",
-            "model": MODEL.form(self.weights, self.revision),
+            "model": self.form(),
             "resize": "tf1-bilinear",
             "scaling": str(OPENAI),
             "layer": "image embedding",
         }
-
-    def _model(self) -> Any:
-        return MODEL.load(self.weights, self.revision)
 
 
 class _Embedding(nn.Module):

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from ganzoo.device import pick_precision
-from ganzoo.features.base import Extractor, fingerprint
+from ganzoo.features.huggingface import SOURCE, HubExtractor, HubModel
 from ganzoo.features.resizing import Resize
-from ganzoo.features.vision import IMAGENET, HubModel, Seen
+from ganzoo.features.vision import IMAGENET, Seen
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ _OFFSET = 0.1  # of Meta's code, which keeps a rounding error from changing the 
 _RESIZE: dict[str, Resize] = {"dgm-eval": "pil-bicubic-uint8", "torch-fidelity": "tf1-bilinear"}
 
 
-class DINOv2(Extractor):
+class DINOv2(HubExtractor):
     """The class token of DINOv2 after its last norm, of pictures resized to 224x224.
 
     FD-DINOv2 of Stein et al. 2023, arXiv:2306.04675, is the Frechet distance in the features of
@@ -47,17 +47,12 @@ class DINOv2(Extractor):
         'Oquab et al. 2023, "DINOv2: Learning Robust Visual Features without Supervision", '
         "arXiv:2304.07193"
     )
-    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
+    model: ClassVar[HubModel] = MODEL
 
     preset: Literal["dgm-eval", "torch-fidelity"] = Field(
         "dgm-eval", description="program whose preparation of pictures is followed"
     )
-    weights: str = Field(
-        MODEL.repository, description="repository on the Hugging Face Hub, or a folder"
-    )
-    revision: str | None = Field(
-        None, description="commit, tag or branch of the repository; by default a known commit"
-    )
+    weights: str = Field(MODEL.repository, description=SOURCE)
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net.
@@ -67,7 +62,7 @@ class DINOv2(Extractor):
             ConfigError: If transformers is not installed.
             DeviceError: If the device cannot compute so.
         """
-        model = self._model()
+        model = self.loaded()
         embeddings = model.embeddings
         grid = _SIZE // model.config.patch_size
         embeddings.position_embeddings = nn.Parameter(
@@ -78,15 +73,6 @@ class DINOv2(Extractor):
             _ClassToken(model), "dinov2", device, picked, _SIZE, _RESIZE[self.preset], IMAGENET
         )
 
-    def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights.
-
-        Raises:
-            CheckpointError: If they are not there or are of another net.
-            ConfigError: If transformers is not installed.
-        """
-        return fingerprint(self._model().state_dict())
-
     def preparation(self) -> dict[str, Any]:
         """Return preset, form of the net, size, resizing and scaling.
 
@@ -96,15 +82,12 @@ class DINOv2(Extractor):
         """
         return {
             "preset": self.preset,
-            "model": MODEL.form(self.weights, self.revision),
+            "model": self.form(),
             "size": _SIZE,
             "resize": _RESIZE[self.preset],
             "scaling": str(IMAGENET),
             "layer": "class token after the last norm",
         }
-
-    def _model(self) -> Any:
-        return MODEL.load(self.weights, self.revision)
 
 
 class _ClassToken(nn.Module):

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
 
-from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.features.base import Features
 from ganzoo.features.resizing import Resize, as_rgb, resize
-from ganzoo.features.weights import not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.device import Precision
 
-__all__ = ["IMAGENET", "OPENAI", "HubModel", "Normalisation", "Seen"]
+__all__ = ["IMAGENET", "OPENAI", "Normalisation", "Seen"]
 
 _TOGETHER = 32  # pictures on a CPU
 
@@ -94,96 +89,3 @@ class Seen(nn.Module):
         ):
             found: Tensor = self.net(x)
         return found.float()
-
-
-@dataclass(frozen=True)
-class HubModel:
-    """A model of transformers, on the Hugging Face Hub.
-
-    Only safetensors are read, and no code from there is run.
-
-    Attributes:
-        kind: Its class in transformers.
-        repository: Where its authors have published it.
-        revision: The commit that is taken from there.
-        digest: SHA-256 of ``model.safetensors`` in it.
-    """
-
-    kind: str
-    repository: str
-    revision: str
-    digest: str
-
-    def load(self, source: str, revision: str | None) -> Any:
-        """Return the model with the weights of a repository or folder.
-
-        Raises:
-            CheckpointError: If they are not there, damaged, or those of another model.
-            ConfigError: If transformers is not installed.
-        """
-        kind = _class(self.kind)
-        model = self._found(
-            kind,
-            source,
-            revision,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-        )
-        if spoilt := not_finite(model.state_dict()):
-            raise CheckpointError(
-                f"The weights '{source}' hold NaN or infinity in the tensor '{spoilt}', so that "
-                f"nothing can be computed with them. Get them again."
-            )
-        return model
-
-    def form(self, source: str, revision: str | None) -> str:
-        """Return the form of the net in words, wherever it lies.
-
-        Raises:
-            CheckpointError: If its ``config.json`` is not there.
-            ConfigError: If transformers is not installed.
-        """
-        found = self._found(_class(self.kind).config_class, source, revision)
-        return (
-            f"{self.kind}: {found.num_hidden_layers} layers of {found.hidden_size}, "
-            f"{found.num_attention_heads} heads, patches of {found.patch_size}, "
-            f"{found.hidden_act}, eps {found.layer_norm_eps:g}"
-        )
-
-    def _found(self, kind: Any, source: str, revision: str | None, **options: Any) -> Any:
-        if revision is None and source == self.repository:
-            revision = self.revision
-        try:
-            return kind.from_pretrained(
-                source, **options, **({"revision": revision} if revision else {})
-            )
-        except Exception as error:  # it raises anything from OSError to RuntimeError
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise CheckpointError(
-                f"The weights '{source}' cannot be loaded as {self.kind} "
-                f"({reason.rstrip('.')}). {self._remedy(source, revision)}"
-            ) from error
-
-    def _remedy(self, source: str, revision: str | None) -> str:
-        if Path(source).expanduser().is_dir():
-            return (
-                f"Such a folder has config.json and model.safetensors: get them from "
-                f"https://huggingface.co/{self.repository}, or give another folder as weights."
-            )
-        known = source == self.repository and revision == self.revision
-        digest = f" (SHA-256 {self.digest})" if known else ""
-        return (
-            f"Without a network, get config.json and model.safetensors{digest} from "
-            f"https://huggingface.co/{source}/tree/{revision or 'main'}, put both into one folder "
-            f"and give the path of that folder as weights."
-        )
-
-
-def _class(kind: str) -> Any:
-    try:
-        return getattr(importlib.import_module("transformers"), kind)
-    except ImportError as error:
-        raise ConfigError(
-            f"This extractor needs transformers ({error}): pip install 'ganzoo[features]'."
-        ) from error
