@@ -17,7 +17,8 @@ clean-fid call.
 
 2,500 pictures of each folder and its subfolders are taken, evenly spaced in the order of their
 paths. What a program has computed is kept in the folder ``--work``, so that a run that was stopped
-goes on. On two cores each program takes some ten minutes, and the figures a good hour.
+goes on; other weights, folders or counts need another one. On two cores each program takes some ten
+minutes, and the figures a good hour.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,6 @@ class Bench:
     def __init__(self, work: Path, weights: Path, first: Path, second: Path, count: int) -> None:
         self.work, self.count = work, count
         self.first, self.second = work / "first", work / "second"
-        work.mkdir(parents=True, exist_ok=True)
         for source, place in ((first, self.first), (second, self.second)):
             if not place.is_dir():
                 copy_pictures(source, place, count)
@@ -81,13 +81,17 @@ class Bench:
                 save_array(folder)
         # Convolutions as given and a last layer of random numbers; and nothing but random numbers.
         self.given, self.random = work / "given.safetensors", work / "random.safetensors"
-        if not self.random.is_file():
+        kinds: dict[str, Callable[[Any, Path], object]] = {
+            ".safetensors": save_file,
+            ".pth": torch.save,
+        }
+        files = [path.with_suffix(kind) for path in (self.given, self.random) for kind in kinds]
+        if not all(file.is_file() for file in files):
             chance = random_weights()
-            tensors = chance | convolutions(weights)
-            save_file(tensors, self.given)
-            torch.save(tensors, self.given.with_suffix(".pth"))
-            save_file(chance, self.random)
-            torch.save(chance, self.random.with_suffix(".pth"))
+            whole = chance | convolutions(weights)
+            for file in files:
+                with storage.new_file(file) as fresh:
+                    kinds[file.suffix](whole if file.stem == "given" else chance, fresh)
 
     @property
     def pth(self) -> str:
@@ -124,7 +128,8 @@ def save_array(folder: Path) -> None:
     from torchvision.io import decode_image
 
     pictures = [decode_image(str(path)) for path in sorted(folder.iterdir())]
-    np.save(array_of(folder), torch.stack(pictures).numpy())
+    with storage.new_file(array_of(folder)) as fresh, fresh.open("wb") as file:
+        np.save(file, torch.stack(pictures).numpy())
 
 
 def convolutions(path: Path) -> dict[str, Tensor]:
@@ -414,6 +419,20 @@ def reverse_kl(work: Path) -> tuple[float, float]:
 # -- the parts --------------------------------------------------------------------------------
 
 
+def same_inputs(work: Path, inputs: dict[str, Any]) -> None:
+    """Refuse a folder whose numbers are those of other inputs, and note there what these are."""
+    path = work / "inputs.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    other = [name for name, value in inputs.items() if known.get(name, value) != value]
+    if other:
+        raise SystemExit(
+            f"What {work} keeps was computed of other inputs ({', '.join(other)}). Give another "
+            f"folder as --work, or delete it."
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    storage.write_json(path, known | inputs)
+
+
 def once(path: Path, compute: Callable[[], Any]) -> Any:
     """What a file of JSON has, or what is computed and written there."""
     if not path.is_file():
@@ -536,12 +555,11 @@ def one_of(rank: int, processes: int, work: Path, weights: Path, size: int, path
     torch.distributed.destroy_process_group()
 
 
-def figures(work: Path, weights: Path) -> list[dict[str, Any]]:
+def figures(work: Path, weights: Path, precisions: Sequence[str]) -> list[dict[str, Any]]:
     """FID of 10,000 test images against 10,000 training images."""
-    work.mkdir(parents=True, exist_ok=True)
     metric = {"name": "fid", "extractor": {"name": "inception", "weights": str(weights)}}
     rows = []
-    for precision in PRECISIONS:
+    for precision in precisions:
         for name in FIGURES:
 
             def run(name: str = name, precision: Any = precision) -> float:
@@ -571,21 +589,26 @@ def main() -> None:
     parser.add_argument("--second", type=Path, help="pictures that they are compared with")
     parser.add_argument("--count", type=int, default=2500, help="pictures of each folder")
     parser.add_argument("--work", type=Path, default=Path("references"), help="what is kept")
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of the figures"
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="file that is written")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # those of the programs
     section: dict[str, Any] = {"weights": Inception(weights=options.weights).weights_hash()}
-    if options.part == "figures":
-        section["rows"] = figures(options.work, options.weights)
-    else:
+    if options.part != "figures":
         if options.first is None or options.second is None:
             parser.error("give --first and --second")
-        bench = Bench(options.work, options.weights, options.first, options.second, options.count)
         section |= {
             "count": options.count,
             "first": "/".join(options.first.parts[-3:]),
             "second": "/".join(options.second.parts[-3:]),
         }
+    same_inputs(options.work, section)
+    if options.part == "figures":
+        section["rows"] = figures(options.work, options.weights, options.precision)
+    else:
+        bench = Bench(options.work, options.weights, options.first, options.second, options.count)
         if options.part == "programs":
             section["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES}
             section["rows"] = programs(bench)

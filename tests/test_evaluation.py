@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image
@@ -25,6 +26,7 @@ from ganzoo.features.classifier import Classifier
 from ganzoo.features.inception import Inception
 from ganzoo.framing import Framing
 from ganzoo.generator import Generator
+from ganzoo.metrics import lpips
 from ganzoo.metrics.gathered import Gathered, Moments
 from ganzoo.seeds import derive
 from ganzoo.spec import LatentSpec, SampleSpec
@@ -100,7 +102,7 @@ def test_samples_against_themselves(pictures) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
-    """8-bit pictures of a generator, in blocks of 256 with a seed each."""
+    """Floats of a generator, which a function sees, in blocks of 256 with a seed each."""
     generator = make()
     score = evaluate(generator, pictures, [FID], fakes=300, batch_size=batch_size, cache=False)
     drawn = torch.cat(
@@ -129,37 +131,38 @@ def test_more_fakes_begin_with_the_same_ones(pictures) -> None:
     torch.testing.assert_close(side[0], side[1][:40], rtol=0, atol=1e-5)
 
 
+class Sees(Classifier):
+    """Tells how bright a channel is."""
+
+    name: ClassVar[str] = "sees"
+    seen: ClassVar[set] = set()
+
+    def build(self, device, precision="auto"):
+        class Net(nn.Module):
+            def forward(self, samples):
+                Sees.seen.add((samples.dtype, tuple(samples.shape[1:])))
+                share = samples.float().mean((1, 2, 3)) / 255
+                logits = torch.stack((share < 0.5, share >= 0.5), 1).float()
+                return Features(share[:, None], logits)
+
+        return Net()
+
+    def weights_hash(self):
+        return "none"
+
+    def preparation(self):
+        return {}
+
+
 def test_extractors_that_see_bytes(pictures) -> None:
-    seen = []
-
-    class Sees(Classifier):
-        """Tells how bright a channel is."""
-
-        name: ClassVar[str] = "sees"
-
-        def build(self, device, precision="auto"):
-            class Net(nn.Module):
-                def forward(self, samples):
-                    seen.append((samples.dtype, tuple(samples.shape[1:])))
-                    share = samples.float().mean((1, 2, 3)) / 255
-                    logits = torch.stack((share < 0.5, share >= 0.5), 1).float()
-                    return Features(share[:, None], logits)
-
-            return Net()
-
-        def weights_hash(self):
-            return "none"
-
-        def preparation(self):
-            return {}
-
+    Sees.seen.clear()
     dark, bright = torch.zeros(3, 16, 16), torch.full((3, 16, 16), 255)
     bright[0] = 0
     stacks = torch.stack((dark, bright) * 5).to(torch.uint8)
     modes = {"name": "modes", "extractor": Sees()}
     score = evaluate(stacks, metrics=[modes], fakes=10)["modes"]
     assert (score.value, score.extra["total"]) == (2, 8)  # 000 and 011 of three channels
-    assert set(seen) == {(torch.uint8, (1, 16, 16))}
+    assert Sees.seen == {(torch.uint8, (1, 16, 16))}
 
 
 def test_modes_of_a_mixture() -> None:
@@ -188,6 +191,55 @@ def test_grey_and_rgb(pictures) -> None:
         scores = evaluate(one, other, [FID, {"name": "swd", "patches": 2, "directions": 4}])
         assert scores["fid"].value == pytest.approx(0, abs=1e-9)
         assert scores["swd"].protocol["samples"]["form"] == "16x16 RGB image"
+
+
+def test_what_a_metric_sees_does_not_depend_on_the_others(pictures) -> None:
+    colour = pictures.expand(-1, 3, -1, -1).contiguous()
+    alone = [
+        {"name": "modes", "extractor": Sees()},
+        {"name": "classifier-score", "extractor": Sees(), "splits": 1},
+        "ms-ssim",
+    ]
+    compared = [FID, KID | {"extractor": Sees()}]
+    apart = evaluate(pictures, metrics=alone)
+    assert apart["modes"].extra["total"] == 2
+    scores = evaluate(pictures, colour, [*compared, *alone])
+    for name in ("modes", "classifier-score"):
+        assert scores[name] == apart[name]
+    assert scores["ms-ssim"].value == apart["ms-ssim"].value
+    same = evaluate(colour, colour, compared)
+    for name in ("fid", "kid"):
+        assert scores[name].value == pytest.approx(same[name].value, abs=1e-9)
+        assert scores[name].protocol["samples"]["form"] == "16x16 RGB image"
+
+
+def test_an_extractor_that_sees_no_rgb_is_refused_before_anything_is_looked_at(pictures) -> None:
+    class Grey(Sees):
+        """Of greyscale only."""
+
+        name: ClassVar[str] = "grey"
+        channels: ClassVar[tuple[int, ...]] = (1,)
+
+    colour = pictures.expand(-1, 3, -1, -1).contiguous()
+    metrics = [FID, PRECISION | {"extractor": Grey()}]
+    evaluate(pictures, pictures, metrics)
+    LOOKED.clear()
+    with pytest.raises(ConfigError, match="sees images of 1 channels, and this is a 16x16 RGB"):
+        evaluate(pictures, colour, metrics)
+    assert LOOKED == []
+
+
+def test_a_function_may_fill_one_tensor_again_and_again(pictures) -> None:
+    held = torch.empty(16, 16)
+
+    def again(samples):
+        return held[: len(samples)].copy_(cells(samples))
+
+    found, wanted = (
+        evaluate(pictures[:40], pictures, [KID | {"extractor": each}], batch_size=16)["kid"].value
+        for each in (again, cells)
+    )
+    assert found == wanted
 
 
 def test_reals_are_resized_as_in_training(pictures) -> None:
@@ -222,6 +274,26 @@ def test_labels(pictures) -> None:
     assert score.protocol["fakes"]["labels"] == "data"
     with pytest.raises(ConfigError, match="labels='data' needs real samples with the classes"):
         evaluate(generator, pictures, [FID], fakes=60, labels="data")
+
+
+def test_from_which_labels_classes_were_drawn_is_in_the_protocol(pictures) -> None:
+    generator = make(SampleSpec(shape=(1, 16, 16), classes=("0", "1")))
+    generator.module = Constant(torch.stack((-torch.ones(1, 16, 16), torch.ones(1, 16, 16))))
+    scores = [
+        evaluate(generator, (pictures, labels), [FID], fakes=60, labels="data")["fid"]
+        for labels in (torch.arange(96) % 2, (torch.arange(96) > 90).long())
+    ]
+    assert evaluation.differences(*scores) == ("fakes.label_shares",)
+
+
+def test_a_metric_of_a_generator_alone_draws_no_labels_of_the_data(pictures, monkeypatch) -> None:
+    monkeypatch.setattr(lpips, "pretrained", lambda *_: lambda a, b: (a - b).mean((1, 2, 3)))
+    monkeypatch.setattr(lpips, "hashes", dict)
+    generator = make(SampleSpec(shape=(1, 16, 16), classes=("0", "1")))
+    generator.module = Constant(torch.zeros(2, 1, 16, 16))
+    given = pictures, torch.arange(96) % 2
+    score = evaluate(generator, given, {"name": "ppl", "ways": 4}, labels="data")["ppl"]
+    assert score.protocol["fakes"] == {"source": "generator", "seed": 0, "averaged": None}
 
 
 # -- one pass, and the cache ----------------------------------------------------------------------
@@ -320,6 +392,29 @@ def test_other_versions_have_statistics_of_their_own(pictures, monkeypatch) -> N
     assert sum(LOOKED) == 96 + 40
 
 
+@pytest.mark.usefixtures("_small_inception")
+def test_so_have_other_versions_of_packages_that_an_extractor_names(pictures, monkeypatch) -> None:
+    monkeypatch.setattr(Inception, "packages", ("pillow",))
+    first = evaluate(make(), pictures, fakes=40)["fid"]
+    assert first.protocol["versions"]["pillow"] == PIL.__version__
+    before = statistics()
+    monkeypatch.setattr("ganzoo.evaluation.gathering._version", lambda package: "another")
+    second = evaluate(make(), pictures, fakes=40)["fid"]
+    assert len(statistics()) == 2 * len(before) > 0
+    assert evaluation.same_protocol(first, second)
+
+
+def test_what_a_kill_left_half_written_is_removed_after_a_day(pictures) -> None:
+    folder = Path(os.environ["GANZOO_CACHE"], "statistics", "0123")
+    old, young = folder / ".moments.0123abcd.tmp", folder / ".moments.4567abcd.tmp"
+    for each in (old, young):
+        each.mkdir(parents=True)
+        (each / "weights.safetensors").touch()
+    os.utime(old, (0, 0))
+    evaluate(make(), pictures, by_net(), fakes=40)
+    assert young.exists() and not old.exists()
+
+
 def test_nothing_is_kept_unless_asked_for(pictures) -> None:
     evaluate(make(), pictures, [FID], fakes=40, cache=False)
     assert statistics() == []
@@ -350,6 +445,21 @@ def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
     assert evaluation.differences(score(), score(fakes=41)) == ("fakes.count",)
     assert evaluation.differences(score(), score(reals=50)) == ("reals.count", "reals.sha256")
     assert not evaluation.same_protocol(score(), evaluate(make(), pictures, [KID], fakes=40)["kid"])
+
+
+def test_sources_of_all_kinds_may_be_compared() -> None:
+    def score(**fakes):
+        return ganzoo.Score(value=1, protocol={"fakes": {"count": 4, **fakes}})
+
+    plain = score(source="generator", seed=0, averaged=True)
+    stored = {"dataset": "huggingface", "repo": "a/b", "subset": "c", "revision": "d"}
+    others = (
+        score(source="generator", seed=0, averaged=True, labels="uniform"),
+        score(**stored, split="test", sha256="e"),
+    )
+    for other in others:
+        assert evaluation.differences(plain, other) == ()
+    assert evaluation.differences(plain, score(labels="data")) == ("fakes.labels",)
 
 
 def test_reals_that_decide_nothing_make_no_other_protocol(pictures) -> None:
@@ -550,6 +660,28 @@ def test_a_bundle_keeps_its_scores(pictures, capsys) -> None:
     rendered = card.render(Path("saved"))
     assert "| swd |" in rendered and "- swd" in rendered
     Generator.from_pretrained("saved")
+
+
+def test_scores_of_a_generator_that_was_replaced_meanwhile(pictures, capsys, monkeypatch) -> None:
+    np.save("squares.npy", pictures.numpy())
+    training = {"dataset": {"name": "array", "path": "squares.npy"}}
+    make(training=training).save_pretrained("saved")
+    score = evaluation.Evaluator.score
+
+    def slow(self):
+        other = make(training=training)
+        with torch.no_grad():
+            next(other.module.parameters()).add_(1)
+        other.save_pretrained("saved")
+        return score(self)
+
+    monkeypatch.setattr(evaluation.Evaluator, "score", slow)
+    line = ("evaluate", "saved", "--fakes", "20", "--device", "cpu", "--metrics", SWD, "--json")
+    run(*line, code=2)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["swd"]["value"] > 0
+    assert "holds another generator now" in told.err
+    assert not Path("saved/metrics.json").exists()
 
 
 def test_scores_that_cannot_be_saved_are_shown(pictures, capsys, monkeypatch) -> None:

@@ -121,6 +121,29 @@ def test_a_net_with_objects_in_it_is_only_itself():
     assert Callable.of(net) == Callable.of(net) != Callable.of(twin)
 
 
+def importing(line):
+    """A net with an import in its code."""
+    space = {}
+    exec(f"def forward(self, samples):\n    {line}\n    return samples", globals(), space)
+    return type("Importing", (nn.Module,), space)()
+
+
+@pytest.mark.parametrize(
+    ("line", "lasting"),
+    [
+        ("from torch.nn.functional import relu", True),
+        ("import json, torch.nn as parts", True),
+        ("from helper import scaled", False),
+        ("import torch, helper.within as parts", False),
+        ("from . import torch", False),
+        ("from .torch import scaled", False),
+        ("def within(): import helper", False),
+    ],
+)
+def test_what_a_net_imports_as_it_computes_is_known_of_libraries_only(line, lasting):
+    assert Callable.of(importing(line)).lasting == lasting
+
+
 def test_another_object_does_not_get_the_name_of_one_that_is_gone():
     names = {Callable.of(with_closure(factor)).fingerprint for factor in range(20)}
     assert len(names) == 20

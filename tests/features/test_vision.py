@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from features.conftest import chequered
 from ganzoo import features
 from ganzoo.errors import CheckpointError, ConfigError
-from ganzoo.features import clip, dinov2, vgg16, vision
+from ganzoo.features import clip, dinov2, huggingface, vgg16
 from ganzoo.features.resizing import resize
 
 CPU = torch.device("cpu")
@@ -144,6 +144,7 @@ class Model(nn.Module):
     """Stands for a class of transformers; its forms lie in no folder."""
 
     asked: ClassVar[list] = []
+    others: ClassVar[dict] = {}
     spoilt = False
 
     class config_class:  # noqa: N801
@@ -161,12 +162,13 @@ class Model(nn.Module):
             raise OSError("We couldn't connect to the Hub\nand more")
         model = cls()
         model.weight = nn.Parameter(torch.tensor([torch.nan if cls.spoilt else 1.0]))
-        return model
+        read = {"missing_keys": set(), "unexpected_keys": set(), **cls.others}
+        return (model, read) if options.get("output_loading_info") else model
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    monkeypatch.setattr(vision, "_class", lambda kind: Model)
+    monkeypatch.setattr(huggingface, "_class", lambda kind: Model)
     Model.asked.clear()
     return Model
 
@@ -203,6 +205,35 @@ def test_a_model_with_nan_is_refused(stand_in, tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "spoilt", True)
     with pytest.raises(CheckpointError, match="NaN or infinity in the tensor 'weight'"):
         clip.CLIP(weights=str(tmp_path)).weights_hash()
+
+
+@pytest.mark.parametrize(("extractor", "model"), EXTRACTORS)
+def test_weights_that_lack_something_are_refused(extractor, model, stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "others", {"missing_keys": {"a.weight", "b.weight"}})
+    wanted = rf"another net than {model.kind}: the file lacks 2 tensors \(a.weight, b.weight\)"
+    with pytest.raises(CheckpointError, match=wanted):
+        extractor(weights=str(tmp_path)).build(CPU)
+
+
+def test_only_clip_may_have_another_net_beside(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "others", {"unexpected_keys": {"register_tokens"}})
+    assert clip.CLIP(weights=str(tmp_path)).weights_hash()
+    with pytest.raises(CheckpointError, match=r"has besides 1 tensors \(register_tokens\)"):
+        dinov2.DINOv2(weights=str(tmp_path)).weights_hash()
+
+
+def test_a_plain_vision_transformer_is_no_dinov2(transformers, tmp_path):
+    config = transformers.ViTConfig(
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=96,
+        image_size=28,
+        patch_size=14,
+    )
+    transformers.ViTModel(config).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="another net than Dinov2Model: the file lacks"):
+        features.create({"name": "dinov2", "weights": str(tmp_path)}).weights_hash()
 
 
 @pytest.mark.parametrize("name", ["clip", "dinov2"])

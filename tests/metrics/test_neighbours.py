@@ -113,6 +113,12 @@ def test_one_picture_only(real, gather):
     assert [score(name, *parts) for name in FOUR] == [0, 0, 0, 0]
 
 
+def test_no_more_pairs_are_named_than_a_file_of_scores_can_hold():
+    assert metrics.create("nearest-neighbours", shown=1000).shown == 1000
+    with pytest.raises(ConfigError, match="shown"):
+        metrics.create("nearest-neighbours", shown=1001)
+
+
 def test_nearest_excludes_the_point_itself(draw):
     x = torch.cat((draw(40, seed=1), draw(40, seed=1)[:2]))
     squares, which = neighbours.nearest(x, None, 3, x.double().mean(0))

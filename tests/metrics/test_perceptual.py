@@ -119,6 +119,31 @@ def test_it_computes_where_it_is_told_to(images, monkeypatch, name, device):
     assert asked == [(32, device or torch.device("cpu"))]
 
 
+@pytest.mark.parametrize(("name", "looks"), [("ppl", 3), ("lpips-diversity", 1)])
+def test_float32_is_that_of_the_generator_too(images, monkeypatch, name, looks):
+    """Graphics cards compute convolutions in TF32 otherwise."""
+    backends, seen = torch.backends, []
+    parts = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.matmul)
+    before = [part.fp32_precision for part in parts]
+
+    def looking(compute):
+        def call(*arguments, **options):
+            seen.append([part.fp32_precision for part in parts])
+            return compute(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(lpips, "pretrained", lambda size, device: looking(squares))
+    generator = Curve()
+    generator.sample = looking(generator.sample)
+    samples = images(4, seed=1)
+    spec = SampleSpec(shape=tuple(samples.shape[1:]))
+    metric = metrics.create({"name": name, **({"ways": 4} if name == "ppl" else {})})
+    metric.score(None, Gathered(4, samples=samples, generator=generator, spec=spec))
+    assert seen == [["ieee"] * 3] * looks
+    assert [part.fp32_precision for part in parts] == before
+
+
 def test_slerp():
     a, b = torch.randn(2, 50, 8, dtype=torch.float64)
     unit_a, unit_b = (x / x.norm(dim=1, keepdim=True) for x in (a, b))

@@ -1,7 +1,7 @@
 """Scores of a generator, or of a folder of pictures, with all that decides their numbers."""
 
 from ganzoo.evaluation.evaluator import Evaluator, evaluate
-from ganzoo.evaluation.score import Score, differences, plain, same_protocol, save
+from ganzoo.evaluation.score import Score, differences, measured_as, plain, same_protocol, save
 from ganzoo.evaluation.sides import bundle_folder
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "bundle_folder",
     "differences",
     "evaluate",
+    "measured_as",
     "plain",
     "same_protocol",
     "save",

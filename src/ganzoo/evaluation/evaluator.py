@@ -12,7 +12,15 @@ from ganzoo import pictures
 from ganzoo.device import pick_device
 from ganzoo.errors import ConfigError, DataError, GanzooError, listing
 from ganzoo.evaluation import ranks
-from ganzoo.evaluation.gathering import GIVEN_UP, SEEN, Gathering, Parts, extractor_of, key_of
+from ganzoo.evaluation.gathering import (
+    GIVEN_UP,
+    SEEN,
+    Gathering,
+    Parts,
+    compares,
+    extractor_of,
+    shown,
+)
 from ganzoo.evaluation.score import Score
 from ganzoo.evaluation.sides import (
     Generated,
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets import Dataset, Samples
     from ganzoo.device import PrecisionName
+    from ganzoo.spec import SampleSpec
 
 __all__ = ["Evaluator", "evaluate"]
 
@@ -67,9 +76,11 @@ def evaluate(
     batch. What is computed of the real ones is kept in ganzoo's cache, under a hash of the samples
     themselves and of all that decides their features.
 
-    Images of a generator are compared as 8-bit pictures, as they would be in a file, with real
-    ones brought to the same size in the way that it was trained with. Where one side is greyscale
-    and the other RGB, grey becomes RGB with equal channels.
+    Real images are brought to the size of a generator's in the way that it was trained with.
+    Extractors that take 8-bit pictures, as all of ganzoo's do, see its images as they would be in a
+    file; a function of your own sees floats, unless it is given as
+    ``Callable.of(function, quantise=True)``. Where one side is greyscale and the other RGB, grey
+    becomes RGB with equal channels for the metrics that compare them.
 
     Args:
         source: A ``Generator``, what ``Generator.from_pretrained`` takes, or samples: a folder of
@@ -173,7 +184,7 @@ class Evaluator:
         origin = source_of(source, str(target))
         generator = origin if isinstance(origin, Generator) else None
         self.metrics = [metric.suited(_data_of(origin)) for metric in chosen]
-        self._compared = [metric for metric in self.metrics if _compares(metric)]
+        self._compared = [metric for metric in self.metrics if compares(metric)]
         # Of these, real samples are only told of beside the score.
         self._beside = [
             metric
@@ -199,19 +210,20 @@ class Evaluator:
             self._fake = Stored.load(origin, fakes, None)
         framing = None if generator is None else generator.config.framing
         self._real = None if real is None else matched(real, self._fake, framing)
+        colours = channels(self._real, self._fake)
         for metric in self.metrics:
-            _check(metric, self._against(metric), self._fake)
+            seen = shown(metric, self._fake.spec, colours)
+            _check(metric, self._against(metric), self._fake, seen)
         self._gathering = Gathering(
             self.metrics,
             self._fake.spec,
             target,
             precision,
             batch_size,
-            channels(self._real, self._fake),
+            colours,
         )
         self._mixture = mixture_of(known, self._real, self._fake)
         self._parts: Parts | None = None  # of the real samples
-        self._shared: dict[str, dict[Any, Any]] = {}  # what metrics of one extractor know of them
 
     def prepare(self) -> None:
         """Build the extractors, and look at the real samples, or find in the cache what was seen.
@@ -247,16 +259,14 @@ class Evaluator:
         self.prepare()
         parts = self._gathering.gather(fake, self.metrics, "generated", False, given_up)
         made_by = fake.generator if isinstance(fake, Generated) else None
-        shared: dict[str, dict[Any, Any]] = {}
         scores = {}
         for metric in self.metrics:
             if given_up():
                 raise GanzooError(GIVEN_UP)
-            key, real, first = key_of(metric), self._against(metric), None
+            real, first = self._against(metric), None
             if real is not None and self._parts is not None:
-                known = self._shared.setdefault(key, {})
-                first = self._parts.gathered(metric, None, real.mixture, known)
-            second = parts.gathered(metric, made_by, self._mixture, shared.setdefault(key, {}))
+                first = self._parts.gathered(metric, None, real.mixture)
+            second = parts.gathered(metric, made_by, self._mixture)
             result = metric.score(first, second)
             beside = metric in self._beside
             notices = (*result.notices, *(real.notices if real else ()), *fake.notices)
@@ -383,11 +393,6 @@ def _data_of(origin: Generator | Dataset) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _compares(metric: Metric) -> bool:
-    """Whether real samples decide the score."""
-    return metric.reals or getattr(metric, "reference", None) == "real"
-
-
 def _cheap(metric: Metric) -> bool:
     """Whether a metric that needs no real samples can tell of them at little cost."""
     return metric.gathers == ("samples",)
@@ -406,10 +411,10 @@ def _same(real: Stored, fake: Side) -> bool:
     return isinstance(fake, Stored) and real.fingerprint == fake.fingerprint
 
 
-def _check(metric: Metric, real: Stored | None, fake: Side) -> None:
-    """Refuse now what would be refused after minutes."""
-    metric.check(fake.spec)
-    parts = metric.wants(fake.spec)
+def _check(metric: Metric, real: Stored | None, fake: Side, spec: SampleSpec) -> None:
+    """Refuse now what would be refused after minutes; ``spec`` is what the metric gets."""
+    metric.check(spec)
+    parts = metric.wants(spec)
     if "generator" in parts and isinstance(fake, Stored):
         raise ConfigError(
             f"The metric '{metric.name}' looks at the latents of a generator, and the source is a "

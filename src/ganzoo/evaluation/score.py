@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +14,13 @@ from pydantic import Field
 
 from ganzoo import bundle, sealed, storage
 from ganzoo.errors import DataError
+from ganzoo.evaluation.sides import PARTS
 from ganzoo.model import Model
 
-__all__ = ["Score", "check_savable", "differences", "plain", "same_protocol", "save"]
+__all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "same_protocol", "save"]
 
-_FREE = ("seed", "source", "averaged")  # of the fakes: what two scores may differ in
+# Of the fakes: what two scores may differ in.
+_FREE = ("seed", "source", "averaged", "dataset", "sha256", *PARTS)
 
 
 class Score(Model):
@@ -47,7 +51,8 @@ def differences(first: Score, second: Score) -> tuple[str, ...]:
     """Return in what two scores were measured differently, so that they cannot be compared.
 
     The source, the seed, averaging of weights, versions of libraries and real samples that are only
-    looked at beside may differ: they are what is compared, or change nothing that counts.
+    looked at beside may differ: they are what is compared, or change nothing that counts. So may
+    whether there are classes, as long as they are drawn evenly.
     """
     one, other = (_comparable(score.protocol) for score in (first, second))
     return tuple(key for key in sorted({*one, *other}) if one.get(key) != other.get(key))
@@ -56,6 +61,14 @@ def differences(first: Score, second: Score) -> tuple[str, ...]:
 def same_protocol(first: Score, second: Score) -> bool:
     """Whether two scores were measured alike, so that they can be compared."""
     return not differences(first, second)
+
+
+def measured_as(score: Score) -> str:
+    """Return what is the same for scores of one run that were measured alike, as a short hash."""
+    told = _comparable(score.protocol)
+    if told.get("extractor.extractor") == "callable":  # a function has another name in each process
+        told.pop("extractor.weights", None)
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_savable(folder: Path) -> None:
@@ -126,6 +139,7 @@ def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
             flat[key] = value
             continue
         for inner, item in value.items():
-            if key != "fakes" or inner not in (*_FREE, "dataset", "split", "sha256"):
+            free = inner in _FREE or (inner, item) == ("labels", "uniform")
+            if key != "fakes" or not free:
                 flat[f"{key}.{inner}"] = item
     return flat

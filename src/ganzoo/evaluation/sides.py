@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ganzoo.spec import SampleSpec
 
 __all__ = [
+    "PARTS",
     "Generated",
     "Labels",
     "Side",
@@ -44,9 +45,10 @@ __all__ = [
 ]
 
 Labels = Literal["uniform", "data"]
+PARTS = ("repo", "subset", "revision", "split")
+"""Options of a dataset that say which of its samples."""
 
 _BLOCK = 256  # generated samples with a seed of their own: no number of them changes others
-_PARTS = ("repo", "subset", "revision", "split")  # of a dataset: which of its samples
 _HASHED = 64 * 2**20  # bytes that are hashed together
 
 
@@ -152,7 +154,7 @@ class Stored:
     def protocol(self) -> dict[str, Any]:
         """Which samples these are."""
         settings = self.dataset.model_dump(mode="json")
-        chosen = {name: settings[name] for name in _PARTS if settings.get(name) is not None}
+        chosen = {name: settings[name] for name in PARTS if settings.get(name) is not None}
         if Path(chosen.get("repo", "")).is_absolute():
             del chosen["repo"]  # a folder of this machine, which says nothing elsewhere
         return {
@@ -211,7 +213,12 @@ class Generated:
         """Which samples these are."""
         training = self.generator.config.training
         averaged = training.get("ema_decay")
-        conditional = {"labels": self.labels} if self.spec.classes is not None else {}
+        classes = self.spec.classes
+        conditional: dict[str, str] = {} if classes is None else {"labels": self.labels}
+        if classes is not None and self.weights is not None:
+            counts = torch.bincount(self.weights, minlength=len(classes)).tolist()
+            digest = hashlib.sha256(repr(counts).encode()).hexdigest()
+            conditional["label_shares"] = digest
         return {
             "source": "generator",
             "count": self.count,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 __all__ = ["full_float32"]
+
+_LOCK = threading.Lock()
+_FOUND: list[list[str]] = []  # what each block that is open has found; the first, the program's own
 
 
 @contextlib.contextmanager
@@ -17,8 +21,11 @@ def full_float32(asked: bool = True) -> Iterator[None]:
 
     By default cuDNN's convolutions keep 10 of its 23 bits (TF32), and a program may have asked for
     as few in matrix products. These settings are those of the process, so that other threads get
-    them too for as long.
+    them too for as long, and the last block that ends puts them back.
     """
+    if not asked:
+        yield
+        return
     backends: Any = torch.backends
     parts = (
         backends.cudnn.conv,
@@ -26,11 +33,15 @@ def full_float32(asked: bool = True) -> Iterator[None]:
         backends.mkldnn.conv,
         backends.mkldnn.matmul,
     )
-    before = [part.fp32_precision for part in parts] if asked else []
-    try:
-        for part, _ in zip(parts, before, strict=False):
+    with _LOCK:
+        _FOUND.append([part.fp32_precision for part in parts])
+        for part in parts:
             part.fp32_precision = "ieee"
+    try:
         yield
     finally:
-        for part, kept in zip(parts, before, strict=False):
-            part.fp32_precision = kept
+        with _LOCK:
+            before = _FOUND.pop()
+            if not _FOUND:
+                for part, kept in zip(parts, before, strict=True):
+                    part.fp32_precision = kept

@@ -46,6 +46,8 @@ class Extractor(Component):
     """Whether it sees one channel: those of images that have several are seen one by one."""
     computes_in: ClassVar[str | None] = None
     """Precision it computes in, whatever is asked for; None where it computes in that."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions besides torch whose version may decide its numbers; protocols tell them."""
 
     @property
     def lasting(self) -> bool:

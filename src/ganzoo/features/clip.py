@@ -24,6 +24,7 @@ MODEL = HubModel(
     repository="openai/clip-vit-large-patch14",
     revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
     digest="a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+    alone=False,  # texts have a net there too
 )
 
 

@@ -48,6 +48,7 @@ class DINOv2(HubExtractor):
         "arXiv:2304.07193"
     )
     model: ClassVar[HubModel] = MODEL
+    packages: ClassVar[tuple[str, ...]] = ("transformers", "pillow")
 
     preset: Literal["dgm-eval", "torch-fidelity"] = Field(
         "dgm-eval", description="program whose preparation of pictures is followed"

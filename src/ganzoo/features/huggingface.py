@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.features.base import Extractor, fingerprint
-from ganzoo.features.weights import not_finite
+from ganzoo.features.weights import faults, not_finite
 
 __all__ = ["SOURCE", "HubExtractor", "HubModel"]
 
@@ -31,12 +31,14 @@ class HubModel:
         repository: Where its authors have published it.
         revision: The commit that is taken from there.
         digest: SHA-256 of ``model.safetensors`` in it.
+        alone: Whether nothing else is in that file.
     """
 
     kind: str
     repository: str
     revision: str
     digest: str
+    alone: bool = True
 
     def load(self, source: str, revision: str | None) -> Any:
         """Return the model with the weights of a repository or folder.
@@ -46,14 +48,21 @@ class HubModel:
             ConfigError: If transformers is not installed.
         """
         kind = _class(self.kind)
-        model = self._found(
+        model, read = self._found(
             kind,
             source,
             revision,
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
+            output_loading_info=True,
         )
+        besides = read["unexpected_keys"] if self.alone else ()
+        if told := faults({"lacks": read["missing_keys"], "has besides": besides}):
+            raise CheckpointError(
+                f"The weights '{source}' are those of another net than {self.kind}: the file "
+                f"{told}. Give those of {self.repository}, or others of its kind."
+            )
         if spoilt := not_finite(model.state_dict()):
             raise CheckpointError(
                 f"The weights '{source}' hold NaN or infinity in the tensor '{spoilt}', so that "
@@ -109,6 +118,7 @@ class HubExtractor(Extractor):
 
     model: ClassVar[HubModel]
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
+    packages: ClassVar[tuple[str, ...]] = ("transformers",)
 
     weights: str = Field(description=SOURCE)
     revision: str | None = Field(

@@ -156,6 +156,7 @@ class _Seen:
         return ("function", [self.value(part) for part in parts])
 
     def _code(self, code: types.CodeType) -> Any:
+        _check_imports(code)
         names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
         facts = (code.co_argcount, code.co_kwonlyargcount, code.co_flags)
         return [code.co_code, names, facts, [self.value(each) for each in code.co_consts]]
@@ -167,6 +168,16 @@ def _globals(code: types.CodeType) -> set[str]:
     names = {each.argval for each in dis.get_instructions(code) if each.opname in loads}
     inner = (each for each in code.co_consts if isinstance(each, types.CodeType))
     return names.union(*map(_globals, inner))
+
+
+def _check_imports(code: types.CodeType) -> None:
+    """Refuse code that imports what is no library's."""
+    steps = [each for each in dis.get_instructions(code) if each.opname != "EXTENDED_ARG"]
+    for number, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME":
+            level = steps[number - 2].argval  # 0, or the dots of a relative import
+            if level != 0 or not _of_library(step.argval):
+                raise _UnknownError
 
 
 def _of_library(module: str) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import foreign, sealed
-from ganzoo.storage import new_folder, sha256, write_json
+from ganzoo.storage import is_leftover, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-__all__ = ["read", "write"]
+__all__ = ["read", "tidy", "write"]
 
 _WEIGHTS, _RECORD = "weights.safetensors", "record.json"
+_DAY = 24 * 60 * 60  # seconds
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], **facts: Any) -> None:
@@ -57,3 +61,14 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
             return foreign.tensors(file), record
     except (OSError, ValueError):
         return None
+
+
+def tidy(root: Path) -> None:
+    """Remove what writes that a kill has cut short left in the folders of ``root``.
+
+    What is younger than a day stays: somebody may be writing it.
+    """
+    for path in root.glob("*/.*"):
+        with contextlib.suppress(OSError):
+            if is_leftover(path) and time.time() - path.stat().st_mtime > _DAY:
+                shutil.rmtree(path)

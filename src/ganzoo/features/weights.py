@@ -6,7 +6,7 @@ import functools
 import http.client
 import os
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from ganzoo.storage import make, new_file, sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Published", "extractors_root", "load", "not_finite"]
+__all__ = ["Published", "extractors_root", "faults", "load", "not_finite"]
 
 _TIMEOUT = 30  # seconds without a byte
 _PIECE = 2**20  # bytes
@@ -145,19 +145,17 @@ def load(
     optional = set(optional)
     needed = expected.keys() - optional if optional.isdisjoint(found) else expected.keys()
     wrong = [n for n in needed & found.keys() if tuple(found[n].shape) != expected[n]]
-    faults = [
-        f"{what} {len(names)} tensors ({listing(sorted(names)[:3])})"
-        for what, names in (
-            ("lacks", needed - found.keys()),
-            ("has besides", found.keys() - needed),
-            ("has other shapes of", wrong),
-        )
-        if names
-    ]
-    if faults:
+    told = faults(
+        {
+            "lacks": needed - found.keys(),
+            "has besides": found.keys() - needed,
+            "has other shapes of": wrong,
+        }
+    )
+    if told:
         raise CheckpointError(
-            f"{path} holds the weights of another net: it {' and '.join(faults)}. Give the file "
-            f"that was published, or one with the same names."
+            f"{path} holds the weights of another net: it {told}. Give the file that was "
+            f"published, or one with the same names."
         )
     weights = {name: found[name] for name in sorted(needed)}
     if spoilt := not_finite(weights):
@@ -166,6 +164,15 @@ def load(
             f"computed with it. Get the file again."
         )
     return weights
+
+
+def faults(names: Mapping[str, Collection[str]]) -> str:
+    """Say which tensors are other ones than expected, by what is wrong; empty if none are."""
+    return " and ".join(
+        f"{what} {len(those)} tensors ({listing(sorted(those)[:3])})"
+        for what, those in names.items()
+        if those
+    )
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:

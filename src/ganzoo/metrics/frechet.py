@@ -30,7 +30,8 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     N x N.
 
     Returns:
-        Never negative. The distance of something to itself is 0 up to 1e-12 of its variance.
+        Never negative. The distance of something to itself is 0 up to a millionth of its variance,
+        tr(S).
 
     Raises:
         DataError: If one has fewer than 2 samples, or they have different features.

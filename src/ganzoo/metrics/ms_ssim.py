@@ -92,16 +92,14 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     total = torch.ones(len(a), dtype=a.dtype, device=a.device)
     for scale, weight in enumerate(_WEIGHTS):
         if scale:
-            a, b = (_halved(images) for images in (a, b))
+            # An odd side is rounded up, its last row or column counting twice.
+            a, b = (
+                avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False) for images in (a, b)
+            )
         ssim, contrast = _ssim(a, b)
         last = scale == len(_WEIGHTS) - 1
         total = total * (ssim if last else contrast).clamp(min=0) ** weight
     return total
-
-
-def _halved(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    return avg_pool2d(images, (min(2, height), min(2, width)))
 
 
 def _ssim(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -156,7 +156,7 @@ class NearestNeighbours(_Neighbours):
     )
     better: ClassVar[Literal["lower", "higher"] | None] = None
 
-    shown: int = Field(16, ge=0, description="pairs of samples that are named")
+    shown: int = Field(16, ge=0, le=1000, description="pairs of samples that are named")
 
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
         """Compute it block by block.

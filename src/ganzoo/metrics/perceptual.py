@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from ganzoo.errors import ConfigError, DataError
+from ganzoo.features.arithmetic import full_float32
 from ganzoo.metrics import lpips
 from ganzoo.metrics.base import Metric, Part, Result
 from ganzoo.metrics.gathered import Gathered, batches
@@ -115,6 +116,7 @@ class PPL(_Perceptual):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="decides the latents")
 
+    @full_float32()
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
         """Draw the latents and compute it.
 
@@ -161,6 +163,7 @@ class LPIPSDiversity(_Perceptual):
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
 
+    @full_float32()
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
         """Compute it pair by pair.
 
