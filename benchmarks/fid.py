@@ -46,7 +46,12 @@ class Programs:
         weights: A file of weights.
         first: Folder of the pictures that are scored.
         second: Folder of the pictures that they are compared with.
+
+    Attributes:
+        seconds: What the last program has taken.
     """
+
+    seconds: float
 
     def __init__(self, work: Path, weights: Path, first: Path, second: Path) -> None:
         self._work, self._weights = work, weights.absolute()
@@ -100,12 +105,14 @@ class Programs:
 
     def _run(self, command: Sequence[str], places: dict[str, str]) -> str:
         settings = {**os.environ, "TORCH_HOME": str(self._work), **places}
+        began = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", *command],
             env=settings,
             capture_output=True,
             text=True,
         )
+        self.seconds = time.perf_counter() - began
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
         return done.stdout
@@ -119,6 +126,8 @@ def main() -> None:
     parser.add_argument("--second", type=Path, required=True, help="pictures to compare with")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds must be 1 or more")
     with tempfile.TemporaryDirectory() as folder:
         measure(
             Programs(Path(folder), options.weights, options.first, options.second), options.rounds
@@ -139,9 +148,8 @@ def measure(programs: Programs, rounds: int) -> None:
     value: dict[str, float | None] = {}
     for number in range(rounds):
         for name, run in sides.items():
-            began = time.perf_counter()
             value[name] = run()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(programs.seconds)
             print(
                 f"round {number + 1}: {name}: {seconds[name][-1]:.1f} s, FID {value[name]}",
                 flush=True,
