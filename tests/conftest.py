@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-# Tests are many small trainings: more threads than that only wait for each other.
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Tests are many small trainings: more threads than that only wait for each other. Processes that
+# share the tests (pytest -n) share the cores too, with those that tests start.
+_SHARING = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, min(2, (os.cpu_count() or 1) // _SHARING)))
+if _SHARING > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 
 @pytest.fixture(autouse=True)

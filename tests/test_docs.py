@@ -108,7 +108,7 @@ def test_the_readme_gives_both_commands_literally():
     install = "python3 -m venv .venv && .venv/bin/pip install ."
     assert commands == {
         "train": f"{install} && .venv/bin/ganzoo train dcgan",
-        "test": '.venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest',
+        "test": '.venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest -n auto',
     }
 
 
