@@ -370,6 +370,23 @@ def test_without_trackers_nothing_is_done(tmp_path) -> None:
     tracking.on_close(trainer)
 
 
+def test_scores_go_to_trackers_that_take_them() -> None:
+    class Takes(Recorder):
+        def scores(self, step, values):
+            self._tell("scores", step, values)
+
+    fake = FakeTracker()
+    fake.open = lambda *_: Takes(fake.told)
+    rows_only = FakeTracker()
+    trainer, tracking = tracked(fake, rows_only), Tracking()
+    tracking.on_start(trainer, RUN)
+    trainer.step = 40
+    tracking.on_scores(trainer, 30, {"fid": SimpleNamespace(value=12.5)})
+    assert fake.told == [("scores", 30, {"fid": 12.5})]
+    tracking.on_log(trainer, ROW)
+    assert rows_only.methods == ["open", "scalars"]
+
+
 @pytest.mark.parametrize("breaks_at", ["scalars", "images"])
 def test_a_tracker_that_fails_is_given_up(picture, caplog, breaks_at) -> None:
     broken, sound = FakeTracker("broken", breaks_at), FakeTracker("sound")
@@ -461,12 +478,16 @@ def test_a_tracker_that_cannot_be_opened() -> None:
     assert caught.value is own
 
 
-def test_scores_are_printed_with_which_is_the_best(trainer) -> None:
+def test_scores_are_printed_with_which_is_the_best(trainer, tmp_path) -> None:
     file = StringIO()
     progress = Progress(Console(file=file, width=200, highlight=False))
     trainer.best_step = 20
     for step, value in ((10, 3.25), (20, 1.5)):
         progress.on_scores(trainer, step, {"fid": SimpleNamespace(value=value)})
     assert lines(file) == ["step 10: fid 3.25", "step 20: fid 1.5  (the best so far)"]
-    progress.on_end(trainer, RUN)
-    assert lines(file)[-1] == f"best generator: {RUN.path / 'best'} (step 20)"
+    run = SimpleNamespace(path=tmp_path)
+    progress.on_end(trainer, run)  # damaged and its checkpoint gone: it is not there
+    assert lines(file)[-1] == f"generator: {tmp_path / 'generator'}"
+    (tmp_path / "best").mkdir()
+    progress.on_end(trainer, run)
+    assert lines(file)[-1] == f"best generator: {tmp_path / 'best'} (step 20)"

@@ -21,6 +21,7 @@ from ganzoo import comparison, metrics, plots
 from ganzoo.cli import main
 from ganzoo.comparison import Point, compare
 from ganzoo.errors import ConfigError, RunFolderError
+from ganzoo.evaluation import Score, measured_as
 from ganzoo.metrics import Metric
 from ganzoo.storage import write_json
 from ganzoo.train_config import resolve
@@ -192,6 +193,48 @@ def test_what_was_evaluated_alike_while_training_is_one_score():
     assert (first.best.value, first.last.value) == (5.0, 6.1)
 
 
+def test_rows_that_were_measured_otherwise_are_left_out():
+    """As where a run went on on another machine."""
+    newest = score(30.0)
+    now = measured_as(Score(**newest))
+    was = measured_as(Score(**score(9.0, protocol(count=99))))
+    path = run(
+        "a", {50: {"fid": 9.0}, 80: {"fid": 31.0}, 100: {"fid": 30.0}}, newest={"fid": newest}
+    )
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    for row in lines:
+        if "evaluated" in row:
+            row["measured"] = {"fid": was if row["step"] == 50 else now}
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    run("b", {100: {"fid": 20.0}}, newest={"fid": score(20.0)})
+    found = compare("a", "b")
+    assert only(found)[0].best.value == 30.0
+    assert only(found)[0].curves == (((80, 31.0), (100, 30.0)),)
+    (notice,) = found.notices
+    assert "the score 'fid' of step 50 (measured otherwise than the newest one" in notice
+
+
+def test_what_evaluate_measured_goes_before_what_the_training_did():
+    for name, trained, after in (("a", 2000, 10_000), ("b", 1000, 5000)):
+        own, late = protocol(count=trained), protocol(count=after)
+        run(
+            name,
+            {100: {"fid": 6.0}},
+            newest={"fid": score(6.0, own)},
+            best=(100, {"fid": score(6.0, own)}),
+            final=(100, {"fid": score(4.0, late)}),
+        )
+    standings = only(compare("a", "b", any_protocol=True))
+    assert [standing.last.value for standing in standings] == [4.0, 4.0]
+
+
+def test_a_metric_that_two_packages_have():
+    how = protocol("one:sharpness")
+    for name in ("a", "b"):
+        run(name, {100: {"one:sharpness": 1.0}}, newest={"one:sharpness": score(1.0, how)})
+    assert [column.metric for column in compare("a", "b").columns] == ["one:sharpness"]
+
+
 def test_generators_and_runs():
     run("a", {100: {"fid": 5.0}}, newest={"fid": score(5.0)}, final=(100, {"fid": score(4.0)}))
     bundle(Path("saved"), 70, {"fid": score(3.0), "kid": score(0.1, protocol("kid"))})
@@ -229,6 +272,19 @@ def test_several_seeds_are_one_row():
     assert second.scores["fid"].last == Point(11.0, None, 100)
     assert found.leaders(found.columns[0]) == ("other",)
     assert len(compare("s0", "s1", "other", "s2").rows) == 4
+
+
+def test_seeds_are_of_one_length_and_differ():
+    for name, seed, steps in (("a", 0, 100), ("b", 1, 100), ("long", 2, 900), ("again", 0, 100)):
+        run(
+            name,
+            {100: {"fid": 5.0}},
+            newest={"fid": score(5.0)},
+            settings={"seed": seed},
+            steps=steps,
+        )
+    rows = compare("a", "b", "long", "again", group_seeds=True).rows
+    assert [row.name for row in rows] == ["a, b", "long", "again"]
 
 
 # -- settings -------------------------------------------------------------------------------------

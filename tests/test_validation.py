@@ -55,6 +55,11 @@ class StopsAt(Callback):
             trainer.stop()
 
 
+class StopsAtOnce(Callback):
+    def on_start(self, trainer, run) -> None:
+        trainer.stop()
+
+
 SCORE = Evaluator.score
 
 
@@ -217,6 +222,24 @@ def test_patience(tmp_path, monkeypatch, beside) -> None:
     assert (more.step, more.best_step) == (30, 15)
 
 
+def test_patience_that_ended_is_told_once(tmp_path, monkeypatch) -> None:
+    planned(monkeypatch, 1.0, *[2.0] * 9)
+    run = train(tmp_path / "run", steps=30, callbacks=[StopsAt(10)]).fit()
+    assert run.diagnoses == []
+    for _ in range(2):
+        less = again(run, patience=2)
+        less.fit()
+        assert less.step == 10
+    assert [(each["step"], each["kind"]) for each in run.diagnoses] == [(9, "patience")]
+
+
+def test_at_the_end_patience_is_no_matter(tmp_path, monkeypatch) -> None:
+    planned(monkeypatch, 1.0, 2.0, 2.0, 2.0)
+    trainer = train(tmp_path / "run", patience=3)
+    run = trainer.fit()
+    assert (trainer.step, run.diagnoses) == (12, [])
+
+
 def test_higher_may_be_better(tmp_path, monkeypatch) -> None:
     planned(monkeypatch, 1.0, 3.0, 2.0, 2.0)
     trainer = train(tmp_path / "run", keep_best="max:swd")
@@ -267,7 +290,39 @@ def test_a_generator_whose_checkpoint_is_gone_is_not_scored(tmp_path) -> None:
     trainer = again(run)
     trainer.fit()
     assert [row["step"] for row in run.scores] == [6, 9, 12]
-    assert "step 3 is not evaluated: its checkpoint is gone" in trainer.notices
+    (told,) = run.diagnoses
+    assert (told["step"], told["kind"]) == (3, "score")
+    assert told["text"] == "no scores: its checkpoint is gone"
+
+
+def test_a_run_whose_last_scores_are_owed_is_not_finished(tmp_path) -> None:
+    for beside in (False, True):
+        whole = train(tmp_path / f"whole-{beside}", evaluate_beside=beside)
+        whole.fit()
+        assert whole.finished
+        options = {"evaluate_beside": beside, "callbacks": [StopsAt(12)]}
+        part = train(tmp_path / f"part-{beside}", **options)
+        part.fit()
+        assert (part.step, part.finished) == (12, False)
+        more = again(part.run)
+        assert not more.finished
+        more.fit()
+        assert more.finished
+        assert content(part.run) == content(whole.run)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_who_stops_right_before_scores_does_not_wait_for_them(
+    tmp_path, monkeypatch, beside
+) -> None:
+    class Stops(Callback):
+        def on_evaluate(self, trainer) -> None:
+            trainer.stop()
+
+    monkeypatch.setattr(Evaluator, "score", lambda *_, **__: pytest.fail("computed"))
+    run = train(tmp_path / "run", evaluate_beside=beside, callbacks=[Stops()]).fit()
+    assert run.scores == []
+    assert run.diagnoses == []
 
 
 @pytest.mark.parametrize("best", ["min:swd", "min:step"])
@@ -402,9 +457,9 @@ def test_a_best_generator_that_is_damaged_is_made_again(tmp_path) -> None:
     run = train(tmp_path / "run", callbacks=[StopsAt(7)]).fit()
     for name in ("config.json", "model.safetensors", "metrics.json"):
         (run.path / "best" / name).write_bytes(b"x")
-        trainer = again(run)
-        trainer.stop()
+        trainer = again(run, callbacks=[StopsAtOnce()])
         trainer.fit()
+        assert trainer.step == 7
         assert not list(run.path.glob("best/*.tmp"))
         bundle.read(run.path / "best")
     again(run).fit()
@@ -468,6 +523,11 @@ def test_other_metrics_are_refused_on_resuming(tmp_path) -> None:
     run = train(tmp_path / "run", callbacks=[StopsAt(6)]).fit()
     with pytest.raises(ConfigError, match="could not be compared"):
         again(run, metrics=[SWD | {"directions": 8}])
+    with pytest.raises(ConfigError, match="is scored by swd: scores of these"):
+        again(run, metrics="ms-ssim,swd")
+    unscored = train(tmp_path / "unscored", evaluate_every=0, metrics=()).fit()
+    with pytest.raises(ConfigError, match="is not scored while training"):
+        again(unscored, metrics="swd")
 
 
 # -- what is refused ------------------------------------------------------------------------------

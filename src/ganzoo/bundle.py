@@ -40,6 +40,7 @@ __all__ = [
     "FORMAT_VERSION",
     "METRICS",
     "SAMPLES",
+    "SCORED",
     "TRAINING",
     "WEIGHTS",
     "BundleConfig",
@@ -70,6 +71,8 @@ CARD, SAMPLES, CURVES = "README.md", "samples.png", "curves.png"
 TRAINING, METRICS = "training.json", "metrics.json"
 EXTRAS = (CARD, SAMPLES, CURVES, TRAINING, METRICS)
 """What a bundle may hold besides, for whoever reads or publishes it."""
+SCORED = re.compile(r"\w[\w.@+: -]{0,99}")
+"""What a score in METRICS may be called: the name of a metric, or ``package:name``."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_CONFIG = 2**20  # bytes

@@ -167,7 +167,7 @@ class Progress(Callback):
         if self._picture:
             self._say(f"picture: {self._picture}")
         self._say(f"generator: {run.path / 'generator'}")
-        if trainer.best_step is not None:
+        if trainer.best_step is not None and (run.path / "best").is_dir():
             self._say(f"best generator: {run.path / 'best'} (step {trainer.best_step})")
 
     def on_close(self, trainer: Trainer) -> None:
@@ -266,9 +266,9 @@ class Tracking(Callback):
         self._each(trainer, lambda log: log.scalars(trainer.step, values))
 
     def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
-        """Log them as ``metric/...``, apart from numbers of the training of the same name."""
-        values = {f"metric/{name}": score.value for name, score in scores.items()}
-        self._each(trainer, lambda log: log.scalars(step, values))
+        """Log the scores."""
+        values = {name: score.value for name, score in scores.items()}
+        self._each(trainer, lambda log: log.scores(step, values))
 
     def on_picture(self, trainer: Trainer, path: Path) -> None:
         """Log the picture."""

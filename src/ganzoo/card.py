@@ -376,7 +376,7 @@ def _scores(path: Path) -> dict[str, _Score]:
     found = {}
     for name, entry in (_read(path) or {}).items():
         try:
-            if not re.fullmatch(r"\w[\w.@+ -]{0,99}", name):
+            if not bundle.SCORED.fullmatch(name):
                 raise ConfigError(f"a score cannot be called {name!r:.120}")
             if not isinstance(entry, dict):
                 raise ConfigError(f"the score '{name}' is no mapping with 'value' and 'protocol'")

@@ -281,9 +281,10 @@ def _newest_scores(path: Path) -> str:
     with _opened(path) as file:
         found = _json(file.read(_LARGEST + 1))
     step = found.get("step") if isinstance(found, dict) else None
+    remedy = "Nothing is read from it to resume: delete it."
     if isinstance(step, bool) or not isinstance(step, int):
-        raise _Wrong("has no step. Nothing is read from it to resume: delete it.")
-    return f"step {step}: {_told(found.get('scores'))}"
+        raise _Wrong(f"has no step. {remedy}")
+    return f"step {step}: {_told(found.get('scores'), remedy)}"
 
 
 def _scores(path: Path) -> str:
@@ -292,23 +293,20 @@ def _scores(path: Path) -> str:
         return _told(_json(file.read(_LARGEST + 1)))
 
 
-def _told(scores: Any) -> str:
+def _told(scores: Any, remedy: str = "Delete it; 'ganzoo evaluate' measures again.") -> str:
     """Check scores by the names of their metrics."""
     if not isinstance(scores, dict) or not all(isinstance(each, dict) for each in scores.values()):
-        raise _Wrong(f"holds no scores by the names of their metrics. {_SCORE_AGAIN}")
+        raise _Wrong(f"holds no scores by the names of their metrics. {remedy}")
     told = []
     for name, score in scores.items():
         value, protocol = score.get("value"), score.get("protocol", {})
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _Wrong(f"has no value of '{name:.40}'. {_SCORE_AGAIN}")
+            raise _Wrong(f"has no value of '{name:.40}'. {remedy}")
         if not isinstance(protocol, dict):
-            raise _Wrong(f"does not say how '{name:.40}' was measured. {_SCORE_AGAIN}")
+            raise _Wrong(f"does not say how '{name:.40}' was measured. {remedy}")
         told.append(f"{name:.40} {value:.6g}")
     more = f" and {len(told) - _MOST} more" if len(told) > _MOST else ""
     return ", ".join(told[:_MOST]) + more or "no scores"
-
-
-_SCORE_AGAIN = "Delete it; 'ganzoo evaluate' measures again."
 
 
 def _pictures(folder: Path) -> str:
@@ -467,8 +465,9 @@ def _best(folder: Path, newest: Path | None, settings: TrainConfig | None) -> It
     if os.path.lexists(path):
         yield from _bundles(folder, BEST, settings)
     elif named is not None:
-        text = f"is missing, and was that of step {named}. Resuming the run writes it again."
-        yield Finding(BEST, "wrong", text)
+        kept = newest is not None and checkpoint.place(newest.parent, named).is_dir()
+        again = "Resuming the run writes it again." if kept else "So is its checkpoint."
+        yield Finding(BEST, "wrong", f"is missing, and was that of step {named}. {again}")
         return
     try:
         step = bundle.config(path).training.get("steps")

@@ -14,8 +14,9 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from ganzoo import bundle, foreign, metrics, plots, pretrained, sealed
+from ganzoo.bundle import SCORED
 from ganzoo.errors import ConfigError, GanzooError, RunFolderError, listing
-from ganzoo.evaluation import Score, differences, same_protocol
+from ganzoo.evaluation import Score, differences, measured_as, same_protocol
 from ganzoo.run import BEST, GENERATOR, METRICS, SCORES
 from ganzoo.train_config import TrainConfig, defaults, read_config, resolve, unlike
 
@@ -27,7 +28,6 @@ __all__ = ["Column", "Comparison", "Point", "Row", "Standing", "compare", "lette
 _EVALUATED = "evaluated"  # the step that the scores of a row belong to
 _LONGEST_ROW = 2**20  # bytes
 _LARGEST = 2**20  # bytes of scores.json or metrics.json
-_NAME = re.compile(r"\w[\w.@+ -]{0,99}")
 _IDENTITY = ("arch", "dataset", "loss")
 _NOT_COMPARED = frozenset({"steps", "epochs"})  # how far each run came is told besides
 _SHOWN = 3  # differences, lines or steps that a message names
@@ -226,8 +226,8 @@ def compare(
         metrics: Names of the metrics to show; by default all that one of them has.
         any_protocol: Show scores that were measured differently in one column, marked by
             ``Standing.alike``, where there is no way of measuring that all share.
-        group_seeds: Take runs that differ in nothing but their seed as one row, with the mean and
-            standard deviation of their scores.
+        group_seeds: Take runs of one length that differ in nothing but their seed as one row, with
+            the mean and standard deviation of their scores.
 
     Raises:
         ConfigError: If there are fewer than two sources, one is given twice, or the scores of a
@@ -424,9 +424,10 @@ class _Part:
         path = folder / bundle.METRICS
         for name, score in self._scores(path, self._content(path)).items():
             point = Point(score.value, score.error, step)
-            measured = self._measured(name, score)
-            measured.points[step] = point
-            measured.final = True
+            kept = self._measured(name, score)
+            # What the training has written itself into BEST is among its own already.
+            kept.final |= folder.name != BEST or not kept.points
+            kept.points[step] = point
         return step
 
     def _measured(self, name: str, score: Score) -> _Measured:
@@ -451,6 +452,8 @@ class _Part:
         """Take in ``metrics.jsonl``: how far the run is, and the scores of the training."""
         asked = getattr(self.settings, "metrics", ())
         named = {metric.name for metric in asked} | {*newest}
+        ways = {name: measured_as(score) for name, score in newest.items()}
+        others: dict[str, list[int]] = {}
         found: dict[str, dict[int | None, Point]] = {}
         wrong: dict[str, list[int]] = {}
         for row in self._lines():
@@ -459,14 +462,20 @@ class _Part:
             if not _is_step(step):
                 continue
             for name in named & row.keys():
-                value = _finite(row[name])
-                if value is not None:
+                value, way = _finite(row[name]), row.get("measured")
+                if isinstance(way, dict) and way.get(name, ways.get(name)) != ways.get(name):
+                    others.setdefault(name, []).append(step)
+                elif value is not None:
                     found.setdefault(name, {})[step] = Point(value, None, step)
                 else:
                     wrong.setdefault(name, []).append(step)
-        for name, steps in sorted(wrong.items()):
-            where = f"step{'s' * (len(steps) > 1)} {_some(steps)}"
-            self._left_out(f"the score '{name}' of {where}", "no finite number")
+        for found_so, reason in (
+            (wrong, "no finite number"),
+            (others, "measured otherwise than the newest one, in what only that one records"),
+        ):
+            for name, steps in sorted(found_so.items()):
+                where = f"step{'s' * (len(steps) > 1)} {_some(steps)}"
+                self._left_out(f"the score '{name}' of {where}", reason)
         for name in dict.fromkeys((*newest, *sorted(found))):
             score, points = newest.get(name), found.get(name, {})
             if score is None:
@@ -514,7 +523,7 @@ class _Part:
         found = {}
         for name, entry in entries.items():
             try:
-                if not _NAME.fullmatch(name) or not isinstance(entry, dict):
+                if not SCORED.fullmatch(name) or not isinstance(entry, dict):
                     raise ConfigError("it is no score")
                 known = {key: entry[key] for key in Score.model_fields if key in entry}
                 found[name] = Score(**known)
@@ -694,6 +703,7 @@ def _at(protocol: Mapping[str, Any], key: str) -> str:
 
 
 _Key = tuple[str, str, str]  # a setting; the component that has the option, and the option
+_SEED: _Key = ("seed", "", "")
 
 
 def _chosen(settings: TrainConfig) -> set[str]:
@@ -744,18 +754,21 @@ def _dotted(key: _Key) -> str:
 
 def _grouped(rows: Sequence[Row], flat: Sequence[Mapping[_Key, Any] | None]) -> list[Row]:
     """Rows of which each stands for all runs that differ in nothing but their seed."""
-    groups: list[tuple[Any, list[Row]]] = []
+    groups: list[tuple[Any, dict[Any, Row]]] = []  # each by its seeds
     for row, settings in zip(rows, flat, strict=True):
-        same: Any = None
+        same, seed = None, None
         if settings is not None:
-            rest = {key: value for key, value in settings.items() if key[0] != "seed"}
-            same = rest, {title: found.alike for title, found in row.scores.items()}
-        known = next((each for key, each in groups if same is not None and key == same), None)
+            seed = settings.get(_SEED)
+            rest = {key: value for key, value in settings.items() if key != _SEED}
+            length = row.step if row.total is None else row.total
+            same = rest, length, {title: found.alike for title, found in row.scores.items()}
+        fitting = (rows for key, rows in groups if same and key == same and seed not in rows)
+        known = next(fitting, None)
         if known is None:
-            groups.append((same, [row]))
+            groups.append((same, {seed: row}))
         else:
-            known.append(row)
-    return [_merged(group) for _, group in groups]
+            known[seed] = row
+    return [_merged([*group.values()]) for _, group in groups]
 
 
 def _merged(rows: Sequence[Row]) -> Row:

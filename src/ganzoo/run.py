@@ -113,6 +113,7 @@ class Run:
         found = [row for row in _lines(self.path / METRICS) if not _of_training(row)]
         for row in found:
             del row["evaluated"]
+            row.pop("measured", None)
         return sorted(found, key=lambda row: row["step"])
 
     @property

@@ -163,7 +163,8 @@ class RunWriter:
             RunFolderError: If they cannot be written.
         """
         values = {name: score.value for name, score in scores.items()}
-        self.append(METRICS, {"step": step, "evaluated": step, **values})
+        measured = {name: evaluation.measured_as(score) for name, score in scores.items()}
+        self.append(METRICS, {"step": step, "evaluated": step, **values, "measured": measured})
         with writing(self.run.path):
             told = {name: evaluation.plain(score) for name, score in scores.items()}
             write_json(self.run.path / SCORES, {"step": step, "scores": told})

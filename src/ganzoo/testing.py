@@ -218,8 +218,8 @@ def check_tracker(component: str | type[Tracker] | Tracker) -> None:
     """Check that a tracker keeps its contract.
 
     It must be registered, round-trip through JSON and hold no state. Its log must take rows with
-    columns that come and go, and pictures of all modes; leave what it is given as it is; draw no
-    random numbers of torch's; and be opened again for a training that continues.
+    columns that come and go, scores, and pictures of all modes; leave what it is given as it is;
+    draw no random numbers of torch's; and be opened again for a training that continues.
 
     Args:
         component: The tracker, its class or its registered name. It is opened twice in a
@@ -822,6 +822,8 @@ def _check_log(tracker: Tracker, folder: Path, step: int) -> None:
     for number, values in rows.items():
         with _blaming(f"scalars({number}, {values})", "Columns may come and go between rows."):
             log.scalars(number, values)
+    with _blaming("scores()", "Scores may be of an earlier step than the last row."):
+        log.scores(step + 1, {"fid": 12.5})
     for mode in ("L", "RGB", "RGBA"):
         picture = Image.new(mode, (6, 4), "grey")
         before = picture.tobytes()

@@ -51,6 +51,7 @@ __all__ = [
     "located",
     "read_config",
     "resolve",
+    "several",
     "unlike",
 ]
 
@@ -91,8 +92,8 @@ def _text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _several(value: Any) -> Any:
-    """One where several may stand, or several names as a person writes them."""
+def several(value: Any) -> Any:
+    """Return what several components are made of: one, or names as a person writes them."""
     if isinstance(value, str):
         return tuple(name for part in value.split(",") if (name := part.strip()))
     return (value,) if isinstance(value, (Mapping, Component)) else value
@@ -100,11 +101,11 @@ def _several(value: Any) -> Any:
 
 Metrics = Annotated[
     tuple[Annotated[SerializeAsAny[Metric], BeforeValidator(metrics.create)], ...],
-    BeforeValidator(_several),
+    BeforeValidator(several),
 ]
 Trackers = Annotated[
     tuple[Annotated[SerializeAsAny[Tracker], BeforeValidator(trackers.create)], ...],
-    BeforeValidator(_several),
+    BeforeValidator(several),
 ]
 
 

@@ -480,10 +480,7 @@ class Trainer:
         self._take_scores(run)
         if self._stopped:  # who ends the training may not wait: it is done on resuming
             return
-        self._call("on_evaluate")
-        validation.begin(self.step, self.generator)
-        if not self.config.evaluate_beside:
-            self._take_scores(run)
+        self._score(run, self.step, self.generator)
 
     def _evaluate_owed(self, run: Run) -> None:
         """Score what the end of an earlier training has left unscored."""
@@ -497,14 +494,21 @@ class Trainer:
                 return
             if generator is None:
                 validation.give_up_on(step)
-                self._note(f"step {step} is not evaluated: its checkpoint is gone")
+                text = "no scores: its checkpoint is gone"
+                self._diagnose(run, Diagnosis(step, "score", text))
                 continue
-            self._call("on_evaluate")
-            validation.begin(step, generator)
-            if not self.config.evaluate_beside:
-                self._take_scores(run)
-        if validation.exhausted:
-            self.stop()
+            self._score(run, step, generator)
+        self._heed_patience(run)
+
+    def _score(self, run: Run, step: int, generator: Generator) -> None:
+        """Begin to score a generator; where that is not done beside the training, also end."""
+        assert self._validation is not None
+        self._call("on_evaluate")
+        if self._stopped:
+            return
+        self._validation.begin(step, generator)
+        if not self.config.evaluate_beside:
+            self._take_scores(run)
 
     def _end_evaluation(self, run: Run) -> None:
         """Take what is found at the end, and keep what no checkpoint has yet."""
@@ -534,9 +538,18 @@ class Trainer:
         if better:
             self._writer.best(found.generator, found.scores)
         self._call("on_scores", found.step, found.scores)
-        if validation.exhausted and not self._stopped:
-            self._diagnose(run, Diagnosis(found.step, "patience", validation.told()))
-            self.stop()
+        self._heed_patience(run)
+
+    def _heed_patience(self, run: Run) -> None:
+        """End the training where more of it is in vain, and say so once."""
+        validation = self._validation
+        if validation is None or not validation.exhausted or self._stopped:
+            return
+        text, step = validation.told(), validation.standing.evaluated
+        told = any(each.get("text") == text for each in run.diagnoses)
+        if self.step < self.total_steps and not told:
+            self._diagnose(run, Diagnosis(step, "patience", text))
+        self.stop()
 
     def _earlier(self, run: Run, step: int) -> Generator | None:
         """The averaged generator of a checkpoint; None if there is none that is whole.
@@ -663,8 +676,11 @@ class Trainer:
         """Whether the run has been trained to its end and summed up."""
         if self.run is None or not self._ready:
             return False
-        enough = self._validation is not None and self._validation.exhausted
+        validation = self._validation
+        enough = validation is not None and validation.exhausted
         if self.step < self.total_steps and not enough:
+            return False
+        if validation is not None and not enough and validation.owed(self.step):
             return False
         return all(path.is_file() for path in self._summaries(self.run))
 

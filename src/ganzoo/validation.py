@@ -17,6 +17,7 @@ from ganzoo.errors import ConfigError, GanzooError, did_you_mean, listing
 from ganzoo.evaluation import Evaluator, Score, differences
 from ganzoo.generator import Generator
 from ganzoo.model import Model
+from ganzoo.train_config import several
 
 if TYPE_CHECKING:
     import torch
@@ -85,9 +86,11 @@ class Standing(Model):
 class _Job:
     """One generator that is being scored, here or in a thread."""
 
-    def __init__(self, evaluator: Evaluator, step: int, generator: Generator) -> None:
+    def __init__(
+        self, evaluator: Evaluator, step: int, generator: Generator, leaving: threading.Event
+    ) -> None:
         self._evaluator, self._step, self._generator = evaluator, step, generator
-        self._given_up = threading.Event()
+        self._dropped, self._leaving = threading.Event(), leaving
         self._found: Scored | BaseException | None = None
         self._thread: threading.Thread | None = None
 
@@ -109,8 +112,11 @@ class _Job:
             return
         self._thread = thread
 
-    def give_up(self) -> None:
-        self._given_up.set()
+    def drop(self) -> None:
+        self._dropped.set()
+
+    def _given_up(self) -> bool:
+        return self._dropped.is_set() or self._leaving.is_set()
 
     def result(self) -> Scored | None:
         """Wait for it; None if it was given up."""
@@ -118,14 +124,14 @@ class _Job:
             self._thread.join()
         if isinstance(self._found, BaseException):
             raise self._found
-        dropped = self._given_up.is_set() and self._found is not None and self._found.failure
+        dropped = self._given_up() and self._found is not None and self._found.failure
         return None if dropped else self._found
 
     def _scored(self) -> Scored:
         step, generator = self._step, self._generator
         try:
             with progress.showing(False):  # the training has a display of its own
-                scores = self._evaluator.score(generator, given_up=self._given_up.is_set)
+                scores = self._evaluator.score(generator, given_up=self._given_up)
         # Memory and linear algebra fail with RuntimeError: no reason to end a training.
         except (GanzooError, RuntimeError, MemoryError) as error:
             text = " ".join(str(error).split())
@@ -153,6 +159,7 @@ class Validation:
         self._device = device
         self._evaluator: Evaluator | None = None
         self._job: _Job | None = None
+        self._leaving = threading.Event()
         better, _, self._name = (config.keep_best or "").partition(":")
         self._sign = 1 if better == "max" else -1
         self._told_unlike: tuple[str, ...] = ()
@@ -184,6 +191,7 @@ class Validation:
         """
         config = self._config
         self.discard()
+        self._leaving.clear()
         with progress.showing(showing), seeds.kept(self._device):
             if self._evaluator is None:
                 self._evaluator = Evaluator(
@@ -207,10 +215,10 @@ class Validation:
         assert self._evaluator is not None and self._job is None
         if self._config.evaluate_beside:
             generator = Generator(copy.deepcopy(generator.module), generator.config)
-            self._job = _Job(self._evaluator, step, generator)
+            self._job = _Job(self._evaluator, step, generator, self._leaving)
             self._job.beside()
         else:
-            self._job = _Job(self._evaluator, step, generator)
+            self._job = _Job(self._evaluator, step, generator, self._leaving)
             with seeds.kept(self._device):
                 self._job.here()
 
@@ -222,13 +230,13 @@ class Validation:
             self._job = None
 
     def hurry(self) -> None:
-        """Have what is being scored end soon and without scores."""
-        if self._job is not None:
-            self._job.give_up()
+        """Have what is being scored end soon and without scores, until the next ``prepare``."""
+        self._leaving.set()
 
     def discard(self) -> None:
         """Give up what ``begin`` has begun, without waiting for its end."""
-        self.hurry()
+        if self._job is not None:
+            self._job.drop()
         self._job = None
 
     def take(self, found: Scored) -> bool:
@@ -312,9 +320,10 @@ def _compact(score: Score) -> Score:
     """What of a score every checkpoint can keep."""
     kept, size = {}, 0
     for name, value in score.extra.items():
-        size += len(json.dumps({name: value}))
-        if size <= _EXTRAS:
+        length = len(json.dumps({name: value}))
+        if size + length <= _EXTRAS:
             kept[name] = value
+            size += length
     return score.model_copy(update={"extra": kept})
 
 
@@ -367,13 +376,18 @@ def check_same(saved: Sequence[Metric], given: Any, run: object) -> None:
     Raises:
         ConfigError: If they are not those of the run.
     """
-    values = given if isinstance(given, (list, tuple)) else [given]
-    again = [metrics.create(value) for value in values]
+    again = [metrics.create(value) for value in several(given)]
     if [_named(metric) for metric in saved] != [_named(metric) for metric in again]:
+        if not saved:
+            raise ConfigError(
+                f"{run} is not scored while training, so that no metrics can be given. Leave them "
+                f"out, and score its generators with 'ganzoo evaluate'."
+            )
+        names = [metric.name for metric in saved]
+        options = " with other options" if names == [metric.name for metric in again] else ""
         raise ConfigError(
-            f"{run} was scored by {listing(metric.name for metric in saved)} with other options: "
-            f"scores of these metrics could not be compared. Give the same ones again, or score "
-            f"its generators with 'ganzoo evaluate'."
+            f"{run} is scored by {listing(names)}{options}: scores of these metrics could not be "
+            f"compared. Give the same ones again, or score its generators with 'ganzoo evaluate'."
         )
 
 

@@ -99,6 +99,14 @@ def test_scalars(log, shown):
         assert points(events, tag) == [(20, ROW[name]), (40, 2 * ROW[name])]
 
 
+def test_scores(log, shown):
+    one = log()
+    one.scalars(20, ROW)
+    one.scores(10, {"fid": 12.5})
+    one.finish()
+    assert points(shown(), "metric/fid") == [(10, 12.5)]
+
+
 def test_columns_may_come_and_go(log, shown):
     one = log()
     one.scalars(1, {"d_loss": 1.0})

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo.errors import ConfigError, GanzooError, plain
+from ganzoo.errors import ConfigError, DataError, GanzooError, plain
 
 if TYPE_CHECKING:
     from ganzoo.evaluation import Score
@@ -65,12 +65,14 @@ def evaluate(
         no_write: do not write metrics.json into the folder of the generator
         no_cache: compute everything of the real samples, and keep nothing of it
     """
-    from ganzoo import evaluation
+    from ganzoo import bundle, evaluation
     from ganzoo.evaluation.score import check_savable
 
     folder = None if no_write else evaluation.bundle_folder(source)
+    weights = None
     if folder is not None:
         check_savable(folder)
+        weights = bundle.config(folder).weights
     evaluator = evaluation.Evaluator(
         _read(source),
         None if dataset is None else _read(dataset),
@@ -94,7 +96,13 @@ def evaluate(
     path: Path | None = None
     failure: Exception | None = None
     try:
-        path = None if folder is None else evaluation.save(scores, folder)
+        if folder is not None:
+            if bundle.config(folder).weights != weights:
+                raise DataError(
+                    f"{folder} holds another generator now than the one that was scored: the "
+                    f"training has replaced it. Evaluate again when the training is over."
+                )
+            path = evaluation.save(scores, folder)
         if picture is not None:
             evaluator.draw(scores, Path(picture))
     except (GanzooError, OSError) as error:
@@ -105,11 +113,15 @@ def evaluate(
     else:
         _show(scores)
         if picture is not None and failure is None:
-            Console(soft_wrap=True, highlight=False).print(f"picture: {picture}", markup=False)
+            _say(f"picture: {picture}")
         if path is not None:
-            Console(soft_wrap=True, highlight=False).print(f"scores: {path}", markup=False)
+            _say(f"scores: {path}")
     if failure is not None:
         raise failure
+
+
+def _say(text: str) -> None:
+    Console(soft_wrap=True, highlight=False).print(plain(text), markup=False)
 
 
 def _metrics(text: str) -> list[Any]:

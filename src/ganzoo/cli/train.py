@@ -19,7 +19,7 @@ from ganzoo.cli.options import (
     repeated,
     setting_options,
 )
-from ganzoo.errors import ConfigError
+from ganzoo.errors import ConfigError, plain
 from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, flag_of, read_config
 
 if TYPE_CHECKING:
@@ -198,8 +198,8 @@ def _fit(trainer: Any) -> None:
         raise
     console = Console(soft_wrap=True, highlight=False)
     if run.samples:
-        console.print(f"picture: {run.samples[-1]}", markup=False)
-    console.print(f"generator: {run.path / 'generator'}", markup=False)
-    if trainer.best_step is not None:
+        console.print(plain(f"picture: {run.samples[-1]}"), markup=False)
+    console.print(plain(f"generator: {run.path / 'generator'}"), markup=False)
+    if trainer.best_step is not None and (run.path / "best").is_dir():
         best = f"best generator: {run.path / 'best'} (step {trainer.best_step})"
-        console.print(best, markup=False)
+        console.print(plain(best), markup=False)

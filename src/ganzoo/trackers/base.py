@@ -63,6 +63,15 @@ class Log(ABC):
                 ones, which need not be in every row.
         """
 
+    def scores(self, step: int, values: Mapping[str, float]) -> None:  # noqa: B027 - optional
+        """Log scores of the averaged generator; by default nothing.
+
+        Args:
+            step: Iterations that this generator was trained for. Scores take time: rows of later
+                steps may have been logged before. After an interruption some come again.
+            values: By the names of the metrics.
+        """
+
     @abstractmethod
     def images(self, step: int, name: str, image: Image) -> None:
         """Log a picture.

@@ -39,7 +39,8 @@ Other columns keep their names.
 class TensorBoard(Tracker):
     """Charts and pictures for ``tensorboard --logdir runs``, in the run's folder ``tensorboard``.
 
-    Charts are grouped: ``loss`` and ``score`` of both players, ``lr``, ``progress``. The pictures
+    Charts are grouped: ``loss`` and ``score`` of both players, ``lr``, ``progress``,
+    ``metric``. The pictures
     are under Images, the settings under Text. Needs ``pip install "ganzoo[tensorboard]"``.
     """
 
@@ -119,6 +120,10 @@ class _EventFile(Log):
                 for name, value in values.items()
             ],
         )
+
+    def scores(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each chart of the group ``metric``."""
+        self.scalars(step, {f"metric/{name}": value for name, value in values.items()})
 
     def images(self, step: int, name: str, image: Image) -> None:
         """Add a picture, as PNG."""
