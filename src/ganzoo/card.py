@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field, Strict
 
 from ganzoo import bundle, datasets, losses, recipes, sealed
 from ganzoo._version import __version__
+from ganzoo.datasets.base import PARTS
 from ganzoo.errors import BundleError, ConfigError, GanzooError, PluginError, UnknownNameError
 from ganzoo.model import Model
 
@@ -68,7 +69,6 @@ _HASH_SHOWN = 8  # digits of a hash; the front matter has all
 _LONGEST_PROTOCOL = 800  # characters of a protocol in words
 _LONGEST_ARGUMENTS = 8 * 2**10  # characters of a protocol in the front matter
 _NEIGHBOURS = "nearest-neighbours"
-_WHICH = ("repo", "subset", "revision", "split")  # of a dataset, which of its samples
 _COMMAND_WIDTH = 88
 _LONGEST_COMMAND = 4000  # characters
 
@@ -957,7 +957,7 @@ def _repeating(facts: _Facts) -> str:
 
 def _which(options: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Which samples of which dataset something means."""
-    return tuple(_word(options.get(key)) for key in (name, *_WHICH))
+    return tuple(_word(options.get(key)) for key in (name, *PARTS))
 
 
 def _citations(facts: _Facts) -> Iterator[str]:

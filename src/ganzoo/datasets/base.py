@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from ganzoo.mixture import Mixture
     from ganzoo.spec import SampleSpec
 
-__all__ = ["DataPath", "Dataset", "Samples"]
+__all__ = ["PARTS", "DataPath", "Dataset", "Samples"]
+
+PARTS = ("repo", "subset", "revision", "split")
+"""Options of a dataset that say which of its samples."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from ganzoo import bundle, sealed, storage
+from ganzoo.datasets.base import PARTS
 from ganzoo.errors import DataError
-from ganzoo.evaluation.sides import PARTS
 from ganzoo.model import Model
 
 __all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "same_protocol", "save"]

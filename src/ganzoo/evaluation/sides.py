@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 
 from ganzoo import bundle, datasets
+from ganzoo.datasets.base import PARTS
 from ganzoo.errors import ConfigError, DataError, GanzooError
 from ganzoo.generator import Generator
 from ganzoo.metrics.gathered import batches
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ganzoo.spec import SampleSpec
 
 __all__ = [
-    "PARTS",
     "Generated",
     "Labels",
     "Side",
@@ -45,8 +45,6 @@ __all__ = [
 ]
 
 Labels = Literal["uniform", "data"]
-PARTS = ("repo", "subset", "revision", "split")
-"""Options of a dataset that say which of its samples."""
 
 _BLOCK = 256  # generated samples with a seed of their own: no number of them changes others
 _HASHED = 64 * 2**20  # bytes that are hashed together
