@@ -8,7 +8,10 @@ from typing import Any
 
 __all__ = ["advice", "is_dataset", "is_picture"]
 
-_SPLITS = ("train", "training")
+_FIRST = ("train", "training")
+_SPLITS = frozenset(
+    (*_FIRST, "test", "testing", "val", "valid", "validation", "dev", "eval", "unlabeled")
+)
 
 
 def is_picture(value: Any) -> bool:
@@ -115,8 +118,11 @@ def _of_python(value: Any, name: str) -> str:
 def _of_a_mapping(value: Mapping[Any, Any], name: str) -> str:
     if not value:
         return "it is empty: give a name, or leave the dataset out for the default one"
-    if splits := [key for key, item in value.items() if _is_whole_dataset(item)]:
-        key = next((key for key in splits if str(key).lower() in _SPLITS), splits[0])
+    splits = [key for key, item in value.items() if _is_whole_dataset(item)]
+    if not splits and _SPLITS.issuperset(str(key).lower() for key in value):
+        splits = list(value)
+    if splits:
+        key = next((key for key in splits if str(key).lower() in _FIRST), splits[0])
         return f"it is a mapping of splits: give one of them, such as {name}[{key!r}]"
     listed = {key: item for key, item in value.items() if isinstance(item, (list, tuple))}
     if listed and len(listed) == len(value):

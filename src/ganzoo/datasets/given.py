@@ -48,9 +48,8 @@ _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
 _UNREAD = "not read yet"  # instead of a fingerprint
 _STREAMED = "stream:"  # before the fingerprint of what is read while training
 _POSSIBLE = (
-    "the name of a dataset, a mapping with 'name', a folder of pictures, a path to a .npy, .npz, "
-    ".safetensors, .parquet or .arrow file, a tensor, a numpy array, a tuple (data, labels), a "
-    "dict of arrays, or a torch Dataset"
+    "the name of a dataset, a path, a mapping with 'name', an array or tensor, a tuple (data, "
+    "labels), a dict of arrays, or a torch Dataset"
 )
 
 _PICKLED = (
@@ -443,7 +442,10 @@ def _names() -> list[str]:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    try:
+        return hasattr(value, "shape") and hasattr(value, "dtype")
+    except Exception:  # nested tensors have neither, and fail instead of saying so
+        return False
 
 
 # -- reading what was given -------------------------------------------------------------------

@@ -204,6 +204,7 @@ class Stream:
         form = Form(title, (count, *found.shape), found.dtype.name, names)
         if check is not None:
             check(form)
+        check_precision(found.excerpt, origin)
         understood = _explained(
             functools.partial(
                 understand,
@@ -216,7 +217,6 @@ class Stream:
             ),
             stored_range,
         )
-        check_precision(found.excerpt, origin)
         bounds = understood.values.bounds
         one = converted(reshaped(found.excerpt[:1], None, origin), understood)
         return cls(
