@@ -361,7 +361,9 @@ def test_options_that_are_others_than_before_are_refused(option) -> None:
 
 @pytest.mark.parametrize("value", [PIXELS, (PIXELS, LABELS), {"x": PIXELS.numpy()}])
 def test_what_is_in_memory_needs_no_workers(value) -> None:
-    with pytest.raises(ConfigError, match="'(tensor|array)' is in memory or mapped .* leave 'workers' out"):
+    with pytest.raises(
+        ConfigError, match="'(tensor|array)' is in memory or mapped .* leave 'workers' out"
+    ):
         Given.of(value).stream(2)
     with pytest.raises(ConfigError, match="leave 'workers' out"):
         datasets.create("mnist").opened(workers=0)

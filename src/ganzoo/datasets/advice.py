@@ -67,7 +67,7 @@ def _of_a_library(value: Any, name: str) -> str:
         if str(value.layout) != "torch.strided":
             return f"give it with its zeros: {name}.to_dense()"
         if value.is_complex():
-            return f"give its real and imaginary part: torch.stack([{name}.real, {name}.imag], 1)"
+            return _parts(value, name, "torch")
         if value.is_meta:
             return "it has no content on the device 'meta'; give a tensor that has"
     return ""
@@ -82,10 +82,8 @@ def _of_numpy(value: Any, name: str) -> str:
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         return f"say what stands where it is masked: {name}.filled(0)"
     if value.dtype.names:
-        return (
-            f"give its fields as columns: "
-            f"numpy.lib.recfunctions.structured_to_unstructured({name})"
-        )
+        columns = f"numpy.stack([{name}[each] for each in {name}.dtype.names], 1)"
+        return f"give its fields as columns: {columns}"
     if value.dtype.kind == "O" and value.size:
         shapes = {getattr(item, "shape", None) for item in value.flat}
         if shapes == {None}:
@@ -95,10 +93,16 @@ def _of_numpy(value: Any, name: str) -> str:
             return f"give one array of them: numpy.stack({name})"
         return "bring its arrays to one shape, and give numpy.stack of them"
     if value.dtype.kind == "c":
-        return f"give its real and imaginary part: numpy.stack([{name}.real, {name}.imag], 1)"
+        return _parts(value, name, "numpy")
     if value.dtype.kind in "mM":
         return f'give numbers: {name}.astype("int64")'
     return ""
+
+
+def _parts(value: Any, name: str, library: str) -> str:
+    """Real and imaginary part as channels."""
+    how = "stack" if value.ndim < 4 else "concatenate"
+    return f"give its real and imaginary part: {library}.{how}([{name}.real, {name}.imag], 1)"
 
 
 def _of_python(value: Any, name: str) -> str:

@@ -427,10 +427,10 @@ def _from_path(path: Path) -> Any:
         return {"name": "huggingface", "path": str(path)}
     if suffix not in SUFFIXES:
         what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
+        way_on = _WAYS_ON.get(suffix, "Give one of these, or a name.")
         raise DataError(
             f"'{path}' is {what}: samples are read from {listing((*SUFFIXES, *TABLE_SUFFIXES))} "
-            f"and from folders of pictures. {_WAYS_ON.get(suffix, 'Give one of these, or a name.')} "
-            f"Available: {listing(_names())}."
+            f"and from folders of pictures. {way_on} Available: {listing(_names())}."
         )
     return {"name": "array", "path": str(path)}
 

@@ -1,7 +1,7 @@
 """How samples of any origin are read: axes, range of values, rows of numbers, labels.
 
-Functions of facts (shape and type of an item, its lowest and highest value, its labels), so that the
-same data are understood alike, and with the same notices, whether they come from an array, a file, a
+Functions of facts (shape and type of an item, lowest and highest value, labels), so that the same
+data are understood alike, and with the same notices, whether they come from an array, a file, a
 folder, a table or a torch Dataset. Whatever is a guess is said in a notice that names the option
 which says otherwise.
 """
@@ -35,9 +35,9 @@ __all__ = [
     "Understood",
     "Values",
     "arrange",
+    "check_precision",
     "classes_named",
     "classes_of_values",
-    "check_precision",
     "in_order",
     "judged_from",
     "option",
@@ -305,7 +305,7 @@ def suggested_range(low: float, high: float, kind: Kind, dtype: np.dtype[Any]) -
         half = next((half for half in _HALVES if _NEAR * half <= max(-low, high) <= half), 0)
         if half and -half <= low and high <= half:
             low, high = -half, half if kind == "audio" else max(half - 1, high)
-        elif (-low) & (-low - 1) == 0 and (top := _full(high - low)):  # as -1024 to 3071
+        elif math.log2(-low).is_integer() and (top := _full(high - low)):  # as -1024 to 3071
             high = low + top
     elif not whole:
         low, high = (0, 255) if low >= 0 and 127 < high <= 255 else _outwards(low, high)
@@ -452,9 +452,9 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
     columns = values if values.ndim == 2 else values.reshape(1, -1).T
     # Only where the spacing of float32 is coarse for what a column spans is it worth a count.
     with np.errstate(over="ignore", invalid="ignore"):
-        low, high = columns.min(0).astype(np.float64), columns.max(0).astype(np.float64)
-        largest = np.maximum(np.abs(low), np.abs(high))
-        coarse = (high > low) & ((high - low) < largest * 2.0**-24 * 2 * len(columns))
+        lows, highs = columns.min(0).astype(np.float64), columns.max(0).astype(np.float64)
+        largest = np.maximum(np.abs(lows), np.abs(highs))
+        coarse = (highs > lows) & ((highs - lows) < largest * 2.0**-24 * 2 * len(columns))
         if columns.dtype.kind in "iu":
             coarse &= largest > 2**24
     for column in np.flatnonzero(coarse):
@@ -462,16 +462,13 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
         before, after = len(np.unique(exact)), len(np.unique(exact.astype(np.float32)))
         if 2 * after < before:
             where = f" in column {column}" if values.ndim == 2 else ""
+            low, high = exact.min().item(), exact.max().item()
             raise DataError(
-                f"{origin} holds values from {_exact(exact.min())} to {_exact(exact.max())}{where}, "
-                f"of which float32, with which nets compute, can tell {after:,} of {before:,} "
-                f"apart; take their mean away and scale them first: "
+                f"{origin} holds values from {low} to {high}{where}, of which "
+                f" float32, with which nets compute, can tell {after:,} of {before:,} apart; "
+                f"take their mean away and scale them first: "
                 f"data = (data - data.mean(0)) / data.std(0).clip(1e-9)."
             )
-
-
-def _exact(value: Any) -> str:
-    return str(value.item())
 
 
 # -- rows -------------------------------------------------------------------------------------
