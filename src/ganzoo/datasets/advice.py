@@ -127,7 +127,8 @@ def _of_a_mapping(value: Mapping[Any, Any], name: str) -> str:
         splits = list(value)
     if splits:
         key = next((key for key in splits if str(key).lower() in _FIRST), splits[0])
-        return f"it is a mapping of splits: give one of them, such as {name}[{key!r}]"
+        inside = ".dataset" if _is_of(value[key], "torch.utils.data", "DataLoader") else ""
+        return f"it is a mapping of splits: give one of them, such as {name}[{key!r}]{inside}"
     listed = {key: item for key, item in value.items() if isinstance(item, (list, tuple))}
     if listed and len(listed) == len(value):
         return f"its lists are to be arrays: {{key: numpy.asarray({name}[key]) for key in {name}}}"

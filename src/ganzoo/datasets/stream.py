@@ -355,7 +355,7 @@ def _explained(make: Callable[[], T], stored_range: Range | None, looked: int = 
     try:
         return make()
     except DataError as error:
-        if stored_range is None or "NaN" in str(error):
+        if stored_range is None or "outside its stored_range" not in str(error):
             raise
         guessed = f" It was taken from {looked} items." if looked else ""
         raise DataError(
