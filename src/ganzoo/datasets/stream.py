@@ -4,32 +4,71 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ganzoo.datasets.array import as_samples
-from ganzoo.datasets.items import classes_of, count_of, gather, is_sequential, title_of
+from ganzoo.datasets.array import (
+    as_label_array,
+    as_tensor,
+    check_shape,
+    classes_for,
+    converted,
+    extent_of,
+    judged_by,
+    numbered,
+    reshaped,
+    scales_of,
+)
+from ganzoo.datasets.items import (
+    classes_of,
+    columns_of,
+    count_of,
+    gather,
+    is_sequential,
+    labels_of,
+    left_out,
+    read_items,
+    title_of,
+)
 from ganzoo.datasets.reader import Reader, Request, once, seed_all
+from ganzoo.datasets.reading import (
+    MOST_LOOKED_AT,
+    Classes,
+    Facts,
+    Labels,
+    Layout,
+    Range,
+    SampleKind,
+    Understood,
+    check_precision,
+    classes_of_values,
+    judged_from,
+    understand,
+    understand_range,
+)
 from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ganzoo.datasets.array import AnyArray, Layout, Range, SampleKind
-    from ganzoo.datasets.base import Samples
+    from ganzoo.datasets.array import AnyArray
     from ganzoo.mixture import Mixture
-    from ganzoo.spec import SampleSpec
 
     Batches = Reader[tuple[Tensor, Tensor | None]]
 
 __all__ = ["USAGE", "Form", "Stream"]
 
+T = TypeVar("T")
+
 USAGE = "ganzoo.datasets.Given.of(data, {})"
 """How a caller gives an option, with ``{}`` for the option."""
 
-_LOOKED_AT = 8  # items by which it is decided what all of them are
+_LOOKED_AT = MOST_LOOKED_AT  # items by which it is decided what all of them are
+_EXCERPT = 2**22  # values of them that are kept to see how exact they have to be
 
 
 class Form(NamedTuple):
@@ -75,8 +114,11 @@ class Stream:
         stored_range: Lowest and highest value that a sample may hold; None where values are
             taken as they are.
         numbers: The class index of each label; None where labels are not read.
-        layout: Where the channels of an item are, as ``as_samples`` has it.
-        sample_kind: What one sample is, as ``as_samples`` has it.
+        hot: Whether labels are one-hot rows.
+        key: Under which name an item that is a dict has the sample.
+        labels_key: Under which name it has the label.
+        taken_shape: Shape that each item is brought to before it is understood, if another.
+        understood: How items are taken.
         title: What errors call the dataset.
         assumed: Whether ``stored_range`` was taken from a few items.
         flip: Whether an image is mirrored left to right, half of the times that it is drawn.
@@ -89,9 +131,12 @@ class Stream:
     item_shape: tuple[int, ...]
     item_dtype: np.dtype[Any]
     stored_range: Range | None
+    understood: Understood
     numbers: Mapping[int | str, int] | None = None
-    layout: Layout = "auto"
-    sample_kind: SampleKind = "auto"
+    hot: bool = False
+    key: str | None = None
+    labels_key: str | None = None
+    taken_shape: tuple[int, ...] | None = None
     title: str = "The dataset"
     assumed: bool = False
     flip: bool = False
@@ -107,15 +152,18 @@ class Stream:
         labels: bool = False,
         layout: Layout = "auto",
         sample_kind: SampleKind = "auto",
+        item_shape: tuple[int, ...] | None = None,
         stored_range: Range | None = None,
+        key: str | None = None,
+        labels_key: str | None = None,
         check: Callable[[Form], object] | None = None,
     ) -> Stream:
-        """Look at eight items, evenly spaced, and return the stream of all.
+        """Look at up to 256 items, evenly spaced, and return the stream of all.
 
         Items are what ``Given.of`` takes, and are understood as ``as_samples`` understands the
-        array of all, but what is not given follows from those eight. Classes are the dataset's
-        attribute ``classes`` (names in the order of their labels 0, 1, ...), or else the sorted
-        distinct values of its ``targets`` or ``labels``; a ``Subset`` has those of its whole.
+        array of all, but what is not given follows from those that were looked at, which a notice
+        says where there are more. Classes are what the dataset says (``items.classes_of``), or
+        else the labels of all items, if all were looked at.
 
         Args:
             dataset: Map-style torch Dataset.
@@ -124,12 +172,15 @@ class Stream:
             labels: Whether to read labels.
             layout: Where the channels are.
             sample_kind: What one sample is.
+            item_shape: Shape of one sample, where items are rows or otherwise shaped.
             stored_range: Lowest and highest value that an item may hold.
+            key: Under which name an item that is a dict has the sample.
+            labels_key: Under which name it has the label.
             check: Called with the form of the items before their values count; it may raise.
 
         Raises:
             ConfigError: If the items come in their own order only, or the dataset cannot be sent
-                to a process.
+                to a process; if an option does not apply.
             DataError: If items cannot be read or taken as samples, or it cannot be known what
                 their classes are.
         """
@@ -142,24 +193,63 @@ class Stream:
                 f"read into memory."
             )
         count = count_of(dataset)
-        looked_at = {round(i * (count - 1) / (_LOOKED_AT - 1)) for i in range(_LOOKED_AT)}
-        look = functools.partial(_look, dataset, labels)
-        found = once(look, Request(0, sorted(looked_at)), workers, title)
-        form = Form(title, (count, *found.data.shape[1:]), found.data.dtype.name, found.classes)
+        most = min(count, _LOOKED_AT)
+        looked_at = {round(i * (count - 1) / max(1, most - 1)) for i in range(most)}
+        key, labels_key = columns_of(dataset, key, labels_key)
+        look = functools.partial(_look, dataset, key, labels_key, item_shape)
+        indices = sorted(looked_at)
+        found = once(look, Request(0, indices), workers, title)
+        origin = f"The dataset {title}"
+        classes: Classes | None = None
+        hot, notices = False, tuple[str, ...]()
+        if not labels and found.labels is not None:
+            notices = numbered(found.labels, most, None, False, origin)[2]
+        elif found.labels is not None:
+            classes, hot, notices = _classes(dataset, found.labels, labels_key, indices)
+        names = None if classes is None else classes.names
+        form = Form(title, (count, *found.shape), found.dtype.name, names)
         if check is not None:
             check(form)
-        samples = _understood(found.data, f"The dataset {title}", layout, sample_kind, stored_range)
+        check_precision(found.excerpt, origin)
+        understood = _explained(
+            functools.partial(
+                understand,
+                found.facts,
+                kind=sample_kind,
+                layout=layout,
+                stored_range=stored_range,
+                origin=origin,
+                usage=USAGE,
+            ),
+            stored_range,
+        )
+        bounds = understood.values.bounds
+        one = converted(reshaped(found.excerpt[:1], None, origin), understood)
         return cls(
             dataset=dataset,
-            spec=samples.spec.model_copy(update={"classes": found.classes}),
-            item_shape=found.data.shape[1:],
-            item_dtype=found.data.dtype,
-            stored_range=samples.stored_range,
-            numbers=found.numbers,
-            layout=layout,
-            sample_kind=sample_kind,
+            spec=SampleSpec(
+                kind=understood.axes.kind,
+                shape=one.shape[1:],
+                value_range=None if bounds is None else (-1.0, 1.0),
+                classes=names,
+            ),
+            item_shape=found.shape,
+            item_dtype=found.dtype,
+            stored_range=bounds,
+            understood=understood,
+            numbers=None if classes is None else classes.numbers,
+            hot=hot,
+            key=key,
+            labels_key=labels_key,
+            taken_shape=None if item_shape is None else tuple(item_shape),
             title=title,
             assumed=stored_range is None,
+            notices=(
+                *understood.notices,
+                *notices,
+                *left_out(found.more),
+                *judged_from(most, count),
+            ),
         )
 
     def __len__(self) -> int:
@@ -193,7 +283,7 @@ class Stream:
 
         seed_all(request.seed)
         form = self.item_shape, self.item_dtype
-        array, labels = gather(self.dataset, request.indices, form)
+        array, labels = gather(self.dataset, request.indices, form, self.key, self.labels_key)
         numbers = None
         if self.labeled:
             pairs = zip(request.indices, labels, strict=True)
@@ -228,8 +318,18 @@ class Stream:
         return Reader(self.read, requests, workers, self.title, pin)
 
     def _samples(self, array: AnyArray, origin: str) -> Tensor:
-        known = self.layout, self.sample_kind, self.stored_range
-        return _understood(array, origin, *known, self.assumed).data
+        array = reshaped(array, self.taken_shape, origin)
+        if (array.dtype.name, self.stored_range) != ("uint8", (0, 255)):
+            looked = min(len(self), _LOOKED_AT) if self.assumed else 0
+            low, high = extent_of(array, origin)
+            kind = self.understood.axes.kind
+            check = functools.partial(understand_range, array.dtype, low, high, kind)
+            _explained(
+                functools.partial(check, self.stored_range, origin, USAGE),
+                self.stored_range,
+                looked,
+            )
+        return as_tensor(converted(array, self.understood))
 
     def _number(self, index: int, label: Any) -> int:
         """The class of one item."""
@@ -238,7 +338,12 @@ class Stream:
             raise DataError(
                 f"Item {index} of {self.title} has no label but others have; label all or none."
             )
-        number = self.numbers.get(label)
+        number = None
+        if self.hot:
+            found = as_label_array([label]) if hasattr(label, "shape") else None
+            number = int(found.values[0]) if found and found.values is not None else None
+        elif isinstance(label, (int, str)):
+            number = self.numbers.get(label)
         if number is None:
             raise DataError(
                 f"Item {index} of {self.title} has the label {label!r}, which is none of its "
@@ -247,25 +352,14 @@ class Stream:
         return number
 
 
-def _understood(
-    array: AnyArray,
-    origin: str,
-    layout: Layout,
-    kind: SampleKind,
-    stored_range: Range | None,
-    assumed: bool = False,
-) -> Samples:
-    """Items as samples; where they are not within the range, what can be done about it."""
-    import numpy as np
-
+def _explained(make: Callable[[], T], stored_range: Range | None, looked: int = 0) -> T:
+    """Understand items; where they are not within the range, say what can be done about it."""
     try:
-        return as_samples(
-            array, layout=layout, kind=kind, stored_range=stored_range, origin=origin, usage=USAGE
-        )
+        return make()
     except DataError as error:
-        if stored_range is None or not np.isfinite(array).all():
+        if stored_range is None or "outside its stored_range" not in str(error):
             raise
-        guessed = f" It was taken from {_LOOKED_AT} items." if assumed else ""
+        guessed = f" It was taken from {looked} items." if looked else ""
         raise DataError(
             f"{error}{guessed} A run keeps its range: start a new one with "
             f"{USAGE.format('stored_range=(low, high)')}."
@@ -273,16 +367,79 @@ def _understood(
 
 
 class _Found(NamedTuple):
-    """What a look at some items tells: those items, the class of each label, names of classes."""
+    """What a look at some items tells: what they are, some of their values, and their labels."""
 
-    data: AnyArray
-    numbers: dict[int | str, int] | None
-    classes: tuple[str, ...] | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    facts: Facts
+    excerpt: AnyArray
+    labels: Labels | None
+    more: int
 
 
-def _look(dataset: Any, labels: bool, request: Request) -> _Found:
+def _look(
+    dataset: Any,
+    key: str | None,
+    labels_key: str | None,
+    item_shape: tuple[int, ...] | None,
+    request: Request,
+) -> _Found:
+    """Look at items one by one, for they may be large."""
+    import numpy as np
+
     seed_all(request.seed)
-    data, found = gather(dataset, request.indices)
-    if not labels or all(label is None for label in found):
-        return _Found(data, None, None)
-    return _Found(data, *classes_of(dataset))
+    title = title_of(dataset)
+    origin = f"The dataset {title}"
+    kept: list[AnyArray] = []
+    labels: list[Any] = []
+    low, high, more = math.inf, -math.inf, 0
+    shape, dtype = (), None
+    items = read_items(dataset, request.indices, None, key, labels_key)
+    for index, item in zip(request.indices, items, strict=True):
+        labels.append(item.label)
+        more = max(more, item.more)
+        shape, dtype = item.data.shape, item.data.dtype
+        check_shape(item.data[None], origin)
+        array = reshaped(item.data[None], item_shape, origin)
+        lowest, highest = extent_of(array, f"Item {index} of {title}")
+        low, high = min(low, lowest), max(high, highest)
+        if len(kept) < (judged_by(array.size) if array.ndim == 2 else _EXCERPT // array.size + 1):
+            kept.append(array)
+    assert dtype is not None
+    excerpt = np.concatenate(kept)
+    facts = Facts(excerpt.shape[1:], dtype, low, high, scales_of(excerpt))
+    return _Found(shape, dtype, facts, excerpt, labels_of(labels, title, request.indices), more)
+
+
+def _classes(
+    dataset: Any, labels: Labels, labels_key: str | None, indices: Sequence[int]
+) -> tuple[Classes, bool, tuple[str, ...]]:
+    """The classes of a dataset, whether its labels are one-hot rows, and what is to be said.
+
+    Args:
+        dataset: The dataset.
+        labels: Of the items that were looked at.
+        labels_key: The column of labels of a table.
+        indices: Which items these are.
+
+    Raises:
+        DataError: If labels are no classes, or nobody knows which classes there are.
+    """
+    title = title_of(dataset)
+    origin = f"The dataset {title}"
+    known = None
+    if labels.values is not None:
+        known = classes_for(labels, classes_of(dataset, labels_key))
+        if known is None and len(indices) == len(dataset):
+            known = classes_of_values(labels.values.tolist())
+        if known is None:
+            raise DataError(
+                f"{origin} does not say what classes it has, which conditional training needs to "
+                f"know before it reads the items. Give it an attribute 'classes' (names, in the "
+                f"order of the labels 0, 1, ...) or 'targets' (the label of each item), or leave "
+                f"'workers' out: it is then read into memory."
+            )
+    item = f"Item {{}} of {title}"
+    notices = numbered(labels, len(indices), known, True, origin, item, indices)[2]
+    assert known is not None  # what is no class has been refused
+    return known, labels.classes is not None, notices
