@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import platformdirs
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.decoding import Facts, Look, PictureError, Wanted, decode, resized
+from ganzoo.datasets.decoding import (
+    Facts,
+    Look,
+    PictureError,
+    Range,
+    Wanted,
+    decode,
+    look_at,
+    resized,
+)
 from ganzoo.errors import DataError
 from ganzoo.storage import new_folder, sha256, write_json
 
@@ -45,7 +54,7 @@ __all__ = [
 
 ENVIRONMENT = "GANZOO_CACHE"
 """Environment variable that names the folder in which decoded pictures are kept."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _PICTURES, _GROUPS, _NAMES, _OFFSETS = "pictures.npy", "groups.npy", "names.bin", "offsets.npy"
 _FILES = (_PICTURES, _GROUPS, _NAMES, _OFFSETS)
@@ -103,10 +112,12 @@ class Decoded:
     """The pictures of a source, decoded.
 
     Attributes:
-        pictures: uint8 (N, C, H, W), memory-mapped copy-on-write.
+        pictures: uint8 or float32 (N, C, H, W), memory-mapped copy-on-write.
         groups: int32 (N,), as in the source.
         group_names: As in the source.
         facts: What was seen in the pictures.
+        extent: Lowest and highest number in ``pictures``.
+        examples: Name of a picture of each depth.
         total: How many there were to read.
         skipped: Those that could not be read.
         folder: Where the cache is.
@@ -117,6 +128,8 @@ class Decoded:
     groups: NDArray[np.int32]
     group_names: Sequence[str]
     facts: Facts
+    extent: Range
+    examples: dict[str, str]
     total: int
     skipped: Sequence[Skipped]
     folder: Path
@@ -236,6 +249,8 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
             groups=np.load(folder / _GROUPS, allow_pickle=False),
             group_names=record["group_names"],
             facts=_facts(record["facts"]),
+            extent=tuple(record["extent"]),
+            examples=record["examples"],
             total=record["total"],
             skipped=[Skipped(*each) for each in record["skipped"]],
             folder=folder,
@@ -261,7 +276,8 @@ def _fault(path: Path, known: dict[str, Any]) -> str:
 
 def _facts(record: dict[str, Any]) -> Facts:
     low, high = tuple(record["low"]), tuple(record["high"])
-    return Facts(**{**record, "low": low, "high": high})
+    deep = tuple((depth, *extent) for depth, *extent in record["deep"])
+    return Facts(**{**record, "low": low, "high": high, "deep": deep})
 
 
 def _hash_of(record: dict[str, Any]) -> str:
@@ -286,6 +302,7 @@ class _Batch:
     kept: list[int] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
     facts: Facts | None = None
+    examples: dict[str, int] = field(default_factory=dict)
 
 
 def _build(source: Source, wanted: Wanted, folder: Path, workers: int, limit: int) -> None:
@@ -309,8 +326,7 @@ def _survey(source: Source) -> Facts | None:
         for content in source.read(index, index + 1):
             with contextlib.suppress(PictureError):
                 if isinstance(content, bytes):
-                    _, seen = decode(content, None)
-                    facts = seen.merged(facts)
+                    facts = look_at(content).merged(facts)
     return facts
 
 
@@ -324,6 +340,8 @@ def _write(
     _check_space(folder, source, look)
     kept = array("q")
     skipped: list[Skipped] = []
+    extents: list[Range] = []
+    examples: dict[str, int] = {}
     with (
         (folder / _PICTURES).open("wb") as file,
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
@@ -339,6 +357,10 @@ def _write(
                 facts = batch.facts.merged(facts)
                 if wanted.look(facts) != look:
                     raise _OtherForm(facts)
+            if batch.kept:
+                extents.append((float(batch.pixels.min()), float(batch.pixels.max())))
+            for depth, index in batch.examples.items():
+                examples.setdefault(depth, index)
             file.write(batch.pixels.data)
             kept.extend(batch.kept)
             bar.show(len(kept) + len(skipped))
@@ -365,6 +387,8 @@ def _write(
         "total": len(source),
         "group_names": list(source.group_names),
         "facts": facts._asdict(),
+        "extent": [min(low for low, _ in extents), max(high for _, high in extents)],
+        "examples": {depth: printable(source.name(index)) for depth, index in examples.items()},
         "skipped": [list(each) for each in skipped],
         "files": {name: _stamp(folder / name) for name in _FILES},
     }
@@ -380,7 +404,11 @@ def _header(count: int, look: Look) -> bytes:
     import numpy as np
 
     start = io.BytesIO()
-    form = {"descr": "|u1", "fortran_order": False, "shape": (count, *look.shape)}
+    form = {
+        "descr": "<f4" if look.deep else "|u1",
+        "fortran_order": False,
+        "shape": (count, *look.shape),
+    }
     np.lib.format.write_array_header_1_0(start, form)
     return start.getvalue()
 
@@ -389,11 +417,12 @@ def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
     """Decode everything, a task at a time, and yield the outcomes in order."""
     import numpy as np
 
-    together = max(1, min(_TOGETHER, _TASK_BYTES // math.prod(look.shape)))
+    kind = np.dtype("<f4" if look.deep else np.uint8)
+    together = max(1, min(_TOGETHER, _TASK_BYTES // (kind.itemsize * math.prod(look.shape))))
 
     def decode_from(start: int) -> _Batch:
         stop = min(start + together, len(source))
-        batch = _Batch(np.empty((stop - start, *look.shape), np.uint8))
+        batch = _Batch(np.empty((stop - start, *look.shape), kind))
         last: Facts | None = None
         other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
         for index, content in enumerate(source.read(start, stop), start):
@@ -410,6 +439,7 @@ def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
             else:
                 other_sizes.setdefault(pixels.shape, []).append((row, pixels))
             batch.kept.append(index)
+            batch.examples.setdefault(seen.deep[0][0] if seen.deep else "uint8", index)
             if seen != last:  # most pictures of a set are alike
                 last = seen
                 batch.facts = seen.merged(batch.facts)
@@ -456,7 +486,7 @@ def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -
 
 
 def _check_space(folder: Path, source: Source, look: Look) -> None:
-    needed = len(source) * math.prod(look.shape)
+    needed = len(source) * math.prod(look.shape) * (4 if look.deep else 1)
     if needed > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB are needed")
 
