@@ -35,10 +35,8 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
         DataError: If the data are absent, unreadable, or lack the labels that are asked for.
         ConfigError: If a setting does not fit the data.
     """
-    if config.size is not None and getattr(config.dataset, "size", config.size) is None:
-        # Whoever reads pictures of any size brings them to that size at once.
-        dataset = config.dataset.replace(size=config.size)
-        config = config.model_copy(update={"dataset": dataset})
+    if config.size is not None:
+        config = config.model_copy(update={"dataset": config.dataset.sized(config.size)})
     with progress.showing(showing):
         dataset, samples = config.dataset.opened(config.workers, config.conditional)
     config = config.model_copy(update={"dataset": dataset})

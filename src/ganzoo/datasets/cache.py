@@ -62,7 +62,7 @@ _RECORD = "cache.json"
 _ALWAYS_HASHED = 32 * 2**20  # bytes up to which a file is hashed at every start
 _TOGETHER = 64  # pictures per task
 _TASK_BYTES = 8 * 2**20  # decoded bytes per task, where pictures are large
-_AHEAD = 4  # tasks per worker that may be finished or waiting
+_AHEAD = 4  # tasks per thread that may be finished or waiting
 _SURVEYED = 32  # pictures from which the form of all is guessed
 _NAMED = 3  # pictures that an error names
 
@@ -152,6 +152,10 @@ class Decoded:
             file.seek(start)
             return file.read(stop - start - 1)
 
+    def names(self) -> list[bytes]:
+        """Return what the source called each picture."""
+        return (self.folder / _NAMES).read_bytes().split(b"\0")[:-1]
+
 
 def cache_root(chosen: Path | None = None) -> Path:
     """Return the folder of decoded pictures; it need not exist yet.
@@ -174,7 +178,7 @@ def printable(name: bytes) -> str:
     )
 
 
-def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad: float) -> Decoded:
+def decoded(source: Source, wanted: Wanted, *, root: Path, threads: int, max_bad: float) -> Decoded:
     """Return the pictures of a source, from the cache or decoded now.
 
     A cache is one folder per content and form. It is built under another name, flushed and
@@ -187,7 +191,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad
         source: Where the pictures come from.
         wanted: The form that was asked for.
         root: Folder of all caches.
-        workers: Threads that decode.
+        threads: How many decode.
         max_bad: Pictures that may be unreadable: a share below 1, or a number.
 
     Raises:
@@ -204,7 +208,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad
                     _remove_leftovers(root, key)
                     repaired = found
                     with new_folder(folder) as fresh:
-                        _build(source, wanted, fresh, workers, _limit(max_bad, len(source)))
+                        _build(source, wanted, fresh, threads, _limit(max_bad, len(source)))
                     found = _opened(folder, repaired)
         except OSError as error:
             raise _unwritable(root, source.origin, error) from error
@@ -305,13 +309,13 @@ class _Batch:
     examples: dict[str, int] = field(default_factory=dict)
 
 
-def _build(source: Source, wanted: Wanted, folder: Path, workers: int, limit: int) -> None:
+def _build(source: Source, wanted: Wanted, folder: Path, threads: int, limit: int) -> None:
     with warnings.catch_warnings():  # Pillow warns of what is odd in a file and reads on
         warnings.simplefilter("ignore")
         facts = None if wanted.settled else _survey(source)
         while True:
             try:
-                record = _write(source, wanted, facts, folder, workers, limit)
+                record = _write(source, wanted, facts, folder, threads, limit)
                 break
             except _OtherForm as other:
                 facts = other.facts
@@ -331,7 +335,7 @@ def _survey(source: Source) -> Facts | None:
 
 
 def _write(
-    source: Source, wanted: Wanted, facts: Facts | None, folder: Path, workers: int, limit: int
+    source: Source, wanted: Wanted, facts: Facts | None, folder: Path, threads: int, limit: int
 ) -> dict[str, Any]:
     """Decode everything into files, in the form that follows from the facts."""
     import numpy as np
@@ -347,7 +351,7 @@ def _write(
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
     ):
         file.write(_header(len(source), look))
-        for batch in _batches(source, look, workers):
+        for batch in _batches(source, look, threads):
             for index, reason in batch.bad:
                 skipped.append(Skipped(printable(source.name(index)), reason))
             if len(skipped) > limit:
@@ -413,7 +417,7 @@ def _header(count: int, look: Look) -> bytes:
     return start.getvalue()
 
 
-def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
+def _batches(source: Source, look: Look, threads: int) -> Iterator[_Batch]:
     """Decode everything, a task at a time, and yield the outcomes in order."""
     import numpy as np
 
@@ -450,16 +454,16 @@ def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
         return batch
 
     starts = range(0, len(source), together)
-    if workers == 1:
+    if threads == 1:
         yield from map(decode_from, starts)
         return
     # Pillow and torchvision decode outside the interpreter lock, so threads are enough.
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="ganzoo-decode")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ganzoo-decode")
     waiting: deque[Future[_Batch]] = deque()
     try:
         for start in starts:
             waiting.append(pool.submit(decode_from, start))
-            if len(waiting) >= _AHEAD * workers:
+            if len(waiting) >= _AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ganzoo.datasets.reading import Range
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -31,6 +33,7 @@ __all__ = [
     "PictureError",
     "Range",
     "Wanted",
+    "carries",
     "decode",
     "look_at",
     "resized",
@@ -39,7 +42,6 @@ __all__ = [
 Crop = Literal["center", "random", "none"]
 Mode = Literal["auto", "grey", "rgb", "rgba"]
 Depth = Literal["uint16", "int32", "float32"]
-Range = tuple[float, float]
 
 SUFFIXES = frozenset(
     b".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .tif .tiff .gif .pgm .ppm .pnm".split()
@@ -698,6 +700,11 @@ def _clipped(deep: _Deep) -> NDArray[np.uint8]:
     return np.clip(deep.planes, 0, 255).astype(np.uint8)
 
 
+def carries(bounds: Range) -> bool:
+    """Return whether pictures of 8 bits are carried to a range; else it is one of their numbers."""
+    return not (bounds[0] >= 0 and 1 < bounds[1] <= 255)
+
+
 def _deepened(image: Image.Image, bounds: Range) -> _Deep:
     """A picture of mode L, RGB or RGBA among deeper ones."""
     import numpy as np
@@ -705,7 +712,7 @@ def _deepened(image: Image.Image, bounds: Range) -> _Deep:
     planes = _array(image).astype(np.float32)
     alpha = planes[3] / np.float32(255) if image.mode == "RGBA" else None
     low, high = bounds
-    if not (low >= 0 and high <= 255):
+    if carries(bounds):
         planes = planes * np.float32((high - low) / 255) + np.float32(low)
     return _Deep("uint16", planes[:3], alpha)
 

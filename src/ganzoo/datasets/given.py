@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from ganzoo.component import Component
+from ganzoo.datasets.archives import ARCHIVES, PACKED
 from ganzoo.datasets.array import (
     SUFFIXES,
     ArrayDataset,
@@ -344,12 +345,14 @@ def _from_path(path: Path) -> Any:
     suffix = place.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         return {"name": "huggingface", "path": str(path)}
+    if suffix in (*ARCHIVES, *PACKED):  # of the latter, the folder says how to go on
+        return {"name": "folder", "path": str(path)}
     if suffix not in SUFFIXES:
         what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
         raise DataError(
             f"'{path}' is {what}: samples are read from {listing((*SUFFIXES, *TABLE_SUFFIXES))} "
-            f"and from folders of pictures. Give one of these, or a name. Available: "
-            f"{listing(_names())}."
+            f"and from folders of pictures (or {' or '.join(ARCHIVES)} of one). Give one of these, "
+            f"or a name. Available: {listing(_names())}."
         )
     return {"name": "array", "path": str(path)}
 
