@@ -285,7 +285,8 @@ class _Rows:
         if all(value is None or value == -1 for value in values):
             self.notices.append(f"The column '{column}' of {self.origin} holds no labels.")
             return
-        problem, notices = "", ()
+        problem = ""
+        notices: tuple[str, ...] = ()
         if missing:
             problem = f"has no label for {missing:,} of {len(values):,} rows"
         elif named:

@@ -140,7 +140,7 @@ class PictureDataset(Dataset):
             found = self._decoded(source)
             bounds, told = self._ranged(found, source.origin)
             labels, classes, own = self._labelled(found, source)
-            notices = [*source.notices, *own, *told, *self._notices(found, labels, classes)]
+            notices = [*source.notices, *own, *self._notices(found, labels, classes), *told]
         size = self._wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),
