@@ -104,7 +104,7 @@ class Progress(Callback):
         """Say what is trained, on what, and how; then start the display."""
         config, precision = trainer.config, trainer.precision
         self._say(
-            f"{config.arch.name} on {config.dataset.name} ({trainer.spec}) with "
+            f"{config.arch.name} on {config.dataset.called} ({trainer.spec}) with "
             f"{config.loss.name}: {trainer.total_steps} steps of {config.batch_size}, "
             f"{trainer.device.type}, {precision.name} ({precision.reason})"
         )

@@ -190,7 +190,7 @@ def _settings(folder: Path) -> TrainConfig:
 
 def _config(folder: Path) -> str:
     config = _settings(folder)
-    dataset = config.dataset.name
+    dataset = config.dataset.called
     return (
         f"format {FORMAT_VERSION}; {config.arch.name} with {config.loss.name} on {dataset}, "
         f"{config.steps} steps"

@@ -45,7 +45,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
         if samples.stored_range is None:
             raise ConfigError(
                 f"'value_range' needs data with a known range, and dataset "
-                f"'{config.dataset.name}' has none. Leave it out, or give the dataset's "
+                f"'{config.dataset.called}' has none. Leave it out, or give the dataset's "
                 f"stored_range."
             )
         spec = spec.model_copy(update={"value_range": config.value_range})
@@ -53,7 +53,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
         return config, samples.with_spec(spec.model_copy(update={"classes": None}))
     if not samples.labeled or spec.classes is None:
         raise DataError(
-            f"conditional=True needs labels, and dataset '{config.dataset.name}' has none. Give "
+            f"conditional=True needs labels, and dataset '{config.dataset.called}' has none. Give "
             f"data with labels, or leave it off."
         )
     if not config.arch.conditional:

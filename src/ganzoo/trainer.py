@@ -937,7 +937,7 @@ class Trainer:
             self._best = None  # the best of a checkpoint that was loaded is in another folder
             if self._validation is not None:
                 self._validation.forget(self.step)
-            stem = f"{self.config.arch.name}-{self.config.dataset.name}".replace(":", "-")
+            stem = f"{self.config.arch.name}-{self.config.dataset.called}".replace(":", "-")
             return RunWriter.begin(self._out, stem, self._describe)
         writer = RunWriter.open(self.run)
         folder = self.run.path / "checkpoints"

@@ -61,7 +61,7 @@ def load(path: Path, **options: object) -> Samples:
 
 def notices(samples: Samples) -> tuple[str, ...]:
     """All but those about the range of values, of which pictures here fill little."""
-    about = ("The uint8 values go from", "All values are")
+    about = ("The values go from", "All values are")
     return tuple(each for each in samples.notices if not each.startswith(about))
 
 

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
+from ganzoo.datasets.advice import advice
 from ganzoo.datasets.base import DataPath, Dataset, Samples
+from ganzoo.datasets.reading import (
+    MOST_LOOKED_AT,
+    NAMED,
+    Classes,
+    Facts,
+    Labels,
+    Layout,
+    Range,
+    SampleKind,
+    Understood,
+    check_precision,
+    classes_of_values,
+    option,
+    read_labels,
+    understand,
+    understand_range,
+)
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 from ganzoo.spec import SampleSpec
 
@@ -21,6 +40,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from ganzoo.datasets.stream import Stream
 
     AnyArray = NDArray[Any]
 
@@ -35,12 +56,11 @@ __all__ = [
     "as_label_array",
     "as_number_array",
     "as_samples",
+    "facts_of",
+    "numbered",
     "pick_keys",
+    "reshaped",
 ]
-
-Layout = Literal["auto", "channels-first", "channels-last"]
-SampleKind = Literal["auto", "image", "vector", "audio"]
-Range = tuple[float, float]
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
 """Suffixes of the files that can be read."""
@@ -50,9 +70,10 @@ LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 """Names under which labels are looked for."""
 
 _NPY, _ZIP, _PICKLE = b"\x93NUMPY", b"PK", b"\x80"  # what such files start with
-_MOST_CHANNELS = 4  # an axis of at most this length can be recognised as channels
 _CHUNK = 16 * 2**20  # bytes looked at in one go, so that a mapped file is never read as a whole
-_TOLERANCE = 1e-5  # of the range: what rounding may add to it
+_EXCERPT = 2**22  # values of an array that it is judged by where it is not looked at as a whole
+_STATISTICS = ({"mu", "sigma"}, {"mean", "cov"}, {"mean", "sigma"}, {"mu", "cov"})
+_OF_STATISTICS = re.compile(r"(.*[._/])?(mu|sigma|mean|cov)(_s|_clean)?")
 
 
 class ArrayDataset(Dataset):
@@ -62,9 +83,14 @@ class ArrayDataset(Dataset):
         "auto", description="where the channels are in arrays of images or audio"
     )
     sample_kind: SampleKind = Field("auto", description="what one sample is")
+    item_shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)] | None = (
+        Field(None, description="shape of one sample, where it is stored as a row: 1 28 28")
+    )
     stored_range: Range | None = Field(
         None, description="lowest and highest value that the array may hold"
     )
+    key: str | None = Field(None, description="name of the samples where arrays have names")
+    labels_key: str | None = Field(None, description="name of the labels where arrays have names")
 
     @field_validator("stored_range")
     @classmethod
@@ -91,8 +117,6 @@ class Array(ArrayDataset):
     name: ClassVar[str] = "array"
 
     path: DataPath = Field(description="array file: .npy, .npz or .safetensors")
-    key: str | None = Field(None, description="name of the samples in the file")
-    labels_key: str | None = Field(None, description="name of the labels in the file")
 
     @field_validator("path")
     @classmethod
@@ -111,9 +135,21 @@ class Array(ArrayDataset):
             What ``as_samples`` makes of the arrays.
 
         Raises:
-            ConfigError: If ``key`` or ``labels_key`` does not exist or is needed.
+            ConfigError: If ``key`` or ``labels_key`` does not exist or is needed, or an option
+                does not apply.
             DataError: If the file is absent, damaged or holds something that is no sample.
         """
+        return self._load(None)
+
+    def opened(
+        self, workers: int | None = None, labels: bool = False
+    ) -> tuple[Array, Samples | Stream]:
+        """Return this dataset and its samples, as ``Dataset.opened`` has it."""
+        if workers is not None:
+            return self, self.stream(workers, labels)
+        return self, self._load(labels)
+
+    def _load(self, wanted: bool | None) -> Samples:
         path = self.path.expanduser()
         origin = f"'{path}'"
         if not path.is_file():
@@ -130,8 +166,10 @@ class Array(ArrayDataset):
             labels,
             layout=self.layout,
             kind=self.sample_kind,
+            item_shape=self.item_shape,
             stored_range=self.stored_range,
             origin=origin,
+            wanted=wanted,
         )
 
     def _read(self, path: Path, origin: str) -> tuple[Any, Any]:
@@ -194,12 +232,24 @@ def pick_keys(
                 f"{origin} has no array '{given}'.{did_you_mean(given, names)} "
                 f"Names in it: {listing(names)}."
             )
+    if key is None and labels_key is None:
+        statistics = [name for name in names if _OF_STATISTICS.fullmatch(name)]
+        parts = {name.replace("/", ".").rpartition(".")[2] for name in statistics}
+        if any(pair <= parts for pair in _STATISTICS):
+            # A reference batch of guided-diffusion has its pictures beside them.
+            names = [name for name in names if name not in statistics]
+            if not names:
+                raise DataError(
+                    f"{origin} holds statistics of features ({listing(statistics)}), as programs "
+                    f"for FID keep them, and no samples; give the data that they are of, such as "
+                    f"a folder of pictures or an array of images."
+                )
     if labels_key is None:
         found = [name for name in names if name in LABEL_KEYS and name != key]
         if len(found) > 1:
             raise ConfigError(
-                f"{origin} has several arrays that may be labels; say which one with labels_key. "
-                f"Names in it: {listing(names)}."
+                f"{origin} has several arrays that may be labels; say which one with "
+                f"{option('labels_key', found[0])}. Names in it: {listing(names)}."
             )
         labels_key = found[0] if found else None
     if key is None:
@@ -207,11 +257,30 @@ def pick_keys(
         found = [name for name in rest if name in SAMPLE_KEYS] or rest
         if len(found) != 1:
             raise ConfigError(
-                f"It is not clear which array of {origin} holds the samples; say it with key (and "
-                f"labels_key). Names in it: {listing(names)}."
+                f"It is not clear which array of {origin} holds the samples; say it with key and "
+                f"labels_key{_such_as(rest, labels_key)}. Names in it: {listing(names)}."
             )
         key = found[0]
     return key, labels_key
+
+
+def _such_as(names: Sequence[str], labels_key: str | None) -> str:
+    """The options that are most likely meant, of several names."""
+    if not names:
+        return ""
+    likely = [name for name in names if _named_like(name, SAMPLE_KEYS)] or [*names]
+    key = next((name for name in likely if "train" in name.lower()), likely[0])
+    options = [option("key", key)]
+    labels = [name for name in names if name != key and _named_like(name, LABEL_KEYS)]
+    if labels_key is None and labels:
+        fits = [name for name in labels if ("train" in name.lower()) == ("train" in key.lower())]
+        options.append(option("labels_key", (fits or labels)[0]))
+    return f", such as {' and '.join(options)}"
+
+
+def _named_like(name: str, keys: Sequence[str]) -> bool:
+    """Whether a part of a name is one of these: ``train_images``, ``y-test``."""
+    return not set(re.split(r"[^a-z]+", name.lower())).isdisjoint(keys)
 
 
 def as_samples(
@@ -220,9 +289,12 @@ def as_samples(
     *,
     layout: Layout = "auto",
     kind: SampleKind = "auto",
+    item_shape: Sequence[int] | None = None,
     stored_range: Range | None = None,
     origin: str = "The array",
-    usage: str = "the option {}",
+    usage: str = NAMED,
+    classes: Classes | None = None,
+    wanted: bool | None = None,
 ) -> Samples:
     """Turn an array of numbers into samples, without copying it where that is possible.
 
@@ -230,8 +302,9 @@ def as_samples(
 
     * (N, D) is vectors; with ``kind="audio"`` it is mono audio of length D.
     * (N, H, W) is greyscale images; with ``kind="audio"`` it is (N, C, L) or (N, L, C).
-    * (N, C, H, W) or (N, H, W, C) is images. With ``layout="auto"``, if exactly one of the second
-      and the last axis is at most 4 long, it is the channel axis; otherwise channels come first.
+    * (N, C, H, W) or (N, H, W, C) is images. With ``layout="auto"`` the channels are the second or
+      the last axis: the one of at most 4, if the other is longer; else the one that differs from
+      two equal ones; else the one that is clearly the shortest; else the second.
 
     Values of images and audio:
 
@@ -242,22 +315,29 @@ def as_samples(
       [-1, 1] as that; anything else is refused until ``stored_range`` says what it is.
 
     Vectors become float32, taken as they are; with a ``stored_range`` they are bounded, and
-    generated in [-1, 1]. NaN and infinite values are always refused.
+    generated in [-1, 1]. NaN and infinite values are always refused, and so are numbers most of
+    which float32 cannot tell apart. What is guessed is said in ``notices``.
 
     Args:
         data: Array or tensor.
-        labels: Array, tensor or sequence (N,) or (N, 1) of integers or strings, or None. Classes
-            are the sorted distinct values: 0..K-1 stay what they are, others are numbered.
+        labels: Array, tensor or sequence (N,) or (N, 1) of integers or strings, one-hot rows
+            (N, K), or None. Without ``classes``, classes are the sorted distinct values: 0..K-1
+            stay what they are, others are numbered.
         layout: Where the channels are.
         kind: What one sample is.
+        item_shape: Shape of one sample, where it is stored as a row or otherwise.
         stored_range: Lowest and highest value that ``data`` may hold.
         origin: What the array is, to start a message.
         usage: How the caller gives an option, with ``{}`` for the option, to end a message.
+        classes: Those that the data themselves name.
+        wanted: Whether labels are used: what is no class is refused then. If they are not, only
+            what is no class is said. By default they are taken where they are classes.
 
     Returns:
         Samples that may share memory with ``data``.
 
     Raises:
+        ConfigError: If an option does not apply to such an array.
         DataError: If the array cannot be taken as samples, with the reason.
     """
     array = as_number_array(data, origin)
@@ -268,17 +348,102 @@ def as_samples(
         )
     if array.size == 0:
         raise DataError(f"{origin} has shape {array.shape}: it is empty; give at least one sample.")
-    what = _kind_of(array, kind, origin)
-    array = _arranged(array, what, layout)
-    array, held = _ranged(array, what, stored_range, origin, usage)
-    indices, classes = (None, None) if labels is None else _numbered(labels, len(array), origin)
-    spec = SampleSpec(
-        kind=what,
-        shape=array.shape[1:],
-        value_range=None if held is None else (-1.0, 1.0),
-        classes=classes,
+    array = reshaped(array, item_shape, origin)
+    found = understand(
+        facts_of(array, stored_range, origin),
+        kind=kind,
+        layout=layout,
+        stored_range=stored_range,
+        origin=origin,
+        usage=usage,
     )
-    return Samples(data=_tensor(array), spec=spec, labels=indices, stored_range=held)
+    check_precision(_some(array), origin)
+    indices, names, notices = numbered(labels, len(array), classes, wanted, origin)
+    array = converted(array, found)
+    bounds = found.values.bounds
+    spec = SampleSpec(
+        kind=found.axes.kind,
+        shape=array.shape[1:],
+        value_range=None if bounds is None else (-1.0, 1.0),
+        classes=names,
+    )
+    return Samples(
+        data=_tensor(array),
+        spec=spec,
+        labels=indices,
+        stored_range=bounds,
+        notices=(*found.notices, *notices),
+    )
+
+
+def reshaped(array: AnyArray, item_shape: Sequence[int] | None, origin: str) -> AnyArray:
+    """Return an array (N, ...) with items of that shape.
+
+    Raises:
+        ConfigError: If its items have not as many values.
+    """
+    if item_shape is None:
+        return array
+    if math.prod(item_shape) != math.prod(array.shape[1:]):
+        raise ConfigError(
+            f"{origin} has samples of {math.prod(array.shape[1:]):,} values "
+            f"{array.shape[1:]}, and an item_shape of {tuple(item_shape)} has "
+            f"{math.prod(item_shape):,}; correct item_shape or leave it out."
+        )
+    return array.reshape(len(array), *item_shape)
+
+
+def facts_of(array: AnyArray, stored_range: Range | None, origin: str) -> Facts:
+    """Look at an array (N, ...): at some of it where a type of 8 bits limits it anyway.
+
+    Raises:
+        DataError: If there are NaN or infinite values.
+    """
+    vectors = array.ndim == 2
+    if array.dtype == "uint8" and stored_range is None and not vectors:
+        facts = _facts(_some(array), origin)
+        if not understand_range(array.dtype, facts.low, facts.high, "image").notices:
+            return facts
+    return _facts(array, origin)
+
+
+def _facts(array: AnyArray, origin: str) -> Facts:
+    import numpy as np
+
+    low, high, bad = _extent(array)
+    if bad:
+        raise DataError(
+            f"{origin} has {bad} NaN or infinite value{'s' if bad > 1 else ''} among "
+            f"{array.size}; remove or replace {'them' if bad > 1 else 'it'}."
+        )
+    scales = None
+    if array.ndim == 2:
+        scales = _some(array).astype(np.float64).std(0)
+    return Facts(array.shape[1:], array.dtype, low, high, scales)
+
+
+def _some(array: AnyArray) -> AnyArray:
+    """Evenly spaced items, or all of them where they are few."""
+    import numpy as np
+
+    most = max(MOST_LOOKED_AT, _EXCERPT // max(1, array[:1].size))
+    if array[:1].size * MOST_LOOKED_AT > _EXCERPT * 16:
+        most = max(2, _EXCERPT * 16 // array[:1].size)
+    if len(array) <= most:
+        return array
+    return array[np.linspace(0, len(array) - 1, most).round().astype(np.int64)]
+
+
+def converted(array: AnyArray, found: Understood) -> AnyArray:
+    """Return items (N, ...) as they are held: channels first, uint8 or float32."""
+    import numpy as np
+
+    axes = found.axes
+    if axes.channels is None:
+        array = array if axes.kind == "vector" else array[:, None]
+    elif axes.channels == -1:
+        array = np.moveaxis(array, -1, 1)
+    return array.astype(np.uint8, copy=False) if found.values.small else _as_float32(array)
 
 
 def as_number_array(value: Any, origin: str) -> AnyArray:
@@ -296,40 +461,21 @@ def as_number_array(value: Any, origin: str) -> AnyArray:
     """
     import numpy as np
 
+    how = advice(value)
     array = np.asarray(_detached(value))
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" or how:
         raise DataError(
-            f"{origin} holds {_dtype_name(array)}: samples are numbers; "
-            f"convert it to uint8 or float32."
+            f"{origin} holds {_dtype_name(array, value)}: samples are numbers; "
+            f"{how or 'convert it to uint8 or float32'}."
         )
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)  # which torch knows
     return array
 
 
-def as_label_array(value: Any, origin: str) -> AnyArray:
-    """Return labels as a numpy array (N,) of integers, bool or strings.
-
-    Args:
-        value: Array, tensor or sequence (N,) or (N, 1).
-        origin: What the labels belong to, to start a message.
-
-    Raises:
-        DataError: If labels are not integers or strings, or not one per sample.
-    """
-    import numpy as np
-
-    array = np.asarray(_detached(value))
-    if array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat):
-        array = array.astype(str)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise DataError(
-            f"{origin} has labels of shape {array.shape}: give one class per sample, shape (N,); "
-            f"one-hot labels become that by argmax."
-        )
-    if array.dtype.kind not in "biuU":
-        raise DataError(f"{origin} has labels of {_dtype_name(array)}: give integers or strings.")
-    return array
+def as_label_array(value: Any) -> Labels:
+    """Return what labels are: an array, a tensor or a sequence, as ``read_labels`` has it."""
+    return value if isinstance(value, Labels) else read_labels(_detached(value))
 
 
 def _detached(value: Any) -> Any:
@@ -344,100 +490,14 @@ def _detached(value: Any) -> Any:
     return value.detach().cpu().numpy()
 
 
-def _dtype_name(array: AnyArray) -> str:
+def _dtype_name(array: AnyArray, value: Any) -> str:
+    if array.dtype.kind == "O" and array.ndim == 0:
+        return f"a {type(value).__name__}"
+    if array.dtype.names:
+        return f"records ({listing(array.dtype.names)})"
     return {"O": "Python objects", "U": "strings", "S": "bytes"}.get(
         array.dtype.kind, f"{array.dtype} values"
     )
-
-
-def _kind_of(array: AnyArray, kind: SampleKind, origin: str) -> Literal["image", "vector", "audio"]:
-    chosen = ("vector" if array.ndim == 2 else "image") if kind == "auto" else kind
-    possible = {
-        "vector": {2: "(N, D)"},
-        "audio": {2: "(N, L)", 3: "(N, C, L)"},
-        "image": {3: "(N, H, W)", 4: "(N, C, H, W)"},
-    }[chosen]
-    if array.ndim not in possible:
-        raise DataError(
-            f"{origin} has shape {array.shape}, which is no array of samples of kind '{chosen}'; "
-            f"reshape it to {' or '.join(possible.values())}."
-        )
-    return chosen
-
-
-def _arranged(array: AnyArray, kind: str, layout: Layout) -> AnyArray:
-    """The array with its channels on the second axis, as a view."""
-    import numpy as np
-
-    if kind == "vector":
-        return array
-    if array.ndim == (3 if kind == "image" else 2):
-        return array[:, None]
-    few = [array.shape[axis] <= _MOST_CHANNELS for axis in (1, -1)]
-    last = few == [False, True] if layout == "auto" else layout == "channels-last"
-    return np.moveaxis(array, -1, 1) if last else array
-
-
-def _ranged(
-    array: AnyArray, kind: str, stored_range: Range | None, origin: str, usage: str
-) -> tuple[AnyArray, Range | None]:
-    """The array as uint8 or float32, and the range of its values."""
-    import numpy as np
-
-    dtype = array.dtype
-    bounds: Range | None = stored_range
-    if kind == "vector":
-        array = _as_float32(array)
-    elif dtype == np.bool_:
-        array, bounds = array.astype(np.uint8), bounds or (0.0, 1.0)
-    elif dtype == np.uint8:
-        bounds = bounds or (0.0, 255.0)
-    elif dtype == np.uint16:
-        array, bounds = _as_float32(array), bounds or (0.0, 65535.0)
-    elif dtype == np.int16 and kind == "audio":
-        array, bounds = _as_float32(array), bounds or (-32768.0, 32768.0)
-    elif dtype.kind in "iu" and bounds is None:
-        low, high, _ = _extent(array)
-        if low < 0 or high > 255:
-            raise DataError(
-                f"{origin} holds {dtype} values from {low:g} to {high:g}: integers outside 0..255 "
-                f"have no range of their own; say what they may be with "
-                f"{usage.format(f'stored_range=({low:g}, {high:g})')}."
-            )
-        array, bounds = array.astype(np.uint8), (0.0, 255.0)
-    else:
-        array = _as_float32(array)
-
-    if array.dtype == np.uint8 and stored_range is None:
-        return array, bounds
-    low, high, bad = _extent(array)
-    if bad:
-        raise DataError(
-            f"{origin} has {bad} NaN or infinite value{'s' if bad > 1 else ''} among "
-            f"{array.size}; remove or replace {'them' if bad > 1 else 'it'}."
-        )
-    if kind == "vector" and bounds is None:
-        return array, None
-    if bounds is None:
-        candidates = [(-1.0, 1.0)] if kind == "audio" else [(0.0, 1.0), (-1.0, 1.0)]
-        bounds = next((each for each in candidates if _within(low, high, each)), None)
-        if bounds is None:
-            guess = "(0, 255)" if low >= 0 and high <= 255 else f"({low:g}, {high:g})"
-            raise DataError(
-                f"{origin} holds floats from {low:g} to {high:g}: only [0, 1] and [-1, 1] are "
-                f"recognised; say what they may be with {usage.format(f'stored_range={guess}')}."
-            )
-    if not _within(low, high, bounds):
-        raise DataError(
-            f"{origin} holds values from {low:g} to {high:g}, outside its stored_range "
-            f"({bounds[0]:g}, {bounds[1]:g}); correct the range or the values."
-        )
-    return array, bounds
-
-
-def _within(low: float, high: float, bounds: Range) -> bool:
-    slack = _TOLERANCE * (bounds[1] - bounds[0])
-    return bounds[0] - slack <= low and high <= bounds[1] + slack
 
 
 def _as_float32(array: AnyArray) -> AnyArray:
@@ -456,26 +516,91 @@ def _extent(array: AnyArray) -> tuple[float, float, int]:
     for start in range(0, len(array), rows):
         part = array[start : start + rows]
         if part.dtype.kind == "f":
+            part = _as_float32(part)
             finite = np.isfinite(part)
             bad += part.size - int(np.count_nonzero(finite))
             if bad:
                 continue
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
+        low, high = min(low, part.min().item()), max(high, part.max().item())
     return low, high, bad
 
 
-def _numbered(labels: Any, count: int, origin: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels as int64 indices into the sorted distinct values, and those as class names."""
+def numbered(
+    labels: Any,
+    count: int,
+    classes: Classes | None = None,
+    wanted: bool | None = None,
+    origin: str = "The array",
+    item: str = "sample {}",
+    indices: Sequence[int] | None = None,
+) -> tuple[Tensor | None, tuple[str, ...] | None, tuple[str, ...]]:
+    """Return labels as the numbers of classes, the names of these, and what is to be said.
+
+    Args:
+        labels: As ``as_samples`` has it, or as ``read_labels`` returned them.
+        count: How many samples there are.
+        classes: Those that the data themselves name.
+        wanted: As ``as_samples`` has it.
+        origin: What the labels belong to, to start a message.
+        item: What messages call a sample, with ``{}`` for its number.
+        indices: Numbers of the samples; by default 0, 1, ...
+
+    Raises:
+        DataError: If there are not as many as samples; if labels are wanted and are no classes.
+    """
     import numpy as np
     import torch
 
-    array = as_label_array(labels, origin)
-    if len(array) != count:
+    if labels is None:
+        return None, None, ()
+    found = as_label_array(labels)
+    values = found.values
+    if values is not None and len(values) != count:
         raise DataError(
-            f"{origin} has {count} samples but {len(array)} labels; give one label per sample."
+            f"{origin} has {count} samples but {len(values)} labels; give one label per sample."
         )
-    values, indices = np.unique(array, return_inverse=True)
-    return torch.from_numpy(indices.astype(np.int64)), tuple(str(value) for value in values)
+    if values is None:
+        return None, None, _unused(found.problem, wanted, origin)
+    distinct, which = np.unique(values, return_inverse=True)
+    known = classes_for(found, classes) or classes_of_values(distinct.tolist())
+    strange = [value not in known.numbers for value in distinct.tolist()]
+    if any(strange):
+        first = int(np.array(strange)[which.reshape(-1)].argmax())
+        problem = (
+            f"{item.format(first if indices is None else indices[first])} has the label "
+            f"{values[first].item()!r}, which is none of its classes ({listing(known.names)}); "
+            f"correct its classes or targets"
+        )
+        return None, None, () if wanted is False else _unused(problem, wanted, origin)
+    numbers = np.array([known.numbers[value] for value in distinct.tolist()], np.int64)
+    notices = () if wanted is False else (*found.notices, *known.notices)
+    return torch.from_numpy(numbers[which.reshape(-1)]), known.names, notices
+
+
+def classes_for(found: Labels, classes: Classes | None) -> Classes | None:
+    """Return the classes that labels are of: those that are named, or that follow from the form."""
+    if found.classes is None or (classes and len(classes.names) == len(found.classes.names)):
+        return classes
+    return found.classes
+
+
+def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
+    """Return the notice that labels are left out, if they have a problem.
+
+    Raises:
+        DataError: If labels are wanted.
+    """
+    if not problem:
+        return ()
+    if wanted:
+        raise DataError(
+            f"{origin} has labels that are no classes ({problem}), and conditional training needs "
+            f"them: give one integer or string per sample, or leave conditional off."
+        )
+    return (
+        f"The labels are no classes ({problem}) and are left out; a class is one integer or "
+        f"string per sample.",
+    )
 
 
 def _tensor(array: AnyArray) -> Tensor:

@@ -95,6 +95,11 @@ class Dataset(Component):
     license: ClassVar[str] = ""
     """SPDX identifier of the data's licence, or empty where it is not known."""
 
+    @property
+    def called(self) -> str:
+        """What people call it."""
+        return self.name
+
     @abstractmethod
     def load(self) -> Samples:
         """Read the samples.
@@ -124,7 +129,7 @@ class Dataset(Component):
         """
         raise ConfigError(
             f"'workers' is for torch Datasets that are read while training. The dataset "
-            f"'{self.name}' is in memory or mapped into it, where no process needs to read it: "
+            f"'{self.called}' is in memory or mapped into it, where no process needs to read it: "
             f"leave 'workers' out."
         )
 

@@ -32,7 +32,7 @@ from ganzoo.datasets.cache import printable
 from ganzoo.datasets.decoding import SUFFIXES, PictureError
 from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.reading import in_order, option
+from ganzoo.datasets.reading import classes_of_values, option
 from ganzoo.errors import ConfigError, DataError, listing
 from ganzoo.storage import read_all
 
@@ -235,11 +235,10 @@ class Folder(PictureDataset):
                 f"{_quoted(self.path)} has {what}, so labels='folders' cannot name all classes; "
                 f"put each picture into the folder of its class, or say labels='none'."
             )
-        place = {name: number for number, name in enumerate(in_order(names))}
-        order = sorted(range(len(names)), key=lambda number: place[names[number]])
+        classes = classes_of_values(names)
         numbers = np.zeros(len(found.group_names), np.int64)
-        numbers[[present[number] for number in order]] = np.arange(len(order))
-        return Labelling(numbers[found.groups], tuple(names[number] for number in order))
+        numbers[present] = [classes.numbers[name] for name in names]
+        return Labelling(numbers[found.groups], classes.names, classes.notices)
 
 
 def _like_shards(names: list[str]) -> bool:

@@ -6,13 +6,14 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from ganzoo.component import Component
+from ganzoo.datasets.advice import advice, is_dataset
 from ganzoo.datasets.archives import ARCHIVES, PACKED
 from ganzoo.datasets.array import (
     SUFFIXES,
@@ -24,9 +25,20 @@ from ganzoo.datasets.array import (
 )
 from ganzoo.datasets.base import Samples
 from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
-from ganzoo.datasets.items import count_of, is_sequential, read_items, title_of
+from ganzoo.datasets.items import (
+    classes_of,
+    columns_of,
+    count_of,
+    is_sequential,
+    labels_of,
+    left_out,
+    read_items,
+    title_of,
+    told,
+)
+from ganzoo.datasets.reading import Classes, Labels
 from ganzoo.datasets.stream import USAGE, Form, Stream
-from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
+from ganzoo.errors import ConfigError, DataError, GanzooError, did_you_mean, listing
 
 if TYPE_CHECKING:
     from ganzoo.datasets.array import AnyArray
@@ -38,9 +50,27 @@ _UNREAD = "not read yet"  # instead of a fingerprint
 _STREAMED = "stream:"  # before the fingerprint of what is read while training
 _POSSIBLE = (
     "the name of a dataset, a mapping with 'name', a folder of pictures, a path to a .npy, .npz, "
-    ".safetensors, .parquet or .arrow file, a tensor, a numpy array, a tuple (data, labels), a "
-    "dict of arrays, or a torch Dataset"
+    ".safetensors, .parquet, .arrow, .zip or .tar file, a tensor, a numpy array, a tuple "
+    "(data, labels), a dict of arrays, or a torch Dataset"
 )
+
+_PICKLED = (
+    "Such a file is not loaded, because loading it can run code: save its arrays with "
+    "numpy.savez(path, images=...). If it holds statistics for FID, give the data that they are of."
+)
+_TABLE = (
+    'Give its numbers as an array: pandas.get_dummies(table).to_numpy("float32") of what pandas '
+    "reads from it."
+)
+_AUDIO = (
+    "Read the sounds with another program into one array (N, channels, length), save it with "
+    "numpy.save, and say sample_kind='audio' (--dataset.sample-kind audio)."
+)
+_WAYS_ON = {
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth"), _PICKLED),
+    **dict.fromkeys((".csv", ".tsv", ".xlsx", ".feather"), _TABLE),
+    **dict.fromkeys((".wav", ".flac", ".mp3", ".ogg"), _AUDIO),
+}
 
 
 def _half_of_memory() -> int:
@@ -59,7 +89,9 @@ class _Held:
     """The arrays themselves. Copying a config does not copy them."""
 
     data: AnyArray
-    labels: AnyArray | None
+    labels: Labels | None
+    classes: Classes | None = None
+    notices: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
         return self
@@ -116,40 +148,56 @@ class Given(ArrayDataset):
 
         Args:
             value: Tensor, numpy array, tuple (data, labels), dict of arrays with such keys as
-                ``images`` and ``labels``, or torch Dataset (map-style or finite iterable).
-            **options: ``layout``, ``sample_kind`` and ``stored_range`` where the defaults do not
-                suit.
+                ``images`` and ``labels`` (or what ``numpy.load`` makes of an .npz), torch Dataset
+                (map-style or finite iterable), or Dataset of the package ``datasets``.
+            **options: ``layout``, ``sample_kind``, ``item_shape`` and ``stored_range`` where the
+                defaults do not suit; ``key`` and ``labels_key`` of a dict, or of a Dataset whose
+                items are dicts.
 
         Raises:
-            ConfigError: If it is something else, or an option is wrong.
+            ConfigError: If it is something else, or an option is wrong or does not apply.
             DataError: If it holds something that is no sample, or has no length or no items.
         """
-        if _is_torch_dataset(value):
+        if is_dataset(value):
             given = cls(description=_announced(value), fingerprint=_UNREAD, **options)
             given._source = _Source(value)
             return given
-        held, what = _contents(value)
+        held, what = _contents(value, options.get("key"), options.get("labels_key"))
         given = cls(description=_described(what, held), fingerprint=_fingerprint(held), **options)
         given._held = held
         return given
+
+    @property
+    def called(self) -> str:
+        """What people call it: an array, a tensor, or the class of the torch Dataset."""
+        word = re.match(r"\w{1,64}", self.description)
+        return word[0] if word else "data"
 
     def load(self) -> Samples:
         """Return the samples, which may share memory with what was given.
 
         Raises:
+            ConfigError: If an option does not apply to the data.
             DataError: If the data is not held (the config was read from a file), does not fit
                 into memory, or cannot be taken as samples.
         """
+        return self._load(None)
+
+    def _load(self, wanted: bool | None) -> Samples:
         held = self._contents()
         samples = as_samples(
             held.data,
             held.labels,
             layout=self.layout,
             kind=self.sample_kind,
+            item_shape=self.item_shape,
             stored_range=self.stored_range,
             origin=f"The dataset in memory ({self.description})",
             usage=USAGE,
+            classes=held.classes,
+            wanted=wanted,
         )
+        samples = replace(samples, notices=(*samples.notices, *held.notices))
         return samples if self._source is None else ReadOnce(**vars(samples))
 
     def stream(self, workers: int, labels: bool = False) -> Stream:
@@ -170,7 +218,10 @@ class Given(ArrayDataset):
             labels=labels,
             layout=self.layout,
             sample_kind=self.sample_kind,
+            item_shape=self.item_shape,
             stored_range=self.stored_range,
+            key=self.key,
+            labels_key=self.labels_key,
             check=self._check_form,
         )
 
@@ -189,7 +240,7 @@ class Given(ArrayDataset):
         """
         if workers is None:
             known = self._identified()
-            return known, known.load()
+            return known, known._load(labels)
         stream = self.stream(workers, labels)
         known = self.model_copy(
             update={
@@ -248,7 +299,7 @@ class Given(ArrayDataset):
         if self._held is None:
             if self._source is None:
                 raise self._absent()
-            self._held = _read(self._source.dataset)
+            self._held = _read(self._source.dataset, self.key, self.labels_key)
         return self._held
 
     def _identified(self) -> Given:
@@ -288,13 +339,14 @@ class Given(ArrayDataset):
         return hash((type(self), self.fingerprint))
 
 
-def interpret(value: Any) -> Any:
+def interpret(value: Any, below: Any = None) -> Any:
     """Turn what a caller handed in as a dataset into what the registry can create.
 
     Args:
         value: One of: the name of a dataset, a mapping with ``name``, a component or its class, a
             path to an array file, a .parquet or .arrow file or a folder, a tensor, a numpy array,
             a tuple (data, labels), a dict of arrays, a torch Dataset.
+        below: The dataset whose options a mapping without ``name`` changes, if there is one.
 
     Returns:
         A name, a mapping or a component. A plain unknown name is returned as it is: the registry
@@ -311,12 +363,42 @@ def interpret(value: Any) -> Any:
         return _from_path(Path(value))
     if isinstance(value, (Component, type)):
         return value
-    if isinstance(value, Mapping) and not any(_is_array(item) for item in value.values()):
-        return value
+    if isinstance(value, Mapping) and not _holds_data(value):
+        return _from_options(value, below)
     return Given.of(value)
 
 
+def _holds_data(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is one of arrays, or of what should be given otherwise."""
+    if isinstance(value.get("name"), str):
+        return False
+    # The arrays of an .npz are read from the file whenever they are asked for.
+    return hasattr(value, "files") or any(map(_is_array, value.values())) or bool(advice(value))
+
+
+def _from_options(value: Mapping[Any, Any], below: Any) -> Any:
+    """A mapping of options; with a place but without a name it is the dataset of that place."""
+    if "name" in value:
+        return value
+    name = below.get("name") if isinstance(below, Mapping) else getattr(below, "name", None)
+    known: Mapping[str, Any] = {}
+    if isinstance(name, str) and name in _names():
+        from ganzoo.datasets import registry
+
+        known = registry.get(name).model_fields
+    if isinstance(value.get("path"), (str, os.PathLike)) and "path" not in known:
+        return {**_from_path(Path(value["path"])), **value}
+    if isinstance(value.get("repo"), str) and "repo" not in known:
+        return {"name": "huggingface", **value}
+    return value
+
+
 def _from_text(text: str) -> Any:
+    if not text:
+        raise ConfigError(
+            f"The name of a dataset is empty; give a name or a path, or leave the dataset out for "
+            f"the default one. Available: {listing(_names())}."
+        )
     if text in _names():
         return text
     path = Path(text).expanduser()
@@ -350,9 +432,10 @@ def _from_path(path: Path) -> Any:
     if suffix not in SUFFIXES:
         what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
         raise DataError(
-            f"'{path}' is {what}: samples are read from {listing((*SUFFIXES, *TABLE_SUFFIXES))} "
-            f"and from folders of pictures (or {' or '.join(ARCHIVES)} of one). Give one of these, "
-            f"or a name. Available: {listing(_names())}."
+            f"'{path}' is {what}: samples are read from "
+            f"{listing((*SUFFIXES, *TABLE_SUFFIXES, *ARCHIVES))} and from folders of pictures. "
+            f"{_WAYS_ON.get(suffix, 'Give one of these, or a name.')} Available: "
+            f"{listing(_names())}."
         )
     return {"name": "array", "path": str(path)}
 
@@ -370,24 +453,65 @@ def _is_array(value: Any) -> bool:
 # -- reading what was given -------------------------------------------------------------------
 
 
-def _contents(value: Any) -> tuple[_Held, str]:
+def _contents(
+    value: Any, key: str | None = None, labels_key: str | None = None
+) -> tuple[_Held, str]:
     """The arrays in what was given, and what to call it."""
-    if isinstance(value, Mapping) and value and all(isinstance(key, str) for key in value):
-        key, labels_key = pick_keys(list(value), "The dict of arrays")
-        value = (value[key], value[labels_key] if labels_key else None)
-    if isinstance(value, tuple) and len(value) == 2 and _is_array(value[0]):
-        data, labels = value
+    if isinstance(value, memoryview):
+        import numpy as np
+
+        value = np.asarray(value)
+    if isinstance(value, Mapping) and value and all(isinstance(each, str) for each in value):
+        if hasattr(value, "files") or any(map(_is_array, value.values())):
+            return _of_names(value, key, labels_key)
+    elif key is not None or labels_key is not None:
+        raise ConfigError(
+            "The options key and labels_key choose among arrays that have names, and these data "
+            "have none; leave them out, or give a dict of arrays."
+        )
+    if isinstance(value, tuple) and len(value) >= 2 and _is_array(value[0]):
+        data, labels, *more = value
         origin = f"The {_noun(data)} in memory"
-        array = as_number_array(data, origin)
-        return _Held(array, None if labels is None else as_label_array(labels, origin)), _noun(data)
+        try:
+            array = as_number_array(data, origin)
+        except GanzooError:
+            raise
+        except Exception as error:  # tensors without numbers in memory, arrays elsewhere
+            raise DataError(
+                f"{origin} cannot be read ({told(error)}); {advice(data) or 'give a numpy array'}."
+            ) from error
+        found = None if labels is None else as_label_array(labels)
+        return _Held(array, found, notices=left_out(len(more))), _noun(data)
     if _is_array(value):
         return _contents((value, None))
-    raise ConfigError(f"A dataset is {_POSSIBLE}; got {type(value).__name__}. Give one of these.")
+    if advised := advice(value):
+        advised = f"{advised[0].upper()}{advised[1:]}."
+    raise ConfigError(
+        f"A dataset is {_POSSIBLE}; got {type(value).__name__}. {advised or 'Give one of these.'}"
+    )
+
+
+def _of_names(
+    value: Mapping[str, Any], key: str | None, labels_key: str | None
+) -> tuple[_Held, str]:
+    """The samples and labels of arrays that have names."""
+    origin = "The archive" if hasattr(value, "files") else "The dict of arrays"
+    key, labels_key = pick_keys(list(value), origin, key, labels_key)
+    try:
+        return _contents((value[key], value[labels_key] if labels_key else None))
+    except GanzooError:
+        raise
+    except Exception as error:  # of archives, whose arrays are read only now
+        text = " ".join(str(error).split())
+        raise DataError(
+            f"{origin} cannot be read ({type(error).__name__}: {text}); write it again, with plain "
+            f"numbers."
+        ) from error
 
 
 def _described(what: str, held: _Held) -> str:
-    labels = "" if held.labels is None else " with labels"
-    return f"{what} {held.data.shape} {held.data.dtype}{labels}"
+    labelled = held.labels is not None and held.labels.values is not None
+    return f"{what} {held.data.shape} {held.data.dtype}{' with labels' if labelled else ''}"
 
 
 def _announced(dataset: Any) -> str:
@@ -402,35 +526,30 @@ def _noun(value: Any) -> str:
     return "tensor" if isinstance(value, torch.Tensor) else "array"
 
 
-def _is_torch_dataset(value: Any) -> bool:
-    from torch.utils.data import Dataset
-
-    # torch's own loader asks for __getitems__, by which other libraries' datasets can be told.
-    return isinstance(value, Dataset) or hasattr(value, "__getitems__")
-
-
-def _read(dataset: Any) -> _Held:
+def _read(dataset: Any, key: str | None = None, labels_key: str | None = None) -> _Held:
     """Read a torch Dataset into one array."""
     title = title_of(dataset)
     count = 0 if is_sequential(dataset) else count_of(dataset)
+    key, labels_key = columns_of(dataset, key, labels_key)
     arrays: list[AnyArray] = []
     labels: list[Any] = []
-    held = 0
-    for array, label in read_items(dataset, range(count) if count else None):
-        held += array.nbytes
-        _check_memory(max(held, count * array.nbytes), title)
-        arrays.append(array)
-        labels.append(label)
+    held = more = 0
+    for item in read_items(dataset, range(count) if count else None, None, key, labels_key):
+        held += item.data.nbytes
+        _check_memory(max(held, count * item.data.nbytes), title)
+        arrays.append(item.data)
+        labels.append(item.label)
+        more = max(more, item.more)
     if not arrays:
         raise DataError(f"The dataset {title} is empty; give at least one sample.")
-    data = _stacked(arrays)
-    if all(label is None for label in labels):
-        return _Held(data, None)
-    if None in labels:
-        raise DataError(
-            f"Item {labels.index(None)} of {title} has no label but others have; label all or none."
-        )
-    return _Held(data, as_label_array(labels, f"The dataset {title}"))
+    found = labels_of(labels, title)
+    classes = None
+    if found is not None and found.values is not None:
+        try:
+            classes = classes_of(dataset, labels_key)
+        except DataError as error:
+            found = Labels(None, str(error).rstrip("."))
+    return _Held(_stacked(arrays), found, classes, left_out(more))
 
 
 def _stacked(arrays: list[AnyArray]) -> AnyArray:
@@ -458,7 +577,7 @@ def _check_memory(size: int, title: str) -> None:
 
 def _fingerprint(held: _Held) -> str:
     digest = hashlib.sha256()
-    for array in (held.data, held.labels):
+    for array in (held.data, None if held.labels is None else held.labels.values):
         if array is None:
             digest.update(b"none;")
         else:

@@ -16,6 +16,7 @@ from ganzoo.datasets.array import LABEL_KEYS, SAMPLE_KEYS
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import printable
 from ganzoo.datasets.decoding import PictureError
+from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.reading import classes_of_values, option, read_labels
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
@@ -143,7 +144,8 @@ def holds_tables(folder: Path) -> bool:
         return True
     for place in (folder, folder / "data"):
         with contextlib.suppress(OSError), os.scandir(place) as entries:
-            if any(entry.name.lower().endswith(TABLE_SUFFIXES) for entry in entries):
+            names = {entry.name.lower() for entry in entries} - set(LABEL_FILES)
+            if any(name.endswith(TABLE_SUFFIXES) for name in names):
                 return True
     return False
 
@@ -302,7 +304,7 @@ class _Rows:
                 labels: list[Any] = found.values.tolist()
                 classes = found.classes or classes_of_values(labels)
                 numbers = np.array([classes.numbers[label] for label in labels], np.int32)
-                names, notices = list(classes.names), found.notices
+                names, notices = list(classes.names), (*found.notices, *classes.notices)
         if problem:
             text = f"The column '{column}' of {self.origin} {problem}"
             fix = f"choose another with label_column, or say {option('labels', 'none')}."

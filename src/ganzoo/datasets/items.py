@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ganzoo.datasets.array import as_label_array, as_number_array, pick_keys
-from ganzoo.errors import ConfigError, DataError, GanzooError
+from ganzoo.datasets.advice import advice
+from ganzoo.datasets.array import (
+    LABEL_KEYS,
+    SAMPLE_KEYS,
+    as_label_array,
+    as_number_array,
+    pick_keys,
+)
+from ganzoo.datasets.reading import Classes, Labels, classes_named, classes_of_values
+from ganzoo.errors import ConfigError, DataError, GanzooError, listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,15 +23,43 @@ if TYPE_CHECKING:
     from ganzoo.datasets.array import AnyArray
 
 __all__ = [
+    "Item",
+    "NoClass",
     "classes_of",
+    "columns_of",
     "count_of",
     "gather",
     "is_sequential",
+    "labels_of",
+    "left_out",
     "read_item",
     "read_items",
     "title_of",
     "told",
 ]
+
+_LONGEST_LABEL = 4096  # values of a label that may be a one-hot row
+
+
+class NoClass(NamedTuple):
+    """A label that is no class: of what type it is."""
+
+    type: str
+
+
+class Item(NamedTuple):
+    """An item of a torch Dataset.
+
+    Attributes:
+        data: The sample.
+        label: An integer, a string, an array that may be a one-hot row; None if there is none.
+        more: How many parts there are beside sample and label.
+    """
+
+    data: AnyArray
+    label: Any
+    more: int = 0
+
 
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L")
 
@@ -61,79 +98,155 @@ def count_of(dataset: Any) -> int:
     return count
 
 
-def read_item(item: Any, index: int, title: str) -> tuple[AnyArray, int | str | None]:
-    """Return the sample of an item of a torch Dataset, and its label or None.
+def read_item(
+    item: Any, index: int, title: str, key: str | None = None, labels_key: str | None = None
+) -> Item:
+    """Return what an item of a torch Dataset holds.
 
     Args:
-        item: A tensor, an array or a Pillow image; a pair of that and a label; or a dict with
-            such keys as ``image`` and ``label``.
+        item: A tensor, an array or a Pillow image; a tuple of that, a label and whatever else; or
+            a dict with such keys as ``image`` and ``label``.
         index: Which item it is, for messages.
         title: What messages call the dataset.
+        key: Under which name a dict has the sample.
+        labels_key: Under which name a dict has the label.
 
     Returns:
-        Array of numbers, and an integer, a string or None. Pillow images are (C, H, W): uint8, or
-        uint16, int32 or float32 for their deep modes.
+        Array of numbers, and the label. Pillow images are (C, H, W): uint8, or uint16, int32 or
+        float32 for their deep modes.
 
     Raises:
+        ConfigError: If names are given and it is no dict, or has others.
         DataError: If it is something else.
     """
     origin = f"Item {index} of {title}"
     try:
-        return _parts(item, origin)
+        return _parts(item, origin, key, labels_key)
     except GanzooError:
         raise
     except Exception as error:  # tensors without numbers in memory, and whatever acts as an array
         raise _unreadable(origin, error) from error
 
 
-def _parts(item: Any, origin: str) -> tuple[AnyArray, int | str | None]:
+def _parts(item: Any, origin: str, key: str | None, labels_key: str | None) -> Item:
     label: Any = None
+    more = 0
     if isinstance(item, Mapping):
-        key, labels_key = _keys(item, origin)
-        item, label = item[key], item[labels_key] if labels_key else None
-    elif isinstance(item, (tuple, list)) and len(item) in (1, 2):
-        item, label = item[0], item[1] if len(item) == 2 else None
+        name, labels_name = _keys(item, origin, key, labels_key)
+        item, label = item[name], item[labels_name] if labels_name else None
+        if isinstance(item, list):  # as other libraries keep arrays in tables
+            item = _of_lists(item)
+    elif key or labels_key:
+        raise ConfigError(
+            f"{origin} is {_article(type(item).__name__)}, not a dict, so that key and labels_key "
+            f"name nothing in it; leave them out."
+        )
+    elif isinstance(item, (tuple, list)) and item:
+        item, label, more = item[0], item[1] if len(item) > 1 else None, max(0, len(item) - 2)
 
     if hasattr(item, "getbands"):
         array = _from_pillow(item)
     elif hasattr(item, "shape") and hasattr(item, "dtype"):
         array = as_number_array(item, origin)
     else:
+        how = advice(item, "each item")
         raise DataError(
             f"{origin} is {_article(type(item).__name__)}; an item is a tensor, an array or a "
-            f"Pillow image, a pair of that and a label, or a dict with image and label."
+            f"Pillow image, a tuple of that and a label, or a dict with image and label"
+            f"{f': {how}' if how else ''}."
         )
-    if label is None or isinstance(label, (int, str)):
-        return array, label
-    if hasattr(label, "shape") and (scalar := _scalar(label)) is not None:
-        return array, scalar
-    raise DataError(
-        f"{origin} has a label that is {_article(type(label).__name__)}; give one integer or "
-        f"string per sample, or no labels."
-    )
+    return Item(array, _label(label), more)
 
 
-def _keys(item: Mapping[Any, Any], origin: str) -> tuple[str, str | None]:
+def _of_lists(value: list[Any]) -> Any:
+    """Numbers in lists as an array; anything else as it is."""
+    import numpy as np
+
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return value
+    return array if array.dtype.kind in "biuf" else value
+
+
+def _keys(
+    item: Mapping[Any, Any], origin: str, key: str | None, labels_key: str | None
+) -> tuple[str, str | None]:
     """Under which keys a dict has the sample and the label."""
     try:
-        return pick_keys([key for key in item if isinstance(key, str)], origin)
+        return pick_keys([name for name in item if isinstance(name, str)], origin, key, labels_key)
     except ConfigError:
+        if key is not None or labels_key is not None:
+            raise
         keys = ", ".join(repr(key) for key in list(item)[:9]) or "none"
         raise DataError(
             f"{origin} is a dict in which it is not clear what the sample and what the label is "
-            f"(keys: {keys}); return a pair (image, label)."
+            f"(keys: {keys}); return a pair (image, label). The options key and labels_key of "
+            f"ganzoo.datasets.Given.of say which are meant."
         ) from None
 
 
-def _scalar(label: Any) -> int | str | None:
-    """A label out of an array or tensor with one integer or string, or None."""
+def _label(label: Any) -> Any:
+    """A label as an integer, a string, or an array that may be one-hot; or what it is instead."""
     import numpy as np
 
-    value = np.asarray(label.detach().cpu() if hasattr(label, "detach") else label)
-    found: int | str | None = None
-    if value.size == 1 and value.dtype.kind in "biuU":
-        found = value.item()
-    return found
+    if label is None or isinstance(label, (int, str, float)):
+        return label
+    if isinstance(label, list):
+        label = _of_lists(label)
+    if not (hasattr(label, "shape") and hasattr(label, "dtype")):
+        return NoClass(type(label).__name__)
+    detached = label.detach().cpu() if hasattr(label, "detach") else label
+    try:
+        value = np.asarray(detached)
+    except TypeError:  # bfloat16, which numpy has not
+        value = np.asarray(detached.float())
+    if value.size == 1 and value.dtype.kind in "biuUf":
+        return value.item() if value.dtype.kind != "f" else value.reshape(())[()]
+    if value.dtype.kind in "biuf" and value.size <= _LONGEST_LABEL:
+        return np.array(value)
+    return NoClass(f"{value.dtype} values of shape {value.shape}")
+
+
+def labels_of(found: list[Any], title: str, indices: Sequence[int] | None = None) -> Labels | None:
+    """Return the labels of items together; None where no item has one.
+
+    Args:
+        found: The label of each, as ``read_items`` has it.
+        title: What messages call the dataset.
+        indices: Which items they are of; by default 0, 1, ...
+    """
+    import numpy as np
+
+    if all(label is None for label in found):
+        return None
+    missing = next((index for index, label in enumerate(found) if label is None), None)
+    if missing is not None:
+        index = missing if indices is None else indices[missing]
+        return Labels(
+            None, f"Item {index} of {title} has no label but others have; label all or none"
+        )
+    other = next((label for label in found if isinstance(label, NoClass)), None)
+    if other is not None:
+        values = "" if " values" in other.type else "of type "
+        return Labels(None, f"{values}{other.type}")
+    arrays = [label for label in found if isinstance(label, np.ndarray)]
+    if arrays and (len(arrays) < len(found) or len({each.shape for each in arrays}) > 1):
+        return Labels(None, "values of different shapes")
+    kinds = {isinstance(label, str) for label in found}
+    if len(kinds) > 1:
+        return Labels(None, "strings and numbers")
+    return as_label_array(np.stack(found) if arrays else found)
+
+
+def left_out(more: int) -> tuple[str, ...]:
+    """Return the notice that items have more parts than are used."""
+    if not more:
+        return ()
+    return (
+        f"Of each item the first part is taken as the sample and the second as the label; "
+        f"{more} more {'is' if more == 1 else 'are'} left out.",
+    )
 
 
 def _from_pillow(image: Any) -> AnyArray:
@@ -154,22 +267,28 @@ def read_items(
     dataset: Any,
     indices: Iterable[int] | None = None,
     like: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
-) -> Iterator[tuple[AnyArray, int | str | None]]:
-    """Yield items, which share no memory with the dataset, and their labels.
+    key: str | None = None,
+    labels_key: str | None = None,
+) -> Iterator[Item]:
+    """Yield items, which share no memory with the dataset.
 
     Args:
         dataset: Torch Dataset; map-style where there are indices.
         indices: Numbers of the items; by default all of them, in the dataset's own order.
         like: Shape and type that each must have; by default those of the first.
+        key: As ``read_item`` has it.
+        labels_key: As ``read_item`` has it.
 
     Raises:
+        ConfigError: As ``read_item``.
         DataError: If an item cannot be read, or is not what the others are.
     """
     import numpy as np
 
     title = title_of(dataset)
-    for index, item in _items(dataset, indices, title):
-        array, label = read_item(item, index, title)
+    for index, value in _items(dataset, indices, title):
+        item = read_item(value, index, title, key, labels_key)
+        array = item.data
         like = like or (array.shape, array.dtype)
         if (array.shape, array.dtype) != like:
             raise DataError(
@@ -177,7 +296,7 @@ def read_items(
                 f"{like[0]} {like[1]}; bring all items to one shape (resize or crop them)."
             )
         # A copy: an item may be a view of something larger, or of a buffer that is used again.
-        yield np.array(array), label
+        yield item._replace(data=np.array(array))
 
 
 def _items(dataset: Any, indices: Iterable[int] | None, title: str) -> Iterator[tuple[int, Any]]:
@@ -201,47 +320,148 @@ def gather(
     dataset: Any,
     indices: Iterable[int],
     like: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
-) -> tuple[AnyArray, list[int | str | None]]:
+    key: str | None = None,
+    labels_key: str | None = None,
+) -> tuple[AnyArray, list[Any]]:
     """Return items of a map-style dataset in one array, and their labels, as ``read_items`` does.
 
     Raises:
+        ConfigError: As ``read_item``.
         DataError: If an item cannot be read, or is not what the others are.
     """
     import numpy as np
 
-    arrays, labels = zip(*read_items(dataset, indices, like), strict=True)
-    return np.stack(arrays), list(labels)
+    found = list(read_items(dataset, indices, like, key, labels_key))
+    return np.stack([item.data for item in found]), [item.label for item in found]
 
 
-def classes_of(dataset: Any) -> tuple[dict[int | str, int], tuple[str, ...]]:
-    """Return the class of each label, and the names of classes, without reading an item.
+def columns_of(
+    dataset: Any, key: str | None, labels_key: str | None
+) -> tuple[str | None, str | None]:
+    """Return which columns of a table are samples and labels, where it says what columns are.
+
+    They are those given, or else the one of pictures and the one of class labels, as they are for
+    a table in a file.
+    """
+    features = getattr(dataset, "features", None)
+    if not isinstance(features, Mapping):
+        return key, labels_key
+    kinds = {name: type(kind).__name__ for name, kind in features.items()}
+    if key is None:
+        pictures = [name for name, kind in kinds.items() if kind == "Image"]
+        named = [name for name in pictures if name in (*SAMPLE_KEYS, "img", "picture", "photo")]
+        chosen = pictures if len(pictures) == 1 else named
+        key = chosen[0] if len(chosen) == 1 else None
+    if labels_key is None:
+        labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+        named = [name for name in labels if name in LABEL_KEYS]
+        chosen = labels if len(labels) == 1 else named
+        labels_key = chosen[0] if len(chosen) == 1 else None
+    with contextlib.suppress(GanzooError):  # which reading an item will tell
+        key, labels_key = pick_keys(list(features), "The table", key, labels_key)
+    return key, labels_key
+
+
+def classes_of(dataset: Any, labels_key: str | None = None) -> Classes | None:
+    """Return the classes that a dataset says it has, without reading an item; None if it does not.
+
+    These are its ``classes`` (names in the order of their labels 0, 1, ...) or ``class_to_idx``,
+    the names of its column of class labels, or else the distinct values of its ``targets``,
+    ``labels`` or second tensor. A ``Subset`` has those of its whole, a ``ConcatDataset`` those
+    that its parts agree on.
 
     Raises:
-        DataError: If the dataset does not say them.
+        DataError: If the parts of a ``ConcatDataset`` have different classes.
     """
-    import numpy as np
-    from torch.utils.data import Subset, TensorDataset
+    return _named(dataset, labels_key) or _valued(dataset, labels_key)
 
-    whole = dataset
-    while isinstance(whole, Subset):
-        whole = whole.dataset
-    names = getattr(whole, "classes", None)
-    if isinstance(names, (list, tuple)) and names and all(isinstance(one, str) for one in names):
-        numbers: dict[int | str, int] = {number: number for number in range(len(names))}
-        return {**numbers, **{name: number for number, name in enumerate(names)}}, tuple(names)
-    targets = getattr(whole, "targets", getattr(whole, "labels", None))
-    if isinstance(whole, TensorDataset) and len(whole.tensors) == 2:
-        targets = whole.tensors[1]
-    title = title_of(dataset)
-    if targets is None:
-        raise DataError(
-            f"The dataset {title} does not say what classes it has, which conditional training "
-            f"needs to know before it reads the items. Give it an attribute 'classes' (names, in "
-            f"the order of the labels 0, 1, ...) or 'targets' (the label of each item), or leave "
-            f"'workers' out: it is then read into memory."
-        )
-    values = np.unique(as_label_array(targets, f"The dataset {title}")).tolist()
-    return {value: number for number, value in enumerate(values)}, tuple(map(str, values))
+
+def _named(dataset: Any, labels_key: str | None) -> Classes | None:
+    from torch.utils.data import ConcatDataset, Subset
+
+    found = _names_of(dataset, labels_key)
+    if found is None and isinstance(dataset, Subset):
+        return _named(dataset.dataset, labels_key)
+    if found is None and isinstance(dataset, ConcatDataset):
+        parts = [one for each in dataset.datasets if (one := _named(each, labels_key))]
+        if len({each.names for each in parts}) > 1:
+            first, other = parts[0], next(each for each in parts if each.names != parts[0].names)
+            raise DataError(
+                f"The parts of {title_of(dataset)} have different classes "
+                f"({listing(first.names[:4])} and {listing(other.names[:4])}), so that one label "
+                f"means several of them; give all parts the same classes, or say which with "
+                f"data.classes = [...]."
+            )
+        return parts[0] if parts else None
+    return found
+
+
+def _valued(dataset: Any, labels_key: str | None) -> Classes | None:
+    from torch.utils.data import ConcatDataset, Subset
+
+    found = _targets_of(dataset, labels_key)
+    if found is None and isinstance(dataset, Subset):
+        return _valued(dataset.dataset, labels_key)
+    if found is None and isinstance(dataset, ConcatDataset):
+        parts = [_valued(each, labels_key) for each in dataset.datasets]
+        known = [each for each in parts if each is not None]
+        if known and len(known) == len(parts):
+            return classes_of_values(value for each in known for value in each.numbers)
+    return found
+
+
+def _names_of(dataset: Any, labels_key: str | None) -> Classes | None:
+    """Classes that a dataset names."""
+    features = getattr(dataset, "features", None)
+    if isinstance(features, Mapping):
+        names = getattr(features.get(labels_key), "names", None)
+        return classes_named(names) if names else None
+    numbers = getattr(dataset, "class_to_idx", None)
+    names = getattr(dataset, "classes", None)
+    if hasattr(names, "tolist"):
+        names = names.tolist()
+    if isinstance(names, int) and not isinstance(names, bool) and names > 0:
+        return classes_named(map(str, range(names)))
+    if isinstance(names, (list, tuple)) and names:
+        # Those of ImageNet are tuples of words that mean the same.
+        words = [", ".join(each) if _is_words(each) else each for each in names]
+        if all(isinstance(each, int) for each in words):
+            words = [str(each) for each in words]
+        if all(isinstance(each, str) for each in words):
+            return classes_named(words)
+    if isinstance(numbers, Mapping) and numbers:
+        pairs = sorted((number, str(name)) for name, number in numbers.items())
+        return classes_named((name for _, name in pairs), [number for number, _ in pairs])
+    return None
+
+
+def _is_words(value: Any) -> bool:
+    return (
+        isinstance(value, (tuple, list))
+        and bool(value)
+        and all(isinstance(each, str) for each in value)
+    )
+
+
+def _targets_of(dataset: Any, labels_key: str | None) -> Classes | None:
+    """The distinct labels that a dataset keeps beside its items."""
+    from torch.utils.data import TensorDataset
+
+    targets = getattr(dataset, "targets", getattr(dataset, "labels", None))
+    if isinstance(dataset, TensorDataset):
+        targets = dataset.tensors[1] if len(dataset.tensors) > 1 else None
+    features = getattr(dataset, "features", None)
+    if isinstance(features, Mapping) and hasattr(dataset, "unique"):
+        targets = dataset.unique(labels_key) if labels_key in features else None
+    if targets is None or callable(targets):
+        return None
+    try:
+        found = as_label_array(targets)
+    except Exception:  # what somebody else calls targets may be anything
+        return None
+    if found.values is None:
+        return None
+    return found.classes or classes_of_values(found.values.tolist())
 
 
 def told(error: BaseException) -> str:

@@ -106,7 +106,7 @@ class LabelFile(NamedTuple):
             raise UnusableError(f"{what} differ for each picture, as captions do")
         classes: Classes = found.classes or classes_of_values(labels)
         numbers = [classes.numbers[label] for label in labels]
-        return Found(numbers, classes.names, found.notices)
+        return Found(numbers, classes.names, (*found.notices, *classes.notices))
 
 
 def counts_after(kind: str, other: str) -> bool:

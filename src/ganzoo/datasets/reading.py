@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ganzoo.errors import DataError, listing
+from ganzoo.errors import ConfigError, DataError, listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_LOOKED_AT",
+    "NAMED",
     "Axes",
     "Classes",
+    "Facts",
     "Labels",
     "Layout",
     "Range",
     "SampleKind",
+    "Understood",
     "Values",
     "arrange",
     "classes_named",
@@ -37,10 +40,10 @@ __all__ = [
     "in_order",
     "judged_from",
     "option",
-    "option_of_a_file",
     "read_labels",
     "rows",
     "suggested_range",
+    "understand",
     "understand_range",
     "within",
 ]
@@ -52,6 +55,9 @@ Range = tuple[float, float]
 
 MOST_LOOKED_AT = 256
 """Items by which data are judged where they are not read as a whole."""
+
+NAMED = "the option {}"
+"""How a caller gives an option of a dataset that has a name, with ``{}`` for the option."""
 
 _FEW = 4  # an axis of at most this length is one of channels, beside a longer one
 _SHORT = 3 / 4  # of each other axis: so much at most has one that is clearly the shortest
@@ -72,11 +78,6 @@ def option(name: str, value: Any) -> str:
         shown = ", ".join(map(_number, value)) + ("," if len(value) == 1 else "")
         return f"{name}=({shown}) ({flag} {' '.join(map(_number, value))})"
     return f"{name}={value!r} ({flag} {value})"
-
-
-def option_of_a_file(text: str) -> str:
-    """Return how the option of a dataset that has a name is given, to end a message."""
-    return f"the option {text}"
 
 
 def _number(value: float) -> str:
@@ -132,6 +133,7 @@ def arrange(
         origin: What the items are, to start a message.
 
     Raises:
+        ConfigError: If a layout is given of items that have no channels.
         DataError: If items of this shape are no samples of that kind.
     """
     shape = tuple(shape)
@@ -148,7 +150,12 @@ def arrange(
             f"reshape it to {' or '.join(possible.values())}."
         )
     if chosen == "vector" or len(shape) == (2 if chosen == "image" else 1):
-        notice = ()
+        if layout != "auto":
+            raise ConfigError(
+                f"{origin} has samples of shape {shape}, in which no axis is that of channels, so "
+                f"that layout='{layout}' says nothing; leave it out."
+            )
+        notice: tuple[str, ...] = ()
         if chosen == "image" and kind == "auto" and _like_a_window(*shape):
             notice = (
                 f"Samples of shape {shape} are taken as greyscale images, {shape[0]} high and "
@@ -183,7 +190,7 @@ def _channels_last(shape: tuple[int, ...]) -> bool:
         return True
     if middle == last != first:
         return False
-    return last <= _SHORT * min(first, middle)
+    return max(first, last) > _FEW and last <= _SHORT * min(first, middle)
 
 
 def _like_a_window(height: int, width: int) -> bool:
@@ -217,7 +224,7 @@ def understand_range(
     kind: Kind,
     stored_range: Range | None = None,
     origin: str = "The array",
-    usage: str = "the option {}",
+    usage: str = NAMED,
 ) -> Values:
     """Decide which range numbers are in.
 
@@ -319,8 +326,8 @@ def _outwards(low: float, high: float) -> Range:
 
 def _told(low: float, high: float, kind: Kind, dtype: np.dtype[Any], usage: str) -> str:
     text = option("stored_range", suggested_range(low, high, kind, dtype))
-    # In Python alone there is no command line.
-    return usage.format(text if usage == "the option {}" else text.partition(" (--")[0])
+    # What is an object in Python has no command line.
+    return usage.format(text if usage == NAMED else text.partition(" (--")[0])
 
 
 def _unused(
@@ -337,15 +344,79 @@ def _unused(
     if suggested[0] == 0 and suggested[1] in (1023, 4095, 16383):
         perhaps = f" (perhaps they have {int(suggested[1]).bit_length()} bits)"
     return (
-        f"The {dtype.name} values go from {_about(low)} to {_about(high)}{perhaps}, and are taken "
-        f"to be in {_number(bounds[0])} to {_number(bounds[1])}, of which that is "
-        f"{_percent(share)}: generated samples will fill as little. If they have a range of their "
-        f"own, say {option('stored_range', suggested)}.",
+        f"The values go from {_about(low)} to {_about(high)}{perhaps}, and are taken to be in "
+        f"{_number(bounds[0])} to {_number(bounds[1])}, of which that is {_percent(share)}: "
+        f"generated samples will fill as little. If they have a range of their own, say "
+        f"{option('stored_range', suggested)}.",
     )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
+
+
+class Facts(NamedTuple):
+    """What has to be known of samples to understand them.
+
+    Attributes:
+        shape: Of one item, without the axis that counts items.
+        dtype: Type of the numbers as they are stored.
+        low: The lowest of them.
+        high: The highest of them.
+        scales: (D,) standard deviation of each column, of items with one axis; else None.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    low: float
+    high: float
+    scales: AnyArray | None = None
+
+
+class Understood(NamedTuple):
+    """How samples are taken, and everything that was guessed."""
+
+    axes: Axes
+    values: Values
+    notices: tuple[str, ...]
+
+
+def understand(
+    facts: Facts,
+    *,
+    kind: SampleKind = "auto",
+    layout: Layout = "auto",
+    stored_range: Range | None = None,
+    origin: str = "The array",
+    usage: str = NAMED,
+) -> Understood:
+    """Decide how samples are taken, from what is known of them.
+
+    Args:
+        facts: What is known.
+        kind: What the caller says that a sample is.
+        layout: Where the caller says that the channels are.
+        stored_range: What the caller says about the range of values.
+        origin: What holds the samples, to start a message.
+        usage: How the caller gives an option, with ``{}`` for the option.
+
+    Raises:
+        ConfigError: If an option does not apply to such samples.
+        DataError: If they are no samples of that kind, or have a range that nobody has said.
+    """
+    axes = arrange(facts.shape, kind, layout, origin)
+    try:
+        values = understand_range(
+            facts.dtype, facts.low, facts.high, axes.kind, stored_range, origin, usage
+        )
+    except DataError as error:
+        if axes.channels is None and axes.notices:  # perhaps it is another kind altogether
+            raise DataError(f"{error} {axes.notices[0]}") from None
+        raise
+    notices = (*axes.notices, *values.notices)
+    if axes.kind == "vector" and facts.scales is not None:
+        notices += rows(facts.dtype, facts.low, facts.high, facts.scales, stored_range)
+    return Understood(axes, values, notices)
 
 
 def judged_from(seen: int, count: int) -> tuple[str, ...]:
@@ -493,10 +564,12 @@ class Classes(NamedTuple):
     Attributes:
         names: Of the classes, in the order of their numbers.
         numbers: The number of the class that each label stands for.
+        notices: What was guessed.
     """
 
     names: tuple[str, ...]
     numbers: Mapping[int | str, int]
+    notices: tuple[str, ...] = ()
 
 
 def classes_named(names: Iterable[str], values: Sequence[int] | None = None) -> Classes:
@@ -515,10 +588,17 @@ def classes_named(names: Iterable[str], values: Sequence[int] | None = None) -> 
 def classes_of_values(values: Iterable[int | str]) -> Classes:
     """Return the classes of labels that have no other names: the distinct values in order."""
     distinct = in_order(set(values))
-    return Classes(
-        tuple(str(value) for value in distinct),
-        {value: number for number, value in enumerate(distinct)},
-    )
+    names = tuple(str(value) for value in distinct)
+    notices: tuple[str, ...] = ()
+    if all(_is_whole(name.removeprefix("-")) for name in names) and names != tuple(
+        map(str, range(len(names)))
+    ):
+        shown = listing(names if len(names) <= 6 else (*names[:3], "...", *names[-2:]))
+        notices = (
+            f"The labels {shown} are numbered 0 to {len(names) - 1} in this order, and stay the "
+            f"names of their classes.",
+        )
+    return Classes(names, {value: number for number, value in enumerate(distinct)}, notices)
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ganzoo.datasets.array import as_samples
-from ganzoo.datasets.items import classes_of, count_of, gather, is_sequential, title_of
+from ganzoo.datasets.array import (
+    as_label_array,
+    as_samples,
+    classes_for,
+    converted,
+    facts_of,
+    numbered,
+    reshaped,
+)
+from ganzoo.datasets.items import (
+    classes_of,
+    columns_of,
+    count_of,
+    gather,
+    is_sequential,
+    labels_of,
+    left_out,
+    read_items,
+    title_of,
+)
 from ganzoo.datasets.reader import Reader, Request, once, seed_all
+from ganzoo.datasets.reading import (
+    MOST_LOOKED_AT,
+    Classes,
+    Facts,
+    Labels,
+    check_precision,
+    classes_of_values,
+    judged_from,
+    understand,
+)
 from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,16 +50,18 @@ if TYPE_CHECKING:
     from ganzoo.datasets.array import AnyArray, Layout, Range, SampleKind
     from ganzoo.datasets.base import Samples
     from ganzoo.mixture import Mixture
-    from ganzoo.spec import SampleSpec
 
     Batches = Reader[tuple[Tensor, Tensor | None]]
 
 __all__ = ["USAGE", "Form", "Stream"]
 
+T = TypeVar("T")
+
 USAGE = "ganzoo.datasets.Given.of(data, {})"
 """How a caller gives an option, with ``{}`` for the option."""
 
-_LOOKED_AT = 8  # items by which it is decided what all of them are
+_LOOKED_AT = MOST_LOOKED_AT  # items by which it is decided what all of them are
+_EXCERPT = 2**22  # values of them that are kept to see how exact they have to be
 
 
 class Form(NamedTuple):
@@ -75,6 +107,10 @@ class Stream:
         stored_range: Lowest and highest value that a sample may hold; None where values are
             taken as they are.
         numbers: The class index of each label; None where labels are not read.
+        hot: Whether labels are one-hot rows.
+        key: Under which name an item that is a dict has the sample.
+        labels_key: Under which name it has the label.
+        taken_shape: Shape that each item is brought to before it is understood, if another.
         layout: Where the channels of an item are, as ``as_samples`` has it.
         sample_kind: What one sample is, as ``as_samples`` has it.
         title: What errors call the dataset.
@@ -90,6 +126,10 @@ class Stream:
     item_dtype: np.dtype[Any]
     stored_range: Range | None
     numbers: Mapping[int | str, int] | None = None
+    hot: bool = False
+    key: str | None = None
+    labels_key: str | None = None
+    taken_shape: tuple[int, ...] | None = None
     layout: Layout = "auto"
     sample_kind: SampleKind = "auto"
     title: str = "The dataset"
@@ -107,15 +147,18 @@ class Stream:
         labels: bool = False,
         layout: Layout = "auto",
         sample_kind: SampleKind = "auto",
+        item_shape: tuple[int, ...] | None = None,
         stored_range: Range | None = None,
+        key: str | None = None,
+        labels_key: str | None = None,
         check: Callable[[Form], object] | None = None,
     ) -> Stream:
-        """Look at eight items, evenly spaced, and return the stream of all.
+        """Look at up to 256 items, evenly spaced, and return the stream of all.
 
         Items are what ``Given.of`` takes, and are understood as ``as_samples`` understands the
-        array of all, but what is not given follows from those eight. Classes are the dataset's
-        attribute ``classes`` (names in the order of their labels 0, 1, ...), or else the sorted
-        distinct values of its ``targets`` or ``labels``; a ``Subset`` has those of its whole.
+        array of all, but what is not given follows from those that were looked at, which a notice
+        says where there are more. Classes are what the dataset says (``items.classes_of``), or
+        else the labels of all items, if all were looked at.
 
         Args:
             dataset: Map-style torch Dataset.
@@ -124,12 +167,15 @@ class Stream:
             labels: Whether to read labels.
             layout: Where the channels are.
             sample_kind: What one sample is.
+            item_shape: Shape of one sample, where items are rows or otherwise shaped.
             stored_range: Lowest and highest value that an item may hold.
+            key: Under which name an item that is a dict has the sample.
+            labels_key: Under which name it has the label.
             check: Called with the form of the items before their values count; it may raise.
 
         Raises:
             ConfigError: If the items come in their own order only, or the dataset cannot be sent
-                to a process.
+                to a process; if an option does not apply.
             DataError: If items cannot be read or taken as samples, or it cannot be known what
                 their classes are.
         """
@@ -142,24 +188,63 @@ class Stream:
                 f"read into memory."
             )
         count = count_of(dataset)
-        looked_at = {round(i * (count - 1) / (_LOOKED_AT - 1)) for i in range(_LOOKED_AT)}
-        look = functools.partial(_look, dataset, labels)
-        found = once(look, Request(0, sorted(looked_at)), workers, title)
-        form = Form(title, (count, *found.data.shape[1:]), found.data.dtype.name, found.classes)
+        most = min(count, _LOOKED_AT)
+        looked_at = {round(i * (count - 1) / max(1, most - 1)) for i in range(most)}
+        key, labels_key = columns_of(dataset, key, labels_key)
+        look = functools.partial(_look, dataset, key, labels_key, item_shape)
+        indices = sorted(looked_at)
+        found = once(look, Request(0, indices), workers, title)
+        origin = f"The dataset {title}"
+        classes, hot, notices = None, False, ()
+        if not labels and found.labels is not None:
+            notices = numbered(found.labels, most, None, False, origin)[2]
+        elif found.labels is not None:
+            classes, hot, notices = _classes(dataset, found.labels, labels_key, indices)
+        names = None if classes is None else classes.names
+        form = Form(title, (count, *found.shape), found.dtype.name, names)
         if check is not None:
             check(form)
-        samples = _understood(found.data, f"The dataset {title}", layout, sample_kind, stored_range)
+        understood = _explained(
+            functools.partial(
+                understand,
+                found.facts,
+                kind=sample_kind,
+                layout=layout,
+                stored_range=stored_range,
+                origin=origin,
+                usage=USAGE,
+            ),
+            stored_range,
+        )
+        check_precision(found.excerpt, origin)
+        bounds = understood.values.bounds
+        one = converted(reshaped(found.excerpt[:1], None, origin), understood)
         return cls(
             dataset=dataset,
-            spec=samples.spec.model_copy(update={"classes": found.classes}),
-            item_shape=found.data.shape[1:],
-            item_dtype=found.data.dtype,
-            stored_range=samples.stored_range,
-            numbers=found.numbers,
+            spec=SampleSpec(
+                kind=understood.axes.kind,
+                shape=one.shape[1:],
+                value_range=None if bounds is None else (-1.0, 1.0),
+                classes=names,
+            ),
+            item_shape=found.shape,
+            item_dtype=found.dtype,
+            stored_range=bounds,
+            numbers=None if classes is None else classes.numbers,
+            hot=hot,
+            key=key,
+            labels_key=labels_key,
+            taken_shape=None if item_shape is None else tuple(item_shape),
             layout=layout,
             sample_kind=sample_kind,
             title=title,
             assumed=stored_range is None,
+            notices=(
+                *understood.notices,
+                *notices,
+                *left_out(found.more),
+                *judged_from(most, count),
+            ),
         )
 
     def __len__(self) -> int:
@@ -193,7 +278,7 @@ class Stream:
 
         seed_all(request.seed)
         form = self.item_shape, self.item_dtype
-        array, labels = gather(self.dataset, request.indices, form)
+        array, labels = gather(self.dataset, request.indices, form, self.key, self.labels_key)
         numbers = None
         if self.labeled:
             pairs = zip(request.indices, labels, strict=True)
@@ -228,8 +313,18 @@ class Stream:
         return Reader(self.read, requests, workers, self.title, pin)
 
     def _samples(self, array: AnyArray, origin: str) -> Tensor:
-        known = self.layout, self.sample_kind, self.stored_range
-        return _understood(array, origin, *known, self.assumed).data
+        array = reshaped(array, self.taken_shape, origin)
+        looked = min(len(self), _LOOKED_AT) if self.assumed else 0
+        make = functools.partial(
+            as_samples,
+            array,
+            layout=self.layout,
+            kind=self.sample_kind,
+            stored_range=self.stored_range,
+            origin=origin,
+            usage=USAGE,
+        )
+        return _explained(make, self.stored_range, looked).data
 
     def _number(self, index: int, label: Any) -> int:
         """The class of one item."""
@@ -238,7 +333,12 @@ class Stream:
             raise DataError(
                 f"Item {index} of {self.title} has no label but others have; label all or none."
             )
-        number = self.numbers.get(label)
+        number = None
+        if self.hot:
+            found = as_label_array([label]) if hasattr(label, "shape") else None
+            number = int(found.values[0]) if found and found.values is not None else None
+        elif isinstance(label, (int, str)):
+            number = self.numbers.get(label)
         if number is None:
             raise DataError(
                 f"Item {index} of {self.title} has the label {label!r}, which is none of its "
@@ -247,25 +347,14 @@ class Stream:
         return number
 
 
-def _understood(
-    array: AnyArray,
-    origin: str,
-    layout: Layout,
-    kind: SampleKind,
-    stored_range: Range | None,
-    assumed: bool = False,
-) -> Samples:
-    """Items as samples; where they are not within the range, what can be done about it."""
-    import numpy as np
-
+def _explained(make: Callable[[], T], stored_range: Range | None, looked: int = 0) -> T:
+    """Understand items; where they are not within the range, say what can be done about it."""
     try:
-        return as_samples(
-            array, layout=layout, kind=kind, stored_range=stored_range, origin=origin, usage=USAGE
-        )
+        return make()
     except DataError as error:
-        if stored_range is None or not np.isfinite(array).all():
+        if stored_range is None or "NaN" in str(error):
             raise
-        guessed = f" It was taken from {_LOOKED_AT} items." if assumed else ""
+        guessed = f" It was taken from {looked} items." if looked else ""
         raise DataError(
             f"{error}{guessed} A run keeps its range: start a new one with "
             f"{USAGE.format('stored_range=(low, high)')}."
@@ -273,16 +362,82 @@ def _understood(
 
 
 class _Found(NamedTuple):
-    """What a look at some items tells: those items, the class of each label, names of classes."""
+    """What a look at some items tells: what they are, some of their values, and their labels."""
 
-    data: AnyArray
-    numbers: dict[int | str, int] | None
-    classes: tuple[str, ...] | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    facts: Facts
+    excerpt: AnyArray
+    labels: Labels | None
+    more: int
 
 
-def _look(dataset: Any, labels: bool, request: Request) -> _Found:
+def _look(
+    dataset: Any,
+    key: str | None,
+    labels_key: str | None,
+    item_shape: tuple[int, ...] | None,
+    request: Request,
+) -> _Found:
+    """Look at items one by one, for they may be large."""
+    import numpy as np
+
     seed_all(request.seed)
-    data, found = gather(dataset, request.indices)
-    if not labels or all(label is None for label in found):
-        return _Found(data, None, None)
-    return _Found(data, *classes_of(dataset))
+    title = title_of(dataset)
+    origin = f"The dataset {title}"
+    kept: list[AnyArray] = []
+    labels: list[Any] = []
+    low, high, more = math.inf, -math.inf, 0
+    shape, dtype = (), None
+    for index, item in zip(
+        request.indices,
+        read_items(dataset, request.indices, None, key, labels_key),
+        strict=True,
+    ):
+        labels.append(item.label)
+        more = max(more, item.more)
+        shape, dtype = item.data.shape, item.data.dtype
+        array = reshaped(item.data[None], item_shape, origin)
+        facts = facts_of(array, (0, 0), f"Item {index} of {title}")
+        low, high = min(low, facts.low), max(high, facts.high)
+        if not kept or array.ndim == 2 or sum(each.size for each in kept) < _EXCERPT:
+            kept.append(array)
+    assert dtype is not None
+    excerpt = np.concatenate(kept)
+    scales = excerpt.astype(np.float64).std(0) if excerpt.ndim == 2 else None
+    facts = Facts(excerpt.shape[1:], dtype, low, high, scales)
+    return _Found(shape, dtype, facts, excerpt, labels_of(labels, title, request.indices), more)
+
+
+def _classes(
+    dataset: Any, labels: Labels, labels_key: str | None, indices: Sequence[int]
+) -> tuple[Classes, bool, tuple[str, ...]]:
+    """The classes of a dataset, whether its labels are one-hot rows, and what is to be said.
+
+    Args:
+        dataset: The dataset.
+        labels: Of the items that were looked at.
+        labels_key: The column of labels of a table.
+        indices: Which items these are.
+
+    Raises:
+        DataError: If labels are no classes, or nobody knows which classes there are.
+    """
+    title = title_of(dataset)
+    origin = f"The dataset {title}"
+    known = None
+    if labels.values is not None:
+        known = classes_for(labels, classes_of(dataset, labels_key))
+        if known is None and len(indices) == len(dataset):
+            known = classes_of_values(labels.values.tolist())
+        if known is None:
+            raise DataError(
+                f"{origin} does not say what classes it has, which conditional training needs to "
+                f"know before it reads the items. Give it an attribute 'classes' (names, in the "
+                f"order of the labels 0, 1, ...) or 'targets' (the label of each item), or leave "
+                f"'workers' out: it is then read into memory."
+            )
+    item = f"Item {{}} of {title}"
+    notices = numbered(labels, len(indices), known, True, origin, item, indices)[2]
+    assert known is not None  # what is no class has been refused
+    return known, labels.classes is not None, notices

@@ -294,7 +294,7 @@ def dataset_of(
 def called(dataset: Dataset) -> str:
     """Return how an error names a dataset."""
     path = getattr(dataset, "path", None)
-    return f"'{dataset.name}' ({path})" if path else f"'{dataset.name}'"
+    return f"'{dataset.name}' ({path})" if path else f"'{dataset.called}'"
 
 
 def matched(real: Stored, fake: Side, framing: Framing | None) -> Stored:
