@@ -198,7 +198,7 @@ class Wanted:
         if facts is None:
             return look
         deep = bool(facts.deep) and (self.stored_range is not None or not _fit_bytes(facts.deep))
-        if facts.clear or (facts.deep and facts.plain):
+        if facts.clear or (facts.deep and (facts.plain or channels == 4)):
             return replace(look, deep=deep, bounds=self.stored_range or _bounds(facts.deep))
         return replace(look, deep=deep)
 
