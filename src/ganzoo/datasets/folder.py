@@ -211,13 +211,14 @@ class Folder(PictureDataset):
             if beside or len(names) < 2:
                 return Labelling()
             if _SPLITS.issuperset(name.lower() for name in names):
+                way = f"Give one of them, such as {_quoted(self.path / names[-1])}"
+                if self.path.is_file():
+                    way = f"Pack one of them alone, such as '{names[-1]}'"
                 notice = (
                     f"{_quoted(self.path)} has the folders {listing(names)}, which look like parts "
-                    f"of a dataset: all pictures are taken, without labels. Give one of them, such "
-                    f"as {_quoted(self.path / names[-1])}, or say {option('labels', 'folders')}."
+                    f"of a dataset: all pictures are taken, without labels. {way}, or say "
+                    f"{option('labels', 'folders')}."
                 )
-                if self.path.is_file():
-                    notice = notice.replace("Give one of them, such as", "Pack one of them alone")
                 return Labelling(notices=(notice,))
             if _like_shards(names):
                 more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
@@ -364,10 +365,13 @@ class Tree:
             raise DataError(
                 f"There is no folder {self.origin}; correct the path of the dataset 'folder'."
             )
-        fix = "give the folder that it is in"
         if root.suffix.lower() in PACKED:
-            fix = unpacking(root)
-        raise DataError(f"{self.origin} is a file, not a folder of pictures; {fix}.")
+            raise DataError(
+                f"{self.origin} is packed, not a folder of pictures; {unpacking(root)}."
+            )
+        raise DataError(
+            f"{self.origin} is a file, not a folder of pictures; give the folder that it is in."
+        )
 
     def _list(self) -> None:
         """Walk through the tree, following links but no loop of them."""

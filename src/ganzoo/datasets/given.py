@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr
 
 from ganzoo.component import Component
 from ganzoo.datasets.advice import advice, is_dataset
-from ganzoo.datasets.archives import ARCHIVES, PACKED
+from ganzoo.datasets.archives import ARCHIVES, PACKED, unpacking
 from ganzoo.datasets.array import (
     SUFFIXES,
     ArrayDataset,
@@ -427,8 +427,10 @@ def _from_path(path: Path) -> Any:
     suffix = place.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         return {"name": "huggingface", "path": str(path)}
-    if suffix in (*ARCHIVES, *PACKED):  # of the latter, the folder says how to go on
+    if suffix in ARCHIVES:
         return {"name": "folder", "path": str(path)}
+    if suffix in PACKED:
+        raise DataError(f"'{path}' is packed, not a folder of pictures; {unpacking(path)}.")
     if suffix not in SUFFIXES:
         what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
         raise DataError(
