@@ -217,7 +217,7 @@ def test_files_in_the_folders_of_the_pictures(root: Path) -> None:
         )
         (root / f"{place:05}/metadata.csv").write_text(content)
     assert class_of(load(root)) == WORDS
-    os.remove(root / "00001/metadata.csv")
+    (root / "00001/metadata.csv").unlink()
     assert "no label for 6 of 12" in load(root).notices[0]
     assert load(root / "00000").spec.classes == ("a b", "cat", "dog")
 
@@ -262,7 +262,7 @@ def test_a_label_file_that_is_too_large(root: Path, monkeypatch) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_label_file_that_is_a_pipe(root: Path) -> None:
-    os.symlink("/dev/null", root / "dataset.json")
+    os.mkfifo(root / "dataset.json")
     assert "cannot be read (no regular file)" in load(root).notices[0]
 
 

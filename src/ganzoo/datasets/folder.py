@@ -319,7 +319,8 @@ class Tree:
         Raises:
             OSError: If it cannot be read, or has more than so many bytes.
         """
-        handle = os.open(self._root + b"/" + name, _OPEN)
+        # Without waiting, in case it is a pipe.
+        handle = os.open(self._root + b"/" + name, _OPEN | getattr(os, "O_NONBLOCK", 0))
         try:
             state = os.fstat(handle)
             if not stat.S_ISREG(state.st_mode):
