@@ -52,9 +52,10 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     if not config.conditional:
         return config, samples.with_spec(spec.model_copy(update={"classes": None}))
     if not samples.labeled or spec.classes is None:
+        why = "".join(f" {notice}" for notice in samples.notices if "label" in notice.lower())
         raise DataError(
-            f"conditional=True needs labels, and dataset '{config.dataset.called}' has none. Give "
-            f"data with labels, or leave it off."
+            f"conditional=True needs labels, and dataset '{config.dataset.called}' has none.{why} "
+            f"Give data with labels, or leave it off."
         )
     if not config.arch.conditional:
         raise ConfigError(

@@ -516,7 +516,8 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             if key == "dataset":
-                value = datasets.interpret(value, merged.get(key))  # a path or an object becomes a component
+                # A path or an object becomes a component.
+                value = datasets.interpret(value, merged.get(key))
             if key in COMPONENTS:
                 merged[key] = _merged_component(merged.get(key), value)
             elif key == "latent":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_the_range_may_be_said(data, stored_range, dtype) -> None:
     ("data", "stored_range", "text"),
     [
         (unit(3, 4, 4) * 255, None, r"floats from .* the option stored_range=\(0, 255\)"),
-        (np.full((3, 4, 4), -2.5), None, r"floats from -2.5 to -2.5: .*=\(-2.5, -2.5\)"),
+        (np.full((3, 4, 4), -2.5), None, r"floats from -2.5 to -2.5: .*=\(-3.5, -1.5\)"),
         (np.full((3, 4, 4), 300), None, r"int64 values from 300 to 300: integers outside 0..255"),
         (np.full((3, 4, 4), -1, np.int16), None, r"int16 values from -1 to -1: integers outside"),
         (unit(3, 4, 4) + 1, (0, 1), r"outside its stored_range \(0, 1\); correct"),
@@ -229,15 +230,25 @@ def test_labels(labels, indices, classes) -> None:
 @pytest.mark.parametrize(
     ("labels", "text"),
     [
-        ([0, 1], "has 3 samples but 2 labels; give one label per sample"),
-        (np.eye(3, dtype=int), r"labels of shape \(3, 3\): .*one-hot labels become that by argmax"),
-        ([0.0, 0.5, 1.0], "labels of float64 values: give integers or strings"),
-        ([None, 1, "a"], "labels of Python objects: give integers or strings"),
+        (np.eye(3)[:, :2], r"\(float64 values of shape \(2,\)\)"),
+        ([0.0, 0.5, 1.0], r"\(float64 values\)"),
+        ([None, 1, "a"], r"\(Python objects \(NoneType, int, str\)\)"),
     ],
 )
-def test_labels_that_are_refused(labels, text) -> None:
-    with pytest.raises(DataError, match=text):
-        as_samples(uint8(3, 4, 4), labels)
+def test_labels_that_are_no_classes(labels, text) -> None:
+    samples = as_samples(uint8(3, 4, 4), labels)
+    assert samples.labels is None and samples.spec.classes is None
+    (notice,) = samples.notices
+    assert re.search(f"The labels are no classes {text} and are left out", notice)
+    assert as_samples(uint8(3, 4, 4), labels, wanted=False).notices == samples.notices
+    with pytest.raises(DataError, match=f"labels that are no classes {text}, and conditional"):
+        as_samples(uint8(3, 4, 4), labels, wanted=True)
+
+
+@pytest.mark.parametrize("wanted", [None, False, True])
+def test_as_many_labels_as_samples(wanted) -> None:
+    with pytest.raises(DataError, match="has 3 samples but 2 labels; give one label per sample"):
+        as_samples(uint8(3, 4, 4), [0, 1], wanted=wanted)
 
 
 # -- files ------------------------------------------------------------------------------------

@@ -226,13 +226,15 @@ def test_labels(dataset, classes, workers) -> None:
 
 
 @pytest.mark.parametrize("workers", HERE_OR_THERE)
-def test_classes_that_nobody_knows(workers) -> None:
+def test_classes_that_nobody_knows(workers, monkeypatch) -> None:
+    assert Stream.of(Pixels(), workers=workers, labels=True).spec.classes == ("0", "1", "2")
+    monkeypatch.setattr(stream, "_LOOKED_AT", 8)
     with pytest.raises(DataError, match="Pixels does not say what classes it has.*'targets'"):
         Stream.of(Pixels(), workers=workers, labels=True)
     assert not Stream.of(Pixels(), workers=workers).labeled
 
 
-def test_labels_that_are_none() -> None:
+def test_labels_that_are_none(monkeypatch) -> None:
     class Few(Named):
         classes = ("ant", "bee")
 
@@ -240,6 +242,12 @@ def test_labels_that_are_none() -> None:
         def __getitem__(self, index: int) -> object:
             return PIXELS[index], None if index == 4 else 0
 
+    with pytest.raises(DataError, match="Item 2 of Few has the label 2, which is none of its"):
+        Stream.of(Few(), labels=True)
+    with pytest.raises(DataError, match="Item 4 of Some has no label but others have"):
+        Stream.of(Some(), labels=True)
+    monkeypatch.setattr(stream, "_LOOKED_AT", 2)
+    Few.__getitem__ = lambda self, index: (PIXELS[index], 2 if index == 5 else 0)
     with pytest.raises(DataError, match="Item 5 of Few has the label 2, which is none of its"):
         Stream.of(Few(), labels=True).read(Request(0, [0, 5]))
     with pytest.raises(DataError, match="Item 4 of Some has no label but others have"):

@@ -8,7 +8,10 @@ from typing import Any
 
 __all__ = ["advice", "is_dataset", "is_picture"]
 
-_SPLITS = ("train", "training")
+_FIRST = ("train", "training")
+_SPLITS = frozenset(
+    (*_FIRST, "test", "testing", "val", "valid", "validation", "dev", "eval", "unlabeled")
+)
 
 
 def is_picture(value: Any) -> bool:
@@ -64,7 +67,7 @@ def _of_a_library(value: Any, name: str) -> str:
         if str(value.layout) != "torch.strided":
             return f"give it with its zeros: {name}.to_dense()"
         if value.is_complex():
-            return f"give its real and imaginary part: torch.stack([{name}.real, {name}.imag], 1)"
+            return _parts(value, name, "torch")
         if value.is_meta:
             return "it has no content on the device 'meta'; give a tensor that has"
     return ""
@@ -79,10 +82,8 @@ def _of_numpy(value: Any, name: str) -> str:
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         return f"say what stands where it is masked: {name}.filled(0)"
     if value.dtype.names:
-        return (
-            f"give its fields as columns: "
-            f"numpy.lib.recfunctions.structured_to_unstructured({name})"
-        )
+        columns = f"numpy.stack([{name}[each] for each in {name}.dtype.names], 1)"
+        return f"give its fields as columns: {columns}"
     if value.dtype.kind == "O" and value.size:
         shapes = {getattr(item, "shape", None) for item in value.flat}
         if shapes == {None}:
@@ -92,10 +93,16 @@ def _of_numpy(value: Any, name: str) -> str:
             return f"give one array of them: numpy.stack({name})"
         return "bring its arrays to one shape, and give numpy.stack of them"
     if value.dtype.kind == "c":
-        return f"give its real and imaginary part: numpy.stack([{name}.real, {name}.imag], 1)"
+        return _parts(value, name, "numpy")
     if value.dtype.kind in "mM":
         return f'give numbers: {name}.astype("int64")'
     return ""
+
+
+def _parts(value: Any, name: str, library: str) -> str:
+    """Real and imaginary part as channels."""
+    how = "stack" if value.ndim < 4 else "concatenate"
+    return f"give its real and imaginary part: {library}.{how}([{name}.real, {name}.imag], 1)"
 
 
 def _of_python(value: Any, name: str) -> str:
@@ -115,9 +122,13 @@ def _of_python(value: Any, name: str) -> str:
 def _of_a_mapping(value: Mapping[Any, Any], name: str) -> str:
     if not value:
         return "it is empty: give a name, or leave the dataset out for the default one"
-    if splits := [key for key, item in value.items() if _is_whole_dataset(item)]:
-        key = next((key for key in splits if str(key).lower() in _SPLITS), splits[0])
-        return f"it is a mapping of splits: give one of them, such as {name}[{key!r}]"
+    splits = [key for key, item in value.items() if _is_whole_dataset(item)]
+    if not splits and _SPLITS.issuperset(str(key).lower() for key in value):
+        splits = list(value)
+    if splits:
+        key = next((key for key in splits if str(key).lower() in _FIRST), splits[0])
+        inside = ".dataset" if _is_of(value[key], "torch.utils.data", "DataLoader") else ""
+        return f"it is a mapping of splits: give one of them, such as {name}[{key!r}]{inside}"
     listed = {key: item for key, item in value.items() if isinstance(item, (list, tuple))}
     if listed and len(listed) == len(value):
         return f"its lists are to be arrays: {{key: numpy.asarray({name}[key]) for key in {name}}}"

@@ -342,13 +342,15 @@ def as_samples(
     """
     array = as_number_array(data, origin)
     if array.ndim < 2:
+        single = "; data.reshape(-1, 1) makes a sample of each number" if array.ndim else ""
         raise DataError(
             f"{origin} has shape {array.shape}: samples need at least two axes, the first of which "
-            f"counts them; reshape it to (N, D), (N, H, W) or (N, C, H, W)."
+            f"counts them; reshape it to (N, D), (N, H, W) or (N, C, H, W){single}."
         )
     if array.size == 0:
         raise DataError(f"{origin} has shape {array.shape}: it is empty; give at least one sample.")
     array = reshaped(array, item_shape, origin)
+    check_precision(_some(array), origin)
     found = understand(
         facts_of(array, stored_range, origin),
         kind=kind,
@@ -357,7 +359,6 @@ def as_samples(
         origin=origin,
         usage=usage,
     )
-    check_precision(_some(array), origin)
     indices, names, notices = numbered(labels, len(array), classes, wanted, origin)
     array = converted(array, found)
     bounds = found.values.bounds
@@ -493,6 +494,8 @@ def _detached(value: Any) -> Any:
 def _dtype_name(array: AnyArray, value: Any) -> str:
     if array.dtype.kind == "O" and array.ndim == 0:
         return f"a {type(value).__name__}"
+    if array.dtype.kind in "biuf":
+        return "masked values"
     if array.dtype.names:
         return f"records ({listing(array.dtype.names)})"
     return {"O": "Python objects", "U": "strings", "S": "bytes"}.get(

@@ -49,9 +49,8 @@ _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
 _UNREAD = "not read yet"  # instead of a fingerprint
 _STREAMED = "stream:"  # before the fingerprint of what is read while training
 _POSSIBLE = (
-    "the name of a dataset, a mapping with 'name', a folder of pictures, a path to a .npy, .npz, "
-    ".safetensors, .parquet, .arrow, .zip or .tar file, a tensor, a numpy array, a tuple "
-    "(data, labels), a dict of arrays, or a torch Dataset"
+    "the name of a dataset, a path, a mapping with 'name', an array or tensor, a tuple (data, "
+    "labels), a dict of arrays, or a torch Dataset"
 )
 
 _PICKLED = (
@@ -433,11 +432,11 @@ def _from_path(path: Path) -> Any:
         raise DataError(f"'{path}' is packed, not a folder of pictures; {unpacking(path)}.")
     if suffix not in SUFFIXES:
         what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
+        way_on = _WAYS_ON.get(suffix, "Give one of these, or a name.")
         raise DataError(
             f"'{path}' is {what}: samples are read from "
             f"{listing((*SUFFIXES, *TABLE_SUFFIXES, *ARCHIVES))} and from folders of pictures. "
-            f"{_WAYS_ON.get(suffix, 'Give one of these, or a name.')} Available: "
-            f"{listing(_names())}."
+            f"{way_on} Available: {listing(_names())}."
         )
     return {"name": "array", "path": str(path)}
 
@@ -449,7 +448,10 @@ def _names() -> list[str]:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    try:
+        return hasattr(value, "shape") and hasattr(value, "dtype")
+    except Exception:  # nested tensors have neither, and fail instead of saying so
+        return False
 
 
 # -- reading what was given -------------------------------------------------------------------

@@ -205,7 +205,7 @@ def _label(label: Any) -> Any:
         return value.item() if value.dtype.kind != "f" else value.reshape(())[()]
     if value.dtype.kind in "biuf" and value.size <= _LONGEST_LABEL:
         return np.array(value)
-    return NoClass(f"{value.dtype} values of shape {value.shape}")
+    return NoClass(f"{value.dtype} values{f' of shape {value.shape}' if value.shape else ''}")
 
 
 def labels_of(found: list[Any], title: str, indices: Sequence[int] | None = None) -> Labels | None:
@@ -414,10 +414,10 @@ def _names_of(dataset: Any, labels_key: str | None) -> Classes | None:
     """Classes that a dataset names."""
     features = getattr(dataset, "features", None)
     if isinstance(features, Mapping):
-        names = getattr(features.get(labels_key), "names", None)
-        return classes_named(names) if names else None
+        known = getattr(features.get(labels_key), "names", None)
+        return classes_named(known) if known else None
     numbers = getattr(dataset, "class_to_idx", None)
-    names = getattr(dataset, "classes", None)
+    names: Any = getattr(dataset, "classes", None)
     if hasattr(names, "tolist"):
         names = names.tolist()
     if isinstance(names, int) and not isinstance(names, bool) and names > 0:

@@ -1,7 +1,7 @@
 """How samples of any origin are read: axes, range of values, rows of numbers, labels.
 
-Functions of facts (shape and type of an item, its lowest and highest value, its labels), so that the
-same data are understood alike, and with the same notices, whether they come from an array, a file, a
+Functions of facts (shape and type of an item, lowest and highest value, labels), so that the same
+data are understood alike, and with the same notices, whether they come from an array, a file, a
 folder, a table or a torch Dataset. Whatever is a guess is said in a notice that names the option
 which says otherwise.
 """
@@ -9,6 +9,7 @@ which says otherwise.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -34,9 +35,9 @@ __all__ = [
     "Understood",
     "Values",
     "arrange",
+    "check_precision",
     "classes_named",
     "classes_of_values",
-    "check_precision",
     "in_order",
     "judged_from",
     "option",
@@ -64,8 +65,9 @@ _SHORT = 3 / 4  # of each other axis: so much at most has one that is clearly th
 _UNUSED = 0.55  # of the range that a type implies: data that fill less are worth a word
 _QUIET = 1 / 8  # likewise of audio, which is seldom loud
 _NEAR = 3 / 4  # of a number of bits: from there on it is taken for that
-_BITS = (1, 8, 10, 12, 14, 16)
-_SIGNED_BITS = (8, 16, 24, 32)
+_VERY_NEAR = 0.97  # likewise of a number of bits that is seldom used
+_BITS = (10, 12, 14, 16)
+_HALVES = (2**7, 2**15, 2**23, 2**31)
 _TOLERANCE = 1e-5  # of the range: what rounding may add to it
 _UNLIKE = 100  # times: scales of columns that differ so much are worth a word
 _UNIT = 30  # times around 1: the scales that nets learn well at
@@ -77,7 +79,7 @@ def option(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         shown = ", ".join(map(_number, value)) + ("," if len(value) == 1 else "")
         return f"{name}=({shown}) ({flag} {' '.join(map(_number, value))})"
-    return f"{name}={value!r} ({flag} {value})"
+    return f"{name}={value!r} ({flag} {shlex.quote(str(value))})"
 
 
 def _number(value: float) -> str:
@@ -286,7 +288,7 @@ def within(low: float, high: float, bounds: Range) -> bool:
 def suggested_range(low: float, high: float, kind: Kind, dtype: np.dtype[Any]) -> Range:
     """Return a range that values may be meant to have, rounded outwards.
 
-    Integers near the most that 8, 10, 12, 14 or 16 bits can hold are taken for that; floats are
+    Numbers near the most that 10, 12, 14 or 16 bits can hold are taken for that; floats are
     rounded to two digits of what they span. Audio is the same to both sides of zero.
     """
     whole = dtype.kind in "iub"
@@ -297,19 +299,26 @@ def suggested_range(low: float, high: float, kind: Kind, dtype: np.dtype[Any]) -
         low = -high
     if whole:
         low, high = int(low), int(high)
-        if low < 0:
-            for bits in _SIGNED_BITS:
-                top = 2 ** (bits - 1)
-                if _NEAR * top <= max(-low, high) and -top <= low and high <= top:
-                    low, high = -top, top if kind == "audio" else max(top - 1, high)
-        elif low == 0:
-            tops = [2**bits - 1 for bits in _BITS]
-            high = next((top for top in tops if _NEAR * top <= high <= top), high)
-    elif low >= 0 and 127 < high <= 255:
-        low, high = 0, 255
-    else:
-        low, high = _outwards(low, high)
+    if low == 0 and (top := _full(high)):
+        high = top
+    elif whole and low < 0:
+        half = next((half for half in _HALVES if _NEAR * half <= max(-low, high) <= half), 0)
+        if half and -half <= low and high <= half:
+            low, high = -half, half if kind == "audio" else max(half - 1, high)
+        elif math.log2(-low).is_integer() and (top := _full(high - low)):  # as -1024 to 3071
+            high = low + top
+    elif not whole:
+        low, high = (0, 255) if low >= 0 and 127 < high <= 255 else _outwards(low, high)
     return (low, high) if low < high else (low - 1, high + 1)
+
+
+def _full(high: float) -> int:
+    """The most that a number of bits can hold, if a highest value is near it; else 0."""
+    for bits in range(8, 33):
+        top = 2**bits - 1
+        if high <= top:
+            return top if high >= (_NEAR if bits in _BITS else _VERY_NEAR) * top else 0
+    return 0
 
 
 def _outwards(low: float, high: float) -> Range:
@@ -443,9 +452,9 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
     columns = values if values.ndim == 2 else values.reshape(1, -1).T
     # Only where the spacing of float32 is coarse for what a column spans is it worth a count.
     with np.errstate(over="ignore", invalid="ignore"):
-        low, high = columns.min(0).astype(np.float64), columns.max(0).astype(np.float64)
-        largest = np.maximum(np.abs(low), np.abs(high))
-        coarse = (high > low) & ((high - low) < largest * 2.0**-24 * 2 * len(columns))
+        lows, highs = columns.min(0).astype(np.float64), columns.max(0).astype(np.float64)
+        largest = np.maximum(np.abs(lows), np.abs(highs))
+        coarse = (highs > lows) & ((highs - lows) < largest * 2.0**-24 * 2 * len(columns))
         if columns.dtype.kind in "iu":
             coarse &= largest > 2**24
     for column in np.flatnonzero(coarse):
@@ -453,16 +462,13 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
         before, after = len(np.unique(exact)), len(np.unique(exact.astype(np.float32)))
         if 2 * after < before:
             where = f" in column {column}" if values.ndim == 2 else ""
+            low, high = exact.min().item(), exact.max().item()
             raise DataError(
-                f"{origin} holds values from {_exact(exact.min())} to {_exact(exact.max())}{where}, "
-                f"of which float32, with which nets compute, can tell {after:,} of {before:,} "
-                f"apart; take their mean away and scale them first: "
+                f"{origin} holds values from {low} to {high}{where}, of which "
+                f" float32, with which nets compute, can tell {after:,} of {before:,} apart; "
+                f"take their mean away and scale them first: "
                 f"data = (data - data.mean(0)) / data.std(0).clip(1e-9)."
             )
-
-
-def _exact(value: Any) -> str:
-    return str(value.item())
 
 
 # -- rows -------------------------------------------------------------------------------------
@@ -669,7 +675,8 @@ def read_labels(value: Any) -> Labels:
         )
     if array.ndim != 1:
         shape = array.shape[1:]
-        return Labels(None, f"{_type_of(array)} of shape {shape}" if shape else "no labels")
+        kind = f"{_type_of(array)} of shape {shape}" if shape else f"of type {type(value).__name__}"
+        return Labels(None, kind)
     if array.dtype.kind not in "biuU":
         return Labels(None, _type_of(array))
     return Labels(array)

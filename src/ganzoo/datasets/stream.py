@@ -35,6 +35,9 @@ from ganzoo.datasets.reading import (
     Classes,
     Facts,
     Labels,
+    Layout,
+    Range,
+    SampleKind,
     check_precision,
     classes_of_values,
     judged_from,
@@ -47,8 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ganzoo.datasets.array import AnyArray, Layout, Range, SampleKind
-    from ganzoo.datasets.base import Samples
+    from ganzoo.datasets.array import AnyArray
     from ganzoo.mixture import Mixture
 
     Batches = Reader[tuple[Tensor, Tensor | None]]
@@ -195,7 +197,8 @@ class Stream:
         indices = sorted(looked_at)
         found = once(look, Request(0, indices), workers, title)
         origin = f"The dataset {title}"
-        classes, hot, notices = None, False, ()
+        classes: Classes | None = None
+        hot, notices = False, tuple[str, ...]()
         if not labels and found.labels is not None:
             notices = numbered(found.labels, most, None, False, origin)[2]
         elif found.labels is not None:
@@ -204,6 +207,7 @@ class Stream:
         form = Form(title, (count, *found.shape), found.dtype.name, names)
         if check is not None:
             check(form)
+        check_precision(found.excerpt, origin)
         understood = _explained(
             functools.partial(
                 understand,
@@ -216,7 +220,6 @@ class Stream:
             ),
             stored_range,
         )
-        check_precision(found.excerpt, origin)
         bounds = understood.values.bounds
         one = converted(reshaped(found.excerpt[:1], None, origin), understood)
         return cls(
@@ -352,7 +355,7 @@ def _explained(make: Callable[[], T], stored_range: Range | None, looked: int = 
     try:
         return make()
     except DataError as error:
-        if stored_range is None or "NaN" in str(error):
+        if stored_range is None or "outside its stored_range" not in str(error):
             raise
         guessed = f" It was taken from {looked} items." if looked else ""
         raise DataError(
