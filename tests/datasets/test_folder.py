@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganzoo import datasets
+from ganzoo import Trainer, datasets
 from ganzoo.datasets import cache, folder, progress
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import ConfigError, DataError
@@ -229,6 +229,56 @@ def test_settings_survive_a_file(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_wrong_options(root: Path, options, text) -> None:
     with pytest.raises(ConfigError, match=text):
         datasets.create("folder", path=root, **options)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 8])
+def test_workers_are_not_threads(root: Path, workers: int) -> None:
+    fill(root)
+    with pytest.raises(ConfigError, match="decoded once, by threads. Leave 'workers' out") as error:
+        Trainer("mlp", str(root), workers=workers, progress=False).setup()
+    assert ("threads=8 (--dataset.threads 8)" in str(error.value)) is (workers == 8)
+    assert len(load(root, threads=8)) == 12
+    # As runs of earlier versions have it.
+    old = {"name": "folder", "path": root, "workers": 3}
+    assert datasets.create(old) == datasets.create("folder", path=root, threads=3)
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "made"),
+    [(None, 10, (10, 10)), (5, 10, (5, 5)), (None, (8, 9), (8, 9)), ((4, 5), None, (4, 5))],
+)
+def test_a_size_that_is_asked_for(root: Path, size, asked, made) -> None:
+    fill(root)
+    data = datasets.create("folder", path=root, size=size)
+    sized = (
+        data if asked is None else data.sized(asked if isinstance(asked, tuple) else (asked,) * 2)
+    )
+    assert sized.load().spec.size == made
+    trainer = Trainer("mlp", data, size=asked, fit="resize", progress=False, batch_size=4)
+    trainer.setup()
+    wanted = asked or size
+    assert trainer.spec.size == (wanted if isinstance(wanted, tuple) else (wanted, wanted))
+
+
+def test_other_datasets_have_the_size_that_they_have() -> None:
+    data = datasets.create("fashion-mnist-10k")
+    assert data.sized((64, 64)) is data
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ([(6, 4), (6, 9)], "The pictures have one height of 6 and widths from 4 to 9: they are"),
+        ([(6, 4), (9, 4)], "The pictures have heights from 6 to 9 and one width of 4: they are"),
+        ([(6, 4), (9, 5)], "The pictures have heights from 6 to 9 and widths from 4 to 5: they"),
+        ([(300, 300), (300, 300)], "All pictures are 300x300, which is large: they are"),
+        ([(300, 4), (300, 4)], "All pictures are 300x4, which is large: they are"),
+    ],
+)
+def test_sizes_in_notices_are_true(root: Path, sizes, text: str) -> None:
+    for index, size in enumerate(sizes):
+        save(root / f"{index}.png", 200 * index, size=size)
+    assert [each.startswith(text) for each in load(root).notices] == [True]
 
 
 # -- labels -----------------------------------------------------------------------------------

@@ -272,6 +272,66 @@ def test_labels_that_are_no_labels(tmp_path: Path) -> None:
     assert "holds float64 values" in refused(DataError, path, label_column="score")
 
 
+@pytest.mark.parametrize("names", [["1", "2", "10"], ["b", "c"], ["01", "2", "11"]])
+def test_folders_of_pictures_have_classes_in_order(tmp_path: Path, names: list[str]) -> None:
+    for number, name in enumerate(names):
+        (tmp_path / "x" / name).mkdir(parents=True)
+        for index in range(2):
+            (tmp_path / "x" / name / f"{index}.png").write_bytes(png(number))
+    samples = load(tmp_path / "x")
+    assert samples.spec.classes == tuple(names) and samples.labels is not None
+    assert samples.labels.tolist() == samples.data[:, 0, 0, 0].tolist()
+    known = datasets.create("folder", path=tmp_path / "x").load()
+    assert known.spec == samples.spec and known.notices == samples.notices
+    # Saved, it says itself what its classes are.
+    hf.load_dataset(str(tmp_path / "x"), split="train").save_to_disk(str(tmp_path / "saved"))
+    assert load(tmp_path / "saved").spec.classes == tuple(sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "numbers"),
+    [
+        ([0, 2, 1], ("0", "1", "2"), [0, 2, 1]),
+        ([10, 9, 9], ("9", "10"), [1, 0, 0]),
+        (["10", "9", "9"], ("9", "10"), [1, 0, 0]),
+        (["b", "a", "b"], ("a", "b"), [1, 0, 1]),
+        ([True, False, True], ("False", "True"), [1, 0, 1]),
+        ([[0, 1], [1, 0], [0, 1]], ("0", "1"), [1, 0, 1]),
+        ([[3], [5], [3]], ("3", "5"), [0, 1, 0]),
+        (["01", "2", "1"], ("01", "1", "2"), [0, 2, 1]),
+        ([-5, 5, 5], ("-5", "5"), [0, 1, 1]),
+        (["1", "b", "10"], ("1", "10", "b"), [0, 2, 1]),
+    ],
+)
+def test_classes_of_columns(tmp_path: Path, values: list, classes, numbers: list[int]) -> None:
+    samples = load(plain(tmp_path / "x.parquet", image=[png(1)] * 3, label=values))
+    assert samples.spec.classes == classes and samples.labels is not None
+    assert samples.labels.tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.5, 1.0, 2.0],
+        [0.0, 1.0, 0.0],
+        [[0.1, 0.9], [1.0, 0.0], [0.0, 1.0]],
+        [[1, 1], [0, 1], [1, 0]],
+        [{"x": 1}] * 3,
+        [b"1", b"2", b"1"],
+        [[1, 2, 3], [1], []],
+        [[1, 2, 3, 4]] * 3,
+        [[["a"]], [["b"]], [["c"]]],
+        [1, None, 2],
+    ],
+)
+def test_columns_that_hold_no_classes_are_left_out(tmp_path: Path, values: list) -> None:
+    path = plain(tmp_path / "x.parquet", image=[png(1)] * 3, label=values)
+    samples = load(path)
+    assert samples.labels is None
+    assert notices(samples)[0].startswith(f"The column 'label' of '{path}' h")
+    assert "column 'label'" in refused(DataError, path, label_column="label")
+
+
 # -- the Hub ----------------------------------------------------------------------------------
 
 

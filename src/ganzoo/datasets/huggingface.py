@@ -81,12 +81,15 @@ class HuggingFace(PictureDataset):
 
     def _source(self) -> _Rows:
         origin = f"'{printable(os.fsencode(self.path or str(self.repo)))}'"
+        table = self._table(origin)
+        folder = self.path is not None and self.path.is_dir() and not holds_tables(self.path)
         return _Rows(
-            self._table(origin),
+            table,
             origin,
             self.image_column,
             self.label_column,
             wants_labels=self.labels == "auto",
+            from_folders=folder and table.info.builder_name == "imagefolder",
         )
 
     def _labelled(self, found: Decoded, source: Any) -> Labelling:
@@ -206,6 +209,7 @@ class _Rows:
         image_column: str | None,
         label_column: str | None,
         wants_labels: bool,
+        from_folders: bool = False,
     ) -> None:
         import numpy as np
 
@@ -215,6 +219,7 @@ class _Rows:
             raise DataError(f"{origin} has no rows; choose another split or file.")
         self._column = _image_column(table.features, origin, image_column)
         self._rows = table.with_format("arrow")
+        self._names_folders = from_folders
         self.groups: NDArray[np.int32] = np.full(len(table), -1, np.int32)
         self.group_names: Sequence[str] = ()
         column = self._label_column(table.features, label_column) if wants_labels else None
@@ -291,6 +296,12 @@ class _Rows:
         notices: tuple[str, ...] = ()
         if missing:
             problem = f"has no label for {missing:,} of {len(values):,} rows"
+        elif named and self._names_folders:  # which the library puts in the order of text
+            classes = classes_of_values(feature.names)
+            numbers = np.array(
+                [classes.numbers[feature.names[value]] for value in values], np.int32
+            )
+            names, notices = list(classes.names), classes.notices
         elif named:
             numbers, names = np.array(values, np.int32), list(feature.names)
             low, high = int(numbers.min()), int(numbers.max())

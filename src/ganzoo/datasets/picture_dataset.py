@@ -257,7 +257,7 @@ class PictureDataset(Dataset):
 
 
 def _side(name: str, low: int, high: int) -> str:
-    return f"one {name}, {low}," if low == high else f"{name}s from {low} to {high}"
+    return f"one {name} of {low}" if low == high else f"{name}s from {low} to {high}"
 
 
 def _some_of(names: Sequence[str]) -> str:
