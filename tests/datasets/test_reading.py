@@ -166,6 +166,16 @@ def list_of(data: np.ndarray) -> Dataset:
     return TensorDataset(torch.from_numpy(data))
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [(np.zeros(5), "samples need at least two axes"), (np.zeros((5, 3, 0)), "it is empty")],
+)
+def test_what_cannot_be_samples(data, text) -> None:
+    for value, workers in ((data, None), (list_of(data), None), (list_of(data), 0)):
+        with pytest.raises(DataError, match=text):
+            Given.of(value).opened(workers)
+
+
 # -- axes -------------------------------------------------------------------------------------
 
 

@@ -56,10 +56,15 @@ __all__ = [
     "as_label_array",
     "as_number_array",
     "as_samples",
-    "facts_of",
+    "as_tensor",
+    "check_shape",
+    "converted",
+    "extent_of",
+    "judged_by",
     "numbered",
     "pick_keys",
     "reshaped",
+    "scales_of",
 ]
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
@@ -341,18 +346,11 @@ def as_samples(
         DataError: If the array cannot be taken as samples, with the reason.
     """
     array = as_number_array(data, origin)
-    if array.ndim < 2:
-        single = "; data.reshape(-1, 1) makes a sample of each number" if array.ndim else ""
-        raise DataError(
-            f"{origin} has shape {array.shape}: samples need at least two axes, the first of which "
-            f"counts them; reshape it to (N, D), (N, H, W) or (N, C, H, W){single}."
-        )
-    if array.size == 0:
-        raise DataError(f"{origin} has shape {array.shape}: it is empty; give at least one sample.")
+    check_shape(array, origin)
     array = reshaped(array, item_shape, origin)
     check_precision(_some(array), origin)
     found = understand(
-        facts_of(array, stored_range, origin),
+        _looked_at(array, stored_range, origin),
         kind=kind,
         layout=layout,
         stored_range=stored_range,
@@ -369,12 +367,28 @@ def as_samples(
         classes=names,
     )
     return Samples(
-        data=_tensor(array),
+        data=as_tensor(array),
         spec=spec,
         labels=indices,
         stored_range=bounds,
         notices=(*found.notices, *notices),
     )
+
+
+def check_shape(array: AnyArray, origin: str) -> None:
+    """Refuse what cannot be samples (N, ...).
+
+    Raises:
+        DataError: If there is no axis beside the one that counts, or no value.
+    """
+    if array.ndim < 2:
+        single = "; data.reshape(-1, 1) makes a sample of each number" if array.ndim else ""
+        raise DataError(
+            f"{origin} has shape {array.shape}: samples need at least two axes, the first of which "
+            f"counts them; reshape it to (N, D), (N, H, W) or (N, C, H, W){single}."
+        )
+    if array.size == 0:
+        raise DataError(f"{origin} has shape {array.shape}: it is empty; give at least one sample.")
 
 
 def reshaped(array: AnyArray, item_shape: Sequence[int] | None, origin: str) -> AnyArray:
@@ -394,7 +408,7 @@ def reshaped(array: AnyArray, item_shape: Sequence[int] | None, origin: str) -> 
     return array.reshape(len(array), *item_shape)
 
 
-def facts_of(array: AnyArray, stored_range: Range | None, origin: str) -> Facts:
+def _looked_at(array: AnyArray, stored_range: Range | None, origin: str) -> Facts:
     """Look at an array (N, ...): at some of it where a type of 8 bits limits it anyway.
 
     Raises:
@@ -409,30 +423,45 @@ def facts_of(array: AnyArray, stored_range: Range | None, origin: str) -> Facts:
 
 
 def _facts(array: AnyArray, origin: str) -> Facts:
-    import numpy as np
+    low, high = extent_of(array, origin)
+    return Facts(array.shape[1:], array.dtype, low, high, scales_of(_some(array)))
 
+
+def extent_of(array: AnyArray, origin: str) -> tuple[float, float]:
+    """Return the lowest and the highest value of an array (N, ...).
+
+    Raises:
+        DataError: If there are NaN or infinite values.
+    """
     low, high, bad = _extent(array)
     if bad:
         raise DataError(
             f"{origin} has {bad} NaN or infinite value{'s' if bad > 1 else ''} among "
             f"{array.size}; remove or replace {'them' if bad > 1 else 'it'}."
         )
-    scales = None
-    if array.ndim == 2:
-        scales = _some(array).astype(np.float64).std(0)
-    return Facts(array.shape[1:], array.dtype, low, high, scales)
+    return low, high
+
+
+def scales_of(array: AnyArray) -> AnyArray | None:
+    """Return the standard deviation of each column of vectors (N, D); None of anything else."""
+    import numpy as np
+
+    return array.astype(np.float64).std(0) if array.ndim == 2 else None
 
 
 def _some(array: AnyArray) -> AnyArray:
     """Evenly spaced items, or all of them where they are few."""
     import numpy as np
 
-    most = max(MOST_LOOKED_AT, _EXCERPT // max(1, array[:1].size))
-    if array[:1].size * MOST_LOOKED_AT > _EXCERPT * 16:
-        most = max(2, _EXCERPT * 16 // array[:1].size)
+    most = judged_by(array[:1].size)
     if len(array) <= most:
         return array
     return array[np.linspace(0, len(array) - 1, most).round().astype(np.int64)]
+
+
+def judged_by(size: int) -> int:
+    """Return by how many items of that size data are judged: 256, fewer large or more small."""
+    return max(2, min(max(MOST_LOOKED_AT, _EXCERPT // size), 4 * _EXCERPT // size))
 
 
 def converted(array: AnyArray, found: Understood) -> AnyArray:
@@ -606,7 +635,8 @@ def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
     )
 
 
-def _tensor(array: AnyArray) -> Tensor:
+def as_tensor(array: AnyArray) -> Tensor:
+    """Return an array as a tensor, sharing memory where possible."""
     import numpy as np
     import torch
 

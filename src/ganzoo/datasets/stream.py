@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ganzoo.datasets.array import (
     as_label_array,
-    as_samples,
+    as_tensor,
+    check_shape,
     classes_for,
     converted,
-    facts_of,
+    extent_of,
+    judged_by,
     numbered,
     reshaped,
+    scales_of,
 )
 from ganzoo.datasets.items import (
     classes_of,
@@ -38,10 +41,12 @@ from ganzoo.datasets.reading import (
     Layout,
     Range,
     SampleKind,
+    Understood,
     check_precision,
     classes_of_values,
     judged_from,
     understand,
+    understand_range,
 )
 from ganzoo.errors import ConfigError, DataError, listing
 from ganzoo.spec import SampleSpec
@@ -113,8 +118,7 @@ class Stream:
         key: Under which name an item that is a dict has the sample.
         labels_key: Under which name it has the label.
         taken_shape: Shape that each item is brought to before it is understood, if another.
-        layout: Where the channels of an item are, as ``as_samples`` has it.
-        sample_kind: What one sample is, as ``as_samples`` has it.
+        understood: How items are taken.
         title: What errors call the dataset.
         assumed: Whether ``stored_range`` was taken from a few items.
         flip: Whether an image is mirrored left to right, half of the times that it is drawn.
@@ -127,13 +131,12 @@ class Stream:
     item_shape: tuple[int, ...]
     item_dtype: np.dtype[Any]
     stored_range: Range | None
+    understood: Understood
     numbers: Mapping[int | str, int] | None = None
     hot: bool = False
     key: str | None = None
     labels_key: str | None = None
     taken_shape: tuple[int, ...] | None = None
-    layout: Layout = "auto"
-    sample_kind: SampleKind = "auto"
     title: str = "The dataset"
     assumed: bool = False
     flip: bool = False
@@ -233,13 +236,12 @@ class Stream:
             item_shape=found.shape,
             item_dtype=found.dtype,
             stored_range=bounds,
+            understood=understood,
             numbers=None if classes is None else classes.numbers,
             hot=hot,
             key=key,
             labels_key=labels_key,
             taken_shape=None if item_shape is None else tuple(item_shape),
-            layout=layout,
-            sample_kind=sample_kind,
             title=title,
             assumed=stored_range is None,
             notices=(
@@ -317,17 +319,17 @@ class Stream:
 
     def _samples(self, array: AnyArray, origin: str) -> Tensor:
         array = reshaped(array, self.taken_shape, origin)
-        looked = min(len(self), _LOOKED_AT) if self.assumed else 0
-        make = functools.partial(
-            as_samples,
-            array,
-            layout=self.layout,
-            kind=self.sample_kind,
-            stored_range=self.stored_range,
-            origin=origin,
-            usage=USAGE,
-        )
-        return _explained(make, self.stored_range, looked).data
+        if (array.dtype.name, self.stored_range) != ("uint8", (0, 255)):
+            looked = min(len(self), _LOOKED_AT) if self.assumed else 0
+            low, high = extent_of(array, origin)
+            kind = self.understood.axes.kind
+            check = functools.partial(understand_range, array.dtype, low, high, kind)
+            _explained(
+                functools.partial(check, self.stored_range, origin, USAGE),
+                self.stored_range,
+                looked,
+            )
+        return as_tensor(converted(array, self.understood))
 
     def _number(self, index: int, label: Any) -> int:
         """The class of one item."""
@@ -392,23 +394,20 @@ def _look(
     labels: list[Any] = []
     low, high, more = math.inf, -math.inf, 0
     shape, dtype = (), None
-    for index, item in zip(
-        request.indices,
-        read_items(dataset, request.indices, None, key, labels_key),
-        strict=True,
-    ):
+    items = read_items(dataset, request.indices, None, key, labels_key)
+    for index, item in zip(request.indices, items, strict=True):
         labels.append(item.label)
         more = max(more, item.more)
         shape, dtype = item.data.shape, item.data.dtype
+        check_shape(item.data[None], origin)
         array = reshaped(item.data[None], item_shape, origin)
-        facts = facts_of(array, (0, 0), f"Item {index} of {title}")
-        low, high = min(low, facts.low), max(high, facts.high)
-        if not kept or array.ndim == 2 or sum(each.size for each in kept) < _EXCERPT:
+        lowest, highest = extent_of(array, f"Item {index} of {title}")
+        low, high = min(low, lowest), max(high, highest)
+        if len(kept) < (judged_by(array.size) if array.ndim == 2 else _EXCERPT // array.size + 1):
             kept.append(array)
     assert dtype is not None
     excerpt = np.concatenate(kept)
-    scales = excerpt.astype(np.float64).std(0) if excerpt.ndim == 2 else None
-    facts = Facts(excerpt.shape[1:], dtype, low, high, scales)
+    facts = Facts(excerpt.shape[1:], dtype, low, high, scales_of(excerpt))
     return _Found(shape, dtype, facts, excerpt, labels_of(labels, title, request.indices), more)
 
 
