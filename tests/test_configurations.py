@@ -225,6 +225,8 @@ PINNED: dict[str, SearchStrategy[Any]] = {
     "extractor": st.just({"name": "inception", "download": False}),
     "labels_key": st.sampled_from([None, None, None, "labels", "absent"]),
     "key": st.sampled_from([None, None, None, "images", "absent"]),
+    "label_column": st.sampled_from([None, None, None, "label"]),
+    "labels": st.sampled_from(["auto", "auto", "none", "none", "folders", "file"]),
     "stored_range": st.sampled_from([None, None, (0.0, 255.0), (-1.0, 1.0), (0, 1)]),
 }
 """Strategies of options that fields alone would draw badly, in whatever component they are."""

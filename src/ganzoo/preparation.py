@@ -35,10 +35,8 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
         DataError: If the data are absent, unreadable, or lack the labels that are asked for.
         ConfigError: If a setting does not fit the data.
     """
-    if config.size is not None and getattr(config.dataset, "size", config.size) is None:
-        # Whoever reads pictures of any size brings them to that size at once.
-        dataset = config.dataset.replace(size=config.size)
-        config = config.model_copy(update={"dataset": dataset})
+    if config.size is not None:
+        config = config.model_copy(update={"dataset": config.dataset.sized(config.size)})
     with progress.showing(showing):
         dataset, samples = config.dataset.opened(config.workers, config.conditional)
     config = config.model_copy(update={"dataset": dataset})
@@ -54,9 +52,10 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     if not config.conditional:
         return config, samples.with_spec(spec.model_copy(update={"classes": None}))
     if not samples.labeled or spec.classes is None:
+        why = "".join(f" {notice}" for notice in samples.notices if "label" in notice.lower())
         raise DataError(
-            f"conditional=True needs labels, and dataset '{config.dataset.called}' has none. Give "
-            f"data with labels, or leave it off."
+            f"conditional=True needs labels, and dataset '{config.dataset.called}' has none.{why} "
+            f"Give data with labels, or leave it off."
         )
     if not config.arch.conditional:
         raise ConfigError(

@@ -27,6 +27,7 @@ __all__ = [
     "new_file",
     "new_folder",
     "own_copies",
+    "read_all",
     "remove",
     "sha256",
     "tidy",
@@ -216,6 +217,18 @@ def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_all(handle: int, size: int) -> bytes:
+    """Return so many bytes of an open file, fewer only at its end.
+
+    The system may hand out less than it was asked for, as network file systems do.
+    """
+    pieces = []
+    while size > 0 and (piece := os.read(handle, size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def flush(path: Path) -> None:

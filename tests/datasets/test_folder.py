@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganzoo import datasets
+from ganzoo import Trainer, datasets
 from ganzoo.datasets import cache, folder, progress
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import ConfigError, DataError
@@ -54,6 +54,12 @@ def load(path: Path, **options: object) -> Samples:
     return datasets.create("folder", path=path, **options).load()
 
 
+def notices(samples: Samples) -> tuple[str, ...]:
+    """All but those about the range of values, of which pictures here fill little."""
+    about = ("The values go from", "All values are")
+    return tuple(each for each in samples.notices if not each.startswith(about))
+
+
 def refused(path: Path, kind=DataError, **options: object) -> str:
     with pytest.raises(kind) as caught:
         load(path, **options)
@@ -82,7 +88,7 @@ def test_pictures_of_one_size_stay_as_they_are(root: Path) -> None:
     assert samples.data.dtype == torch.uint8 and samples.data.shape == (12, 1, 6, 4)
     assert samples.spec.shape == (1, 6, 4) and samples.spec.classes is None
     assert samples.labels is None and samples.stored_range == (0, 255)
-    assert samples.notices == () and not samples.flip
+    assert notices(samples) == () and not samples.flip
     assert sorted(values(samples)) == list(range(12))
 
 
@@ -98,9 +104,9 @@ def test_a_mixed_folder(root: Path, target: tuple[int, int]) -> None:
     save(root / "clear.png", (0, 0, 0, 0), mode="RGBA")
     samples = load(root, size=target)
     assert samples.data.shape == (202, 3, *target) and samples.spec.shape == (3, *target)
-    assert samples.notices == (
-        "Transparent parts of pictures are put on white; mode='rgba' keeps them.",
-    )
+    clear, deep = notices(samples)
+    assert clear == "Transparent parts of pictures are put on white; mode='rgba' keeps them."
+    assert "such as 'deep.png': the former are taken as 0 to 255 and carried to 0 to 65535" in deep
     assert load(root, size=target, mode="rgba").data.shape == (202, 4, *target)
     assert load(root, size=target, mode="grey").data.shape == (202, 1, *target)
 
@@ -110,12 +116,12 @@ def test_sizes_that_differ(root: Path) -> None:
     save(root / "wide.png", 9, size=(5, 80))
     samples = load(root)
     assert samples.data.shape == (4, 1, 64, 64)
-    assert samples.notices == (
+    assert notices(samples) == (
         "The pictures have heights from 5 to 6 and widths from 4 to 80: they are resized and "
         "cropped to 64x64; another size is asked for with size.",
     )
-    assert "stretched to 64x64" in load(root, crop="none").notices[0]
-    assert load(root, size=8).notices == ()
+    assert "stretched to 64x64" in notices(load(root, crop="none"))[0]
+    assert notices(load(root, size=8)) == ()
     assert load(root, size=8).data.shape == (4, 1, 8, 8)
 
 
@@ -123,7 +129,7 @@ def test_one_size_that_is_large(root: Path) -> None:
     save(root / "a.png", size=(300, 200))
     samples = load(root)
     assert samples.spec.size == (64, 64)
-    assert samples.notices[0].startswith("All pictures are 300x200, which is large: they are")
+    assert notices(samples)[0].startswith("All pictures are 300x200, which is large: they are")
 
 
 def test_pictures_that_the_first_ones_do_not_announce(root: Path, monkeypatch) -> None:
@@ -151,7 +157,7 @@ def test_a_picture_that_only_one_form_can_read(root: Path, monkeypatch) -> None:
     samples = load(root, max_bad=1)  # and is not decoded in turns for ever
     assert samples.data.shape == (9, 1, 64, 64) and samples.spec.size == (64, 64)
     assert load(root, max_bad=1).spec.size == (64, 64)
-    assert "(not in this form)" in samples.notices[0]
+    assert "(not in this form)" in notices(samples)[0]
 
 
 def test_random_crops_and_flips_are_left_to_who_draws(root: Path) -> None:
@@ -179,12 +185,12 @@ def test_the_order_is_that_of_no_file_system(root: Path, tmp_path: Path) -> None
     assert values(load(root)) == values(load(other)) == wanted
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_workers_do_not_change_the_outcome(root: Path, workers: int, monkeypatch) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_do_not_change_the_outcome(root: Path, threads: int, monkeypatch) -> None:
     monkeypatch.setattr(cache, "_TOGETHER", 3)
     fill(root, 20)
     (root / "bad.png").write_bytes(b"\x89PNG")
-    samples = load(root, workers=workers, max_bad=1)
+    samples = load(root, threads=threads, max_bad=1)
     names = sorted(path.name for path in root.glob("0*.png"))
     data = datasets.create("folder", path=root, max_bad=1)
     assert [data.file(index).name for index in range(20)] == [
@@ -217,12 +223,62 @@ def test_settings_survive_a_file(root: Path, monkeypatch: pytest.MonkeyPatch) ->
         ({"size": (1, 2, 3)}, "size"),
         ({"max_bad": -1}, "max_bad"),
         ({"crop": "middle"}, "'center', 'random' or 'none'"),
-        ({"workers": 0}, "workers"),
+        ({"threads": 0}, "threads"),
     ],
 )
 def test_wrong_options(root: Path, options, text) -> None:
     with pytest.raises(ConfigError, match=text):
         datasets.create("folder", path=root, **options)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 8])
+def test_workers_are_not_threads(root: Path, workers: int) -> None:
+    fill(root)
+    with pytest.raises(ConfigError, match="decoded once, by threads. Leave 'workers' out") as error:
+        Trainer("mlp", str(root), workers=workers, progress=False).setup()
+    assert ("threads=8 (--dataset.threads 8)" in str(error.value)) is (workers == 8)
+    assert len(load(root, threads=8)) == 12
+    # As runs of earlier versions have it.
+    old = {"name": "folder", "path": root, "workers": 3}
+    assert datasets.create(old) == datasets.create("folder", path=root, threads=3)
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "made"),
+    [(None, 10, (10, 10)), (5, 10, (5, 5)), (None, (8, 9), (8, 9)), ((4, 5), None, (4, 5))],
+)
+def test_a_size_that_is_asked_for(root: Path, size, asked, made) -> None:
+    fill(root)
+    data = datasets.create("folder", path=root, size=size)
+    sized = (
+        data if asked is None else data.sized(asked if isinstance(asked, tuple) else (asked,) * 2)
+    )
+    assert sized.load().spec.size == made
+    trainer = Trainer("mlp", data, size=asked, fit="resize", progress=False, batch_size=4)
+    trainer.setup()
+    wanted = asked or size
+    assert trainer.spec.size == (wanted if isinstance(wanted, tuple) else (wanted, wanted))
+
+
+def test_other_datasets_have_the_size_that_they_have() -> None:
+    data = datasets.create("fashion-mnist-10k")
+    assert data.sized((64, 64)) is data
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ([(6, 4), (6, 9)], "The pictures have one height of 6 and widths from 4 to 9: they are"),
+        ([(6, 4), (9, 4)], "The pictures have heights from 6 to 9 and one width of 4: they are"),
+        ([(6, 4), (9, 5)], "The pictures have heights from 6 to 9 and widths from 4 to 5: they"),
+        ([(300, 300), (300, 300)], "All pictures are 300x300, which is large: they are"),
+        ([(300, 4), (300, 4)], "All pictures are 300x4, which is large: they are"),
+    ],
+)
+def test_sizes_in_notices_are_true(root: Path, sizes, text: str) -> None:
+    for index, size in enumerate(sizes):
+        save(root / f"{index}.png", 200 * index, size=size)
+    assert [each.startswith(text) for each in load(root).notices] == [True]
 
 
 # -- labels -----------------------------------------------------------------------------------
@@ -263,12 +319,12 @@ def test_parts_of_a_dataset_are_no_classes(root: Path) -> None:
     save(root / "Test/b.png")
     samples = load(root)
     assert len(samples) == 2 and samples.labels is None
-    assert samples.notices == (
+    assert notices(samples) == (
         f"'{root}' has the folders Test, train, which look like parts of a dataset: all pictures "
         f"are taken, without labels. Give one of them, such as '{root / 'train'}', or say "
-        f"labels='folders'.",
+        f"labels='folders' (--dataset.labels folders).",
     )
-    assert load(root, labels="none").notices == ()
+    assert notices(load(root, labels="none")) == ()
     assert len(load(root, labels="none")) == 2
     assert load(root, labels="folders").spec.classes == ("Test", "train")
 
@@ -276,13 +332,13 @@ def test_parts_of_a_dataset_are_no_classes(root: Path) -> None:
 def test_a_class_with_one_picture(root: Path) -> None:
     classed(root)
     save(root / "emu/e.png")
-    assert load(root).notices == (
+    assert notices(load(root)) == (
         "The class 'emu' has only one picture, too few to learn a class from; add pictures or "
         "leave the class out.",
     )
     for name in "fghi":
         save(root / f"{name}/e.png")
-    assert load(root).notices[0].startswith("The classes 'emu', 'f', 'g' and 2 more have only one")
+    assert notices(load(root))[0].startswith("The classes 'emu', 'f', 'g' and 2 more have only one")
 
 
 # -- what may be wrong with a folder ----------------------------------------------------------
@@ -298,8 +354,8 @@ def test_a_path_that_is_a_file(root: Path) -> None:
     path = save(root / "a.png")
     text = f"'{path}' is a file, not a folder of pictures; give the folder that it is in."
     assert refused(path) == text
-    (root / "a.zip").touch()
-    assert refused(root / "a.zip").endswith("; unpack it and give the folder that comes out.")
+    (root / "a.7z").touch()
+    assert refused(root / "a.7z").endswith("; unpack it and give the folder that comes out.")
 
 
 def test_a_folder_without_pictures(root: Path) -> None:
@@ -319,15 +375,15 @@ def test_a_few_damaged_pictures_are_left_out(root: Path, monkeypatch) -> None:
     (root / "000.png").write_bytes((root / "000.png").read_bytes()[:44])
     samples = load(root)
     assert sorted(values(samples)) == [*range(1, 256), *([255] * 44)]
-    (notice,) = samples.notices
+    (notice,) = notices(samples)
     assert notice.startswith("'000.png' (image file is truncated")
     assert notice.endswith("cache.json names all.") and "left out of 300" in notice
     (root / "001.png").write_bytes(b"")
     (root / "002.png").write_bytes(b"hello")
-    notice = load(root).notices[0]
+    notice = notices(load(root))[0]
     assert notice.startswith("3 pictures, such as '") and "are left out of 300" in notice
     no_decoding(monkeypatch)
-    assert load(root).notices[0] == notice  # also when they come from the cache
+    assert notices(load(root))[0] == notice  # also when they come from the cache
     text = refused(root, max_bad=2)
     assert text.startswith(f"3 pictures are unreadable among 300 of '{root}', more than the 2 that")
 
@@ -349,7 +405,7 @@ def test_too_many_damaged_pictures(root: Path, cache_place: Path) -> None:
 
 def test_a_file_that_is_too_large(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(root, 3)
-    monkeypatch.setattr(folder, "_MOST_BYTES", 10)
+    monkeypatch.setattr(folder, "MOST_BYTES", 10)
     assert "(more than 1 GiB)" in refused(root)
 
 
@@ -382,7 +438,7 @@ def test_odd_names_of_the_folder_itself(tmp_path: Path, name: bytes) -> None:
     place = tmp_path / os.fsdecode(name)
     fill(place, 2)
     assert len(load(place)) == 2
-    assert load(place, cache=tmp_path / "other").notices == ()
+    assert notices(load(place, cache=tmp_path / "other")) == ()
     text = refused(place, ConfigError, labels="folders")
     assert text.encode().startswith(f"'{tmp_path}/{cache.printable(name)}' has no fold".encode())
     assert cache.printable(name) in refused(place / "x")
@@ -390,7 +446,7 @@ def test_odd_names_of_the_folder_itself(tmp_path: Path, name: bytes) -> None:
     save(place / "test/a.png")
     for index in range(2):
         (place / f"{index:03}.png").unlink()
-    (notice,) = load(place).notices
+    (notice,) = notices(load(place))
     assert notice.isprintable() and notice.encode()
 
 
@@ -419,7 +475,7 @@ def test_a_loop_of_links(root: Path) -> None:
     (root / "dog/top").symlink_to(root)
     samples = load(root)
     assert len(samples) == 4 and samples.spec.classes == ("cat", "dog")
-    assert set(samples.notices) == {
+    assert set(notices(samples)) == {
         f"'{name}' in '{root}' is a link to a folder that it lies in; it is passed over."
         for name in ("cat/deep/up", "dog/top")
     }
@@ -432,7 +488,7 @@ def test_links_to_what_is_around_the_folder(root: Path) -> None:
     (root / "up").symlink_to(root.parent)
     (root / "top").symlink_to("/")
     samples = load(root)
-    assert sorted(values(samples)) == [0, 1] and len(samples.notices) == 2
+    assert sorted(values(samples)) == [0, 1] and len(notices(samples)) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
@@ -443,7 +499,7 @@ def test_links_that_lead_to_each_other(root: Path) -> None:
     (root / "b/link").symlink_to(root / "a")
     samples = load(root)
     assert sorted(values(samples)) == [1, 1, 2, 2]
-    assert sorted(notice.split("'")[1] for notice in samples.notices) == [
+    assert sorted(notice.split("'")[1] for notice in notices(samples)) == [
         "a/link/link",
         "b/link/link",
     ]
@@ -469,7 +525,7 @@ def test_a_folder_that_changes_while_it_is_read(root: Path, monkeypatch) -> None
         patch.setattr(folder.Tree, "_arrange", change)
         samples = load(root, max_bad=2)
     assert sorted(values(samples)) == [2, 3]
-    assert "while the folder was read" in samples.notices[0]
+    assert "while the folder was read" in notices(samples)[0]
     assert len(load(root)) == 4  # what is there now
 
 
@@ -515,7 +571,7 @@ def test_pictures_are_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) 
     classed(root)
     first = load(root)
     no_decoding(monkeypatch)
-    again = load(root, flip=True, workers=1, max_bad=0)
+    again = load(root, flip=True, threads=1, max_bad=0)
     assert torch.equal(first.data, again.data) and torch.equal(first.labels, again.labels)
     if Path("/proc/self/maps").exists():
         assert "pictures.npy" in Path("/proc/self/maps").read_text()
@@ -610,9 +666,9 @@ def test_a_damaged_cache_is_built_again(
     damage(only_cache(cache_place) / name)
     samples = load(root)
     assert torch.equal(samples.data, wanted)
-    (notice,) = samples.notices
+    (notice,) = notices(samples)
     assert "were damaged (" in notice and notice.endswith("and have been made again.")
-    assert load(root).notices == ()
+    assert notices(load(root)) == ()
     assert not list(cache_place.glob(".*"))
 
 
@@ -622,7 +678,7 @@ def test_a_copied_cache_is_as_good(root: Path, cache_place: Path, monkeypatch) -
     load(root)
     os.utime(only_cache(cache_place) / "pictures.npy", ns=(1, 1))
     no_decoding(monkeypatch)
-    assert load(root).notices == ()
+    assert notices(load(root)) == ()
 
 
 def test_a_full_disk(root: Path, cache_place: Path, monkeypatch) -> None:
@@ -669,7 +725,7 @@ def test_two_runs_may_build_at_once(root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cache, "decode", slow)
     outcomes: list[Samples] = []
     runs = [
-        threading.Thread(target=lambda: outcomes.append(load(root, workers=1))) for _ in range(3)
+        threading.Thread(target=lambda: outcomes.append(load(root, threads=1))) for _ in range(3)
     ]
     for run in runs:
         run.start()
@@ -704,7 +760,7 @@ def test_a_builder_that_was_killed(root: Path, cache_place: Path) -> None:
         from ganzoo.datasets import cache, create
         decode = cache.decode
         cache.decode = lambda *a: (time.sleep(0.05), decode(*a))[1]
-        create("folder", path={str(root)!r}, mode="rgb", size=9, workers=1).load()
+        create("folder", path={str(root)!r}, mode="rgb", size=9, threads=1).load()
     """
     builder = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
     deadline = time.monotonic() + 120

@@ -59,6 +59,12 @@ def load(path: Path, **options: object) -> Samples:
     return datasets.create("huggingface", path=path, **options).load()
 
 
+def notices(samples: Samples) -> tuple[str, ...]:
+    """All but those about the range of values, of which pictures here fill little."""
+    about = ("The values go from", "All values are")
+    return tuple(each for each in samples.notices if not each.startswith(about))
+
+
 def refused(kind: type[Exception], path: Path, **options: object) -> str:
     with pytest.raises(kind) as caught:
         load(path, **options)
@@ -71,7 +77,7 @@ def check(samples: Samples, count: int = 12) -> None:
     assert samples.data.dtype == torch.uint8 and samples.spec.shape == (1, 8, 8)
     assert samples.spec.classes == ("a", "b", "c") and samples.labels is not None
     assert samples.labels.tolist() == [index % 3 for index in range(count)]
-    assert samples.notices == ()
+    assert notices(samples) == ()
 
 
 # -- local files ------------------------------------------------------------------------------
@@ -193,7 +199,7 @@ def test_damaged_pictures(tmp_path: Path) -> None:
     text = refused(DataError, path)
     assert "2 pictures are unreadable among 3" in text and "'row 2' (no picture" in text
     samples = load(path, max_bad=2)
-    assert len(samples) == 1 and "'row 1'" in samples.notices[0]
+    assert len(samples) == 1 and "'row 1'" in notices(samples)[0]
 
 
 # -- columns ----------------------------------------------------------------------------------
@@ -220,17 +226,20 @@ def test_labels_that_are_not_clear(tmp_path: Path) -> None:
     rows.to_parquet(str(tmp_path / "x.parquet"))
     samples = load(tmp_path / "x.parquet")
     assert (
-        samples.labels is None and "several columns of labels (coarse, fine)" in samples.notices[0]
+        samples.labels is None and "several columns of labels (coarse, fine)" in notices(samples)[0]
     )
     assert load(tmp_path / "x.parquet", label_column="fine").spec.classes == ("z",)
-    assert load(tmp_path / "x.parquet", labels="none").notices == ()
+    assert notices(load(tmp_path / "x.parquet", labels="none")) == ()
 
 
 @pytest.mark.parametrize("values", [[None, 1, 0], ["a", None, "b"]])
 def test_labels_that_are_missing(tmp_path: Path, values: list) -> None:
     path = plain(tmp_path / "x.parquet", image=[png(1)] * 3, label=values)
-    assert "1 of 3 rows" in refused(DataError, path) and "labels='none'" in refused(DataError, path)
-    assert load(path, labels="none").labels is None
+    samples = load(path)
+    assert samples.labels is None and "has no label for 1 of 3 rows" in notices(samples)[0]
+    assert "labels='none'" in notices(samples)[0]
+    assert "1 of 3 rows" in refused(DataError, path, label_column="label")
+    assert notices(load(path, labels="none")) == ()
 
 
 def test_labels_that_are_all_missing(tmp_path: Path) -> None:
@@ -241,7 +250,7 @@ def test_labels_that_are_all_missing(tmp_path: Path) -> None:
     rows.to_parquet(str(tmp_path / "x.parquet"))
     samples = load(tmp_path / "x.parquet")
     assert samples.labels is None
-    assert samples.notices[0].startswith("The column 'label' of '")
+    assert notices(samples)[0].startswith("The column 'label' of '")
 
 
 @pytest.mark.parametrize("wrong", [3, -2])
@@ -251,7 +260,8 @@ def test_classes_without_a_name(tmp_path: Path, wrong: int) -> None:
     rows = pyarrow.parquet.read_table(path)
     changed = rows.set_column(1, rows.field("label"), pyarrow.array([0, 1, wrong]))
     pyarrow.parquet.write_table(changed, path)
-    text = refused(DataError, path)
+    text = refused(DataError, path, label_column="label")
+    assert notices(load(path))[0].startswith(text.partition(";")[0])
     assert f"classes from {min(0, wrong)} to {max(1, wrong)}, and 3 have names" in text
     assert len(load(path, labels="none")) == 3
 
@@ -259,7 +269,67 @@ def test_classes_without_a_name(tmp_path: Path, wrong: int) -> None:
 def test_labels_that_are_no_labels(tmp_path: Path) -> None:
     path = plain(tmp_path / "x.parquet", image=[png(1)], score=[0.5])
     assert load(path).labels is None
-    assert "holds float values" in refused(DataError, path, label_column="score")
+    assert "holds float64 values" in refused(DataError, path, label_column="score")
+
+
+@pytest.mark.parametrize("names", [["1", "2", "10"], ["b", "c"], ["01", "2", "11"]])
+def test_folders_of_pictures_have_classes_in_order(tmp_path: Path, names: list[str]) -> None:
+    for number, name in enumerate(names):
+        (tmp_path / "x" / name).mkdir(parents=True)
+        for index in range(2):
+            (tmp_path / "x" / name / f"{index}.png").write_bytes(png(number))
+    samples = load(tmp_path / "x")
+    assert samples.spec.classes == tuple(names) and samples.labels is not None
+    assert samples.labels.tolist() == samples.data[:, 0, 0, 0].tolist()
+    known = datasets.create("folder", path=tmp_path / "x").load()
+    assert known.spec == samples.spec and known.notices == samples.notices
+    # Saved, it says itself what its classes are.
+    hf.load_dataset(str(tmp_path / "x"), split="train").save_to_disk(str(tmp_path / "saved"))
+    assert load(tmp_path / "saved").spec.classes == tuple(sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "numbers"),
+    [
+        ([0, 2, 1], ("0", "1", "2"), [0, 2, 1]),
+        ([10, 9, 9], ("9", "10"), [1, 0, 0]),
+        (["10", "9", "9"], ("9", "10"), [1, 0, 0]),
+        (["b", "a", "b"], ("a", "b"), [1, 0, 1]),
+        ([True, False, True], ("False", "True"), [1, 0, 1]),
+        ([[0, 1], [1, 0], [0, 1]], ("0", "1"), [1, 0, 1]),
+        ([[3], [5], [3]], ("3", "5"), [0, 1, 0]),
+        (["01", "2", "1"], ("01", "1", "2"), [0, 2, 1]),
+        ([-5, 5, 5], ("-5", "5"), [0, 1, 1]),
+        (["1", "b", "10"], ("1", "10", "b"), [0, 2, 1]),
+    ],
+)
+def test_classes_of_columns(tmp_path: Path, values: list, classes, numbers: list[int]) -> None:
+    samples = load(plain(tmp_path / "x.parquet", image=[png(1)] * 3, label=values))
+    assert samples.spec.classes == classes and samples.labels is not None
+    assert samples.labels.tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.5, 1.0, 2.0],
+        [0.0, 1.0, 0.0],
+        [[0.1, 0.9], [1.0, 0.0], [0.0, 1.0]],
+        [[1, 1], [0, 1], [1, 0]],
+        [{"x": 1}] * 3,
+        [b"1", b"2", b"1"],
+        [[1, 2, 3], [1], []],
+        [[1, 2, 3, 4]] * 3,
+        [[["a"]], [["b"]], [["c"]]],
+        [1, None, 2],
+    ],
+)
+def test_columns_that_hold_no_classes_are_left_out(tmp_path: Path, values: list) -> None:
+    path = plain(tmp_path / "x.parquet", image=[png(1)] * 3, label=values)
+    samples = load(path)
+    assert samples.labels is None
+    assert notices(samples)[0].startswith(f"The column 'label' of '{path}' h")
+    assert "column 'label'" in refused(DataError, path, label_column="label")
 
 
 # -- the Hub ----------------------------------------------------------------------------------

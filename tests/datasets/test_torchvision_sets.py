@@ -13,7 +13,7 @@ import torchvision
 from PIL import Image
 
 from ganzoo import datasets
-from ganzoo.datasets import torchvision_sets
+from ganzoo.datasets import cache, torchvision_sets
 from ganzoo.errors import ConfigError, DataError
 
 
@@ -214,6 +214,7 @@ def tiny_celeba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for identifier, checksum, name in source.file_list
         ],
     )
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
@@ -228,6 +229,21 @@ def test_celeba(tiny_celeba: Path, no_network: None, split: str, greys: list[int
     inner = samples.data[:, :, 1:-1].float()  # JPEG blurs the edges of the square
     for picture, grey in zip(inner, greys, strict=True):
         assert (picture - grey).abs().max() <= 3
+
+
+def test_celeba_is_decoded_once(tiny_celeba: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = datasets.create("celeba", root=tiny_celeba, split="all", size=16)
+    before = dataset.load()
+    decode = cache.decode
+    monkeypatch.setattr(cache, "decode", None)  # whoever decodes again fails
+    assert torch.equal(dataset.load().data, before.data)
+    monkeypatch.setattr(cache, "decode", decode)
+    face = tiny_celeba / "celeba/img_align_celeba/000003.jpg"
+    Image.new("RGB", (178, 218), (9, 9, 9)).save(face)
+    assert dataset.load().data[2].unique().tolist() == [9]
+    place = tiny_celeba / "elsewhere"
+    datasets.create("celeba", root=tiny_celeba, cache=place).load()
+    assert (place / "decoded").is_dir()
 
 
 def test_celeba_is_64_unless_told(tiny_celeba: Path) -> None:

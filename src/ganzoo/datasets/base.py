@@ -108,6 +108,14 @@ class Dataset(Component):
             DataError: If they are absent or unreadable, with what to do about it.
         """
 
+    def sized(self, size: tuple[int, int]) -> Self:
+        """Return the dataset that makes images of this height and width, where it can.
+
+        One that reads pictures of any size brings them to that size at once; others stay as they
+        are, and their images are padded or resized.
+        """
+        return self
+
     def stream(self, workers: int, labels: bool = False) -> Stream:
         """Return the samples to be read while training, where this dataset can do so.
 

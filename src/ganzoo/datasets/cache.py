@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import platformdirs
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.decoding import Facts, Look, PictureError, Wanted, decode, resized
+from ganzoo.datasets.decoding import (
+    Facts,
+    Look,
+    PictureError,
+    Range,
+    Wanted,
+    decode,
+    look_at,
+    resized,
+)
 from ganzoo.errors import DataError
 from ganzoo.storage import new_folder, sha256, write_json
 
@@ -45,7 +54,7 @@ __all__ = [
 
 ENVIRONMENT = "GANZOO_CACHE"
 """Environment variable that names the folder in which decoded pictures are kept."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _PICTURES, _GROUPS, _NAMES, _OFFSETS = "pictures.npy", "groups.npy", "names.bin", "offsets.npy"
 _FILES = (_PICTURES, _GROUPS, _NAMES, _OFFSETS)
@@ -53,7 +62,7 @@ _RECORD = "cache.json"
 _ALWAYS_HASHED = 32 * 2**20  # bytes up to which a file is hashed at every start
 _TOGETHER = 64  # pictures per task
 _TASK_BYTES = 8 * 2**20  # decoded bytes per task, where pictures are large
-_AHEAD = 4  # tasks per worker that may be finished or waiting
+_AHEAD = 4  # tasks per thread that may be finished or waiting
 _SURVEYED = 32  # pictures from which the form of all is guessed
 _NAMED = 3  # pictures that an error names
 
@@ -103,10 +112,12 @@ class Decoded:
     """The pictures of a source, decoded.
 
     Attributes:
-        pictures: uint8 (N, C, H, W), memory-mapped copy-on-write.
+        pictures: uint8 or float32 (N, C, H, W), memory-mapped copy-on-write.
         groups: int32 (N,), as in the source.
         group_names: As in the source.
         facts: What was seen in the pictures.
+        extent: Lowest and highest number in ``pictures``.
+        examples: Name of a picture of each depth.
         total: How many there were to read.
         skipped: Those that could not be read.
         folder: Where the cache is.
@@ -117,6 +128,8 @@ class Decoded:
     groups: NDArray[np.int32]
     group_names: Sequence[str]
     facts: Facts
+    extent: Range
+    examples: dict[str, str]
     total: int
     skipped: Sequence[Skipped]
     folder: Path
@@ -138,6 +151,10 @@ class Decoded:
         with (self.folder / _NAMES).open("rb") as file:
             file.seek(start)
             return file.read(stop - start - 1)
+
+    def names(self) -> list[bytes]:
+        """Return what the source called each picture."""
+        return (self.folder / _NAMES).read_bytes().split(b"\0")[:-1]
 
 
 def cache_root(chosen: Path | None = None) -> Path:
@@ -161,7 +178,7 @@ def printable(name: bytes) -> str:
     )
 
 
-def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad: float) -> Decoded:
+def decoded(source: Source, wanted: Wanted, *, root: Path, threads: int, max_bad: float) -> Decoded:
     """Return the pictures of a source, from the cache or decoded now.
 
     A cache is one folder per content and form. It is built under another name, flushed and
@@ -174,7 +191,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad
         source: Where the pictures come from.
         wanted: The form that was asked for.
         root: Folder of all caches.
-        workers: Threads that decode.
+        threads: How many decode.
         max_bad: Pictures that may be unreadable: a share below 1, or a number.
 
     Raises:
@@ -191,7 +208,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, workers: int, max_bad
                     _remove_leftovers(root, key)
                     repaired = found
                     with new_folder(folder) as fresh:
-                        _build(source, wanted, fresh, workers, _limit(max_bad, len(source)))
+                        _build(source, wanted, fresh, threads, _limit(max_bad, len(source)))
                     found = _opened(folder, repaired)
         except OSError as error:
             raise _unwritable(root, source.origin, error) from error
@@ -236,6 +253,8 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
             groups=np.load(folder / _GROUPS, allow_pickle=False),
             group_names=record["group_names"],
             facts=_facts(record["facts"]),
+            extent=tuple(record["extent"]),
+            examples=record["examples"],
             total=record["total"],
             skipped=[Skipped(*each) for each in record["skipped"]],
             folder=folder,
@@ -261,7 +280,8 @@ def _fault(path: Path, known: dict[str, Any]) -> str:
 
 def _facts(record: dict[str, Any]) -> Facts:
     low, high = tuple(record["low"]), tuple(record["high"])
-    return Facts(**{**record, "low": low, "high": high})
+    deep = tuple((depth, *extent) for depth, *extent in record["deep"])
+    return Facts(**{**record, "low": low, "high": high, "deep": deep})
 
 
 def _hash_of(record: dict[str, Any]) -> str:
@@ -286,15 +306,16 @@ class _Batch:
     kept: list[int] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
     facts: Facts | None = None
+    examples: dict[str, int] = field(default_factory=dict)
 
 
-def _build(source: Source, wanted: Wanted, folder: Path, workers: int, limit: int) -> None:
+def _build(source: Source, wanted: Wanted, folder: Path, threads: int, limit: int) -> None:
     with warnings.catch_warnings():  # Pillow warns of what is odd in a file and reads on
         warnings.simplefilter("ignore")
         facts = None if wanted.settled else _survey(source)
         while True:
             try:
-                record = _write(source, wanted, facts, folder, workers, limit)
+                record = _write(source, wanted, facts, folder, threads, limit)
                 break
             except _OtherForm as other:
                 facts = other.facts
@@ -309,13 +330,12 @@ def _survey(source: Source) -> Facts | None:
         for content in source.read(index, index + 1):
             with contextlib.suppress(PictureError):
                 if isinstance(content, bytes):
-                    _, seen = decode(content, None)
-                    facts = seen.merged(facts)
+                    facts = look_at(content).merged(facts)
     return facts
 
 
 def _write(
-    source: Source, wanted: Wanted, facts: Facts | None, folder: Path, workers: int, limit: int
+    source: Source, wanted: Wanted, facts: Facts | None, folder: Path, threads: int, limit: int
 ) -> dict[str, Any]:
     """Decode everything into files, in the form that follows from the facts."""
     import numpy as np
@@ -324,12 +344,14 @@ def _write(
     _check_space(folder, source, look)
     kept = array("q")
     skipped: list[Skipped] = []
+    extents: list[Range] = []
+    examples: dict[str, int] = {}
     with (
         (folder / _PICTURES).open("wb") as file,
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
     ):
         file.write(_header(len(source), look))
-        for batch in _batches(source, look, workers):
+        for batch in _batches(source, look, threads):
             for index, reason in batch.bad:
                 skipped.append(Skipped(printable(source.name(index)), reason))
             if len(skipped) > limit:
@@ -339,6 +361,10 @@ def _write(
                 facts = batch.facts.merged(facts)
                 if wanted.look(facts) != look:
                     raise _OtherForm(facts)
+            if batch.kept:
+                extents.append((float(batch.pixels.min()), float(batch.pixels.max())))
+            for depth, index in batch.examples.items():
+                examples.setdefault(depth, index)
             file.write(batch.pixels.data)
             kept.extend(batch.kept)
             bar.show(len(kept) + len(skipped))
@@ -365,6 +391,8 @@ def _write(
         "total": len(source),
         "group_names": list(source.group_names),
         "facts": facts._asdict(),
+        "extent": [min(low for low, _ in extents), max(high for _, high in extents)],
+        "examples": {depth: printable(source.name(index)) for depth, index in examples.items()},
         "skipped": [list(each) for each in skipped],
         "files": {name: _stamp(folder / name) for name in _FILES},
     }
@@ -380,20 +408,25 @@ def _header(count: int, look: Look) -> bytes:
     import numpy as np
 
     start = io.BytesIO()
-    form = {"descr": "|u1", "fortran_order": False, "shape": (count, *look.shape)}
+    form = {
+        "descr": "<f4" if look.deep else "|u1",
+        "fortran_order": False,
+        "shape": (count, *look.shape),
+    }
     np.lib.format.write_array_header_1_0(start, form)
     return start.getvalue()
 
 
-def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
+def _batches(source: Source, look: Look, threads: int) -> Iterator[_Batch]:
     """Decode everything, a task at a time, and yield the outcomes in order."""
     import numpy as np
 
-    together = max(1, min(_TOGETHER, _TASK_BYTES // math.prod(look.shape)))
+    kind = np.dtype("<f4" if look.deep else np.uint8)
+    together = max(1, min(_TOGETHER, _TASK_BYTES // (kind.itemsize * math.prod(look.shape))))
 
     def decode_from(start: int) -> _Batch:
         stop = min(start + together, len(source))
-        batch = _Batch(np.empty((stop - start, *look.shape), np.uint8))
+        batch = _Batch(np.empty((stop - start, *look.shape), kind))
         last: Facts | None = None
         other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
         for index, content in enumerate(source.read(start, stop), start):
@@ -410,6 +443,7 @@ def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
             else:
                 other_sizes.setdefault(pixels.shape, []).append((row, pixels))
             batch.kept.append(index)
+            batch.examples.setdefault(seen.deep[0][0] if seen.deep else "uint8", index)
             if seen != last:  # most pictures of a set are alike
                 last = seen
                 batch.facts = seen.merged(batch.facts)
@@ -420,16 +454,16 @@ def _batches(source: Source, look: Look, workers: int) -> Iterator[_Batch]:
         return batch
 
     starts = range(0, len(source), together)
-    if workers == 1:
+    if threads == 1:
         yield from map(decode_from, starts)
         return
     # Pillow and torchvision decode outside the interpreter lock, so threads are enough.
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="ganzoo-decode")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ganzoo-decode")
     waiting: deque[Future[_Batch]] = deque()
     try:
         for start in starts:
             waiting.append(pool.submit(decode_from, start))
-            if len(waiting) >= _AHEAD * workers:
+            if len(waiting) >= _AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -456,7 +490,7 @@ def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -
 
 
 def _check_space(folder: Path, source: Source, look: Look) -> None:
-    needed = len(source) * math.prod(look.shape)
+    needed = len(source) * math.prod(look.shape) * (4 if look.deep else 1)
     if needed > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB are needed")
 

@@ -6,21 +6,35 @@ import contextlib
 import hashlib
 import mmap
 import os
+import re
 import stat
 import struct
 import tempfile
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ganzoo.datasets import label_files
+from ganzoo.datasets.archives import (
+    ARCHIVES,
+    MOST_BYTES,
+    PACKED,
+    Archive,
+    opened,
+    order_of,
+    unpacking,
+)
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import printable
 from ganzoo.datasets.decoding import SUFFIXES, PictureError
+from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
+from ganzoo.datasets.reading import classes_of_values, option
 from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.storage import read_all
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,10 +49,10 @@ __all__ = ["Folder", "Tree"]
 _SPLITS = frozenset(
     ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
 )
-_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+_SHARD = re.compile("[0-9]{5,}")
+_LISTED = 5  # folders that a notice names
 _NO_FILE, _BROKEN = -1, -2  # in place of a size
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-_MOST_BYTES = 2**30
 _SAMPLED, _SAMPLE_BYTES = 16, 2**16  # files of which the start goes into the key
 _MODULUS = 1 << 256
 
@@ -46,28 +60,50 @@ _MODULUS = 1 << 256
 class Folder(PictureDataset):
     """Pictures in a folder and its sub-folders: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM.
 
-    Files are recognised by their suffix; names that begin with a dot are passed over, links are
-    followed. Of an animation the first frame counts. Labels are the folders of the first level,
-    in the order of their names: with ``labels="auto"`` where there are two or more of them with
-    pictures and none beside them, which are not named like ``train`` and ``test``.
+    A .zip, or a .tar without compression, is read like the folder that was packed into it, without
+    being unpacked. Files are recognised by their suffix; names that begin with a dot are passed
+    over, links are followed. Of an animation the first frame counts.
+
+    With ``labels="auto"``, labels are those of a label file beside the pictures, where it has a
+    class for each of them: ``dataset.json`` as StyleGAN's dataset_tool writes it, or
+    ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` with ``file_name`` and a column of
+    labels, as Hugging Face has it. Otherwise they are the folders of the first level, where there
+    are two or more of them with pictures and none beside them, which are not named like ``train``
+    and ``test`` or numbered like shards (00000, 00001). Classes are in the order of their names: of
+    numbers where all are numbers.
 
     The order of the samples follows from the files' names alone and is the same everywhere; it is
     not that of the alphabet. ``file`` says which file a sample is.
 
     Pictures are decoded once, into the cache. Decoded pictures are used again as long as name,
-    size and time of change of all files, the start of 16 of them, ``size``, ``crop`` and ``mode``
-    are the same.
+    size and time of change of all files, the start of 16 of them, ``size``, ``crop``, ``mode`` and
+    ``stored_range`` are the same; of a zip, name, size and checksum of all files.
     """
 
     name: ClassVar[str] = "folder"
 
-    path: DataPath = Field(description="folder of pictures")
-    labels: Literal["auto", "folders", "none"] = Field(
-        "auto", description="folders of the first level as labels; auto: where they look like it"
+    path: DataPath = Field(description="folder of pictures, or a .zip or .tar of one")
+    labels: Literal["auto", "file", "folders", "none"] = Field(
+        "auto",
+        description="a label file or the folders of the first level as labels; auto: what is there",
     )
+    label_column: str | None = Field(
+        None, description="column of the labels in a metadata file, if not found"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_column(self) -> Self:
+        if self.label_column is not None and self.labels in ("folders", "none"):
+            raise ConfigError(
+                f"With labels='{self.labels}' no label file is read, so there is no label_column; "
+                f"leave one of them out."
+            )
+        return self
 
     def file(self, index: int) -> Path:
         """Return the file of a sample, decoding the pictures first where that is to be done.
+
+        Of an archive, it is the name in it, after the path of the archive.
 
         Raises:
             IndexError: If there is no such sample.
@@ -77,25 +113,119 @@ class Folder(PictureDataset):
             name = self._decoded(source).name(index)
         return self.path / os.fsdecode(name)
 
-    def _source(self) -> Tree:
+    def _source(self) -> Tree | Archive[Any]:
+        if self.path.suffix.lower() in ARCHIVES and self.path.is_file():
+            return opened(self.path)
         return Tree(self.path)
 
-    def _labelled(self, found: Decoded) -> Labelling:
-        import numpy as np
-
+    def _labelled(self, found: Decoded, source: Tree | Archive[Any]) -> Labelling:
+        notices: tuple[str, ...] = ()
         if self.labels == "none":
             return Labelling()
+        if self.labels in ("auto", "file"):
+            labelling, problem = self._of_files(found, source)
+            if labelling.labels is not None:
+                return labelling
+            if self.labels == "file" or (problem and self.label_column is not None):
+                raise DataError(f"{problem}; correct it, or say labels='folders' or labels='none'.")
+            notices = labelling.notices
+        labelling = self._of_folders(found)
+        return labelling._replace(notices=(*notices, *labelling.notices))
+
+    def _of_files(self, found: Decoded, source: Tree | Archive[Any]) -> tuple[Labelling, str]:
+        """The labels in files beside the pictures; why there are none; notices in any case."""
+        import numpy as np
+
+        kinds: dict[str, list[bytes]] = {}
+        for path in sorted(source.label_files):
+            kinds.setdefault(path.rpartition(b"/")[2].decode(), []).append(path)
+        problems: list[str] = []
+        names = [] if not kinds else [key_of(os.fsdecode(name)) for name in found.names()]
+        shown = {kind: f"'{printable(paths[0])}'" for kind, paths in kinds.items()}
+        for kind in sorted(kinds, key=label_files.NAMES.index):
+            if len(kinds[kind]) > 1:
+                shown[kind] += f" and {len(kinds[kind]) - 1} more"
+            try:
+                file = self._joined(kind, kinds[kind], source)
+                labels, classes, notices = file.of(names)
+            except UnusableError as error:
+                problems.append(
+                    f"The label file {shown[kind]} in {source.origin} is not used: {error}"
+                )
+                continue
+            column = f"the column '{file.column}' of " if file.column is not None else ""
+            told = [
+                f"Labels are those in {column}{shown[kind]} in {source.origin} "
+                f"({_counted(classes)}); {option('labels', 'folders')} takes the folders, "
+                f"{option('labels', 'none')} none."
+            ]
+            told += [f"{each}." for each in problems]
+            if rest := [shown[each] for each in kinds if label_files.counts_after(each, kind)]:
+                told.append(f"Of several label files one counts; not used: {listing(rest)}.")
+            if absent := self._absent(file, names, source):
+                told.append(absent)
+            return Labelling(np.array(labels, np.int64), classes, (*told, *notices)), ""
+        if not problems:
+            known = listing(label_files.NAMES)
+            return Labelling(), f"{source.origin} has no label file ({known})"
+        return Labelling(notices=tuple(f"{each}." for each in problems)), "; ".join(problems)
+
+    def _joined(
+        self, kind: str, paths: list[bytes], source: Tree | Archive[Any]
+    ) -> label_files.LabelFile:
+        """What all label files of a kind say; names in each are relative to its folder."""
+        joined: label_files.LabelFile | None = None
+        values: dict[str, Any] = {}
+        for path in paths:
+            try:
+                content = source.text(path, label_files.MOST_BYTES)
+            except OSError as error:
+                raise UnusableError(f"it cannot be read ({_reason(error)})") from error
+            file = label_files.read(kind, content, self.label_column)
+            place = os.fsdecode(path.rpartition(b"/")[0])
+            values |= {key_of(f"{place}/{name}"): value for name, value in file.values.items()}
+            joined = file if joined is None else joined
+        assert joined is not None
+        return joined._replace(values=values)
+
+    def _absent(
+        self, file: label_files.LabelFile, names: list[str], source: Tree | Archive[Any]
+    ) -> str:
+        """What to say of names in a label file that no picture has."""
+        absent = file.values.keys() - set(names)
+        if absent:  # those that cannot be read are there
+            absent -= {key_of(os.fsdecode(source.name(index))) for index in range(len(source))}
+        if not absent:
+            return ""
+        files = "a picture that is" if len(absent) == 1 else f"{len(absent):,} pictures that are"
+        return f"The label file names {files} not there, such as '{min(absent)}'."
+
+    def _of_folders(self, found: Decoded) -> Labelling:
+        """The folders of the first level as labels."""
+        import numpy as np
+
         beside = int(np.count_nonzero(found.groups < 0))
-        present = np.unique(found.groups[found.groups >= 0])
-        names = tuple(found.group_names[index] for index in present)
+        present = np.unique(found.groups[found.groups >= 0]).tolist()
+        names = [found.group_names[index] for index in present]
         if self.labels == "auto":
             if beside or len(names) < 2:
                 return Labelling()
             if _SPLITS.issuperset(name.lower() for name in names):
+                way = f"Give one of them, such as {_quoted(self.path / names[-1])}"
+                if self.path.is_file():
+                    way = f"Pack one of them alone, such as '{names[-1]}'"
                 notice = (
                     f"{_quoted(self.path)} has the folders {listing(names)}, which look like parts "
-                    f"of a dataset: all pictures are taken, without labels. Give one of them, such "
-                    f"as {_quoted(self.path / names[-1])}, or say labels='folders'."
+                    f"of a dataset: all pictures are taken, without labels. {way}, or say "
+                    f"{option('labels', 'folders')}."
+                )
+                return Labelling(notices=(notice,))
+            if _like_shards(names):
+                more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+                notice = (
+                    f"{_quoted(self.path)} has the folders {listing(names[:_LISTED])}{more}, which "
+                    f"look like numbered parts of one set: all pictures are taken, without labels. "
+                    f"If they are classes, say {option('labels', 'folders')}."
                 )
                 return Labelling(notices=(notice,))
         elif beside or not names:
@@ -106,7 +236,20 @@ class Folder(PictureDataset):
                 f"{_quoted(self.path)} has {what}, so labels='folders' cannot name all classes; "
                 f"put each picture into the folder of its class, or say labels='none'."
             )
-        return Labelling(np.searchsorted(present, found.groups), names)
+        classes = classes_of_values(names)
+        numbers = np.zeros(len(found.group_names), np.int64)
+        numbers[present] = [classes.numbers[name] for name in names]
+        return Labelling(numbers[found.groups], classes.names, classes.notices)
+
+
+def _like_shards(names: list[str]) -> bool:
+    """Whether folders are numbered from 0 on, as tools divide large sets."""
+    alike = len({len(name) for name in names}) == 1
+    return alike and all(map(_SHARD.fullmatch, names)) and any(int(name) == 0 for name in names)
+
+
+def _counted(classes: tuple[str, ...]) -> str:
+    return f"{len(classes):,} class{'es' if len(classes) > 1 else ''}"
 
 
 class Tree:
@@ -129,6 +272,7 @@ class Tree:
         self._folders: list[bytes] = []
         self._sum = 0
         self._other = b""
+        self.label_files: list[bytes] = []
         self._check(root)
         try:
             self._names: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
@@ -169,6 +313,24 @@ class Tree:
         for index in range(start, stop):
             yield self._content(index)
 
+    def text(self, name: bytes, most: int) -> bytes:
+        """Return the content of a label file.
+
+        Raises:
+            OSError: If it cannot be read, or has more than so many bytes.
+        """
+        # Without waiting, in case it is a pipe.
+        handle = os.open(self._root + b"/" + name, _OPEN | getattr(os, "O_NONBLOCK", 0))
+        try:
+            state = os.fstat(handle)
+            if not stat.S_ISREG(state.st_mode):
+                raise OSError("no regular file")
+            if state.st_size > most:
+                raise OSError(f"it has {state.st_size:,} bytes, more than {most:,}")
+            return read_all(handle, state.st_size)
+        finally:
+            os.close(handle)
+
     def _content(self, index: int) -> bytes | PictureError:
         number = self._order[index]
         size, time = self._sizes[number], self._times[number]
@@ -177,12 +339,12 @@ class Tree:
         if size == _BROKEN:
             return PictureError("a link that leads nowhere, or not to be looked at")
         try:
-            state, content = self._start(index, _MOST_BYTES)
+            state, content = self._start(index, MOST_BYTES)
         except FileNotFoundError:
             return PictureError("removed while the folder was read")
         except OSError as error:
             return PictureError(_reason(error))
-        if state.st_size > _MOST_BYTES:
+        if state.st_size > MOST_BYTES:
             return PictureError("more than 1 GiB")
         if (state.st_size, state.st_mtime_ns) != (size, time) or len(content) != size:
             return PictureError("changed while the folder was read")
@@ -193,7 +355,7 @@ class Tree:
         handle = os.open(self._root + b"/" + self.name(index), _OPEN)
         try:
             state = os.fstat(handle)
-            return state, os.read(handle, min(state.st_size, most))
+            return state, read_all(handle, min(state.st_size, most))
         finally:
             os.close(handle)
 
@@ -204,10 +366,13 @@ class Tree:
             raise DataError(
                 f"There is no folder {self.origin}; correct the path of the dataset 'folder'."
             )
-        fix = "give the folder that it is in"
-        if root.suffix.lower() in _ARCHIVES:
-            fix = "unpack it and give the folder that comes out"
-        raise DataError(f"{self.origin} is a file, not a folder of pictures; {fix}.")
+        if root.suffix.lower() in PACKED:
+            raise DataError(
+                f"{self.origin} is packed, not a folder of pictures; {unpacking(root)}."
+            )
+        raise DataError(
+            f"{self.origin} is a file, not a folder of pictures; give the folder that it is in."
+        )
 
     def _list(self) -> None:
         """Walk through the tree, following links but no loop of them."""
@@ -244,6 +409,8 @@ class Tree:
     def _add(self, entry: os.DirEntry[bytes], name: bytes, top: int) -> None:
         suffix = entry.name[entry.name.rfind(b".") :].lower()
         if suffix not in SUFFIXES:
+            if entry.name.decode(errors="replace") in label_files.NAMES:
+                self.label_files.append(name)
             self._other = self._other or name
             return
         try:
@@ -252,8 +419,7 @@ class Tree:
             time = state.st_mtime_ns
         except OSError:
             size = time = _BROKEN
-        digest = hashlib.blake2b(name, digest_size=8).digest()
-        self._hashes.append(int.from_bytes(digest, "big"))
+        self._hashes.append(order_of(name))
         self._sizes.append(size)
         self._times.append(time)
         self._tops.append(top)

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr
 
 from ganzoo.component import Component
 from ganzoo.datasets.advice import advice, is_dataset
+from ganzoo.datasets.archives import ARCHIVES, PACKED, unpacking
 from ganzoo.datasets.array import (
     SUFFIXES,
     ArrayDataset,
@@ -425,12 +426,17 @@ def _from_path(path: Path) -> Any:
     suffix = place.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         return {"name": "huggingface", "path": str(path)}
+    if suffix in ARCHIVES:
+        return {"name": "folder", "path": str(path)}
+    if suffix in PACKED:
+        raise DataError(f"'{path}' is packed, not a folder of pictures; {unpacking(path)}.")
     if suffix not in SUFFIXES:
         what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
         way_on = _WAYS_ON.get(suffix, "Give one of these, or a name.")
         raise DataError(
-            f"'{path}' is {what}: samples are read from {listing((*SUFFIXES, *TABLE_SUFFIXES))} "
-            f"and from folders of pictures. {way_on} Available: {listing(_names())}."
+            f"'{path}' is {what}: samples are read from "
+            f"{listing((*SUFFIXES, *TABLE_SUFFIXES, *ARCHIVES))} and from folders of pictures. "
+            f"{way_on} Available: {listing(_names())}."
         )
     return {"name": "array", "path": str(path)}
 

@@ -16,7 +16,9 @@ from ganzoo.datasets.array import LABEL_KEYS, SAMPLE_KEYS
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import printable
 from ganzoo.datasets.decoding import PictureError
+from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
+from ganzoo.datasets.reading import classes_of_values, option, read_labels
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ TABLE_SUFFIXES = (".parquet", ".arrow")
 
 _SAVED = ("state.json", "dataset_dict.json")  # one of them is in what save_to_disk makes
 _IMAGE_KEYS = (*SAMPLE_KEYS, "img", "picture", "photo")
+_CLASSES = ("int", "uint", "str", "large_str", "bool")  # types of columns
 _LABELS_READ = 65_536  # rows at once
 
 
@@ -78,15 +81,18 @@ class HuggingFace(PictureDataset):
 
     def _source(self) -> _Rows:
         origin = f"'{printable(os.fsencode(self.path or str(self.repo)))}'"
+        table = self._table(origin)
+        folder = self.path is not None and self.path.is_dir() and not holds_tables(self.path)
         return _Rows(
-            self._table(origin),
+            table,
             origin,
             self.image_column,
             self.label_column,
             wants_labels=self.labels == "auto",
+            from_folders=folder and table.info.builder_name == "imagefolder",
         )
 
-    def _labelled(self, found: Decoded) -> Labelling:
+    def _labelled(self, found: Decoded, source: Any) -> Labelling:
         import numpy as np
 
         if not found.group_names:
@@ -141,7 +147,8 @@ def holds_tables(folder: Path) -> bool:
         return True
     for place in (folder, folder / "data"):
         with contextlib.suppress(OSError), os.scandir(place) as entries:
-            if any(entry.name.lower().endswith(TABLE_SUFFIXES) for entry in entries):
+            names = {entry.name.lower() for entry in entries} - set(LABEL_FILES)
+            if any(name.endswith(TABLE_SUFFIXES) for name in names):
                 return True
     return False
 
@@ -202,6 +209,7 @@ class _Rows:
         image_column: str | None,
         label_column: str | None,
         wants_labels: bool,
+        from_folders: bool = False,
     ) -> None:
         import numpy as np
 
@@ -211,11 +219,12 @@ class _Rows:
             raise DataError(f"{origin} has no rows; choose another split or file.")
         self._column = _image_column(table.features, origin, image_column)
         self._rows = table.with_format("arrow")
+        self._names_folders = from_folders
         self.groups: NDArray[np.int32] = np.full(len(table), -1, np.int32)
         self.group_names: Sequence[str] = ()
         column = self._label_column(table.features, label_column) if wants_labels else None
         if column is not None:
-            self._read_labels(table.features[column], column)
+            self._read_labels(table.features[column], column, given=label_column is not None)
         # datasets keeps this hash of content and of what was done to it, and has no other name.
         parts = (table._fingerprint, len(table), self._column, column)
         self.key = "rows-" + hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -253,8 +262,10 @@ class _Rows:
         found = found or [
             name
             for name, kind in features.items()
-            if name in LABEL_KEYS and getattr(kind, "dtype", "").startswith(("int", "uint", "str"))
+            if name in LABEL_KEYS and getattr(kind, "dtype", "").startswith(_CLASSES)
         ]
+        # What is called labels and is none is told.
+        found = found or [name for name in features if name in LABEL_KEYS and name != self._column]
         named = [name for name in found if name in LABEL_KEYS]
         chosen = found if len(found) == 1 else named
         if len(chosen) == 1:
@@ -266,7 +277,8 @@ class _Rows:
             )
         return None
 
-    def _read_labels(self, feature: Any, column: str) -> None:
+    def _read_labels(self, feature: Any, column: str, given: bool) -> None:
+        """Read classes; a column that has none is refused if it was given, and else left out."""
         import numpy as np
 
         from datasets import ClassLabel
@@ -275,37 +287,44 @@ class _Rows:
         for start in range(0, len(self), _LABELS_READ):
             part = self._rows[start : start + _LABELS_READ].column(column)
             values += part.to_pylist()
-        if isinstance(feature, ClassLabel):
-            values = [-1 if value is None else value for value in values]
-        known = [value for value in values if value is not None and value != -1]
-        if not known:
+        named = isinstance(feature, ClassLabel)
+        missing = sum(value is None or (named and value == -1) for value in values)
+        if all(value is None or value == -1 for value in values):
             self.notices.append(f"The column '{column}' of {self.origin} holds no labels.")
             return
-        if len(known) < len(values) and (isinstance(feature, ClassLabel) or None in values):
-            raise DataError(
-                f"{len(values) - len(known):,} of {len(values):,} rows of {self.origin} have no "
-                f"label in the column '{column}'; choose another with label_column, or say "
-                f"labels='none'."
+        problem = ""
+        notices: tuple[str, ...] = ()
+        if missing:
+            problem = f"has no label for {missing:,} of {len(values):,} rows"
+        elif named and self._names_folders:  # which the library puts in the order of text
+            classes = classes_of_values(feature.names)
+            numbers = np.array(
+                [classes.numbers[feature.names[value]] for value in values], np.int32
             )
-        if isinstance(feature, ClassLabel):
-            self.groups, self.group_names = np.array(values, np.int32), list(feature.names)
-            low, high = int(self.groups.min()), int(self.groups.max())
-            if low < 0 or high >= len(self.group_names):
-                raise DataError(
-                    f"The column '{column}' of {self.origin} holds classes from {low} to {high}, "
-                    f"and {len(self.group_names)} have names; choose another with label_column, "
-                    f"or say labels='none'."
-                )
+            names, notices = list(classes.names), classes.notices
+        elif named:
+            numbers, names = np.array(values, np.int32), list(feature.names)
+            low, high = int(numbers.min()), int(numbers.max())
+            if low < 0 or high >= len(names):
+                problem = f"holds classes from {low} to {high}, and {len(names)} have names"
+        else:
+            found = read_labels(values)
+            if found.values is None:
+                problem = f"holds {found.problem}, which are no classes"
+            else:
+                labels: list[Any] = found.values.tolist()
+                classes = found.classes or classes_of_values(labels)
+                numbers = np.array([classes.numbers[label] for label in labels], np.int32)
+                names, notices = list(classes.names), (*found.notices, *classes.notices)
+        if problem:
+            text = f"The column '{column}' of {self.origin} {problem}"
+            fix = f"choose another with label_column, or say {option('labels', 'none')}."
+            if given:
+                raise DataError(f"{text}; {fix}")
+            self.notices.append(f"{text}, and is not used for labels; {fix}")
             return
-        if not all(isinstance(value, (int, str)) for value in values):
-            raise DataError(
-                f"The column '{column}' of {self.origin} holds {type(known[0]).__name__} values, "
-                f"and labels are integers or strings; choose another with label_column, or say "
-                f"labels='none'."
-            )
-        distinct, numbers = np.unique(np.array(values), return_inverse=True)
-        self.groups = numbers.astype(np.int32)
-        self.group_names = [str(value) for value in distinct]
+        self.groups, self.group_names = numbers, names
+        self.notices += notices
 
 
 def _require_column(name: str, features: Any, origin: str) -> None:

@@ -6,13 +6,15 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import Crop, Mode, Wanted
+from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries
+from ganzoo.datasets.reading import option, suggested_range, understand_range
+from ganzoo.errors import ConfigError, DataError
 from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.datasets.cache import Decoded, Source
+    from ganzoo.datasets.stream import Stream
 
 __all__ = ["Labelling", "PictureDataset"]
 
-_MOST_WORKERS = 8
+_MOST_THREADS = 8
+_GENERAL = ("float32", "int32", "uint16")  # numbers, those that hold the others first
 _NAMED = 3  # classes or files that a notice names
 
 
@@ -56,8 +60,11 @@ class PictureDataset(Dataset):
     * Channels: with ``mode="auto"`` all pictures become RGBA if each has an alpha channel and at
       least one has a transparent pixel, RGB if at least one is in colour, otherwise grey. What is
       transparent is put on white where alpha is not kept.
-    * Values: 8 bits. 16-bit greyscale is scaled by 255/65535 and rounded, and in colour its upper 8
-      bits are taken; floats are taken to be in [0, 1]. CMYK and palettes become RGB by Pillow's
+    * Values: pictures of 8 bits are kept as uint8, deeper ones as float32 with the numbers that
+      they hold, of which ``stored_range`` says the lowest and highest possible. Without it, 8 bits
+      are taken as 0..255, 16 bits as 0..65535, other integers as 0..255 where all are within, and
+      floats as [0, 1] or [-1, 1] where all are; others are refused. Pictures of 8 bits among deeper
+      ones are carried from 0..255 to the range of these. CMYK and palettes become RGB by Pillow's
       conversion; colour profiles are not applied. Exif orientation is.
     * A file that cannot be decoded is left out, which a notice says, up to ``max_bad``.
     """
@@ -70,6 +77,9 @@ class PictureDataset(Dataset):
     )
     flip: bool = Field(False, description="mirror left to right at random whenever one is drawn")
     mode: Mode = Field("auto", description="channels; auto is what the pictures have")
+    stored_range: Range | None = Field(
+        None, description="lowest and highest value that the pictures may hold, before any scaling"
+    )
     max_bad: float = Field(
         0.01, ge=0, description="unreadable pictures to leave out: a share below 1, or a number"
     )
@@ -77,30 +87,66 @@ class PictureDataset(Dataset):
         None,
         description="where decoded pictures are kept; by default GANZOO_CACHE or the user's cache",
     )
-    workers: int | None = Field(None, ge=1, description="threads that decode; by default 1 per CPU")
+    threads: int | None = Field(None, ge=1, description="threads that decode; by default 1 per CPU")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, value: Any) -> Any:
+        """Runs of earlier versions call the threads workers."""
+        if isinstance(value, dict) and "workers" in value and "threads" not in value:
+            value = {"threads" if key == "workers" else key: each for key, each in value.items()}
+        return value
+
+    @field_validator("stored_range")
+    @classmethod
+    def _ordered(cls, value: Range | None) -> Range | None:
+        if value is not None and not value[0] < value[1]:
+            raise ConfigError(
+                f"A stored_range is (low, high) with low < high, not {value}; swap or correct it."
+            )
+        return value
+
+    def sized(self, size: tuple[int, int]) -> Self:
+        """Return the dataset that makes samples of this size, where none was asked for."""
+        return self if self.size is not None else self.replace(size=size)
+
+    def stream(self, workers: int, labels: bool = False) -> Stream:
+        """Refuse to be read while training.
+
+        Raises:
+            ConfigError: Always, with what to say instead.
+        """
+        threads = f"threads={workers} (--dataset.threads {workers})" if workers else "threads"
+        raise ConfigError(
+            f"'workers' are processes that read a torch Dataset while training; pictures of the "
+            f"dataset '{self.name}' are decoded once, by threads. Leave 'workers' out; how many "
+            f"threads is the dataset's option {threads}."
+        )
 
     def load(self) -> Samples:
         """Decode the pictures, or read them as they were decoded before.
 
         Returns:
-            Images uint8 (N, C, H, W) in 0..255, memory-mapped; labels int64 (N,) where there are
-            any.
+            Images uint8 or, of more than 8 bits, float32 (N, C, H, W), memory-mapped; labels int64
+            (N,) where there are any.
 
         Raises:
-            DataError: If there are no pictures, too many are unreadable, or the cache cannot be
-                written.
+            DataError: If there are no pictures, too many are unreadable, the cache cannot be
+                written, or it is not known which range their values are in.
         """
         import torch
 
         with self._source() as source:
             found = self._decoded(source)
-            labels, classes, own = self._labelled(found)
-            notices = [*source.notices, *own, *self._notices(found, labels, classes)]
+            bounds, told = self._ranged(found, source.origin)
+            labels, classes, own = self._labelled(found, source)
+            notices = [*source.notices, *own, *self._notices(found, labels, classes), *told]
         size = self._wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),
             spec=SampleSpec(kind="image", shape=(found.pictures.shape[1], *size), classes=classes),
             labels=None if labels is None else torch.from_numpy(labels),
+            stored_range=bounds,
             flip=self.flip,
             notices=tuple(notices),
         )
@@ -110,17 +156,57 @@ class PictureDataset(Dataset):
         """Open what the pictures are read from."""
 
     @abstractmethod
-    def _labelled(self, found: Decoded) -> Labelling:
-        """Find the labels of what was decoded."""
+    def _labelled(self, found: Decoded, source: Any) -> Labelling:
+        """Find the labels of what was decoded from a source that is still open."""
 
     @property
     def _wanted(self) -> Wanted:
-        return Wanted(size=self.size, crop=self.crop, mode=self.mode)
+        return Wanted(
+            size=self.size, crop=self.crop, mode=self.mode, stored_range=self.stored_range
+        )
 
     def _decoded(self, source: Source) -> Decoded:
-        workers = self.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+        threads = self.threads or min(_MOST_THREADS, os.cpu_count() or 1)
         root = cache_root(self.cache)
-        return decoded(source, self._wanted, root=root, workers=workers, max_bad=self.max_bad)
+        return decoded(source, self._wanted, root=root, threads=threads, max_bad=self.max_bad)
+
+    def _ranged(self, found: Decoded, origin: str) -> tuple[Range, list[str]]:
+        """The range of values, and what to say about it."""
+        import numpy as np
+
+        facts, names = found.facts, found.examples
+        depths = [depth for depth, _, _ in facts.deep]
+        dtype, (low, high) = np.dtype(np.uint8), found.extent
+        if facts.deep:
+            # Of several depths, that of the most general numbers.
+            dtype = np.dtype(next(each for each in _GENERAL if each in depths))
+            low, high = min(each[1] for each in facts.deep), max(each[2] for each in facts.deep)
+        if "float32" in depths and len(depths) > 1 and self.stored_range is None:
+            other = next(depth for depth in depths if depth != "float32")
+            raise DataError(
+                f"{origin} holds floats ('{names['float32']}') beside integers of more than 8 bits "
+                f"('{names[other]}'), which have no range in common; keep them in folders of their "
+                f"own, or say what all may be with "
+                f"{option('stored_range', suggested_range(low, high, 'image', dtype))}."
+            )
+        values = understand_range(dtype, low, high, "image", self.stored_range, origin)
+        assert values.bounds is not None
+        notices = list(values.notices)
+        if found.pictures.dtype != np.uint8 and facts.plain:
+            what = "are taken as 0 to 255 and carried to"
+            if not carries(values.bounds):
+                what = "are taken as they are, in"
+            notices.append(
+                f"Some pictures have 8 bits, such as '{names['uint8']}', and some have more, such "
+                f"as '{names[depths[0]]}': the former {what} {values.bounds[0]:g} to "
+                f"{values.bounds[1]:g}."
+            )
+        if facts.cut:
+            notices.append(
+                "Of some TIFF files with 16 bits in colour only the upper 8 bits can be read; "
+                "save them as PNG, or without compression, to keep all."
+            )
+        return values.bounds, notices
 
     def _notices(
         self,
@@ -149,10 +235,8 @@ class PictureDataset(Dataset):
             if facts.low == facts.high:
                 fact = f"All pictures are {facts.high[0]}x{facts.high[1]}, which is large"
             else:
-                fact = (
-                    f"The pictures have heights from {facts.low[0]} to {facts.high[0]} and widths "
-                    f"from {facts.low[1]} to {facts.high[1]}"
-                )
+                sides = zip(("height", "width"), facts.low, facts.high, strict=True)
+                fact = f"The pictures have {' and '.join(_side(*side) for side in sides)}"
             how = "stretched" if self.crop == "none" else "resized and cropped"
             notices.append(
                 f"{fact}: they are {how} to {height}x{width}; another size is asked for with size."
@@ -170,6 +254,10 @@ class PictureDataset(Dataset):
                     f"pictures or leave the class out."
                 )
         return notices
+
+
+def _side(name: str, low: int, high: int) -> str:
+    return f"one {name} of {low}" if low == high else f"{name}s from {low} to {high}"
 
 
 def _some_of(names: Sequence[str]) -> str:

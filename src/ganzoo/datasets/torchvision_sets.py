@@ -5,13 +5,13 @@ Addresses, checksums and file layouts are torchvision's own, read from its class
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +20,22 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from ganzoo.datasets.base import DataPath, Dataset, Samples
+from ganzoo.datasets.cache import cache_root, decoded
+from ganzoo.datasets.decoding import PictureError, Wanted
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.errors import DataError
 from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["CIFAR10", "MNIST", "CelebA", "FashionMNIST", "TorchvisionDataset"]
 
-_CELEBA_HEIGHT, _CELEBA_WIDTH = 218, 178
-_DECODED_TOGETHER = 256
+_CELEBA_SIZE = (218, 178)  # height and width
+_CELEBA_WIDTH = 178
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -244,8 +249,9 @@ class CelebA(TorchvisionDataset):
     """Faces of celebrities, aligned, cropped to a square and resized, 202,599 without labels.
 
     Of each aligned 178x218 picture the middle 178x178 is kept and resized to ``size`` with
-    Pillow's antialiased bilinear filter. The whole split is held in memory: 12 KiB per picture at
-    size 64. The data may be used for non-commercial research only.
+    Pillow's antialiased bilinear filter. Pictures are decoded once, into the cache, as those of a
+    folder are: 12 KiB per picture at size 64. The data may be used for non-commercial research
+    only.
 
     Credit: Liu, Luo, Wang and Tang 2015, "Deep Learning Face Attributes in the Wild".
     """
@@ -258,6 +264,10 @@ class CelebA(TorchvisionDataset):
         "train", description="part of the dataset"
     )
     size: int = Field(64, gt=0, le=_CELEBA_WIDTH, description="height and width of a picture")
+    cache: DataPath | None = Field(
+        None,
+        description="where decoded pictures are kept; by default GANZOO_CACHE or the user's cache",
+    )
 
     def _read(self, root: Path, download: bool) -> Samples:
         import torch
@@ -266,18 +276,22 @@ class CelebA(TorchvisionDataset):
         source = torchvision.datasets.CelebA
         opened = source(root, split=self.split, target_type=[], download=download)
         folder = root / source.base_folder / "img_align_celeba"
-        paths = [folder / filename for filename in opened.filename]
-        data = torch.empty((len(paths), 3, self.size, self.size), dtype=torch.uint8)
-
-        def decode(start: int) -> None:
-            for index in range(start, min(start + _DECODED_TOGETHER, len(paths))):
-                data[index] = _face(paths[index], self.size)
-
-        # Pillow decodes and resizes outside the interpreter lock, so threads are enough.
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(decode, range(0, len(paths), _DECODED_TOGETHER)):
-                pass
-        return Samples(data=data, spec=SampleSpec(kind="image", shape=(3, self.size, self.size)))
+        faces = _Faces(folder, list(opened.filename))
+        found = decoded(
+            faces,
+            Wanted(size=(self.size, self.size), crop="center", mode="rgb"),
+            root=cache_root(self.cache),
+            threads=min(_MOST_THREADS, os.cpu_count() or 1),
+            max_bad=len(faces),  # the first is told, with what to do about it
+        )
+        if found.skipped:
+            raise faces.unreadable(found.skipped[0].name)
+        if found.facts.low != found.facts.high or found.facts.high != _CELEBA_SIZE:
+            raise faces.of_another_size()
+        return Samples(
+            data=torch.from_numpy(found.pictures),
+            spec=SampleSpec(kind="image", shape=(3, self.size, self.size)),
+        )
 
     def _sources(self, root: Path) -> list[_Source]:
         import torchvision
@@ -306,30 +320,60 @@ def _grouped(data: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Samples:
     return Samples(data=data, spec=spec, labels=labels.long())
 
 
-def _face(path: Path, size: int) -> Tensor:
-    """One CelebA picture as uint8 (3, size, size)."""
-    import numpy as np
-    import torch
-    from PIL import Image
+class _Faces:
+    """The pictures of CelebA as a source of the cache, in the order of its list."""
 
-    try:
-        with Image.open(path) as image:
-            face = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        import numpy as np
+
+        self.origin = f"CelebA in '{folder}'"
+        self.notices: list[str] = []
+        self.groups: NDArray[np.int32] = np.full(len(names), -1, np.int32)
+        self.group_names: list[str] = []
+        self._folder, self._names = folder, names
+        digest = hashlib.sha256()
+        for name in names:
+            try:
+                state = os.stat(folder / name)  # noqa: PTH116 - for so many, it counts
+                stamp = state.st_size, state.st_mtime_ns
+            except OSError:
+                stamp = -1, -1
+            digest.update(f"{name} {stamp};".encode())
+        self.key = f"celeba-{digest.hexdigest()}"
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> bytes:
+        return self._names[index].encode()
+
+    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
+        for name in self._names[start:stop]:
+            try:
+                yield (self._folder / name).read_bytes()
+            except OSError as error:
+                yield PictureError(error.strerror or str(error))
+
+    def unreadable(self, name: str) -> DataError:
+        path = self._folder / name
         state = "damaged" if path.exists() else "missing"
-        raise DataError(
+        return DataError(
             f"The picture {path} is {state}; unpack img_align_celeba.zip in {path.parents[1]} "
             f"again."
-        ) from error
-    if face.size != (_CELEBA_WIDTH, _CELEBA_HEIGHT):
-        raise DataError(
-            f"The picture {path} is {face.width}x{face.height}, not {_CELEBA_WIDTH}x"
-            f"{_CELEBA_HEIGHT}; use the aligned pictures of img_align_celeba.zip."
         )
-    top = (_CELEBA_HEIGHT - _CELEBA_WIDTH) // 2
-    box = (0, top, _CELEBA_WIDTH, top + _CELEBA_WIDTH)
-    square = face.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
+
+    def of_another_size(self) -> DataError:
+        from PIL import Image
+
+        height, width = _CELEBA_SIZE
+        for name in self._names:
+            with Image.open(self._folder / name) as image:
+                if image.size != (width, height):
+                    break
+        return DataError(
+            f"The picture {self._folder / name} is {image.width}x{image.height}, not "
+            f"{width}x{height}; use the aligned pictures of img_align_celeba.zip."
+        )
 
 
 def _is_whole_idx(path: Path) -> bool:

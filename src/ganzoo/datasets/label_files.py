@@ -1,0 +1,234 @@
+"""Labels in a file beside pictures: StyleGAN's dataset.json, and metadata files of Hugging Face."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ganzoo.datasets.array import LABEL_KEYS
+from ganzoo.datasets.reading import Classes, classes_of_values, read_labels
+from ganzoo.errors import listing
+
+__all__ = [
+    "MOST_BYTES",
+    "NAMES",
+    "Found",
+    "LabelFile",
+    "UnusableError",
+    "counts_after",
+    "key_of",
+    "read",
+]
+
+NAMES = ("dataset.json", "metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""Names of the files that are known, those that count first before the others."""
+MOST_BYTES = 256 * 2**20
+"""Beyond this many bytes such a file is not read."""
+
+_FILE_COLUMNS = ("file_name", "filename", "file", "path", "image")
+_LABEL_COLUMNS = (*LABEL_KEYS, "class", "category")
+_NAMED = 5  # columns that a message names
+
+
+class UnusableError(Exception):
+    """A file that names no classes; the text says why, as a sentence that begins with 'it'."""
+
+
+class Found(NamedTuple):
+    """The classes of pictures.
+
+    Attributes:
+        labels: The class of each picture, from 0.
+        classes: Names of the classes.
+        notices: What was guessed.
+    """
+
+    labels: list[int]
+    classes: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+
+
+class LabelFile(NamedTuple):
+    """What a label file says.
+
+    Attributes:
+        values: The label of each file that it names.
+        column: Where its labels are, if it has columns.
+        sure: Whether they are said to be labels, or only look like it.
+    """
+
+    values: Mapping[str, Any]
+    column: str | None
+    sure: bool
+
+    def of(self, names: Iterable[str]) -> Found:
+        """Return the classes of pictures of these names.
+
+        Raises:
+            UnusableError: If a picture has none, or labels are no classes.
+        """
+        wanted = list(names)
+        what = "its labels"
+        if self.column is not None:
+            what = f"the values of its column '{self.column}'"
+        values = [self.values.get(name) for name in wanted]
+        missing = [
+            name for name, value in zip(wanted, values, strict=True) if value is None or value == ""
+        ]
+        if len(missing) == len(values):
+            raise UnusableError("it has a label for none of the pictures")
+        if missing:
+            raise UnusableError(
+                f"it has no label for {len(missing):,} of {len(values):,} pictures, such as "
+                f"'{missing[0]}'"
+            )
+        try:
+            found = read_labels(values)
+        except (TypeError, ValueError):
+            raise UnusableError(f"{what} are no classes") from None
+        if found.values is None:
+            raise UnusableError(f"{what} are {found.problem}, which are no classes")
+        labels: list[Any] = found.values.tolist()
+        distinct = len(set(labels))
+        texts = isinstance(labels[0], str)
+        if texts and _numbers(set(labels)):
+            raise UnusableError(f"{what} are numbers with a fraction, which are no classes")
+        if not self.sure and 2 * distinct > len(labels):
+            raise UnusableError(
+                f"{what} have {distinct:,} different values for {len(labels):,} pictures, too "
+                f"many for classes"
+            )
+        if texts and distinct == len(labels) > 1 and any(" " in label for label in labels):
+            raise UnusableError(f"{what} differ for each picture, as captions do")
+        classes: Classes = found.classes or classes_of_values(labels)
+        numbers = [classes.numbers[label] for label in labels]
+        return Found(numbers, classes.names, (*found.notices, *classes.notices))
+
+
+def counts_after(kind: str, other: str) -> bool:
+    """Whether a kind of label file counts only where there is none of the other."""
+    return NAMES.index(kind) > NAMES.index(other)
+
+
+def key_of(name: str) -> str:
+    """Return the form of a file's name under which labels are kept."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    return unicodedata.normalize("NFC", "/".join(parts))
+
+
+def read(name: str, content: bytes, column: str | None = None) -> LabelFile:
+    """Read a label file.
+
+    Args:
+        name: One of ``NAMES``.
+        content: Of the file.
+        column: Which column holds the labels, where it has columns; None to find it.
+
+    Raises:
+        UnusableError: If it is damaged, of another form, or it is not clear what its labels are.
+    """
+    reader = {"json": _from_json, "csv": _from_csv, "jsonl": _from_lines, "parquet": _from_parquet}
+    try:
+        return reader[name.rpartition(".")[2]](content, column)
+    except UnusableError:
+        raise
+    except RecursionError:
+        raise UnusableError("it is nested too deeply") from None
+    except Exception as error:  # pyarrow raises many classes on damaged files
+        text = " ".join(str(error).split())
+        raise UnusableError(f"it is damaged ({type(error).__name__}: {text})") from error
+
+
+def _from_json(content: bytes, column: str | None) -> LabelFile:
+    """What StyleGAN's dataset_tool writes: {"labels": [["00000/img00000000.png", 6], ...]}."""
+    whole = json.loads(content.decode("utf-8-sig"))
+    if not isinstance(whole, dict) or "labels" not in whole:
+        raise UnusableError('it is not of the form {"labels": [["picture.png", 0], ...]}')
+    labels = whole["labels"]
+    if labels is None:
+        raise UnusableError("its labels are null")
+    pairs = labels.items() if isinstance(labels, dict) else labels
+    values = {}
+    try:
+        for file, value in pairs:
+            values[key_of(file)] = value
+    except (TypeError, ValueError, AttributeError):
+        raise UnusableError('its labels are not of the form [["picture.png", 0], ...]') from None
+    return LabelFile(values, None, sure=True)
+
+
+def _from_csv(content: bytes, column: str | None) -> LabelFile:
+    # Of another encoding than it should be, what is not read is only what has accents.
+    text = content.decode("utf-8-sig", "replace")
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    return _from_rows(list(table.fieldnames or ()), table, column)
+
+
+def _from_lines(content: bytes, column: str | None) -> LabelFile:
+    lines = content.decode("utf-8-sig").splitlines()
+    rows = [json.loads(line) for line in lines if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise UnusableError("its lines are no objects with a file_name")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return _from_rows(columns, rows, column)
+
+
+def _from_parquet(content: bytes, column: str | None) -> LabelFile:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise UnusableError('reading it needs pyarrow: pip install "ganzoo[datasets]"') from None
+    file = parquet.ParquetFile(io.BytesIO(content))
+    names = file.schema_arrow.names
+    files, labels = _columns(names, column)
+    rows = file.read(columns=[files, labels]).to_pylist()
+    return _from_rows(names, rows, column)
+
+
+def _from_rows(
+    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], given: str | None
+) -> LabelFile:
+    files, labels = _columns(columns, given)
+    values = {}
+    for row in rows:
+        if isinstance(row.get(files), str):
+            values[key_of(row[files])] = row.get(labels)
+    sure = given is not None or labels.lower() in _LABEL_COLUMNS
+    return LabelFile(values, labels, sure)
+
+
+def _columns(columns: Sequence[str], given: str | None) -> tuple[str, str]:
+    """The columns of the files and of their labels."""
+    files = next((name for name in _FILE_COLUMNS if name in columns), None)
+    if files is None:
+        raise UnusableError(f"it has no column file_name (columns: {_some(columns)})")
+    rest = [name for name in columns if name and name != files]
+    if given is not None:
+        if given not in rest:
+            raise UnusableError(f"it has no column '{given}' (columns: {_some(rest)})")
+        return files, given
+    named = [name for name in rest if name.lower() in _LABEL_COLUMNS]
+    chosen = rest if len(rest) == 1 else named
+    if len(chosen) != 1:
+        why = "it has no column besides that of the files"
+        if rest:
+            why = f"it is not clear which of its columns holds labels ({_some(rest)})"
+        raise UnusableError(f"{why}; choose one with label_column" if rest else why)
+    return files, chosen[0]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return listing(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _numbers(values: Iterable[str]) -> bool:
+    """Whether texts are numbers, at least one of which has a fraction."""
+    try:
+        return any(not float(value).is_integer() for value in values)
+    except (ValueError, OverflowError):
+        return False
