@@ -262,6 +262,11 @@ class TrainConfig(Model):
             raise ConfigError(f"A size is a height and a width of at least 1, not {size}.")
         return size
 
+    @property
+    def batches_per_step(self) -> int:
+        """Batches of real samples that one iteration draws: also for G, where its loss sees them."""
+        return self.d_steps + self.g_steps * self.loss.generator_sees_real
+
     def dump(self) -> dict[str, Any]:
         """Return the settings as plain values; ``resolve`` reads them back."""
         return self.model_dump(mode="json")

@@ -192,7 +192,7 @@ class Trainer:
     @property
     def images_per_step(self) -> int:
         """Real samples that one iteration sees."""
-        return self.config.batch_size * self.config.d_steps
+        return self.config.batch_size * self.config.batches_per_step
 
     @property
     def best_step(self) -> int | None:
@@ -317,7 +317,7 @@ class Trainer:
 
     def _fix_lengths(self) -> None:
         config = self.config
-        per_epoch = self.feed.batches_per_epoch / config.d_steps
+        per_epoch = self.feed.batches_per_epoch / config.batches_per_step
         if config.epochs is not None:
             self.total_steps = max(1, round(config.epochs * per_epoch))
         else:
@@ -589,8 +589,7 @@ class Trainer:
 
     def _row(self) -> dict[str, float]:
         """Means since the last row, and what is measured at this step."""
-        images = self.step * self.images_per_step
-        head = {"step": self.step, "epoch": self.feed.epoch, "images": images}
+        head = {"step": self.step, "epoch": self.feed.epoch, "images": self.feed.drawn}
         row = self._ledger.row(head, self.gallery.scores, whole=self._whole(self.step))
         if row is None:
             raise self._divergence()
@@ -708,9 +707,8 @@ class Trainer:
         copied |= {bundle.SAMPLES: pictured[-1]} if pictured else {}
         for name, original in copied.items():
             made[beside / name] = functools.partial(storage.copy, original, beside / name)
-        images = self.step * self.images_per_step
         told = provenance.training(
-            self.config, self._environment(), self.step, images, straight=self._straight
+            self.config, self._environment(), self.step, self.feed.drawn, straight=self._straight
         )
         made[beside / bundle.TRAINING] = lambda: write_json(beside / bundle.TRAINING, told)
         return made
