@@ -381,7 +381,7 @@ def discriminator(folder: str | Path, *, root: Path | None = None) -> nn.Module:
         BundleError: If the bundle was saved without it, or is damaged, as for ``load``.
         PluginError: If its architecture comes from a plug-in that is not installed.
     """
-    folder = Path(folder)
+    folder = storage.expanded(folder)
     return _loaded(folder, config(folder, root=root), DISCRIMINATOR, root)
 
 

@@ -25,6 +25,7 @@ from ganzoo import (
     recipes,
     schedules,
     sealed,
+    storage,
     trackers,
 )
 from ganzoo._version import __version__
@@ -264,7 +265,7 @@ class TrainConfig(Model):
 
     @property
     def batches_per_step(self) -> int:
-        """Batches of real samples that one iteration draws: also for G, where its loss sees them."""
+        """Batches of real samples that one iteration draws, for D and, where it sees them, G."""
         return self.d_steps + self.g_steps * self.loss.generator_sees_real
 
     def dump(self) -> dict[str, Any]:
@@ -402,6 +403,7 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
             aliases, is from a newer ganzoo, or has a key that is no setting.
     """
     try:
+        path = storage.expanded(path)
         root = Path(os.path.realpath(path)).parent if root is None else root
         with foreign.opened(path, root) as file:
             content = file.read(_LARGEST + 1)

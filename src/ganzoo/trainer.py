@@ -120,7 +120,7 @@ class Trainer:
         progress: bool = True,
         **settings: Any,
     ) -> None:
-        file = Path(config) if isinstance(config, (str, Path)) else None
+        file = storage.expanded(config) if isinstance(config, (str, Path)) else None
         layer = read_config(file) if file else dict(config or {})  # type: ignore[arg-type]
         named = {"arch": arch, "dataset": dataset, "loss": loss, "recipe": recipe}
         given = {key: value for key, value in named.items() if value is not None} | settings
@@ -143,7 +143,7 @@ class Trainer:
         tracking = [Tracking()] if self.config.trackers else []
         self.callbacks = [*callbacks, *tracking, *([Progress()] if progress else [])]
         self.notices: list[str] = []
-        self._out = Path(out) if out is not None else None
+        self._out = storage.expanded(out) if out is not None else None
         self.run: Run | None = None
         self._ready = False
         self.spec: SampleSpec
@@ -247,7 +247,9 @@ class Trainer:
         for net in (generator, discriminator):
             if spec.kind == "image":
                 net.to(memory_format=torch.channels_last)
-            net.to(device).train()
+            net.to(device)
+            if not net.training:  # parts that their author has put in evaluation mode stay in it
+                net.train()
         self.spec = spec
         self.game = Game(
             generator=generator,
@@ -307,7 +309,8 @@ class Trainer:
         if not preparation.start_from(origin, self.config, spec, generator, discriminator):
             self._note(f"{source} has no discriminator: D starts anew")
         place = origin.config.origin
-        if place is not None and not Path(source).is_dir():  # the same for whoever repeats it
+        if place is not None and not storage.expanded(source).is_dir():
+            # The same weights for whoever repeats it.
             pinned = f"{place.repo_id}@{place.revision}"
             self.config = self.config.model_copy(update={"init_from": pinned})
 
@@ -826,7 +829,7 @@ class Trainer:
         """
         self.setup()
         tensors, state = self._copied()
-        path = checkpoint.save(Path(folder), self.step, tensors, state, copied=True)
+        path = checkpoint.save(storage.expanded(folder), self.step, tensors, state, copied=True)
         self._tell(path)
         return path
 
@@ -868,8 +871,9 @@ class Trainer:
         Raises:
             CheckpointError: If it is damaged or does not fit these settings.
         """
-        tensors, state = checkpoint.load(Path(path))
-        self._restore(tensors, state, Path(path))
+        path = storage.expanded(path)
+        tensors, state = checkpoint.load(path)
+        self._restore(tensors, state, path)
         self._dirty = False
 
     def _restore(

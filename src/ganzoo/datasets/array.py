@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 from ganzoo.spec import SampleSpec
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +115,7 @@ class Array(ArrayDataset):
             ConfigError: If ``key`` or ``labels_key`` does not exist or is needed.
             DataError: If the file is absent, damaged or holds something that is no sample.
         """
-        path = self.path.expanduser()
+        path = expanded(self.path)
         origin = f"'{path}'"
         if not path.is_file():
             what = "is a folder, not an array file" if path.is_dir() else "does not exist"

@@ -130,12 +130,13 @@ def evaluate(
         precision=precision,
         cache=cache,
     )
-    if picture is not None:
-        evaluator.check_picture(Path(picture))
+    drawn = None if picture is None else expanded(picture)
+    if drawn is not None:
+        evaluator.check_picture(drawn)
     scores = evaluator.score()
-    if picture is not None:
+    if drawn is not None:
         try:
-            evaluator.draw(scores, Path(picture))
+            evaluator.draw(scores, drawn)
         except GanzooError as error:  # which is no reason to lose the scores
             told = scores[NEIGHBOURS]
             notices = (*told.notices, str(error))
