@@ -672,7 +672,7 @@ def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str |
         and (re.match(r"[./~\\]|\w:", name) or "\\" in name or "/" in path[path.find("/") + 1 :])
     ):
         raise BundleError(
-            f"There is no folder {folder}. Give the folder of a run or of a saved generator."
+            f"There is no folder {Path(source)}. Give the folder of a run or of a saved generator."
         )
     if "/" not in name:
         options = pretrained.names()

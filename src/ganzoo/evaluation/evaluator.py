@@ -37,6 +37,7 @@ from ganzoo.evaluation.sides import (
 )
 from ganzoo.generator import Generator
 from ganzoo.metrics import Metric
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
