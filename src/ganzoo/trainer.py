@@ -737,6 +737,7 @@ class Trainer:
         patience: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
+        **others: Any,
     ) -> Trainer:
         """Return a trainer that continues a run from its newest checkpoint that is whole.
 
@@ -757,6 +758,7 @@ class Trainer:
             patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
+            others: Any other setting is refused, with the way to go on with another one.
 
         Raises:
             RunFolderError: If there is no run, another process trains in it, or its checkpoints
@@ -766,6 +768,8 @@ class Trainer:
             DataError: If the data given are not those that the run was trained on.
         """
         run = run if isinstance(run, Run) else Run(run)
+        for name, value in others.items():
+            raise ConfigError(preparation.kept_setting(name, run.path, f"{name}={value!r}"))
         writer = RunWriter.open(run)
         try:
             found, notices = writer.recover()
