@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import operator
 import os
 import re
 import secrets
@@ -26,8 +27,9 @@ from ganzoo.errors import (
     HubError,
     did_you_mean,
     listing,
+    quoted,
 )
-from ganzoo.seeds import derive
+from ganzoo.seeds import checked, derive
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -428,7 +430,7 @@ class Generator:
 
         Args:
             count: How many.
-            seed: Decides the latents; None draws fresh ones each time.
+            seed: Decides the latents, from 0 to 2**63 - 1; None draws fresh ones each time.
             labels: One class for all, or one per sample; by default drawn at random where the
                 generator knows classes.
             latents: (count, *latent.shape) to use instead of drawn ones.
@@ -439,14 +441,17 @@ class Generator:
             float32 tensor (count, *spec.shape) on the CPU, in ``spec.value_range``.
 
         Raises:
-            ConfigError: If the count, the labels or the latents do not fit the generator, or more
+            ConfigError: If the count, the seed, the labels or the latents do not fit the generator, or more
                 memory would be needed than is allowed.
         """
-        if count < 0 or batch_size < 1:
-            raise ConfigError(f"Cannot draw {count} samples in batches of {batch_size}.")
+        if not (_whole(count) and _whole(batch_size)) or count < 0 or batch_size < 1:
+            raise ConfigError(
+                f"Cannot draw {quoted(count)} samples in batches of {quoted(batch_size)}: both are "
+                f"whole numbers, of at least 0 and 1."
+            )
+        count, batch_size = operator.index(count), operator.index(batch_size)
         batch_size = self._affordable(count, batch_size)
-        if seed is None:
-            seed = secrets.randbits(63)
+        seed = secrets.randbits(63) if seed is None else checked(seed)
         if latents is None:
             latents = self._latents(count, seed)
         elif tuple(latents.shape) != (count, *self.latent.shape):
@@ -577,6 +582,13 @@ class Generator:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names if len(names) <= 12 else [*names[:10], "...", names[-1]])
+
+
+def _whole(value: Any) -> bool:
+    try:
+        return type(value) is not bool and operator.index(value) == value
+    except (TypeError, RuntimeError):
+        return False
 
 
 def _device_of(module: nn.Module) -> torch.device:

@@ -37,6 +37,7 @@ from ganzoo.evaluation.sides import (
 )
 from ganzoo.generator import Generator
 from ganzoo.metrics import Metric
+from ganzoo.seeds import checked
 from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ class Evaluator:
         self._fake: Side
         if isinstance(origin, Generator):
             weights = label_weights(origin, real, labels)
-            self._fake = Generated(origin, fakes or FAKES, seed, batch_size, labels, weights)
+            self._fake = Generated(
+                origin, fakes or FAKES, checked(seed), batch_size, labels, weights
+            )
         else:
             self._fake = Stored.load(origin, fakes, None)
         framing = None if generator is None else generator.config.framing
