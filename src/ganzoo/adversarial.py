@@ -30,6 +30,9 @@ __all__ = ["Average", "Game", "evaluating", "uses_batch_norm"]
 Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
 
 
+_dtype = operator.attrgetter("dtype")
+
+
 class _Held:
     """What a net holds: tells cheaply whether a tensor or a part of it has been exchanged."""
 
@@ -85,6 +88,7 @@ class Average:
             if a.is_floating_point() and (a.dtype, a.device) == (b.dtype, b.device)
         ]
         self._mine, self._theirs = [a for a, _ in smooth], [b for _, b in smooth]
+        self._types = [*map(_dtype, self._theirs)]
         moved = {id(a) for a in self._mine}
         self._others = [(a, b) for a, b in pairs if id(a) not in moved]
 
@@ -95,7 +99,8 @@ class Average:
         Raises:
             ConfigError: If the net has tensors now of other names or shapes than it began with.
         """
-        if any(held.changed for held in self._held):
+        # What is exchanged below a parameter (.data, .double()) shows in its type alone.
+        if any(held.changed for held in self._held) or self._types != [*map(_dtype, self._theirs)]:
             self._pair()
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)

@@ -441,8 +441,8 @@ class Generator:
             float32 tensor (count, *spec.shape) on the CPU, in ``spec.value_range``.
 
         Raises:
-            ConfigError: If the count, the seed, the labels or the latents do not fit the generator, or more
-                memory would be needed than is allowed.
+            ConfigError: If the count, the seed, the labels or the latents do not fit the
+                generator, or more memory would be needed than is allowed.
         """
         if not (_whole(count) and _whole(batch_size)) or count < 0 or batch_size < 1:
             raise ConfigError(

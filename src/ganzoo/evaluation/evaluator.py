@@ -178,6 +178,7 @@ class Evaluator:
         samples: Samples | None = None,
     ) -> None:
         chosen = _metrics(metrics, preset)
+        seed = checked(seed)
         if batch_size < 1:
             raise ConfigError(f"Samples come in batches of at least 1, not {batch_size}.")
         for count, what in ((reals, "reals"), (fakes, "fakes")):
@@ -209,7 +210,7 @@ class Evaluator:
         if isinstance(origin, Generator):
             weights = label_weights(origin, real, labels)
             self._fake = Generated(
-                origin, fakes or FAKES, checked(seed), batch_size, labels, weights
+                origin, fakes or FAKES, seed, batch_size, labels, weights
             )
         else:
             self._fake = Stored.load(origin, fakes, None)
