@@ -103,7 +103,8 @@ class Average:
         if any(held.changed for held in self._held) or self._types != [*map(_dtype, self._theirs)]:
             self._pair()
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
+        if self._mine:
+            torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
         for mine, theirs in self._others:  # counters, and what was exchanged for another type
             if mine.is_floating_point():
                 mine.lerp_(theirs.to(mine), 1 - decay)

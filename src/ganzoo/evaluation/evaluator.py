@@ -209,9 +209,7 @@ class Evaluator:
         self._fake: Side
         if isinstance(origin, Generator):
             weights = label_weights(origin, real, labels)
-            self._fake = Generated(
-                origin, fakes or FAKES, seed, batch_size, labels, weights
-            )
+            self._fake = Generated(origin, fakes or FAKES, seed, batch_size, labels, weights)
         else:
             self._fake = Stored.load(origin, fakes, None)
         framing = None if generator is None else generator.config.framing
