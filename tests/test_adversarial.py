@@ -5,6 +5,7 @@ import math
 from itertools import pairwise
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,12 +13,13 @@ from torch.nn.functional import softplus
 
 from ganzoo.adversarial import Average, Game, uses_batch_norm
 from ganzoo.architectures.base import Output
+from ganzoo.errors import ConfigError
 from ganzoo.losses.base import Loss
 from ganzoo.losses.non_saturating import NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 from ganzoo.optimizers import SGD, Adam
 from ganzoo.spec import LatentSpec
-from ganzoo.step import Step
+from ganzoo.step import OWN, Step
 
 BATCH, LATENT, SAMPLE = 5, 3, 2
 
@@ -728,3 +730,272 @@ class Broken(NonSaturating):
 
     def generator(self, fake, real=None):
         raise ArithmeticError
+
+
+# -- tensors that are exchanged --------------------------------------------------------------------
+
+
+class Holding(nn.Module):
+    """A net whose tensors tests exchange."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(LATENT, SAMPLE)
+        self.normed = nn.utils.parametrizations.spectral_norm(nn.Linear(SAMPLE, SAMPLE))
+        self.register_buffer("mean", torch.zeros(SAMPLE))
+        self.register_buffer("count", torch.tensor(0))
+
+    def forward(self, z, labels=None):
+        return self.normed(self.layer(z)) + self.mean
+
+
+def _assigned(net: Holding) -> None:
+    state = {name: value + 1 for name, value in net.state_dict().items()}
+    net.load_state_dict(state, assign=True)
+
+
+def _data(net: Holding) -> None:
+    net.layer.weight.data = net.layer.weight.data + 1
+
+
+def _parameter(net: Holding) -> None:
+    net.layer.weight = nn.Parameter(net.layer.weight.detach() + 1)
+
+
+def _part(net: Holding) -> None:
+    net.layer = nn.Linear(LATENT, SAMPLE)
+
+
+def _moved_and_back(net: Holding) -> None:
+    net.double().float()
+    net.mean += 1
+
+
+def _frozen_parameter(net: Holding) -> None:
+    net.layer.bias = nn.Parameter(net.layer.bias.detach() + 1, requires_grad=False)
+
+
+def _deep(net: Holding) -> None:
+    net.normed.parametrizations.weight.original = nn.Parameter(
+        net.normed.parametrizations.weight.original.detach() * 2
+    )
+
+
+EXCHANGES = {
+    "self.mean = ...": lambda net: setattr(net, "mean", net.mean * 0.5 + 1),
+    "self.mean with a graph": lambda net: setattr(net, "mean", net.mean + net.layer.bias),
+    "of a part": lambda net: setattr(net.normed, "bias", nn.Parameter(net.normed.bias + 1)),
+    "a counter": lambda net: setattr(net, "count", net.count + 1),
+    "in place": lambda net: net.mean.add_(1),
+    "load_state_dict(assign=True)": _assigned,
+    "load_state_dict": lambda net: net.load_state_dict(
+        {name: value + 1 for name, value in net.state_dict().items()}
+    ),
+    ".data": _data,
+    "a parameter": _parameter,
+    "a part": _part,
+    "there and back": _moved_and_back,
+    "another type": lambda net: net.double(),
+    "a buffer of another type": lambda net: setattr(net, "mean", net.mean.double() + 1),
+    "frozen": _frozen_parameter,
+    "below a parametrization": _deep,
+}
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES.values(), ids=EXCHANGES)
+@pytest.mark.parametrize("when", [0, 1])
+def test_the_average_follows_what_the_net_holds_now(exchange, when: int) -> None:
+    torch.manual_seed(0)
+    net = Holding()
+    average = Average(net, 0.0)
+    for _ in range(when):
+        average.update()
+    for _ in range(2):
+        exchange(net)
+        average.update()
+        for name, value in average.module.state_dict().items():
+            expected = net.state_dict()[name].to(value)
+            torch.testing.assert_close(value, expected, msg=name)
+    assert not any(value.requires_grad for value in average.module.state_dict().values())
+
+
+def test_the_average_of_exchanged_tensors_is_one() -> None:
+    net = Holding()
+    average = Average(net, 0.9)
+    expected = net.mean.clone()
+    for number in range(5):
+        net.mean = torch.full((SAMPLE,), float(number))
+        decay = min(0.9, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * net.mean
+        average.update()
+    torch.testing.assert_close(average.module.mean, expected)
+
+
+def test_the_average_itself_may_be_given_other_tensors() -> None:
+    net = Holding()
+    average = Average(net, 0.0)
+    average.module.load_state_dict(copied(average.module), assign=True)
+    net.mean = net.mean + 3
+    average.update()
+    assert average.module.mean.tolist() == [3.0] * SAMPLE
+
+
+def test_a_tensor_with_two_names_moves_once() -> None:
+    net = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    net[1].weight = net[0].weight
+    average = Average(net, 0.5)
+    before = net[0].weight.detach().clone()
+    with torch.no_grad():
+        net[0].weight += 1
+    average.update()
+    torch.testing.assert_close(average.module[0].weight, before + 0.9)
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda net: net.register_buffer("more", torch.zeros(1)), "has a new tensor 'more'"),
+        (lambda net: delattr(net, "mean"), "has no tensor 'mean' any more"),
+        (lambda net: setattr(net, "mean", None), "has no tensor 'mean' any more"),
+        (
+            lambda net: setattr(net, "mean", torch.zeros(SAMPLE + 1)),
+            "has a tensor 'mean' of shape (3,), which was (2,)",
+        ),
+        (
+            lambda net: setattr(net, "layer", nn.Linear(LATENT + 1, SAMPLE)),
+            "has a tensor 'layer.weight' of shape (2, 4), which was (2, 3)",
+        ),
+        (lambda net: net.add_module("new", nn.Linear(1, 1)), "has a new tensor 'new.weight'"),
+    ],
+)
+def test_a_net_with_other_tensors_is_refused(change, fact: str) -> None:
+    net = Holding()
+    average = Average(net, 0.9)
+    average.update()
+    change(net)
+    with pytest.raises(ConfigError) as caught:
+        average.update()
+    assert str(caught.value).startswith(f"The generator {fact} since it was built: ")
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+@pytest.mark.parametrize("how", ["parameter", "assign", "layer"])
+@pytest.mark.parametrize("optimizer", [Adam(lr=0.1), SGD(lr=0.1, momentum=0.9)])
+def test_the_optimizer_trains_the_parameters_that_there_are(player: str, how: str, optimizer):
+    """As if they had never been exchanged: their moments go on."""
+    plain, changed = game(NonSaturating(), optimizer), game(NonSaturating(), optimizer)
+    batches = reals()[0], reals()[0]
+    for number in range(4):
+        net = getattr(changed, player)
+        if number == 2 and how == "parameter":
+            net.first.weight = nn.Parameter(net.first.weight.detach().clone())
+        elif number == 2 and how == "assign":
+            net.load_state_dict(copied(net), assign=True)
+        elif number == 2:
+            net.first = copy.deepcopy(net.first)
+        plain.play(batches[0])
+        changed.play(batches[1])
+    for name, net in plain.nets().items():
+        assert same(net.state_dict(), changed.nets()[name].state_dict()), name
+    tensors, state = changed.state()
+    assert tensors.keys() == plain.state()[0].keys() and state == plain.state()[1]
+
+
+def test_skipping_restores_buffers_that_the_net_rebinds() -> None:
+    class Rebinding(Discriminator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(()))
+
+        def forward(self, x, labels=None):
+            self.mean = self.mean * 0.5 + x.detach().mean()
+            return super().forward(x, labels)
+
+    played = game(NonSaturating(), skip_nonfinite=True)
+    net = Rebinding().double()
+    other = Game(
+        generator=played.generator,
+        discriminator=net,
+        loss=NonSaturating(),
+        latent=LatentSpec(shape=(LATENT,)),
+        g_optimizer=SGD(lr=0.1).build(played.generator.parameters()),
+        d_optimizer=SGD(lr=0.1).build(net.parameters()),
+        average=Average(played.generator, 0.9),
+        noise=torch.Generator().manual_seed(7),
+        skip_nonfinite=True,
+    )
+    other.play(reals()[0])
+    before = net.mean.clone()
+    other._generator_phase = lambda *given: Step(  # type: ignore[method-assign]
+        0, played.generator, net, torch.zeros(1), torch.zeros(1)
+    )
+    other.play(lambda: (torch.full((BATCH, SAMPLE), math.nan, dtype=torch.float64), None))
+    assert int(other.skipped) >= 1
+    assert net.mean == before
+
+
+# -- what a loss reports ---------------------------------------------------------------------------
+
+REPORTS = {
+    "a tensor": lambda: torch.tensor(2.0),
+    "with a graph": lambda: torch.tensor(2.0, requires_grad=True) * 1,
+    "float64": lambda: torch.tensor(2.0, dtype=torch.float64),
+    "bfloat16": lambda: torch.tensor(2.0, dtype=torch.bfloat16),
+    "a whole tensor": lambda: torch.tensor(2),
+    "a tensor with an axis": lambda: torch.tensor([2.0]),
+    "a float": lambda: 2.0,
+    "an int": lambda: 2,
+    "a boolean": lambda: 2 * True,
+    "numpy": lambda: np.float32(2),
+    "numpy without axes": lambda: np.array(2.0),
+}
+
+
+@pytest.mark.parametrize("value", REPORTS.values(), ids=REPORTS)
+@pytest.mark.parametrize("phase", ["D", "G"])
+def test_what_a_loss_reports_is_in_the_step(value, phase: str) -> None:
+    def watch(now: str, step: Step) -> None:
+        if now == phase:
+            step.scalars["gradient penalty"] = value()
+
+    step = game(watched(watch), d_steps=2).play(reals()[0])
+    assert step.scalars.keys() == {
+        *("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad", "gradient penalty")
+    }
+    found = step.scalars["gradient penalty"]
+    assert found.shape == () and not found.requires_grad and float(found) == 2
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("phase", ["D", "G"])
+def test_names_of_rows_are_taken(name: str, phase: str) -> None:
+    def watch(now: str, step: Step) -> None:
+        if now == phase:
+            step.scalars[name] = 1.0
+
+    with pytest.raises(ConfigError, match=f"reports a number as '{name}', a name that rows have"):
+        game(watched(watch)).play(reals()[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("r1", torch.zeros(5), "reports a tensor of shape (5,) as 'r1'. Report one number"),
+        ("r1", torch.zeros(2, 2), "reports a tensor of shape (2, 2) as 'r1'."),
+        ("r1", torch.tensor(1j), "reports a complex tensor of shape () as 'r1'."),
+        ("r1", None, "reports None as 'r1'."),
+        ("r1", "much", "reports 'much' as 'r1'."),
+        ("r1", [1.0], "reports [1.0] as 'r1'."),
+        ("r1", 1j, "reports 1j as 'r1'."),
+        ("", 1.0, "reports a number by the name ''."),
+        (3, 1.0, "reports a number by the name 3."),
+        (None, 1.0, "reports a number by the name None."),
+    ],
+)
+def test_what_is_no_number_is_refused(name, value, problem: str) -> None:
+    def watch(now: str, step: Step) -> None:
+        step.scalars[name] = value
+
+    with pytest.raises(ConfigError) as caught:
+        game(watched(watch)).play(reals()[0])
+    assert problem in str(caught.value)

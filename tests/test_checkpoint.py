@@ -168,14 +168,25 @@ def test_swapped_files(saved: Path) -> None:
         ('{\n  "format_version": true\n}\n', "its format_version is True, not a number"),
         ('{\n  "format_version": "one"\n}\n', "its format_version is 'one', not a number"),
         ('{\n  "format_version": 1\n}\n', "'files'"),
-        ('{"format_version": 1}', "manifest.json is not as it was written, though it is JSON"),
-        ('{\r\n  "format_version": 1\r\n}\r\n', "manifest.json has other line ends"),
+        ('{"format_version": 1}', "'files'"),
+        ('{\r\n  "format_version": 1\r\n}\r\n', "'files'"),
+        (
+            '{"format_version": 1, "files": {}, "files": {}}',
+            "manifest.json is not as it was written, though it is JSON",
+        ),
         ('{\n  "format_version": 1,\n  "files": {}\n}\n', "manifest.json names other files"),
     ],
 )
 def test_broken_manifests(saved: Path, manifest: str, reason: str) -> None:
     (saved / "manifest.json").write_bytes(manifest.encode())
     refused(saved, reason)
+
+
+def test_a_manifest_may_be_laid_out_anew(saved: Path) -> None:
+    path = saved / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text("\ufeff" + json.dumps(manifest, indent=4, sort_keys=True), encoding="utf-8")
+    assert checkpoint.load(saved)[1]["step"] == STATE["step"]
 
 
 def test_a_manifest_cannot_point_elsewhere(saved: Path) -> None:

@@ -93,9 +93,10 @@ def damage(kind: str, copies: list[Path], draw: random.Random) -> list[Path]:
     file = draw.choice(files)
     content = file.read_bytes()
     if kind == "a byte changed":
-        place = draw.randrange(len(content))
-        changed = bytes([content[place] ^ draw.randrange(1, 256)])
-        file.write_bytes(content[:place] + changed + content[place + 1 :])
+        while file.read_bytes().split() == content.split():  # white space for white space is none
+            place = draw.randrange(len(content))
+            changed = bytes([content[place] ^ draw.randrange(1, 256)])
+            file.write_bytes(content[:place] + changed + content[place + 1 :])
     elif kind == "truncated":
         file.write_bytes(content[: draw.randrange(len(content))])
     elif kind == "emptied":
@@ -140,17 +141,17 @@ def test_what_is_not_damaged_loads(whole: dict[str, list[Path]]) -> None:
         assert isinstance(bundle.discriminator(folder), torch.nn.Module)
 
 
-def test_line_ends_are_named_as_the_cause(whole: dict[str, list[Path]], tmp_path: Path) -> None:
+def test_other_line_ends_are_no_damage(whole: dict[str, list[Path]], tmp_path: Path) -> None:
     """Git and mail convert them in text files, and only there."""
-    for number, (original, file) in enumerate(
-        [(whole["bundle"][0], "config.json"), (whole["checkpoint"][0], "manifest.json")]
+    for original, file in (
+        (whole["bundle"][0], "config.json"),
+        (whole["checkpoint"][0], "manifest.json"),
     ):
-        folder = tmp_path / str(number) / original.name
+        folder = tmp_path / original.name
         shutil.copytree(original, folder)
         path = folder / file
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-        with pytest.raises((BundleError, CheckpointError), match="has other line ends than it was"):
-            bundle.read(folder) if number == 0 else checkpoint.load(folder)
+        bundle.read(folder) if file == "config.json" else checkpoint.load(folder)
 
 
 def test_strange_files_beside_are_no_damage(whole: dict[str, list[Path]], tmp_path: Path) -> None:

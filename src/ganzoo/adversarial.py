@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,8 @@ from torch import nn
 
 from ganzoo import checkpoint
 from ganzoo.architectures.base import Output
-from ganzoo.step import Step
+from ganzoo.errors import ConfigError, listing, quoted
+from ganzoo.step import OWN, Step
 from ganzoo.watch import Watch, gradient_norms
 
 if TYPE_CHECKING:
@@ -27,12 +30,37 @@ __all__ = ["Average", "Game", "evaluating", "uses_batch_norm"]
 Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
 
 
+_dtype = operator.attrgetter("dtype")
+
+
+class _Held:
+    """What a net holds: tells cheaply whether a tensor or a part of it has been exchanged."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self._tables: list[dict[str, Any]] = [
+            table
+            for part in net.modules()
+            for table in (part._parameters, part._buffers, part._modules)
+        ]
+        self._before = self._now()
+
+    def _now(self) -> list[Any]:
+        return list(itertools.chain.from_iterable(map(dict.values, self._tables)))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the net holds other objects than when this was made."""
+        now = self._now()
+        return len(now) != len(self._before) or not all(map(operator.is_, now, self._before))
+
+
 class Average:
     """Exponential moving average of a generator, weights and buffers alike.
 
     The decay is min(decay, (1 + n) / (10 + n)) at update n, so that the random start is soon
     forgotten. Buffers are averaged too: an average net that kept the current net's batch-norm
-    statistics would be normalised with somebody else's.
+    statistics would be normalised with somebody else's. Tensors that the net exchanges for others
+    of the same name and shape are followed from then on.
 
     Args:
         module: The net to follow.
@@ -43,19 +71,45 @@ class Average:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
-        mine, theirs = self.module.state_dict(), module.state_dict()
-        smooth = [name for name, value in mine.items() if value.is_floating_point()]
-        self._mine = [mine[name] for name in smooth]
-        self._theirs = [theirs[name] for name in smooth]
-        self._counts = [(mine[name], theirs[name]) for name in mine if name not in set(smooth)]
+        self._net = module
+        self._pair()
+
+    def _pair(self) -> None:
+        """Find out which tensor follows which; these are the nets' own objects, not views."""
+        mine = self.module.state_dict(keep_vars=True)
+        theirs = self._net.state_dict(keep_vars=True)
+        _same_tensors("generator", mine, theirs)
+        self._held = [_Held(net) for net in (self.module, self._net)]
+        # One that has several names moves once.
+        pairs = {id(value): (value, theirs[name]) for name, value in mine.items()}.values()
+        smooth = [
+            (a, b)
+            for a, b in pairs
+            if a.is_floating_point() and (a.dtype, a.device) == (b.dtype, b.device)
+        ]
+        self._mine, self._theirs = [a for a, _ in smooth], [b for _, b in smooth]
+        self._types = [*map(_dtype, self._theirs)]
+        moved = {id(a) for a in self._mine}
+        self._others = [(a, b) for a, b in pairs if id(a) not in moved]
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move towards the net's present state."""
+        """Move towards the net's present state.
+
+        Raises:
+            ConfigError: If the net has tensors now of other names or shapes than it began with.
+        """
+        # What is exchanged below a parameter (.data, .double()) shows in its type alone.
+        if any(held.changed for held in self._held) or self._types != [*map(_dtype, self._theirs)]:
+            self._pair()
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
-        for mine, theirs in self._counts:
-            mine.copy_(theirs)
+        if self._mine:
+            torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
+        for mine, theirs in self._others:  # counters, and what was exchanged for another type
+            if mine.is_floating_point():
+                mine.lerp_(theirs.to(mine), 1 - decay)
+            else:
+                mine.copy_(theirs)
         self.updates += 1
 
 
@@ -78,8 +132,9 @@ class Game:
         clip: Largest norm of a net's gradient; None leaves it as it is.
         autocast: Multiply matrices in bfloat16.
         noise: Source of the latents, on the device.
-        skip_nonfinite: Leave out updates whose loss or gradient is not finite, as if they had
-            not been.
+        skip_nonfinite: Leave out updates whose loss or gradient is not finite: weights,
+            optimizers and buffers stay as they were. The average moves on, towards weights that
+            have not moved.
         played: Iterations finished.
         skipped: How many updates have been left out: a 0-d tensor on the device.
         watches: Where numbers first went wrong, for ``discriminator`` and ``generator``.
@@ -106,6 +161,10 @@ class Game:
         device = self.noise.device
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
+        self._held = {player: _Held(net) for player, net in self._players().items()}
+        self._parameters = {
+            player: dict(net.named_parameters()) for player, net in self._players().items()
+        }
         self.watches = {
             player: Watch(
                 [
@@ -124,8 +183,13 @@ class Game:
             batch: Returns a fresh batch of real samples with their labels or None.
 
         Returns:
-            The last phase's ``Step`` with the scalars of both phases, and, where G's phase saw
-            no real samples, those of D's last update. Nothing in it has waited for the device.
+            The last phase's ``Step`` with the scalars of both phases, each as it was reported
+            last, and, where G's phase saw no real samples, those of D's last update. Nothing in
+            it has waited for the device.
+
+        Raises:
+            ConfigError: If the loss reports what is no number or by a name of ganzoo's own, or a
+                net exchanges its tensors for others of other names or shapes.
         """
         scalars: dict[str, Tensor] = {}
         for _ in range(self.d_steps):
@@ -169,7 +233,7 @@ class Game:
         loss = self.loss.discriminator_loss(step)
         norm = self._update("discriminator", self.d_optimizer, loss)
         self.loss.constrain(self.discriminator)
-        step.scalars = {
+        step.scalars = self._reported(step) | {
             "d_loss": loss.detach(),
             "d_grad": norm,
             "d_real": self.loss.score(real_output.logits.detach()).mean(),
@@ -190,7 +254,7 @@ class Game:
             step = self._step(latent, fake, real, labels, real_output, fake_output)
             loss = self.loss.generator_loss(step)
             norm = self._update("generator", self.g_optimizer, loss)
-        step.scalars = {"g_loss": loss.detach(), "g_grad": norm}
+        step.scalars = self._reported(step) | {"g_loss": loss.detach(), "g_grad": norm}
         return step
 
     def _step(
@@ -214,6 +278,40 @@ class Game:
             fake_output=fake_output,
         )
 
+    def _reported(self, step: Step) -> dict[str, Tensor]:
+        """What the loss has written into a phase's scalars, as 0-d tensors on the device."""
+        reported, device = {}, self.noise.device
+        for name, value in step.scalars.items():
+            if not isinstance(name, str) or not name:
+                raise ConfigError(
+                    f"Loss '{self.loss.name}' reports a number by the name {quoted(name)}. Give it "
+                    f"a name of letters, such as 'gradient_penalty'."
+                )
+            if name in OWN:
+                raise ConfigError(
+                    f"Loss '{self.loss.name}' reports a number as '{name}', a name that rows have "
+                    f"already. Report it by another one than {listing(OWN)}."
+                )
+            if torch.is_tensor(value) and value.numel() == 1 and not value.is_complex():
+                reported[name] = value.detach().reshape(()).to(device)
+                continue
+            try:
+                if torch.is_tensor(value):
+                    raise TypeError
+                number = float(value)
+            except (TypeError, ValueError, OverflowError):
+                what = (
+                    f"a {'complex ' * value.is_complex()}tensor of shape {tuple(value.shape)}"
+                    if torch.is_tensor(value)
+                    else quoted(value)
+                )
+                raise ConfigError(
+                    f"Loss '{self.loss.name}' reports {what} as '{name}'. Report one number: a "
+                    f"float or a 0-d tensor, such as a mean over the batch."
+                ) from None
+            reported[name] = torch.full((), number, device=device)  # nobody waits
+        return reported
+
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if not self.autocast:
             return contextlib.nullcontext()  # a switched-off autocast costs small nets a tenth
@@ -232,6 +330,8 @@ class Game:
 
     def _update(self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
         """Follow the gradient of a loss; returns its norm before clipping."""
+        if self._held[player].changed:
+            self._exchange(player, optimizer)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [item for group in optimizer.param_groups for item in group["params"]]
@@ -251,18 +351,42 @@ class Game:
             optimizer.step()
         return norm
 
+    def _exchange(self, player: str, optimizer: torch.optim.Optimizer) -> None:
+        """Have the optimizer train the parameters that a net has now, with the state of the old.
+
+        A net may be given others from outside (``load_state_dict(assign=True)``), and some give
+        themselves others.
+        """
+        net = self._players()[player]
+        before, now = self._parameters[player], dict(net.named_parameters())
+        _same_tensors(player, before, now)
+        others = {before[name]: now[name] for name in now if before[name] is not now[name]}
+        for group in optimizer.param_groups:
+            group["params"] = [others.get(item, item) for item in group["params"]]
+        for old, new in others.items():
+            if old in optimizer.state:
+                optimizer.state[new] = optimizer.state.pop(old)
+        self._parameters[player], self._held[player] = now, _Held(net)
+
     @contextlib.contextmanager
     def _undoing(self) -> Iterator[None]:
         """Undo what a phase did to the nets' buffers if its update was left out."""
         if not self.skip_nonfinite:
             yield
             return
-        buffers = [buffer for net in self._players().values() for buffer in net.buffers()]
-        before = [buffer.clone() for buffer in buffers]
+        before = {place: buffer.clone() for place, buffer in self._buffers()}
         yield
-        for buffer, old in zip(buffers, before, strict=True):
-            buffer.copy_(torch.where(self._bad, old, buffer))
+        with torch.no_grad():
+            for place, buffer in self._buffers():  # which may be another object by now
+                old = before.get(place)
+                if old is not None and old.shape == buffer.shape:
+                    buffer.copy_(torch.where(self._bad, old, buffer))
         self.skipped += self._bad
+
+    def _buffers(self) -> Iterator[tuple[tuple[str, str], Tensor]]:
+        for player, net in self._players().items():
+            for name, buffer in net.named_buffers():
+                yield (player, name), buffer
 
     # -- the whole state ----------------------------------------------------------------------
 
@@ -324,6 +448,29 @@ class Game:
     def _names(net: nn.Module) -> list[str]:
         """Names of a net's parameters, in the order in which its optimizer has them."""
         return [name for name, _ in net.named_parameters()]
+
+
+def _same_tensors(player: str, before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> None:
+    """Refuse a net that has tensors of other names or shapes than it was built with.
+
+    Raises:
+        ConfigError: With the first that differs.
+    """
+    for name in (*before, *now):
+        if name not in now:
+            fact = f"has no tensor '{name}' any more"
+        elif name not in before:
+            fact = f"has a new tensor '{name}'"
+        elif before[name].shape != now[name].shape:
+            was, is_ = tuple(before[name].shape), tuple(now[name].shape)
+            fact = f"has a tensor '{name}' of shape {is_}, which was {was}"
+        else:
+            continue
+        raise ConfigError(
+            f"The {player} {fact} since it was built: the average, the optimizer and what is "
+            f"saved know those that its architecture builds. Have it build all of its parameters "
+            f"and buffers at once, in their final shape."
+        )
 
 
 @contextlib.contextmanager

@@ -381,7 +381,7 @@ def discriminator(folder: str | Path, *, root: Path | None = None) -> nn.Module:
         BundleError: If the bundle was saved without it, or is damaged, as for ``load``.
         PluginError: If its architecture comes from a plug-in that is not installed.
     """
-    folder = Path(folder)
+    folder = storage.expanded(folder)
     return _loaded(folder, config(folder, root=root), DISCRIMINATOR, root)
 
 
@@ -486,7 +486,7 @@ def check_sizes(config: BundleConfig, owner: str) -> None:
         BundleError: If one is larger than its architecture or ``GANZOO_MAX_BYTES`` allows.
         GanzooError: If the architecture refuses what it is asked for.
     """
-    for name, facts in config.weights.items():
+    for name, facts in sorted(config.weights.items(), reverse=True):  # the generator first
         if facts.size > limit():
             raise _too_large(Path(name), f"of {owner} has {facts.size:,} bytes")
         if config.architecture.provider:
@@ -583,7 +583,7 @@ def _mapped(
             f"run has it (snapshot_every), or save it with save_pretrained(..., discriminator=...)."
         )
     weights: dict[str, Tensor] = {}
-    for name, facts in config.weights.items():
+    for name, facts in sorted(config.weights.items(), reverse=True):  # the generator first
         path = folder / name
         try:
             with foreign.opened(path, _root(folder, root)) as file:

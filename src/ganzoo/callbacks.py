@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import ConfigError, GanzooError, RegistrationError, did_you_mean, listing
+from ganzoo.step import OWN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,9 +204,10 @@ class Progress(Callback):
         if not row:
             return "waiting for the first numbers"
         modes = f"  modes {row['modes']}" if "modes" in row else ""
+        reported = (f"  {name} {value:.4g}" for name, value in row.items() if name not in OWN)
         return (
             f"loss D {row['d_loss']:.3f} G {row['g_loss']:.3f}  "
-            f"D(x) {row['d_real']:.2f}  D(G(z)) {row['d_fake']:.2f}{modes}"
+            f"D(x) {row['d_real']:.2f}  D(G(z)) {row['d_fake']:.2f}{modes}{''.join(reported)}"
         )
 
     def _line(self, trainer: Trainer) -> str:

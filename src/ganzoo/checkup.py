@@ -21,7 +21,7 @@ from ganzoo.errors import GanzooError, RunFolderError, plain
 from ganzoo.generator import Generator
 from ganzoo.lock import OWNER, owner
 from ganzoo.run import BEST, DIAGNOSES, GENERATOR, METRICS, SCORES
-from ganzoo.storage import is_leftover
+from ganzoo.storage import expanded, is_leftover
 from ganzoo.train_config import FORMAT_VERSION, TrainConfig, read_config, resolve
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Wrong(Exception):  # noqa: N818 - never leaves this module
     """What is wrong with one thing, and what to do."""
 
 
-def examine(folder: Path) -> Iterator[Finding]:
+def examine(folder: str | Path) -> Iterator[Finding]:
     """Check everything in a run, a bundle or a checkpoint, in the order of their names.
 
     Nothing is changed, and no data are loaded.
@@ -71,7 +71,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     Raises:
         RunFolderError: If the folder is none of the three, or cannot be read.
     """
-    for finding in _examined(folder):
+    for finding in _examined(expanded(folder)):
         yield Finding(plain(finding.place), finding.verdict, plain(finding.text))
 
 

@@ -18,6 +18,7 @@ from ganzoo.bundle import SCORED
 from ganzoo.errors import ConfigError, GanzooError, RunFolderError, listing
 from ganzoo.evaluation import Score, differences, measured_as, same_protocol
 from ganzoo.run import BEST, GENERATOR, METRICS, SCORES
+from ganzoo.storage import expanded
 from ganzoo.train_config import TrainConfig, defaults, read_config, resolve, unlike
 
 if TYPE_CHECKING:
@@ -303,8 +304,8 @@ def letter(alike: int) -> str:
 
 def _folder(source: str | os.PathLike[str]) -> Path:
     text = os.fspath(source)
-    with contextlib.suppress(OSError, ValueError, RuntimeError):  # the last of ~nobody
-        folder = Path(text).expanduser()
+    with contextlib.suppress(OSError, ValueError):
+        folder = expanded(text)
         if any(os.path.lexists(folder / name) for name in ("config.yaml", bundle.CONFIG)):
             return folder
         if not folder.exists() and text in pretrained.names():

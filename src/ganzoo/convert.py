@@ -23,7 +23,7 @@ from ganzoo.errors import (
 )
 from ganzoo.spec import Kind, LatentSpec, SampleSpec
 from ganzoo.statedicts import StateDict
-from ganzoo.storage import sha256
+from ganzoo.storage import expanded, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +107,7 @@ def convert(
     """
     import torch
 
-    path, target = Path(checkpoint), Path(folder)
+    path, target = expanded(checkpoint), expanded(folder)
     if not bundle.replaceable(target):
         raise BundleError(
             f"{target} holds something that is not a bundle, which converting would replace. "
@@ -525,7 +525,7 @@ def _read(mapping: str | Path | Mapping[str, str] | None) -> dict[str, str]:
 
         where = f"The mapping {mapping}"
         try:
-            content = yaml.safe_load(Path(mapping).read_text(encoding="utf-8"))  # JSON is YAML
+            content = yaml.safe_load(expanded(mapping).read_text(encoding="utf-8"))  # JSON is YAML
         except OSError as error:
             raise ConfigError(f"{where} cannot be read ({error.strerror}).") from None
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

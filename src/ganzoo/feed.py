@@ -107,6 +107,11 @@ class Feed:
         """Epochs finished so far, with the fraction of the current one."""
         return self._batches / self.batches_per_epoch
 
+    @property
+    def drawn(self) -> int:
+        """Samples handed out so far."""
+        return self._batches * self.batch_size
+
     def next(self) -> tuple[Tensor, Tensor | None]:
         """Return the next batch: float32 (N, *shape), channels last, and labels (N,) or None."""
         stored, labels = self._from_memory() if self._stream is None else self._from_stream()

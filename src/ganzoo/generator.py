@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
+import operator
 import os
 import re
 import secrets
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo import bundle, card, checkpoint, hub, pictures, pretrained, storage
+from ganzoo.adversarial import evaluating
 from ganzoo.device import pick_device
 from ganzoo.errors import (
     BundleError,
@@ -24,8 +27,9 @@ from ganzoo.errors import (
     HubError,
     did_you_mean,
     listing,
+    quoted,
 )
-from ganzoo.seeds import derive
+from ganzoo.seeds import checked, derive
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -155,6 +159,7 @@ class Generator:
             DeviceError: If the device is not available.
         """
         target = pick_device(device)
+        cache_dir = None if cache_dir is None else storage.expanded(cache_dir)
         found = _local(source, revision)
         if isinstance(found, _Local):
             return cls._loaded(found.config, found.module, _Place(found.folder), target)
@@ -205,8 +210,9 @@ class Generator:
             BundleError: If weights are not finite, there is no discriminator, or the folder cannot
                 be written.
         """
-        self._write(Path(folder), self.config, discriminator, half)
-        return Path(folder)
+        target = storage.expanded(folder)
+        self._write(target, self.config, discriminator, half)
+        return target
 
     def push_to_hub(
         self,
@@ -424,7 +430,7 @@ class Generator:
 
         Args:
             count: How many.
-            seed: Decides the latents; None draws fresh ones each time.
+            seed: Decides the latents, from 0 to 2**63 - 1; None draws fresh ones each time.
             labels: One class for all, or one per sample; by default drawn at random where the
                 generator knows classes.
             latents: (count, *latent.shape) to use instead of drawn ones.
@@ -435,14 +441,17 @@ class Generator:
             float32 tensor (count, *spec.shape) on the CPU, in ``spec.value_range``.
 
         Raises:
-            ConfigError: If the count, the labels or the latents do not fit the generator, or more
-                memory would be needed than is allowed.
+            ConfigError: If the count, the seed, the labels or the latents do not fit the
+                generator, or more memory would be needed than is allowed.
         """
-        if count < 0 or batch_size < 1:
-            raise ConfigError(f"Cannot draw {count} samples in batches of {batch_size}.")
+        if not (_whole(count) and _whole(batch_size)) or count < 0 or batch_size < 1:
+            raise ConfigError(
+                f"Cannot draw {quoted(count)} samples in batches of {quoted(batch_size)}: both are "
+                f"whole numbers, of at least 0 and 1."
+            )
+        count, batch_size = operator.index(count), operator.index(batch_size)
         batch_size = self._affordable(count, batch_size)
-        if seed is None:
-            seed = secrets.randbits(63)
+        seed = secrets.randbits(63) if seed is None else checked(seed)
         if latents is None:
             latents = self._latents(count, seed)
         elif tuple(latents.shape) != (count, *self.latent.shape):
@@ -451,16 +460,13 @@ class Generator:
                 f"generator need {(count, *self.latent.shape)}."
             )
         classes = self._labels(count, labels, seed)
-        device = next(self.module.parameters()).device
-        was_training = self.module.training
-        self.module.eval()
+        device = _device_of(self.module)
         parts = []
-        with torch.no_grad():
+        with evaluating(self.module), torch.no_grad():
             for start in range(0, count, batch_size):
                 part = slice(start, start + batch_size)
                 chosen = None if classes is None else classes[part].to(device)
                 parts.append(self.module(latents[part].to(device), chosen).float().cpu())
-        self.module.train(was_training)
         if not parts:
             return torch.empty(0, *self.spec.shape)
         return self.seen(torch.cat(parts))
@@ -578,6 +584,19 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names if len(names) <= 12 else [*names[:10], "...", names[-1]])
 
 
+def _whole(value: Any) -> bool:
+    try:
+        return type(value) is not bool and operator.index(value) == value
+    except (TypeError, RuntimeError):
+        return False
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    """Where a net computes; the CPU where it holds no tensor at all."""
+    held = itertools.chain(module.parameters(), module.buffers())
+    return next((value.device for value in held), torch.device("cpu"))
+
+
 def _source(seed: int, purpose: str, block: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, "sample", purpose, block))
 
@@ -605,35 +624,27 @@ def _local(source: str | Path, revision: str | None) -> _Local | tuple[str, str 
 
     Whoever saves into the folder meanwhile exchanges it as a whole; then it is looked at again.
     """
-    places = (Path(source), Path(source, "generator"))  # of a bundle or a run
+    folder = storage.expanded(source)
+    places = (folder, folder / "generator")  # of a bundle or a run
     for waits in range(_WAITS, -1, -1):
-        before = [_state(place) for place in places]
+        before = [storage.state_of(place) for place in places]
         try:
             found = _locate(source, revision)
             if isinstance(found, Path):
                 return _Local(found, *bundle.load(found))
-            if not waits or before == [_state(place) for place in places]:
+            if not waits or before == [storage.state_of(place) for place in places]:
                 return found
         except BundleError:
             saving = any(map(storage.leftovers, places))
-            if not waits or not (saving or before != [_state(place) for place in places]):
+            if not waits or not (saving or before != [storage.state_of(place) for place in places]):
                 raise
         time.sleep(_WAIT)
     raise AssertionError  # the last round returns or raises
 
 
-def _state(place: Path) -> tuple[int, ...] | None:
-    """What changes when another folder takes this one's place; None where there is none."""
-    try:
-        found = place.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
-
-
 def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str | None]:
     """Find what a source means: the folder of a bundle, or a repository and its revision."""
-    name, folder = os.fspath(source), Path(source)
+    name, folder = os.fspath(source), storage.expanded(source)
     with contextlib.suppress(OSError):  # no name of a file at all
         if not folder.is_dir() and (left := storage.leftovers(folder)) and not folder.is_dir():
             raise BundleError(
@@ -653,6 +664,12 @@ def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str |
                 f"{folder} is a file. Give the folder of a run or of a saved generator; what "
                 f"another library saved is made one by 'ganzoo convert'."
             )
+        if folder.name == "best" and (folder.parent / "config.yaml").is_file():
+            raise BundleError(
+                f"The run {folder.parent} has no best generator, as none of its generators has "
+                f"been scored yet. Scores are taken while it trains, where evaluate_every is set; "
+                f"its newest generator is in {folder.parent / 'generator'}."
+            )
     if not isinstance(source, Path) and name in pretrained.names():
         chosen = pretrained.get(name)
         if revision is not None:
@@ -667,7 +684,7 @@ def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str |
         and (re.match(r"[./~\\]|\w:", name) or "\\" in name or "/" in path[path.find("/") + 1 :])
     ):
         raise BundleError(
-            f"There is no folder {folder}. Give the folder of a run or of a saved generator."
+            f"There is no folder {Path(source)}. Give the folder of a run or of a saved generator."
         )
     if "/" not in name:
         options = pretrained.names()

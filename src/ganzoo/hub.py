@@ -663,14 +663,26 @@ def published(*, token: str | bool | None = None, limit: int = 100) -> list[Publ
     return listed
 
 
+def _bits(kind: str) -> int:
+    """Bits of one number of a type of safetensors: its first number, as in F8_E4M3; BOOL is a byte.
+
+    Raises:
+        ValueError: If it is no such type.
+    """
+    if kind.upper() == "BOOL":
+        return 8
+    found = re.match(r"[A-Z]+(\d+)(?:_|$)", kind.upper())
+    if found is None:
+        raise ValueError(f"'{kind}' is no type of numbers")
+    return int(found[1])
+
+
 def _published(model: Any) -> Published:
     parse(model.id)
     size = None
     with contextlib.suppress(AttributeError, TypeError, ValueError, KeyError):
-        size = sum(
-            count * int(re.sub(r"\D", "", kind)) // 8
-            for kind, count in model.safetensors.parameters.items()
-        )
+        parameters = model.safetensors.parameters
+        size = -(-sum(count * _bits(kind) for kind, count in parameters.items()) // 8)
     tags = tuple(_quoted(str(tag))[1:-1] for tag in model.tags or ())
     terms = [tag.removeprefix("license:") for tag in tags if tag.startswith("license:")]
     return Published(

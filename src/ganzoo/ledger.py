@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["NAMES", "Ledger"]
 
 _SCALARS = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad")
+_LEAD = "log.reported."
 NAMES = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
 """What every row has."""
 
@@ -37,6 +38,7 @@ class Ledger:
         self._skipping = skipping
         self._sums = torch.zeros(len(_SCALARS), device=device)
         self._summed = torch.zeros(len(_SCALARS), device=device)
+        self._reported: dict[str, Tensor] = {}  # by the loss: sum and count of each
         self._last: Step | None = None
 
     def add(self, step: Step) -> None:
@@ -49,6 +51,11 @@ class Ledger:
         else:
             self._sums += values
             self._summed += 1
+        for name in step.scalars.keys() - set(_SCALARS):
+            value = step.scalars[name].to(self._sums)
+            finite = value.isfinite()  # a ratio may have no value at times, which is no failure
+            pair = torch.stack((value.where(finite, 0), finite.to(value)))
+            self._reported[name] = self._reported.get(name, 0) + pair
         self._last = step
 
     def row(
@@ -59,6 +66,9 @@ class Ledger:
         whole: bool,
     ) -> dict[str, float] | None:
         """Return means since the last row; the only place where the host waits for the device.
+
+        A number that the loss reports is the mean over the iterations that reported it; the row
+        has none where no iteration did, or none that is finite.
 
         Args:
             head: What the row begins with.
@@ -73,8 +83,17 @@ class Ledger:
         spread = self._sums.new_full((), math.nan)
         if last is not None and last.real is not None:
             spread = diversity(last.fake, last.real)
-        numbers = torch.cat((self._sums, self._summed, game.alarm[None], spread[None])).tolist()
-        sums, summed, (alarm, varied) = numbers[:count], numbers[count:-2], numbers[-2:]
+        pairs = self._reported.values()
+        measured = (self._sums, self._summed, game.alarm[None], spread[None], *pairs)
+        numbers = torch.cat(measured).tolist()
+        sums, summed, (alarm, varied) = (
+            numbers[:count],
+            numbers[count : 2 * count],
+            numbers[2 * count : 2 * count + 2],
+        )
+        reported = zip(  # sum and count by turns
+            self._reported, numbers[2 * count + 2 :: 2], numbers[2 * count + 3 :: 2], strict=True
+        )
         alarmed = alarm and not self._skipping
         if alarmed or not all(summed) or not all(map(math.isfinite, sums)):
             return None
@@ -82,6 +101,7 @@ class Ledger:
         if whole:
             self._sums.zero_()
             self._summed.zero_()
+            self._reported = {}
         row = {
             **head,
             **means,
@@ -93,11 +113,13 @@ class Ledger:
             row["diversity"] = varied
         if self._skipping:
             row["skipped"] = int(game.skipped)
-        return row
+        more = {name: total / times for name, total, times in reported if times}
+        return row | {name: more[name] for name in sorted(more) if math.isfinite(more[name])}
 
     def state(self) -> dict[str, Tensor]:
         """Return the means that are begun, for a checkpoint."""
-        return {"log.sums": self._sums, "log.summed": self._summed}
+        reported = {f"{_LEAD}{name}": pair for name, pair in self._reported.items()}
+        return {"log.sums": self._sums, "log.summed": self._summed, **reported}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what ``state`` returned.
@@ -107,3 +129,8 @@ class Ledger:
         """
         self._sums.copy_(tensors["log.sums"])
         self._summed.copy_(tensors["log.summed"])
+        self._reported = {
+            name.removeprefix(_LEAD): pair.to(self._sums, copy=True)
+            for name, pair in tensors.items()
+            if name.startswith(_LEAD)
+        }

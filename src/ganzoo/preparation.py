@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.datasets import progress
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError, DataError, UnknownNameError, did_you_mean, listing
 from ganzoo.framing import Framing
+from ganzoo.train_config import TrainConfig, flag_of, read_config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,9 +19,8 @@ if TYPE_CHECKING:
     from ganzoo.datasets.stream import Stream
     from ganzoo.generator import Generator
     from ganzoo.spec import SampleSpec
-    from ganzoo.train_config import TrainConfig
 
-__all__ = ["frame", "inherited", "load", "start_from"]
+__all__ = ["RESUMED", "frame", "inherited", "kept_setting", "load", "start_from"]
 
 
 def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | Stream]:
@@ -102,6 +105,54 @@ def inherited(origin: Generator) -> dict[str, Any]:
         if sample.value_range != (-1.0, 1.0):
             settings["value_range"] = sample.value_range
     return settings
+
+
+RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nonfinite", "metrics", "patience")
+"""The settings that a run may be resumed with."""
+
+_DECIDED = ("arch", "latent", "conditional", "size", "value_range", "recipe", "init_from")
+"""Those that a training does not have of its own where it starts from a generator."""
+
+
+def kept_setting(name: str, run: Path, given: str) -> str:
+    """Return why a run is not resumed with a setting, and how to go on with another one.
+
+    Args:
+        name: Of the setting, or what was taken for one.
+        run: The run's folder.
+        given: The setting as it was given: ``--batch-size 32`` or ``batch_size=32``.
+    """
+    typed = given.startswith("-")
+    # A net or function that a metric sees by has no name for a command line.
+    allowed = [flag_of(name) for name in RESUMED if name != "metrics"] if typed else list(RESUMED)
+    if name not in TrainConfig.model_fields:
+        word = given.partition(" ")[0].partition("=")[0]
+        known = [flag_of(each) if typed else each for each in TrainConfig.model_fields]
+        return (
+            f"Resuming has no setting '{word}'.{did_you_mean(word, [*allowed, *known])} A run goes "
+            f"on as it was set, but for {listing(allowed)}."
+        )
+    if name in RESUMED and (not typed or name != "metrics"):
+        return f"Resuming takes {flag_of(name)} as a whole: say {flag_of(name)} PATH."
+    anew = name in _DECIDED or not (run / "generator" / "config.json").is_file()
+    how = "train anew with it" if anew else "train on from its generator with it, in a new run"
+    held = False  # whether the data were an object in memory
+    with contextlib.suppress(ConfigError, UnknownNameError):
+        dataset = read_config(run / "config.yaml").get("dataset")
+        held = isinstance(dataset, dict) and dataset.get("name") == "given"
+    config = run / "config.yaml"
+    if typed:
+        words = ["ganzoo", "train", "--config", str(config)]
+        words += [] if anew else ["--init-from", str(run)]
+        line = shlex.join(words) + (" --dataset DATA" if held else "") + f" {given}"
+    else:
+        options = ["dataset=data"] * held + [f"config={str(config)!r}"]
+        options += [] if anew else [f"init_from={str(run)!r}"]
+        line = f"Trainer({', '.join([*options, given])})"
+    return (
+        f"A run keeps its settings when it is resumed, and {name} is one of them: only "
+        f"{listing(allowed)} may be given. To {how}: {line}"
+    )
 
 
 def start_from(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import html
 import itertools
 import json
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import bundle, checkpoint
 from ganzoo.errors import RunFolderError
 from ganzoo.lock import LOCK, OWNER
-from ganzoo.storage import flush, is_leftover, make, remove, tidy, write_text
+from ganzoo.storage import expanded, flush, is_leftover, make, remove, state_of, tidy, write_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,7 +51,8 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
+        self._generator: tuple[tuple[int, ...] | None, Generator] | None = None
         if not self.path.is_dir():
             raise RunFolderError(f"There is no folder {self.path}. Give the folder of a run.")
         if not (self.path / "config.yaml").is_file():
@@ -121,7 +121,7 @@ class Run:
         """The generator with the best score so far, loaded from the folder ``best``.
 
         Raises:
-            BundleError: If there is none, as nothing was scored.
+            BundleError: If there is none, as nothing was scored, or it is damaged.
         """
         from ganzoo.generator import Generator
 
@@ -205,12 +205,21 @@ class Run:
 
         return plots.curves(self.history)
 
-    @functools.cached_property
+    @property
     def generator(self) -> Generator:
-        """The trained generator, loaded from the folder ``generator``."""
+        """The trained generator, loaded from the folder ``generator``.
+
+        The same object until the training saves another one there.
+
+        Raises:
+            BundleError: If none was saved yet, or it is damaged.
+        """
         from ganzoo.generator import Generator
 
-        return Generator.from_pretrained(self.path)
+        before = state_of(self.path / GENERATOR)
+        if self._generator is None or self._generator[0] != before:
+            self._generator = before, Generator.from_pretrained(self.path)
+        return self._generator[1]
 
     def _repr_html_(self) -> str:
         rows, pictures = self.history, self.samples

@@ -1,28 +1,42 @@
-"""JSON files that are used only if they are, byte for byte, what ganzoo wrote."""
+"""JSON files that are used only if they say what ganzoo wrote, however they are laid out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ganzoo import foreign
+from ganzoo.errors import quoted
 
-__all__ = ["LARGEST", "SEAL", "broken_seal", "excess", "parse", "peek", "read", "seal", "version"]
+__all__ = [
+    "LARGEST",
+    "SEAL",
+    "broken_seal",
+    "excess",
+    "parse",
+    "peek",
+    "read",
+    "seal",
+    "version",
+]
 
 LARGEST = 16 * 2**20
 """Bytes that such a file may have; a larger one is refused before it is read."""
 
 _DEEPEST, _MOST = 32, 50_000
 
+_FIRST = ("format_version", "library", "library_version", "name")
+
 SEAL = "sha256"
 """The key under which a file carries the SHA-256 of itself."""
 
 
 def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> tuple[Any, str]:
-    """Read a JSON file and tell whether its bytes are those that ``write_json`` would write.
+    """Read a JSON file, whatever its indentation, line ends, order of keys or byte order mark.
 
     Args:
         path: The file.
@@ -30,44 +44,73 @@ def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> tup
         root: A link may lead anywhere below it; by default, below the file's own folder.
 
     Returns:
-        The value, and in words what is wrong with the bytes, which is empty if nothing is: the
-        caller may first want to know whether a newer ganzoo wrote them in a form of its own.
+        The value, and in words what ganzoo would not have written so, a key that stands twice;
+        empty if there is none. The caller may first want to know whether a newer ganzoo wrote it.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no regular file, too large, nested too deeply, or no JSON.
+        ValueError: If it is no regular file, too large, nested too deeply, no JSON, or holds
+            numbers that are not finite.
     """
     with foreign.opened(path, root) as file:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it is larger than {largest:,} bytes")
-    value = parse(content)
-    expected = _text(value)
-    if content == expected:
+    value, twice = _parsed(content)
+    _digest(value)  # which refuses text that is none
+    if not twice:
         return value, ""
-    if content.replace(b"\r\n", b"\n") == expected:
-        return value, (
-            "has other line ends than it was written with, as git or a text-mode transfer makes "
-            "them: copy it as it is"
-        )
-    return value, "is not as it was written, though it is JSON: it was edited or damaged"
+    return value, (
+        f"is not as it was written, though it is JSON: it was edited or damaged (the key "
+        f"{quoted(twice[0])} stands twice)"
+    )
 
 
 def parse(content: bytes) -> Any:
     """Return what JSON says, if it is within reason.
 
     Raises:
-        ValueError: If it is no JSON, nested too deeply, or holds too many values.
+        ValueError: If it is no JSON, nested too deeply, holds too many values, numbers that are
+            not finite, or a key twice.
     """
+    value, twice = _parsed(content)
+    if twice:
+        raise ValueError(f"the key {quoted(twice[0])} stands twice")
+    return value
+
+
+def _parsed(content: bytes) -> tuple[Any, list[str]]:
+    """What JSON says, and the keys that stand twice in one mapping."""
+    twice: list[str] = []
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                twice.append(key)
+            found[key] = value
+        return found
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(f"the number {text[:40]} is not finite")
+        return number
+
     if content.count(b",") > 20 * _MOST:  # before they fill the memory; texts have commas too
         raise ValueError(f"it holds more than {_MOST:,} values")
     try:
-        value = json.loads(content.decode("utf-8-sig"))
+        value = json.loads(
+            content.decode("utf-8-sig"),
+            object_pairs_hook=mapping,
+            parse_float=finite,
+            parse_constant=finite,
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if problem := excess(value):
         raise ValueError(problem)
-    return value
+    return value, twice
 
 
 def excess(value: Any) -> str:
@@ -89,15 +132,21 @@ def excess(value: Any) -> str:
 
 
 def seal(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping with the SHA-256 of what ``write_json`` would write of it."""
-    return {**value, SEAL: hashlib.sha256(_text(dict(value))).hexdigest()}
+    """Return a mapping with the SHA-256 of what ``write_json`` would write of it.
+
+    Its keys are sorted, so that the hash follows from what it says alone.
+    """
+    ordered = _ordered(value)
+    return {**ordered, SEAL: _digest(ordered)}
 
 
 def broken_seal(value: Mapping[str, Any]) -> str:
     """Return in words what is wrong with a sealed mapping; empty if nothing is."""
     if SEAL not in value:
         return f"lacks its own {SEAL}: it was edited or damaged"
-    if seal({key: item for key, item in value.items() if key != SEAL}) != value:
+    rest = {key: item for key, item in value.items() if key != SEAL}
+    # At first the keys were in the order of the file.
+    if value[SEAL] not in (_digest(_ordered(rest)), _digest(rest)):
         return f"does not have its own {SEAL}: it was edited or damaged"
     return ""
 
@@ -122,6 +171,16 @@ def peek(path: Path) -> int | None:
         return None
 
 
-def _text(value: Any) -> bytes:
+def _digest(value: Any) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8")
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _ordered(value: Any) -> Any:
+    """A JSON value with the keys of all its mappings sorted, those that say what it is first."""
+    if isinstance(value, Mapping):
+        keys = sorted(value, key=lambda key: (key not in _FIRST, key))
+        return {key: _ordered(value[key]) for key in keys}
+    if isinstance(value, (list, tuple)):
+        return [_ordered(item) for item in value]
+    return value

@@ -5,15 +5,31 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import operator
 import random
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from ganzoo.errors import ConfigError, quoted
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["derive", "kept", "restore", "seed_all", "states"]
+__all__ = ["checked", "derive", "kept", "restore", "seed_all", "states"]
+
+
+def checked(seed: Any) -> int:
+    """Return a seed that a person gave as an integer.
+
+    Raises:
+        ConfigError: If it is no whole number from 0 to 2**63 - 1.
+    """
+    with contextlib.suppress(TypeError, RuntimeError):
+        number = operator.index(seed)  # of NumPy and torch too
+        if type(seed) is not bool and 0 <= number < 2**63:
+            return number
+    raise ConfigError(f"A seed is a whole number from 0 to 2**63 - 1, not {quoted(seed)}.")
 
 
 def derive(seed: int, *purpose: str | int) -> int:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ganzoo.architectures.base import Output
 
-__all__ = ["Step"]
+__all__ = ["OWN", "Step"]
+
+OWN = (
+    *("step", "epoch", "images", "d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad"),
+    *("g_lr", "d_lr", "diversity", "skipped", "modes", "high_quality", "rarest_mode"),
+    *("evaluated", "measured"),
+)
+"""The names of rows of ``metrics.jsonl`` that are ganzoo's own: a loss reports by others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,8 +36,10 @@ class Step:
         fake_output: D's output on ``fake``.
         scalars: Detached 0-d tensors on the device, by name: ``d_loss``, ``g_loss``, ``d_real``
             and ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``d_grad`` and ``g_grad``
-            (Euclidean norms of the nets' gradients before clipping). Reading one with
-            ``.item()`` waits for the device; the trainer itself reads them in batches.
+            (Euclidean norms of the nets' gradients before clipping), and what the loss reports.
+            A loss reports by writing numbers or 0-d tensors here, by names of its own: their
+            means are columns of ``metrics.jsonl``. Reading one with ``.item()`` waits for the
+            device; the trainer itself reads them in batches.
     """
 
     number: int
@@ -42,4 +51,4 @@ class Step:
     labels: Tensor | None = None
     real_output: Output | None = None
     fake_output: Output | None = None
-    scalars: dict[str, Tensor] = field(default_factory=dict)
+    scalars: dict[str, Any] = field(default_factory=dict)

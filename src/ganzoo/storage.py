@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ContendedError",
     "copy",
+    "expanded",
     "flush",
     "is_leftover",
     "leftovers",
@@ -30,6 +31,7 @@ __all__ = [
     "read_all",
     "remove",
     "sha256",
+    "state_of",
     "tidy",
     "write_json",
     "write_text",
@@ -43,6 +45,14 @@ class ContendedError(FileExistsError):
 
     def __init__(self, target: Path) -> None:
         super().__init__(errno.EEXIST, "something else saves there at the same moment", str(target))
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path that a person gave, with ``~`` and ``~name`` as a shell reads them.
+
+    A name that no user here has stays as it is: there is just no such file.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for such a name
 
 
 @contextlib.contextmanager
@@ -137,6 +147,15 @@ def leftovers(target: Path) -> list[Path]:
         for path in sorted(beside)
         if (found := _LEFTOVER.fullmatch(path.name)) and found["name"] == target.name
     ]
+
+
+def state_of(place: Path) -> tuple[int, ...] | None:
+    """Return what changes when another folder takes this one's place; None where there is none."""
+    try:
+        found = place.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def tidy(folder: Path) -> list[str]:

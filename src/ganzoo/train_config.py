@@ -25,6 +25,7 @@ from ganzoo import (
     recipes,
     schedules,
     sealed,
+    storage,
     trackers,
 )
 from ganzoo._version import __version__
@@ -263,6 +264,11 @@ class TrainConfig(Model):
             raise ConfigError(f"A size is a height and a width of at least 1, not {size}.")
         return size
 
+    @property
+    def batches_per_step(self) -> int:
+        """Batches of real samples that one iteration draws, for D and, where it sees them, G."""
+        return self.d_steps + self.g_steps * self.loss.generator_sees_real
+
     def dump(self) -> dict[str, Any]:
         """Return the settings as plain values; ``resolve`` reads them back."""
         return self.model_dump(mode="json")
@@ -398,6 +404,7 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
             aliases, is from a newer ganzoo, or has a key that is no setting.
     """
     try:
+        path = storage.expanded(path)
         root = Path(os.path.realpath(path)).parent if root is None else root
         with foreign.opened(path, root) as file:
             content = file.read(_LARGEST + 1)

@@ -120,7 +120,7 @@ class Trainer:
         progress: bool = True,
         **settings: Any,
     ) -> None:
-        file = Path(config) if isinstance(config, (str, Path)) else None
+        file = storage.expanded(config) if isinstance(config, (str, Path)) else None
         layer = read_config(file) if file else dict(config or {})  # type: ignore[arg-type]
         named = {"arch": arch, "dataset": dataset, "loss": loss, "recipe": recipe}
         given = {key: value for key, value in named.items() if value is not None} | settings
@@ -143,7 +143,7 @@ class Trainer:
         tracking = [Tracking()] if self.config.trackers else []
         self.callbacks = [*callbacks, *tracking, *([Progress()] if progress else [])]
         self.notices: list[str] = []
-        self._out = Path(out) if out is not None else None
+        self._out = storage.expanded(out) if out is not None else None
         self.run: Run | None = None
         self._ready = False
         self.spec: SampleSpec
@@ -192,7 +192,7 @@ class Trainer:
     @property
     def images_per_step(self) -> int:
         """Real samples that one iteration sees."""
-        return self.config.batch_size * self.config.d_steps
+        return self.config.batch_size * self.config.batches_per_step
 
     @property
     def best_step(self) -> int | None:
@@ -244,10 +244,18 @@ class Trainer:
         discriminator = config.arch.discriminator(spec)
         if start and config.init_from is not None:
             self._start_from(config.init_from, spec, generator, discriminator)
-        for net in (generator, discriminator):
+        for player, net in (("generator", generator), ("discriminator", discriminator)):
+            if not any(True for _ in net.parameters()):
+                raise ConfigError(
+                    f"The {player} of '{config.arch.name}' has no parameters, so that there is "
+                    f"nothing to train. Register its weights as nn.Parameter, or its layers as "
+                    f"attributes or in an nn.ModuleList."
+                )
             if spec.kind == "image":
                 net.to(memory_format=torch.channels_last)
-            net.to(device).train()
+            net.to(device)
+            if not net.training:  # parts that their author has put in evaluation mode stay in it
+                net.train()
         self.spec = spec
         self.game = Game(
             generator=generator,
@@ -307,7 +315,8 @@ class Trainer:
         if not preparation.start_from(origin, self.config, spec, generator, discriminator):
             self._note(f"{source} has no discriminator: D starts anew")
         place = origin.config.origin
-        if place is not None and not Path(source).is_dir():  # the same for whoever repeats it
+        if place is not None and not storage.expanded(source).is_dir():
+            # The same weights for whoever repeats it.
             pinned = f"{place.repo_id}@{place.revision}"
             self.config = self.config.model_copy(update={"init_from": pinned})
 
@@ -317,7 +326,7 @@ class Trainer:
 
     def _fix_lengths(self) -> None:
         config = self.config
-        per_epoch = self.feed.batches_per_epoch / config.d_steps
+        per_epoch = self.feed.batches_per_epoch / config.batches_per_step
         if config.epochs is not None:
             self.total_steps = max(1, round(config.epochs * per_epoch))
         else:
@@ -589,8 +598,7 @@ class Trainer:
 
     def _row(self) -> dict[str, float]:
         """Means since the last row, and what is measured at this step."""
-        images = self.step * self.images_per_step
-        head = {"step": self.step, "epoch": self.feed.epoch, "images": images}
+        head = {"step": self.step, "epoch": self.feed.epoch, "images": self.feed.drawn}
         row = self._ledger.row(head, self.gallery.scores, whole=self._whole(self.step))
         if row is None:
             raise self._divergence()
@@ -708,9 +716,8 @@ class Trainer:
         copied |= {bundle.SAMPLES: pictured[-1]} if pictured else {}
         for name, original in copied.items():
             made[beside / name] = functools.partial(storage.copy, original, beside / name)
-        images = self.step * self.images_per_step
         told = provenance.training(
-            self.config, self._environment(), self.step, images, straight=self._straight
+            self.config, self._environment(), self.step, self.feed.drawn, straight=self._straight
         )
         made[beside / bundle.TRAINING] = lambda: write_json(beside / bundle.TRAINING, told)
         return made
@@ -736,6 +743,7 @@ class Trainer:
         patience: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
+        **others: Any,
     ) -> Trainer:
         """Return a trainer that continues a run from its newest checkpoint that is whole.
 
@@ -756,6 +764,7 @@ class Trainer:
             patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
+            others: Any other setting is refused, with the way to go on with another one.
 
         Raises:
             RunFolderError: If there is no run, another process trains in it, or its checkpoints
@@ -765,6 +774,8 @@ class Trainer:
             DataError: If the data given are not those that the run was trained on.
         """
         run = run if isinstance(run, Run) else Run(run)
+        for name, value in others.items():
+            raise ConfigError(preparation.kept_setting(name, run.path, f"{name}={value!r}"))
         writer = RunWriter.open(run)
         try:
             found, notices = writer.recover()
@@ -828,7 +839,7 @@ class Trainer:
         """
         self.setup()
         tensors, state = self._copied()
-        path = checkpoint.save(Path(folder), self.step, tensors, state, copied=True)
+        path = checkpoint.save(storage.expanded(folder), self.step, tensors, state, copied=True)
         self._tell(path)
         return path
 
@@ -870,8 +881,9 @@ class Trainer:
         Raises:
             CheckpointError: If it is damaged or does not fit these settings.
         """
-        tensors, state = checkpoint.load(Path(path))
-        self._restore(tensors, state, Path(path))
+        path = storage.expanded(path)
+        tensors, state = checkpoint.load(path)
+        self._restore(tensors, state, path)
         self._dirty = False
 
     def _restore(

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from ganzoo._version import __version__
-from ganzoo.errors import GanzooError, plain
+from ganzoo.errors import ConfigError, GanzooError, plain
 
 __all__ = ["app", "main"]
 
@@ -53,7 +53,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
     press that interrupts is exit code 130.
     """
     try:
-        run(app, sys.argv[1:] if tokens is None else tokens)
+        tokens = sys.argv[1:] if tokens is None else tokens
+        run(app, tokens, tokens[0] if tokens else "")
     except (GanzooError, CycloptsError) as error:
         _complain(str(error))
     except KeyboardInterrupt:
@@ -72,7 +73,20 @@ def _complain(text: str) -> NoReturn:
     sys.exit(2)
 
 
-def run(application: App, tokens: Sequence[str]) -> None:
-    """Parse and execute, leaving errors to the caller."""
-    command, bound, *_ = application.parse_args(tokens, exit_on_error=False, print_error=False)
+def run(application: App, tokens: Sequence[str], name: str = "") -> None:
+    """Parse and execute, leaving errors to the caller.
+
+    Args:
+        application: What to parse for.
+        tokens: The line.
+        name: The command's name, for advice on words that it does not know.
+    """
+    try:
+        command, bound, *_ = application.parse_args(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        from ganzoo.cli.mistakes import explained
+
+        if told := explained(error, name, tokens):
+            raise ConfigError(told) from None
+        raise
     command(*bound.args, **bound.kwargs)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import ConfigError, plain
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.comparison import Column, Comparison, Row, Standing
@@ -49,6 +50,7 @@ def compare(
     """
     from ganzoo import comparison, plots
 
+    plot = None if plot is None else expanded(plot)
     if plot is not None and plot.suffix.lower() not in _PICTURES:
         raise ConfigError(f"Cannot draw into {plot}: give a name ending in {', '.join(_PICTURES)}.")
     found = comparison.compare(

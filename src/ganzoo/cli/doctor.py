@@ -15,6 +15,7 @@ from rich.text import Text
 from ganzoo._version import __version__
 from ganzoo.cli.zoo import KINDS
 from ganzoo.errors import PluginError, RunFolderError
+from ganzoo.storage import expanded
 
 __all__ = ["doctor"]
 
@@ -32,7 +33,7 @@ def doctor(path: Path | None = None, /) -> None:
     if path is None:
         _installation()
     else:
-        _folder(path)
+        _folder(expanded(path))
 
 
 def _folder(path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import ConfigError, DataError, GanzooError, plain
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.evaluation import Score
@@ -88,8 +89,9 @@ def evaluate(
         precision=precision,
         cache=not no_cache,
     )
-    if picture is not None:
-        evaluator.check_picture(Path(picture))
+    drawn = None if picture is None else expanded(picture)
+    if drawn is not None:
+        evaluator.check_picture(drawn)
     scores = evaluator.score()
     # What is read from a pipe may be left unread: it is saved before it is shown. What cannot be
     # saved is shown all the same.
@@ -103,8 +105,8 @@ def evaluate(
                     f"training has replaced it. Evaluate again when the training is over."
                 )
             path = evaluation.save(scores, folder)
-        if picture is not None:
-            evaluator.draw(scores, Path(picture))
+        if drawn is not None:
+            evaluator.draw(scores, drawn)
     except (GanzooError, OSError) as error:
         failure = error
     if json_:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import BundleError
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.hub import Push
@@ -127,7 +128,7 @@ def pull(
     from ganzoo import bundle, card, hub
 
     repo_id, revision = hub.parse(source)
-    folder = out or Path(repo_id.split("/")[1])
+    folder = Path(repo_id.split("/")[1]) if out is None else expanded(out)
     if not bundle.replaceable(folder):
         raise BundleError(
             f"{folder} holds something that is not a bundle, which pulling would replace. Choose "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -23,6 +23,7 @@ __all__ = [
     "nested",
     "repeated",
     "setting_options",
+    "switches",
 ]
 
 _TRAINING = Group("Training", sort_key=1)
@@ -68,6 +69,20 @@ def setting_options(shown: Mapping[str, Any]) -> Iterator[Option]:
             yield Option((name,), str, _parameter(flag, choice, value, _TRAINING))
         else:
             yield _field_option((name,), field, value, _TRAINING)
+
+
+def switches(options: Iterable[Option]) -> set[str]:
+    """Return the flags that take no value."""
+    return {
+        flag
+        for option in options
+        if option.type is bool
+        for flag in (*(option.parameter.name or ()), *_several(option.parameter.negative))
+    }
+
+
+def _several(flags: Any) -> tuple[str, ...]:
+    return (flags,) if isinstance(flags, str) else tuple(flags or ())
 
 
 def check_dotted(tokens: Sequence[str], shown: Mapping[str, Any]) -> None:

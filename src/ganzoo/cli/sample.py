@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from ganzoo.errors import ConfigError
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.generator import Generator
@@ -56,7 +57,8 @@ def sample(
     if count < 1:
         raise ConfigError(f"Cannot draw {count} samples; --count must be at least 1.")
     generator = Generator.from_pretrained(source, device=device)
-    target = out or _free(Path("samples.png" if generator.spec.kind == "image" else "samples.npy"))
+    free = "samples.png" if generator.spec.kind == "image" else "samples.npy"
+    target = _free(Path(free)) if out is None else expanded(out)
     options: dict[str, Any] = {
         "seed": seed,
         "labels": labels[0] if labels and len(labels) == 1 else labels,

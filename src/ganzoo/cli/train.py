@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,9 +19,10 @@ from ganzoo.cli.options import (
     nested,
     repeated,
     setting_options,
+    switches,
 )
-from ganzoo.errors import ConfigError, plain
-from ganzoo.train_config import COMPONENTS, TrainConfig, defaults, flag_of, read_config
+from ganzoo.errors import ConfigError, listing, plain
+from ganzoo.train_config import COMPONENTS, defaults, flag_of, read_config
 
 if TYPE_CHECKING:
     from ganzoo.callbacks import Callback
@@ -43,12 +45,7 @@ _OWN = [
 ]
 
 
-_SWITCHES = {"--dry-run", "--quiet"} | {
-    flag
-    for name, field in TrainConfig.model_fields.items()
-    if field.annotation is bool
-    for flag in (flag_of(name), flag_of(f"no-{name}"))
-}
+_ANSWERS = ("true", "false", "yes", "no", "on", "off")
 
 
 def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> None:
@@ -61,13 +58,14 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=Fals
     shown = defaults(layer, chosen)
     check_dotted(tokens, shown)
     options = [*setting_options(shown), *_OWN]
+    _check_switches(tokens, switches(options))
     app = application(
         "ganzoo train",
         "Train a GAN and leave a run folder with pictures and the generator.",
         options,
         _execute,
     )
-    run_app(app, repeated(tokens, options))
+    run_app(app, repeated(tokens, options), "train")
 
 
 def resume(
@@ -129,12 +127,6 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
     flags = {flag_of(name): name for name in (*COMPONENTS, "recipe")}
     chosen: dict[str, str] = {}
     layer: Mapping[str, Any] = {}
-    for before, token in zip(["", *tokens], tokens, strict=False):
-        # The architecture's name may stand anywhere but where another option's value does.
-        is_value = before.startswith("--") and "=" not in before and before not in _SWITCHES
-        named = not before or token in COMPONENTS["arch"].names()
-        if named and not is_value and not token.startswith("-"):
-            chosen["arch"] = token
     for token, following in zip(tokens, [*tokens, ""][1:], strict=True):
         flag, equals, value = token.partition("=")
         value = value if equals else following
@@ -142,7 +134,41 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
             layer = read_config(Path(value))
         elif flag in flags and value:
             chosen[flags[flag]] = value
+    if "arch" in chosen:
+        return layer, chosen
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        # The architecture's name may stand anywhere but where another option's value does.
+        known = token in COMPONENTS["arch"].names()
+        if token.startswith("-") or not (known or not before):
+            continue
+        if before.startswith("--") and "=" not in before:
+            shown = defaults(layer, chosen, {"arch": token})
+            if before not in switches([*setting_options(shown), *_OWN]):
+                continue  # it is that option's value
+        chosen["arch"] = token
+    if (name := chosen.get("arch")) and name not in COMPONENTS["arch"].names():
+        _check_kind(name)
     return layer, chosen
+
+
+def _check_kind(name: str) -> None:
+    """Refuse the name of another component where that of the architecture stands."""
+    for setting, registry in COMPONENTS.items():
+        if name in registry.names():
+            raise ConfigError(
+                f"'{name}' is not an architecture but a {registry.base.kind}: say it as "
+                f"{flag_of(setting)} {name}. Architectures: {listing(COMPONENTS['arch'].names())}."
+            )
+
+
+def _check_switches(tokens: Sequence[str], flags: Collection[str]) -> None:
+    """Refuse ``--conditional true``, whose second word would be the architecture's name."""
+    for token, following in itertools.pairwise(tokens):
+        if token in flags and following.lower() in _ANSWERS:
+            raise ConfigError(
+                f"{token} takes no value after a space. Write {token} alone, or "
+                f"{token}={following}."
+            )
 
 
 def _execute(values: Mapping[tuple[str, ...], Any]) -> None:

@@ -35,6 +35,7 @@ from ganzoo.datasets.reading import (
 )
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 from ganzoo.spec import SampleSpec
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,7 +156,7 @@ class Array(ArrayDataset):
         return self, self._load(labels)
 
     def _load(self, wanted: bool | None) -> Samples:
-        path = self.path.expanduser()
+        path = expanded(self.path)
         origin = f"'{path}'"
         if not path.is_file():
             what = "is a folder, not an array file" if path.is_dir() else "does not exist"

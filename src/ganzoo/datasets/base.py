@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 
 from ganzoo.component import Component
 from ganzoo.errors import ConfigError, DataError
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +82,7 @@ class Samples:
 
 
 def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.expanduser().absolute()
+    return None if path is None else expanded(path).absolute()
 
 
 DataPath = Annotated[Path, AfterValidator(_absolute)]

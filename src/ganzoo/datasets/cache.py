@@ -33,7 +33,7 @@ from ganzoo.datasets.decoding import (
     resized,
 )
 from ganzoo.errors import DataError
-from ganzoo.storage import new_folder, sha256, write_json
+from ganzoo.storage import expanded, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,7 +166,7 @@ def cache_root(chosen: Path | None = None) -> Path:
             ganzoo; ``decoded`` in it is the folder.
     """
     place = chosen or os.environ.get(ENVIRONMENT)
-    parent = Path(place).expanduser() if place else platformdirs.user_cache_path("ganzoo")
+    parent = expanded(place) if place else platformdirs.user_cache_path("ganzoo")
     return parent / "decoded"
 
 

@@ -39,6 +39,7 @@ from ganzoo.datasets.items import (
 from ganzoo.datasets.reading import Classes, Labels
 from ganzoo.datasets.stream import USAGE, Form, Stream
 from ganzoo.errors import ConfigError, DataError, GanzooError, did_you_mean, listing
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.datasets.array import AnyArray
@@ -400,7 +401,7 @@ def _from_text(text: str) -> Any:
         )
     if text in _names():
         return text
-    path = Path(text).expanduser()
+    path = expanded(text)
     looks_like_path = "/" in text or "\\" in text or re.fullmatch(r".*\.[A-Za-z0-9]+", text)
     there = os.path.exists(path)  # noqa: PTH110 - of a text that no path can be, it is False
     return _from_path(Path(text)) if looks_like_path or there else text
@@ -409,7 +410,7 @@ def _from_text(text: str) -> Any:
 def _from_path(path: Path) -> Any:
     from ganzoo.datasets.huggingface import TABLE_SUFFIXES, holds_tables
 
-    place = path.expanduser()
+    place = expanded(path)
     if place.is_dir():
         name = "huggingface" if holds_tables(place) else "folder"
         return {"name": name, "path": str(path)}

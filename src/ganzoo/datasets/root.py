@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from ganzoo.storage import expanded
+
 __all__ = ["ENVIRONMENT", "data_root"]
 
 ENVIRONMENT = "GANZOO_DATA"
@@ -25,5 +27,5 @@ def data_root(root: Path | None = None) -> Path:
     """
     chosen = root or os.environ.get(ENVIRONMENT)
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     return platformdirs.user_cache_path("ganzoo") / "data"

@@ -37,6 +37,8 @@ from ganzoo.evaluation.sides import (
 )
 from ganzoo.generator import Generator
 from ganzoo.metrics import Metric
+from ganzoo.seeds import checked
+from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -130,12 +132,13 @@ def evaluate(
         precision=precision,
         cache=cache,
     )
-    if picture is not None:
-        evaluator.check_picture(Path(picture))
+    drawn = None if picture is None else expanded(picture)
+    if drawn is not None:
+        evaluator.check_picture(drawn)
     scores = evaluator.score()
-    if picture is not None:
+    if drawn is not None:
         try:
-            evaluator.draw(scores, Path(picture))
+            evaluator.draw(scores, drawn)
         except GanzooError as error:  # which is no reason to lose the scores
             told = scores[NEIGHBOURS]
             notices = (*told.notices, str(error))
@@ -175,6 +178,7 @@ class Evaluator:
         samples: Samples | None = None,
     ) -> None:
         chosen = _metrics(metrics, preset)
+        seed = checked(seed)
         if batch_size < 1:
             raise ConfigError(f"Samples come in batches of at least 1, not {batch_size}.")
         for count, what in ((reals, "reals"), (fakes, "fakes")):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
-from ganzoo import bundle, datasets
+from ganzoo import bundle, datasets, storage
 from ganzoo.datasets.base import PARTS
 from ganzoo.errors import ConfigError, DataError, GanzooError
 from ganzoo.generator import Generator
@@ -246,7 +246,7 @@ def source_of(source: Any, device: str) -> Generator | Dataset:
     if isinstance(source, (str, os.PathLike)):
         text = os.fspath(source)
         with contextlib.suppress(OSError, ValueError):
-            place = Path(text).expanduser()
+            place = storage.expanded(text)
             pictures = place.is_dir() and bundle_folder(place) is None
             pictures = pictures and not (place / "config.yaml").exists()
             if pictures or place.is_file() or (text in datasets.names() and not place.exists()):
@@ -363,7 +363,7 @@ def bundle_folder(source: Any) -> Path | None:
     if not isinstance(source, (str, os.PathLike)):
         return None
     with contextlib.suppress(OSError, ValueError):
-        folder = Path(source)
+        folder = storage.expanded(source)
         for place in (folder, folder / "generator"):
             if (place / bundle.CONFIG).is_file():
                 return place

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +12,7 @@ from pydantic import Field
 from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.features.base import Extractor, fingerprint
 from ganzoo.features.weights import faults, not_finite
+from ganzoo.storage import expanded
 
 __all__ = ["SOURCE", "HubExtractor", "HubModel"]
 
@@ -89,7 +89,7 @@ class HubModel:
             revision = self.revision
         try:
             return kind.from_pretrained(
-                source, **options, **({"revision": revision} if revision else {})
+                str(expanded(source)), **options, **({"revision": revision} if revision else {})
             )
         except Exception as error:  # it raises anything from OSError to RuntimeError
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -99,7 +99,7 @@ class HubModel:
             ) from error
 
     def _remedy(self, source: str, revision: str | None) -> str:
-        if Path(source).expanduser().is_dir():
+        if expanded(source).is_dir():
             return (
                 f"Such a folder has config.json and model.safetensors: get them from "
                 f"https://huggingface.co/{self.repository}, or give another folder as weights."

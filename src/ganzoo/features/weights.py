@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ganzoo import statedicts
 from ganzoo.datasets.cache import cache_root
 from ganzoo.errors import CheckpointError, listing
-from ganzoo.storage import make, new_file, sha256
+from ganzoo.storage import expanded, make, new_file, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ class Published:
         if path is not None:
             return self._existing(path, "that was given")
         if named := os.environ.get(self.environment):
-            return self._existing(Path(named).expanduser(), f"that {self.environment} names")
+            return self._existing(expanded(named), f"that {self.environment} names")
         found = next((place for place in self._places() if self._is_it(place)), None)
         if found:
             return found
