@@ -95,7 +95,7 @@ class MLPGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to samples (N, *spec.shape) in ``spec.value_range``."""
         samples: Tensor = self.activation(self.output(self.hidden(z.flatten(1))))
-        return samples.reshape(len(z), *self.shape)
+        return samples.reshape(-1, *self.shape)
 
 
 class MLPDiscriminator(nn.Module):
