@@ -137,7 +137,11 @@ class Trainer:
             with located(file if _refusal(layer) == str(error) else None):
                 raise
         self.device = pick_device(self.config.device)
-        self.precision: Precision = pick_precision(self.config.precision, self.device)
+        arch, precision = self.config.arch, self.config.precision
+        recommended = arch.recommended.get("precision") == precision
+        self.precision: Precision = pick_precision(
+            precision, self.device, f"as '{arch.name}' recommends" if recommended else "as set"
+        )
         for tracker in self.config.trackers:
             tracker.check()
         tracking = [Tracking()] if self.config.trackers else []

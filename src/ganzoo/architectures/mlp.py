@@ -35,7 +35,6 @@ class MLP(Architecture):
     recommended: ClassVar[Mapping[str, Any]] = {
         "latent": 100,
         "batch_size": 100,
-        "precision": "fp32",
         "g_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
         "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
     }
