@@ -146,7 +146,7 @@ def bf16_feature() -> str | None:
     It is called as Linux calls it: ``amx_bf16``, ``avx512_bf16``, or ``bf16`` of Arm. torch must
     have oneDNN, which uses them, and oneDNN must be allowed to (``ONEDNN_MAX_CPU_ISA``).
     """
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
     if has_amx() and "AVX512_CORE_AMX" in _allowed(limit):
@@ -201,8 +201,7 @@ def _is_there(feature: str, question: str) -> bool:
 def _is_arm_bf16_there() -> bool:
     if platform.system() == "Linux":
         return "bf16" in _listed()  # by this very name on Arm only
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch
-    return capabilities.get("bf16") is True
+    return torch.cpu.get_capabilities().get("bf16") is True
 
 
 def _listed() -> frozenset[str]:

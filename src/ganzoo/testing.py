@@ -645,7 +645,9 @@ def _check_unbound(generator: nn.Module, z: Tensor, labels: Tensor | None) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer: what matters is tried here
         try:
-            traced = torch.jit.trace(generator, given, check_trace=False)
+            traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+                generator, given, check_trace=False
+            )
         except Exception:  # other faults keep it from being exported: not this one
             return
         for count in (1, _BATCH + 3):
