@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from ganzoo.errors import (
     listing,
     quoted,
 )
+from ganzoo.labels import numbers
 from ganzoo.seeds import checked, derive
 
 if TYPE_CHECKING:
@@ -415,10 +416,10 @@ class Generator:
 
     def sample(
         self,
-        count: int = 16,
+        count: int | None = None,
         *,
         seed: int | None = None,
-        labels: int | Sequence[int] | Tensor | None = None,
+        labels: int | str | Iterable[int | str] | Tensor | None = None,
         latents: Tensor | None = None,
         batch_size: int = 64,
     ) -> Tensor:
@@ -429,10 +430,11 @@ class Generator:
         with which a net computes batches of different size.
 
         Args:
-            count: How many.
+            count: How many; by default as many as labels or latents are given, else 16.
             seed: Decides the latents, from 0 to 2**63 - 1; None draws fresh ones each time.
-            labels: One class for all, or one per sample; by default drawn at random where the
-                generator knows classes.
+            labels: One class for all, or one per sample, each by its name or by its number: a
+                string is a name, an integer the place among ``spec.classes``. By default drawn at
+                random where the generator knows classes.
             latents: (count, *latent.shape) to use instead of drawn ones.
             batch_size: Samples per pass through the net, which bounds the memory; fewer where one
                 layer's outputs would exceed 1 GiB.
@@ -444,12 +446,15 @@ class Generator:
             ConfigError: If the count, the seed, the labels or the latents do not fit the
                 generator, or more memory would be needed than is allowed.
         """
-        if not (_whole(count) and _whole(batch_size)) or count < 0 or batch_size < 1:
+        asked = (batch_size,) if count is None else (batch_size, count)
+        if not all(map(_whole, asked)) or min(asked) < 0 or batch_size < 1:
             raise ConfigError(
                 f"Cannot draw {quoted(count)} samples in batches of {quoted(batch_size)}: both are "
                 f"whole numbers, of at least 0 and 1."
             )
-        count, batch_size = operator.index(count), operator.index(batch_size)
+        labels = self._numbers(labels, count)
+        count = operator.index(_count(count, labels, latents, 16))
+        batch_size = operator.index(batch_size)
         batch_size = self._affordable(count, batch_size)
         seed = secrets.randbits(63) if seed is None else checked(seed)
         if latents is None:
@@ -476,7 +481,7 @@ class Generator:
         padding = self._padding
         return (padding.undo(samples) if padding else samples).contiguous()
 
-    def images(self, count: int = 16, **options: Any) -> list[Image]:
+    def images(self, count: int | None = None, **options: Any) -> list[Image]:
         """Draw samples as pictures; options are those of ``sample``.
 
         Raises:
@@ -484,12 +489,21 @@ class Generator:
         """
         return pictures.images(self.sample(count, **options), self.spec)
 
-    def grid(self, count: int = 64, *, columns: int | None = None, **options: Any) -> Image:
+    def grid(
+        self, count: int | None = None, *, columns: int | None = None, **options: Any
+    ) -> Image:
         """Draw samples in rows on one picture; options are those of ``sample``.
+
+        Args:
+            count: How many; by default as many as labels or latents are given, else 64.
+            columns: Samples in a row; by default the picture is about square.
+            **options: Those of ``sample``.
 
         Raises:
             ConfigError: If the samples are no images.
         """
+        options["labels"] = self._numbers(options.get("labels"), count)
+        count = _count(count, options["labels"], options.get("latents"), 64)
         return pictures.grid(self.sample(count, **options), self.spec, columns)
 
     def _affordable(self, count: int, batch_size: int) -> int:
@@ -547,41 +561,36 @@ class Generator:
         ]
         return torch.cat(blocks)[:count] if blocks else torch.empty(0, *self.latent.shape)
 
-    def _labels(
-        self, count: int, labels: int | Sequence[int] | Tensor | None, seed: int
-    ) -> Tensor | None:
-        classes = self.spec.classes
-        if classes is None:
-            if labels is not None:
-                raise ConfigError(
-                    "This generator was trained without labels, so it cannot be asked for a "
-                    "class; leave out 'labels'."
-                )
-            return None
+    def _numbers(self, labels: Any, count: int | None) -> Tensor | None:
+        """The numbers of the classes that are asked for: () or (N,)."""
         if labels is None:
-            blocks = [
-                torch.randint(len(classes), (_BLOCK,), generator=_source(seed, "labels", number))
-                for number in range(-(-count // _BLOCK))
-            ]
-            return torch.cat(blocks)[:count] if blocks else torch.empty(0, dtype=torch.int64)
-        chosen = torch.as_tensor(labels, dtype=torch.int64)
-        if chosen.dim() == 0:
-            chosen = chosen.expand(count)
-        if chosen.shape != (count,):
+            return None
+        if self.spec.classes is None:
             raise ConfigError(
-                f"Give one label for all samples or one for each of the {count}; "
-                f"got {tuple(chosen.shape)}."
+                "This generator was trained without labels, so it cannot be asked for a "
+                "class; leave out 'labels'."
             )
-        if count and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(classes)):
-            raise ConfigError(
-                f"Labels go from 0 to {len(classes) - 1} ({_some(classes)}); "
-                f"got {int(chosen.min())} to {int(chosen.max())}."
-            )
-        return chosen
+        return numbers(labels, self.spec.classes, count)
+
+    def _labels(self, count: int, chosen: Tensor | None, seed: int) -> Tensor | None:
+        """One class for each sample, drawn where none is chosen; None where there are none."""
+        classes = self.spec.classes
+        if classes is None or chosen is not None:
+            return None if chosen is None else chosen.expand(count)
+        blocks = [
+            torch.randint(len(classes), (_BLOCK,), generator=_source(seed, "labels", number))
+            for number in range(-(-count // _BLOCK))
+        ]
+        return torch.cat(blocks)[:count] if blocks else torch.empty(0, dtype=torch.int64)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names if len(names) <= 12 else [*names[:10], "...", names[-1]])
+def _count(count: int | None, labels: Tensor | None, latents: Tensor | None, usual: int) -> int:
+    """How many samples to draw, if that is not said: one for each label or latent."""
+    if count is not None:
+        return count
+    if labels is not None and labels.dim():
+        return len(labels)
+    return usual if latents is None else len(latents)
 
 
 def _whole(value: Any) -> bool:

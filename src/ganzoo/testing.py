@@ -16,6 +16,7 @@ import inspect
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -83,8 +84,9 @@ def check_architecture(
     It must be registered, round-trip through JSON and hold no state. Its nets must have the
     promised shapes and types, stay in the value range, let gradients reach all parameters, be
     deterministic in eval mode, and be restored completely by ``state_dict``. The generator in
-    eval mode must make the same sample whatever the batch; a discriminator may compare samples.
-    What ``infer`` makes of the generator's own shapes, if anything, must lead to the same net.
+    eval mode must make the same sample whatever the batch, also once it is exported; a
+    discriminator may compare samples. What ``infer`` makes of the generator's own shapes, if
+    anything, must lead to the same net.
 
     Args:
         component: The architecture, its class or its registered name.
@@ -123,6 +125,7 @@ def check_architecture(
         _check_eval(generator, again[0], z, labels, "generator")
         _check_eval(discriminator, again[1], samples, labels, "discriminator")
         _check_alone(generator, z, labels)
+        _check_unbound(generator, z, labels)
         _check_inferred(arch, generator, spec, latent)
         _require(
             arch.model_dump() == before,
@@ -633,6 +636,35 @@ def _check_alone(generator: nn.Module, z: Tensor, labels: Tensor | None) -> None
         "The generator makes another sample from the same latent when the batch has another size. "
         "In eval mode no layer may mix samples: use running statistics in norms.",
     )
+
+
+@torch.no_grad()
+def _check_unbound(generator: nn.Module, z: Tensor, labels: Tensor | None) -> None:
+    """Refuse a generator that an export binds to the number of samples it was exported with."""
+    given = (z,) if labels is None else (z, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer: what matters is tried here
+        try:
+            traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+                generator, given, check_trace=False
+            )
+        except Exception:  # other faults keep it from being exported: not this one
+            return
+        for count in (1, _BATCH + 3):
+            rows = torch.arange(count) % _BATCH
+            inputs = [each[rows] for each in given]
+            wanted = generator(*inputs)
+            try:
+                found = traced(*inputs)
+                same = torch.allclose(found, wanted, rtol=_TOLERANCE, atol=_TOLERANCE)
+            except Exception:  # it has another shape, or a layer inside
+                same = False
+            _require(
+                same,
+                f"The generator cannot be exported: traced with {_BATCH} latents, it makes "
+                f"something else of {count}. len(z), int(...) or a number in its code makes the "
+                f"size of the batch a constant: write x.reshape(-1, *shape), or z.shape[0].",
+            )
 
 
 def _main(output: Any) -> Tensor:

@@ -46,6 +46,7 @@ from ganzoo.gallery import Gallery
 from ganzoo.generator import Generator
 from ganzoo.interrupt import leave, on_signals
 from ganzoo.ledger import NAMES, Ledger
+from ganzoo.processes import refuse_several
 from ganzoo.run import (
     ANIMATION,
     COMPARISON,
@@ -137,7 +138,11 @@ class Trainer:
             with located(file if _refusal(layer) == str(error) else None):
                 raise
         self.device = pick_device(self.config.device)
-        self.precision: Precision = pick_precision(self.config.precision, self.device)
+        arch, precision = self.config.arch, self.config.precision
+        recommended = arch.recommended.get("precision") == precision
+        self.precision: Precision = pick_precision(
+            precision, self.device, f"as '{arch.name}' recommends" if recommended else "as set"
+        )
         for tracker in self.config.trackers:
             tracker.check()
         tracking = [Tracking()] if self.config.trackers else []
@@ -360,7 +365,11 @@ class Trainer:
         Nothing is logged or written, and numbers that are not finite are not acted on, but for
         ``nonfinite="skip"``; ``save_checkpoint`` and ``generator`` are at hand. ``stop`` ends the
         loop.
+
+        Raises:
+            ConfigError: In one of several processes that were started together.
         """
+        refuse_several()
         self.setup()
         self._stopped = False
         try:
@@ -388,6 +397,7 @@ class Trainer:
             The run.
 
         Raises:
+            ConfigError: In one of several processes that were started together.
             RunFolderError: If the folder is taken, is trained in by another process, or cannot
                 be written.
             DivergenceError: If losses, gradients or weights are no longer finite and the setting
@@ -397,6 +407,7 @@ class Trainer:
             KeyboardInterrupt: After Ctrl-C.
             SystemExit: After SIGTERM (code 143) or SIGUSR1.
         """
+        refuse_several()
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
         self.setup()
@@ -773,6 +784,7 @@ class Trainer:
             ConfigError: If a setting contradicts the run, such as fewer steps than it has done.
             DataError: If the data given are not those that the run was trained on.
         """
+        refuse_several()
         run = run if isinstance(run, Run) else Run(run)
         for name, value in others.items():
             raise ConfigError(preparation.kept_setting(name, run.path, f"{name}={value!r}"))

@@ -93,7 +93,7 @@ class MirrorGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to samples (N, *spec.shape) in ``spec.value_range``."""
         samples: Tensor = self.activation(self.output(self.decoder(z.flatten(1))))
-        return samples.reshape(len(z), *self.shape)
+        return samples.reshape(-1, *self.shape)
 
 
 class MirrorDiscriminator(nn.Module):

@@ -35,7 +35,6 @@ class MLP(Architecture):
     recommended: ClassVar[Mapping[str, Any]] = {
         "latent": 100,
         "batch_size": 100,
-        "precision": "fp32",
         "g_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
         "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
     }
@@ -95,7 +94,7 @@ class MLPGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to samples (N, *spec.shape) in ``spec.value_range``."""
         samples: Tensor = self.activation(self.output(self.hidden(z.flatten(1))))
-        return samples.reshape(len(z), *self.shape)
+        return samples.reshape(-1, *self.shape)
 
 
 class MLPDiscriminator(nn.Module):

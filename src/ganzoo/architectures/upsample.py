@@ -137,7 +137,7 @@ class UpsampleGenerator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to images (N, C, H, W) in ``spec.value_range``."""
-        maps = self.project_activation(self.project(z.flatten(1))).reshape(len(z), *self.base)
+        maps = self.project_activation(self.project(z.flatten(1))).reshape(-1, *self.base)
         maps = self.refine(self.grow(maps))
         images: Tensor = self.activation(self.output(self.output_pad(maps)))
         return images

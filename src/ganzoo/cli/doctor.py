@@ -60,7 +60,7 @@ def _installation() -> None:
 
     from ganzoo.datasets.cache import cache_root
     from ganzoo.datasets.root import data_root
-    from ganzoo.device import has_amx, pick_device, pick_precision
+    from ganzoo.device import bf16_feature, pick_device, pick_precision
     from ganzoo.registry import plugins_disabled
 
     device = pick_device("auto")
@@ -79,7 +79,7 @@ def _installation() -> None:
         if there is None or not requirement.specifier.contains(there, prereleases=True):
             lacking.append(f"{requirement} is needed, and {there or 'nothing'} is installed")
     row("device", f"{device.type} ({_device_name(device)}, {torch.get_num_threads()} threads)")
-    row("AMX bf16", "yes" if has_amx() else "no")
+    row("CPU's bfloat16", bf16_feature() or "none")
     row("CUDA", torch.version.cuda if torch.cuda.is_available() else "no device")
     row("precision", f"auto picks {precision.name}: {precision.reason}")
     row("data root", data_root())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from ganzoo.errors import ConfigError
+from ganzoo.errors import ConfigError, plain
 from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def sample(
     source: str = FAVOURITE,
     /,
     *,
-    count: Annotated[int, Parameter(name=["--count", "-n"])] = 64,
+    count: Annotated[int | None, Parameter(name=["--count", "-n"])] = None,
     seed: int | None = None,
-    labels: tuple[int, ...] | None = None,
+    labels: tuple[str, ...] | None = None,
     out: Path | None = None,
     columns: int | None = None,
     device: str = "auto",
@@ -41,9 +41,10 @@ def sample(
     Args:
         source: folder of a run or of a saved generator, a name of 'ganzoo list pretrained', or
             org/repo[@revision] on the Hugging Face Hub
-        count: how many
+        count: how many; by default one per label, or 64
         seed: decides the samples; without it they differ each time
-        labels: one class for all, or one per sample
+        labels: one class for all, or one per sample with commas between: names of classes, as in
+            Sneaker,Bag, or their numbers
         out: a picture of all (.png), the numbers (.npy, .safetensors), or a folder for single
             pictures; by default samples.png, samples-1.png, ... whichever is free
         columns: samples in a row of the picture
@@ -54,15 +55,14 @@ def sample(
 
     from ganzoo.generator import Generator
 
-    if count < 1:
+    if count is not None and count < 1:
         raise ConfigError(f"Cannot draw {count} samples; --count must be at least 1.")
     generator = Generator.from_pretrained(source, device=device)
     free = "samples.png" if generator.spec.kind == "image" else "samples.npy"
     target = _free(Path(free)) if out is None else expanded(out)
-    options: dict[str, Any] = {
-        "seed": seed,
-        "labels": labels[0] if labels and len(labels) == 1 else labels,
-    }
+    options: dict[str, Any] = {"seed": seed, "labels": _labels(labels, generator)}
+    if count is None and not isinstance(options["labels"], list):
+        count = 64
     try:
         _check(target, force)
         if target.suffix:
@@ -76,6 +76,20 @@ def sample(
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"Cannot write {target} ({reason}). Choose another --out.") from error
     Console(soft_wrap=True, highlight=False).print(str(target), markup=False)
+
+
+def _labels(words: tuple[str, ...] | None, generator: Generator) -> Any:
+    """What the words mean to the generator; it refuses them itself if it knows no classes."""
+    if not words or generator.spec.classes is None:
+        return words or None
+    from ganzoo.labels import of_words
+
+    labels, notices = of_words(words, generator.spec.classes)
+    for notice in notices:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            plain(f"note: {notice}"), markup=False
+        )
+    return labels
 
 
 def _check(target: Path, force: bool) -> None:
@@ -93,7 +107,11 @@ def _check(target: Path, force: bool) -> None:
 
 
 def _write_one(
-    generator: Generator, target: Path, count: int, columns: int | None, options: dict[str, Any]
+    generator: Generator,
+    target: Path,
+    count: int | None,
+    columns: int | None,
+    options: dict[str, Any],
 ) -> None:
     """Write one file under a temporary name, so that an older one is replaced by a whole one."""
     target.parent.mkdir(parents=True, exist_ok=True)

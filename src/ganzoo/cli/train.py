@@ -198,9 +198,10 @@ def _explain(trainer: Any) -> None:
 
     facts = estimate(trainer)
     notes = [f"note: {notice}" for notice in trainer.notices]
+    precision = f"{trainer.precision.name}: {trainer.precision.reason}"
     console = Console(soft_wrap=True, highlight=False)
     console.print(trainer.config.yaml(), markup=False, end="")
-    for line in (*notes, *facts.lines()):
+    for line in (*notes, *facts.lines(), precision):
         console.print(f"# {line}", markup=False)
 
 

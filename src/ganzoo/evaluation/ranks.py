@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from ganzoo import errors
+from ganzoo.processes import group_size
 
 __all__ = ["all_agree", "first", "gathered", "share", "together"]
 
@@ -21,7 +22,7 @@ def share(count: int, grain: int) -> slice:
     Stretches begin at multiples of ``grain`` and follow each other in the order of the ranks;
     one may be empty. A process alone takes all.
     """
-    rank, world = (dist.get_rank(), dist.get_world_size()) if _several() else (0, 1)
+    rank, world = (dist.get_rank(), dist.get_world_size()) if group_size() > 1 else (0, 1)
     grains = -(-count // grain)
     start, stop = (min(count, grains * part // world * grain) for part in (rank, rank + 1))
     return slice(start, stop)
@@ -29,7 +30,7 @@ def share(count: int, grain: int) -> slice:
 
 def gathered(value: T) -> list[T]:
     """Return what each process gives, in the order of their ranks."""
-    if not _several():
+    if group_size() == 1:
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
@@ -43,7 +44,7 @@ def all_agree(wish: bool) -> bool:
 
 def first() -> bool:
     """Return whether this process writes what is to be written once."""
-    return not _several() or dist.get_rank() == 0
+    return group_size() == 1 or dist.get_rank() == 0
 
 
 @contextlib.contextmanager
@@ -54,7 +55,7 @@ def together() -> Iterator[None]:
         GanzooError: If another process failed, with its message; of the same class, if that is
             one of ganzoo's.
     """
-    if not _several():
+    if group_size() == 1:
         yield
         return
     own: Exception | None = None
@@ -71,7 +72,3 @@ def together() -> Iterator[None]:
             if not (isinstance(kind, type) and issubclass(kind, errors.GanzooError)):
                 kind = errors.GanzooError
             raise kind(f"Process {rank} of those that evaluate together has failed: {failure[1]}")
-
-
-def _several() -> bool:
-    return bool(dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)

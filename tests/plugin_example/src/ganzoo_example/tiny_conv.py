@@ -89,7 +89,7 @@ class TinyGenerator(nn.Module):
         x = z.flatten(1)
         if self.embed is not None:
             x = torch.cat((x, self.embed(_needed(labels))), dim=1)
-        x = relu(self.project(x)).view(len(x), *self.start)
+        x = relu(self.project(x)).view(-1, *self.start)
         x = relu(self.norm1(self.conv1(interpolate(x, scale_factor=2))))
         samples: Tensor = self.finish(self.conv2(interpolate(x, scale_factor=2)))
         return samples
