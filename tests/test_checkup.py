@@ -134,7 +134,7 @@ def test_a_good_run(run: Path) -> None:
         "generator",
         "snapshots/step-00000004",
     ]
-    assert good["config.yaml"] == "format 1; mlp with non-saturating on given, 4 steps"
+    assert good["config.yaml"] == "format 1; mlp with non-saturating on tensor, 4 steps"
     assert good["metrics.jsonl"] == "4 rows, to step 4"
     assert good["checkpoints/step-00000002"].startswith("step 2, ")
     assert good["generator"].startswith("generator mlp, 4x4 greyscale image, ")

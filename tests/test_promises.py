@@ -271,6 +271,14 @@ class Mean(nn.Module):
         return z[:, :2].tanh()
 
 
+class Buffered(Mean):
+    """A generator with a buffer alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(()))
+
+
 class Frozen(nn.Module):
     """A generator with a part that its author keeps in evaluation mode."""
 
@@ -292,7 +300,7 @@ def made(module: nn.Module) -> Generator:
     return Generator(module, config)
 
 
-@pytest.mark.parametrize("module", [Mean(), nn.Flatten(), nn.Sequential(nn.Tanh(), Mean())])
+@pytest.mark.parametrize("module", [Mean(), Buffered()])
 def test_a_net_without_parameters_is_sampled(module: nn.Module) -> None:
     assert len(made(module).sample(3, seed=0)) == 3
 
@@ -522,7 +530,7 @@ def test_a_misspelt_setting_of_resume(kept: Path, word: str, meant: str, capsys)
         ),
         ("--joint-batch mlp --arch.hidden 4", ("mlp", "joint_batch: true")),
         ("--no-joint-batch mlp --arch.hidden 4", ("mlp", "joint_batch: false")),
-        ("--dry-run mlp --arch.hidden 4", ("mlp", "hidden:")),
+        ("--quiet mlp --arch.hidden 4", ("mlp", "hidden:")),
         ("--d-eval-for-g --loss bce --loss.swapped mlp", ("mlp", "swapped: true")),
         ("mlp --loss bce --loss.swapped", ("mlp", "swapped: true")),
         ("--loss.swapped --loss bce --arch mlp --arch.dropout 0.2", ("mlp", "swapped: true")),

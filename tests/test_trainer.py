@@ -171,7 +171,7 @@ def test_your_own_loop_is_the_same_training(pictures: Tensor) -> None:
 
 def test_runs_are_numbered(pictures: Tensor) -> None:
     runs = [ganzoo.Trainer(dataset=pictures, **small(steps=1)).fit() for _ in range(2)]
-    assert [str(run.path) for run in runs] == ["runs/mlp-given-1", "runs/mlp-given-2"]
+    assert [str(run.path) for run in runs] == ["runs/mlp-tensor-1", "runs/mlp-tensor-2"]
 
 
 def test_training_ends_alone_without_worker_processes(pictures: Tensor) -> None:
