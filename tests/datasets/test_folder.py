@@ -333,7 +333,7 @@ def test_a_class_with_one_picture(root: Path) -> None:
     classed(root)
     save(root / "emu/e.png")
     assert notices(load(root)) == (
-        "The class 'emu' has only one picture, too few to learn a class from; add pictures or "
+        "The class 'emu' has only one sample, too few to learn a class from; add samples or "
         "leave the class out.",
     )
     for name in "fghi":

@@ -28,6 +28,7 @@ from ganzoo.datasets.reading import (
     Understood,
     check_precision,
     classes_of_values,
+    lonely,
     option,
     read_labels,
     understand,
@@ -566,6 +567,7 @@ def numbered(
     origin: str = "The array",
     item: str = "sample {}",
     indices: Sequence[int] | None = None,
+    whole: bool = True,
 ) -> tuple[Tensor | None, tuple[str, ...] | None, tuple[str, ...]]:
     """Return labels as the numbers of classes, the names of these, and what is to be said.
 
@@ -577,6 +579,7 @@ def numbered(
         origin: What the labels belong to, to start a message.
         item: What messages call a sample, with ``{}`` for its number.
         indices: Numbers of the samples; by default 0, 1, ...
+        whole: Whether these are the labels of all samples.
 
     Raises:
         DataError: If there are not as many as samples; if labels are wanted and are no classes.
@@ -606,8 +609,13 @@ def numbered(
         )
         return None, None, () if wanted is False else _unused(problem, wanted, origin)
     numbers = np.array([known.numbers[value] for value in distinct.tolist()], np.int64)
-    notices = () if wanted is False else (*found.notices, *known.notices)
-    return torch.from_numpy(numbers[which.reshape(-1)]), known.names, notices
+    taken = torch.from_numpy(numbers[which.reshape(-1)])
+    if wanted is False:
+        return taken, known.names, ()
+    notices = (*found.notices, *known.notices)
+    if whole:
+        notices += lonely(known.names, torch.bincount(taken, minlength=len(known.names)).tolist())
+    return taken, known.names, notices
 
 
 def classes_for(found: Labels, classes: Classes | None) -> Classes | None:

@@ -164,7 +164,7 @@ class Folder(PictureDataset):
                 told.append(f"Of several label files one counts; not used: {listing(rest)}.")
             if absent := self._absent(file, names, source):
                 told.append(absent)
-            return Labelling(np.array(labels, np.int64), classes, (*told, *notices)), ""
+            return Labelling(np.array(labels, np.int64), classes, tuple(told), notices), ""
         if not problems:
             known = listing(label_files.NAMES)
             return Labelling(), f"{source.origin} has no label file ({known})"
@@ -239,7 +239,7 @@ class Folder(PictureDataset):
         classes = classes_of_values(names)
         numbers = np.zeros(len(found.group_names), np.int64)
         numbers[present] = [classes.numbers[name] for name in names]
-        return Labelling(numbers[found.groups], classes.names, classes.notices)
+        return Labelling(numbers[found.groups], classes.names, guessed=classes.notices)
 
 
 def _like_shards(names: list[str]) -> bool:

@@ -97,7 +97,8 @@ class HuggingFace(PictureDataset):
 
         if not found.group_names:
             return Labelling()
-        return Labelling(found.groups.astype(np.int64), tuple(found.group_names))
+        labels = found.groups.astype(np.int64)
+        return Labelling(labels, tuple(found.group_names), guessed=source.guessed)
 
     def _table(self, origin: str) -> Any:
         """The data set as the package ``datasets`` opens it."""
@@ -215,6 +216,7 @@ class _Rows:
 
         self.origin = origin
         self.notices: list[str] = []
+        self.guessed: tuple[str, ...] = ()  # of classes
         if not len(table):
             raise DataError(f"{origin} has no rows; choose another split or file.")
         self._column = _image_column(table.features, origin, image_column)
@@ -323,8 +325,7 @@ class _Rows:
                 raise DataError(f"{text}; {fix}")
             self.notices.append(f"{text}, and is not used for labels; {fix}")
             return
-        self.groups, self.group_names = numbers, names
-        self.notices += notices
+        self.groups, self.group_names, self.guessed = numbers, names, notices
 
 
 def _require_column(name: str, features: Any, origin: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
@@ -13,7 +12,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model
 from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries
-from ganzoo.datasets.reading import option, suggested_range, understand_range
+from ganzoo.datasets.reading import lonely, option, suggested_range, understand_range
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.spec import SampleSpec
 
@@ -28,7 +27,6 @@ __all__ = ["Labelling", "PictureDataset"]
 
 _MOST_THREADS = 8
 _GENERAL = ("float32", "int32", "uint16")  # numbers, those that hold the others first
-_NAMED = 3  # classes or files that a notice names
 
 
 def _pair(value: Any) -> Any:
@@ -39,11 +37,19 @@ def _pair(value: Any) -> Any:
 
 
 class Labelling(NamedTuple):
-    """Labels (N,) and the names of their classes, or neither; and what to say about them."""
+    """Labels (N,) and the names of their classes, or neither; and what to say about them.
+
+    Attributes:
+        labels: (N,) numbers of classes.
+        classes: Their names.
+        notices: What is said in any case.
+        guessed: What is said where labels are used.
+    """
 
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] | None = None
     notices: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
 
 
 class PictureDataset(Dataset):
@@ -123,6 +129,14 @@ class PictureDataset(Dataset):
             f"threads is the dataset's option {threads}."
         )
 
+    def opened(
+        self, workers: int | None = None, labels: bool = False
+    ) -> tuple[Self, Samples | Stream]:
+        """Return this dataset and its samples, as ``Dataset.opened`` has it."""
+        if workers is not None:
+            return self, self.stream(workers, labels)
+        return self, self._load(labels)
+
     def load(self) -> Samples:
         """Decode the pictures, or read them as they were decoded before.
 
@@ -134,13 +148,20 @@ class PictureDataset(Dataset):
             DataError: If there are no pictures, too many are unreadable, the cache cannot be
                 written, or it is not known which range their values are in.
         """
+        return self._load(None)
+
+    def _load(self, wanted: bool | None) -> Samples:
+        """Load, and say what is guessed about classes unless labels are not wanted."""
         import torch
 
         with self._source() as source:
             found = self._decoded(source)
             bounds, told = self._ranged(found, source.origin)
-            labels, classes, own = self._labelled(found, source)
-            notices = [*source.notices, *own, *self._notices(found, labels, classes), *told]
+            labels, classes, own, guessed = self._labelled(found, source)
+            notices = [*source.notices, *self._notices(found), *told, *own]
+        if wanted is not False and labels is not None and classes is not None:
+            counts = torch.bincount(torch.from_numpy(labels), minlength=len(classes))
+            notices += [*guessed, *lonely(classes, counts.tolist())]
         size = self._wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),
@@ -208,14 +229,7 @@ class PictureDataset(Dataset):
             )
         return values.bounds, notices
 
-    def _notices(
-        self,
-        found: Decoded,
-        labels: NDArray[np.int64] | None,
-        classes: tuple[str, ...] | None,
-    ) -> list[str]:
-        import numpy as np
-
+    def _notices(self, found: Decoded) -> list[str]:
         facts, notices = found.facts, []
         if found.repaired:
             notices.append(
@@ -245,24 +259,8 @@ class PictureDataset(Dataset):
             notices.append(
                 "Transparent parts of pictures are put on white; mode='rgba' keeps them."
             )
-        if labels is not None and classes is not None:
-            counts = np.bincount(labels, minlength=len(classes))
-            single = [name for name, count in zip(classes, counts, strict=True) if count == 1]
-            if single:
-                notices.append(
-                    f"{_some_of(single)} only one picture, too few to learn a class from; add "
-                    f"pictures or leave the class out."
-                )
         return notices
 
 
 def _side(name: str, low: int, high: int) -> str:
     return f"one {name} of {low}" if low == high else f"{name}s from {low} to {high}"
-
-
-def _some_of(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"The class '{names[0]}' has"
-    shown = ", ".join(f"'{name}'" for name in names[:_NAMED])
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"The classes {shown}{more} have"

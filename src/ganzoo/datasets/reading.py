@@ -40,6 +40,7 @@ __all__ = [
     "classes_of_values",
     "in_order",
     "judged_from",
+    "lonely",
     "option",
     "read_labels",
     "rows",
@@ -60,6 +61,7 @@ MOST_LOOKED_AT = 256
 NAMED = "the option {}"
 """How a caller gives an option of a dataset that has a name, with ``{}`` for the option."""
 
+_SHOWN = 3  # classes that a notice names
 _FEW = 4  # an axis of at most this length is one of channels, beside a longer one
 _SHORT = 3 / 4  # of each other axis: so much at most has one that is clearly the shortest
 _UNUSED = 0.55  # of the range that a type implies: data that fill less are worth a word
@@ -242,6 +244,7 @@ def understand_range(
     Raises:
         DataError: If it cannot be decided, or numbers are outside the ``stored_range``.
     """
+    dtype = dtype.newbyteorder("=")
     small = dtype.kind == "b" or dtype == "uint8"
     if stored_range is not None:
         if not within(low, high, stored_range):
@@ -605,6 +608,27 @@ def classes_of_values(values: Iterable[int | str]) -> Classes:
             f"names of their classes.",
         )
     return Classes(names, {value: number for number, value in enumerate(distinct)}, notices)
+
+
+def lonely(names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
+    """Say which classes have one sample only.
+
+    Args:
+        names: Of the classes.
+        counts: How many samples each has.
+    """
+    single = [f"'{name}'" for name, count in zip(names, counts, strict=True) if count == 1]
+    if not single:
+        return ()
+    if len(single) == 1:
+        which = f"class {single[0]} has"
+    else:
+        more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
+        which = f"classes {', '.join(single[:_SHOWN])}{more} have"
+    return (
+        f"The {which} only one sample, too few to learn a class from; add samples or leave the "
+        f"class out.",
+    )
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

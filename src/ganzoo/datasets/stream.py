@@ -440,6 +440,7 @@ def _classes(
                 f"'workers' out: it is then read into memory."
             )
     item = f"Item {{}} of {title}"
-    notices = numbered(labels, len(indices), known, True, origin, item, indices)[2]
+    whole = len(indices) == len(dataset)
+    notices = numbered(labels, len(indices), known, True, origin, item, indices, whole)[2]
     assert known is not None  # what is no class has been refused
     return known, labels.classes is not None, notices
