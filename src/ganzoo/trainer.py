@@ -18,6 +18,7 @@ from torch import nn
 from ganzoo import (
     bundle,
     checkpoint,
+    contract,
     hub,
     pictures,
     plots,
@@ -26,7 +27,7 @@ from ganzoo import (
     seeds,
     storage,
 )
-from ganzoo.adversarial import Average, Game, uses_batch_norm
+from ganzoo.adversarial import Average, Game, foreign_autocast, uses_batch_norm
 from ganzoo.background import Background
 from ganzoo.callbacks import Callback, Progress, Tracking
 from ganzoo.datasets import Given, Samples, interpret
@@ -215,6 +216,8 @@ class Trainer:
         Raises:
             DataError: If the data are absent, unreadable, or fewer than a batch.
             UnsupportedSampleError: If the architecture cannot make such samples.
+            ContractError: If the architecture builds no such nets, or the data are not what they
+                say.
         """
         self._setup(start=True)
 
@@ -240,8 +243,11 @@ class Trainer:
             self.framing,
             workers=config.workers or 0,
         )
-        generator = config.arch.generator(spec, config.latent)
-        discriminator = config.arch.discriminator(spec)
+        with contract.told_of(config.arch):
+            generator, discriminator = (
+                contract.build(config.arch, player, spec, config.latent)
+                for player in ("generator", "discriminator")
+            )
         if start and config.init_from is not None:
             self._start_from(config.init_from, spec, generator, discriminator)
         for net in (generator, discriminator):
@@ -265,6 +271,7 @@ class Trainer:
             clip=config.clip_grad,
             autocast=self.precision.autocast,
             skip_nonfinite=config.nonfinite == "skip",
+            first=contract.FirstBatch(config.arch, spec, self.precision.autocast, fresh=start),
         )
         if config.joint_batch and uses_batch_norm(discriminator):
             self._note(
@@ -339,6 +346,16 @@ class Trainer:
             }
         )
 
+    def _heed_autocast(self) -> None:
+        """Refuse or note an autocast that somebody has around the training."""
+        dtype = foreign_autocast(self.device)
+        if dtype is not None:
+            self._note(
+                f"a torch.autocast around the training multiplies matrices in "
+                f"{str(dtype).removeprefix('torch.')}, whatever its precision says: leave it out; "
+                f"precision='bf16' computes in bfloat16"
+            )
+
     def _note(self, text: str) -> None:
         if text not in self.notices:
             self.notices.append(text)
@@ -351,8 +368,14 @@ class Trainer:
         Nothing is logged or written, and numbers that are not finite are not acted on, but for
         ``nonfinite="skip"``; ``save_checkpoint`` and ``generator`` are at hand. ``stop`` ends the
         loop.
+
+        Raises:
+            ConfigError: If a torch.autocast is on around the loop that keeps weights from before
+                their updates.
+            ContractError: If the first batch shows that nets, loss or data break their contract.
         """
         self.setup()
+        self._heed_autocast()
         self._stopped = False
         try:
             yield from self._iterate()
@@ -379,6 +402,8 @@ class Trainer:
             The run.
 
         Raises:
+            ConfigError: If a torch.autocast is on that keeps weights from before their updates.
+            ContractError: If the first batch shows that nets, loss or data break their contract.
             RunFolderError: If the folder is taken, is trained in by another process, or cannot
                 be written.
             DivergenceError: If losses, gradients or weights are no longer finite and the setting
@@ -390,6 +415,7 @@ class Trainer:
         """
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
+        self._heed_autocast()
         self.setup()
         if self._validation is not None:
             showing = any(isinstance(each, Progress) for each in self.callbacks)
