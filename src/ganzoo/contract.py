@@ -74,7 +74,7 @@ def describe(value: Any) -> str:
     """Return what a value is, in words: of a tensor its type and shape."""
     if isinstance(value, Tensor):
         return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    return f"a {type(value).__name__}"
 
 
 def some(names: Sequence[str]) -> str:
@@ -113,7 +113,8 @@ def _place(error: Exception) -> str:
 
 
 def _one(spec: SampleSpec) -> str:
-    text = f"{spec}" if spec.kind == "audio" else f"a {spec}"
+    article = "" if spec.kind == "audio" else "an " if f"{spec}".startswith(("8", "11x")) else "a "
+    text = f"{article}{spec}"
     return f"{text} with {len(spec.classes)} classes" if spec.classes else f"{text} without classes"
 
 
@@ -194,14 +195,13 @@ def make(
     latent: Tensor,
     labels: Tensor | None,
     spec: SampleSpec,
-    low_precision: bool = False,
 ) -> Tensor:
     """Return what a generator makes of latents (N, *latent.shape): (N, *spec.shape), checked.
 
     Raises:
         ContractError: If it raises, returns something else, or changes its latents.
     """
-    before = latent.clone()
+    before, low_precision = latent.clone(), torch.is_autocast_enabled(latent.device.type)
     of = "" if labels is None else f" and labels of shape {tuple(labels.shape)}"
     remedy = f"That was for latents of shape {tuple(latent.shape)}{of}, and {_one(spec)}."
     with _blaming("The generator", lambda error: remedy + _in_bf16(error, low_precision)):
@@ -219,7 +219,6 @@ def judge(
     discriminator: nn.Module,
     samples: Tensor,
     labels: Tensor | None,
-    low_precision: bool = False,
 ) -> Output:
     """Return what a discriminator says of samples (N, *spec.shape), checked.
 
@@ -227,6 +226,7 @@ def judge(
         ContractError: If it raises, returns something else, or changes the samples.
     """
     before = samples.detach().clone()
+    low_precision = torch.is_autocast_enabled(samples.device.type)
     of = "" if labels is None else f" and labels of shape {tuple(labels.shape)}"
     remedy = (
         f"That was for samples of shape {tuple(samples.shape)}{of}: what discriminator(spec) "
@@ -262,9 +262,7 @@ def _same(before: Tensor, after: Tensor) -> bool:
     return bool(((before == after) | (before != before)).all())  # noqa: PLR0124 - NaN is itself
 
 
-def check_samples(
-    samples: Any, count: int, spec: SampleSpec, low_precision: bool = False
-) -> None:
+def check_samples(samples: Any, count: int, spec: SampleSpec, low_precision: bool = False) -> None:
     """Check the type and shape of what a generator made of ``count`` latents."""
     wanted = (count, *spec.shape)
     types = {torch.float32, *(_LOW if low_precision else ())}
@@ -383,11 +381,13 @@ def check_latent_is_used(
         classes: How many classes there are, if samples shall depend on their labels.
     """
     latent, labels = _few(latent, labels)
-    other = 0.5 - latent
+    both = torch.cat((latent, 0.5 - latent))
+    alike = None if labels is None else labels[:1].expand(len(both))
     require(
-        _tells_apart(generator, (latent, labels), (other, labels)),
-        "The generator ignores its latent: it makes the same samples from any. Compute them from "
-        "the z that forward() gets.",
+        _tells_apart(generator, (both, alike), (0.5 - both, alike))
+        and any(_varied(_drawn(net, (both, alike))) for net in _with_others(generator)),
+        "The generator ignores its latent: it makes the same samples from any. Compute each from "
+        "its own row of the z that forward() gets.",
     )
     if labels is None or classes < 2:
         return
@@ -399,31 +399,27 @@ def check_latent_is_used(
     )
 
 
-def check_whole_latent_is_used(
-    generator: nn.Module, latent: Tensor, labels: Tensor | None
-) -> None:
+def check_whole_latent_is_used(generator: nn.Module, latent: Tensor, labels: Tensor | None) -> None:
     """Check that each value of the latent counts, for a generator in evaluation mode."""
     latent, labels = _few(latent, labels)
-    stirred = _stirred(generator)
-    with seeds.kept(latent.device), torch.enable_grad():
-        fed = latent.clone().requires_grad_()
-        made = stirred(fed * 1, labels)
-        weights = torch.randn_like(made)
-        gradient = None
-        if made.requires_grad:
-            (gradient,) = torch.autograd.grad((made * weights).sum(), fed, allow_unused=True)
-    if gradient is None:
-        gradient = torch.zeros_like(latent)
-    silent = (gradient == 0).all(0)
-    count = int(silent.sum())
-    if count == 0:
-        return
+    silent = torch.ones_like(latent[0], dtype=torch.bool)
+    for net in _with_others(generator):
+        with seeds.kept(latent.device), torch.enable_grad():
+            fed = latent.clone().requires_grad_()
+            made = net(fed * 1, labels)
+            if made.requires_grad:
+                total = (made * torch.randn_like(made)).sum()
+                (gradient,) = torch.autograd.grad(total, fed, allow_unused=True)
+                if gradient is not None:
+                    silent &= (gradient == 0).all(0)
+        if not silent.any():
+            return
     other = torch.where(silent, 0.5 - latent, latent)
     require(
         _tells_apart(generator, (latent, labels), (other, labels)),
-        f"The generator ignores {count} of the {silent.numel()} values of its latent (the first "
-        f"is number {int(silent.flatten().nonzero()[0])}). Use all of z, or recommend a smaller "
-        f"latent.",
+        f"The generator ignores {int(silent.sum())} of the {silent.numel()} values of its latent "
+        f"(the first is number {int(silent.flatten().nonzero()[0])}, from 0 on). Use all of z, or "
+        f"a smaller latent.",
     )
 
 
@@ -449,20 +445,27 @@ def _few(latent: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
     return latent[:_FEW], None if labels is None else labels[:_FEW]
 
 
-@torch.no_grad()
 def _tells_apart(net: nn.Module, one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Whether the net gives others of other inputs, with its own weights or with most others."""
-    return any(
-        not torch.equal(_drawn(each, one), _drawn(each, other))
-        for each in (lambda: net, lambda: _stirred(net))
-    )
+    """Whether the net gives others of other inputs, with its own weights or with others."""
+    return any(not torch.equal(_drawn(x, one), _drawn(x, other)) for x in _with_others(net))
 
 
-def _drawn(net: Callable[[], nn.Module], inputs: Sequence[Any]) -> Tensor:
+def _varied(rows: Tensor) -> bool:
+    return not bool((rows == rows[:1]).all())
+
+
+def _with_others(net: nn.Module) -> Iterator[nn.Module]:
+    """The net, then the net with other weights, which is made where it comes to that."""
+    yield net
+    yield _stirred(net)
+
+
+@torch.no_grad()
+def _drawn(net: nn.Module, inputs: Sequence[Any]) -> Tensor:
     """What a net gives; random numbers that it draws are the same each time."""
     own = [each.clone() if isinstance(each, Tensor) else each for each in inputs]
     with seeds.kept(own[0].device):
-        found = net()(*own)
+        found = net(*own)
     tensor: Tensor = found.logits if isinstance(found, Output) else found
     return tensor
 
@@ -564,7 +567,9 @@ def _why(loss: Loss, player: str, step: Step, error: Exception) -> str:
         if output is not None:
             none += [f"{name}.{x}" for x in ("classes", "features") if getattr(output, x) is None]
     if "NoneType" in text and none:
-        return f"In this phase step.{', step.'.join(none)} {'is' if len(none) == 1 else 'are'} None."
+        return (
+            f"In this phase step.{', step.'.join(none)} {'is' if len(none) == 1 else 'are'} None."
+        )
     logits = None if step.fake_output is None else tuple(step.fake_output.logits.shape)
     return f"Its logits have shape {logits}, and samples {tuple(step.fake.shape)}."
 
@@ -629,7 +634,7 @@ def check_loaded(samples: Any, kind: type, call: str = "load()") -> None:
     """Check that a dataset gives what it promises."""
     require(
         isinstance(samples, kind),
-        f"{call} must return {kind.__name__}(data, spec, ...), not {describe(samples)}.",
+        f"{call} must return {kind.__name__}(data, spec, ...), not {type(samples).__name__}.",
     )
 
 
@@ -707,15 +712,15 @@ class FirstBatch:
     Args:
         arch: The architecture of both nets.
         spec: What a sample is.
-        low_precision: Whether the nets compute in bfloat16.
         fresh: Whether the weights are as they were made: what trained ones compute is not judged.
+
+    Attributes:
+        notices: What is odd and does no harm, a line each.
     """
 
-    def __init__(
-        self, arch: Architecture, spec: SampleSpec, low_precision: bool, fresh: bool
-    ) -> None:
-        self.arch, self.spec = arch, spec
-        self.low_precision, self.fresh = low_precision, fresh
+    def __init__(self, arch: Architecture, spec: SampleSpec, fresh: bool) -> None:
+        self.arch, self.spec, self.fresh = arch, spec, fresh
+        self.notices: list[str] = []
         self.loss: Loss
         self._nets: tuple[nn.Module, nn.Module] | None = None
         self._trained: frozenset[str] = frozenset()  # of D, which G's phase freezes
@@ -735,13 +740,18 @@ class FirstBatch:
         self._inputs = latent, labels
         with told_of(self.arch):
             check_signature(generator, "generator", (latent, labels))
-            samples = make(generator, latent, labels, self.spec, self.low_precision)
+            samples = make(generator, latent, labels, self.spec)
             if self.fresh and _whole(generator) and bool(latent.isfinite().all()):
                 check_values(samples, self.spec)
                 if not self._tried:
                     self._tried = True
                     classes = len(self.spec.classes or ()) if self.arch.conditional else 0
                     try_out(copied, latent, labels, self.spec, classes)
+                    try:
+                        with contextlib.suppress(RuntimeError):  # nets that only training can do
+                            check_whole_latent_is_used(copied, latent, labels)
+                    except ContractError as fault:  # a waste, but it trains
+                        self.notices.append(str(fault))
             if torch.is_grad_enabled() and not samples.requires_grad:
                 self._check_gradients()
         return samples
@@ -750,7 +760,7 @@ class FirstBatch:
         """Return D's output on samples."""
         with told_of(self.arch):
             check_signature(discriminator, "discriminator", (samples, labels))
-            output = judge(discriminator, samples, labels, self.low_precision)
+            output = judge(discriminator, samples, labels)
             if self.fresh and _whole(discriminator) and bool(samples.isfinite().all()):
                 require(
                     bool(output.logits.isfinite().all()),
@@ -767,14 +777,20 @@ class FirstBatch:
             for output in (step.real_output, step.fake_output):
                 if output is not None and output.logits.requires_grad:
                     output.logits.retain_grad()
+        outputs = [each for each in (step.real_output, step.fake_output) if each is not None]
+        before = [output.logits.detach().clone() for output in outputs]
         with told_of(self.loss):
-            return loss_of(self.loss, player, step)
+            value = loss_of(self.loss, player, step)
+            for output, old in zip(outputs, before, strict=True):
+                require(_same(old, output.logits.detach()), IN_PLACE)
+        return value
 
     def backward(self, player: str, loss: Tensor) -> None:
         """Take the gradients of a loss."""
         try:
-            with told_of(self.loss), _blaming(
-                f"The backward pass of the {player}'s loss", lambda _: _BACKWARD
+            with (
+                told_of(self.loss),
+                _blaming(f"The backward pass of the {player}'s loss", lambda _: _BACKWARD),
             ):
                 loss.backward()  # type: ignore[no-untyped-call]
         except ContractError:

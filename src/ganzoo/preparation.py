@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["frame", "inherited", "load", "start_from"]
 
 _LOOKED_AT, _VALUES = 1024, 2**24  # samples, and values of all of them
-_ROOM = 0.01  # of their range: resizing in floats may overshoot a little
+_ROOM = 1e-3  # of their range: floats are rounded
 
 
 def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | Stream]:
@@ -96,9 +96,8 @@ def _checked(samples: Samples | Stream, config: TrainConfig) -> Samples | Stream
 def _some(samples: Samples) -> Tensor:
     """Samples at even distances, few enough to be looked at in a moment."""
     count = len(samples)
-    fewer = max(1, min(count, _LOOKED_AT, _VALUES // max(1, samples.spec.numel)))
-    chosen = torch.arange(fewer) * count // fewer
-    return samples.data[chosen]
+    fewer = min(count, _LOOKED_AT, max(1, _VALUES // samples.spec.numel))
+    return samples.data[[number * count // fewer for number in range(fewer)]]
 
 
 def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Framing | None]:

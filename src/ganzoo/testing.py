@@ -671,6 +671,7 @@ def _check_d_loss(loss: Loss, step: Step, scale: float) -> None:
     assert step.real_output is not None and step.fake_output is not None
     logits = {"real": step.real_output.logits, "fake": step.fake_output.logits}
     gradients = torch.autograd.grad(value, [*logits.values(), *weights], allow_unused=True)
+    contract.check_loss_reaches("discriminator", gradients)
     for (name, batch), gradient in zip(
         (("real", real), ("fake", step.fake)), gradients, strict=False
     ):
@@ -678,7 +679,6 @@ def _check_d_loss(loss: Loss, step: Step, scale: float) -> None:
         if not used and scale < 1:  # it may have judged them itself
             used = _depends(loss, step, again, name, batch, value)
         contract.check_logits_are_used(name, used or scale > 1)
-    contract.check_loss_reaches("discriminator", gradients)
     _require(
         all(_finite(gradient) for gradient in gradients),
         f"The gradient of the discriminator's loss is not finite for logits around "
@@ -689,9 +689,7 @@ def _check_d_loss(loss: Loss, step: Step, scale: float) -> None:
         _require(torch.equal(found.detach(), output.logits.detach()), contract.IN_PLACE)
 
 
-def _depends(
-    loss: Loss, step: Step, judge: Any, side: str, batch: Tensor, before: Tensor
-) -> bool:
+def _depends(loss: Loss, step: Step, judge: Any, side: str, batch: Tensor, before: Tensor) -> bool:
     """Whether D's loss changes with the samples of one side."""
     assert step.real is not None
     other = replace(step, discriminator=judge)
@@ -748,7 +746,7 @@ def _check_heads(loss: Loss, spec: SampleSpec) -> None:
             step = _tiny_step(0.5, spec, heads)
             real = torch.randn(step.fake.shape)
             torch.manual_seed(seed)
-            values.append(float(compute(loss, step, real)))
+            values.append(compute(loss, step, real).item())
         one, other, several = values
         _require(
             one != other or math.isclose(one, several, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE),
@@ -807,6 +805,7 @@ def _blaming(call: str, remedy: str) -> Iterator[None]:
 
 
 # -- metrics --------------------------------------------------------------------------------------
+
 
 def _check_declared(metric: Metric) -> None:
     cls = type(metric)

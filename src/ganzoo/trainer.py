@@ -271,7 +271,7 @@ class Trainer:
             clip=config.clip_grad,
             autocast=self.precision.autocast,
             skip_nonfinite=config.nonfinite == "skip",
-            first=contract.FirstBatch(config.arch, spec, self.precision.autocast, fresh=start),
+            first=contract.FirstBatch(config.arch, spec, fresh=start),
         )
         if config.joint_batch and uses_batch_norm(discriminator):
             self._note(
@@ -386,8 +386,11 @@ class Trainer:
         while self.step < self.total_steps and not self._stopped:
             factor = self.config.schedule.factor(self.step, self.total_steps)
             self.game.rate(factor * self._lr_scale)
+            first = self.game.first
             with deterministic(self.config.deterministic):
                 step = self.game.play(self.feed.next)
+            for notice in () if first is None else first.notices:
+                self._note(notice)
             yield step
 
     def fit(self) -> Run:
@@ -479,7 +482,12 @@ class Trainer:
         done = dict.fromkeys(due, self.step)
         if config.nonfinite == "rollback" and not self.step and not self._rollbacks:
             self._save(run)  # somewhere to go back to
+        first = self.game.first
         for step in self._iterate():
+            if first is not None:
+                for text in first.notices:
+                    self._diagnose(run, Diagnosis(self.step, "contract", text))
+                first = None
             self._ledger.add(step)
             self._tell(self._background.poll())
             self._call("on_step", step)
