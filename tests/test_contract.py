@@ -1048,16 +1048,12 @@ def test_options_that_hide_a_member(kind: registry.Registry[Any], option: str) -
 def test_what_hides_a_member_is_refused_without_being_registered() -> None:
     cls = with_option(Schedule, "factor")
     for form in (cls, cls()):
-        with pytest.raises(
-            RegistrationError, match="hides the member 'factor' of Schedule; rename"
-        ):
+        with pytest.raises(RegistrationError, match="hides the member 'factor' of Schedule"):
             trainer(schedule=form)
 
 
 def test_members_that_are_no_methods_say_how_to_set_them() -> None:
-    with pytest.raises(
-        RegistrationError, match=r"or write 'conditional: ClassVar = \.\.\.' to set"
-    ):
+    with pytest.raises(RegistrationError, match=r"or write 'conditional: ClassVar = \.\.\.'"):
         registered(with_option(Architecture, "conditional"))
 
 

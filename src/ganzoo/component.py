@@ -31,7 +31,7 @@ class _Kind(ModelMetaclass):
         """Make the class without pydantic's warning."""
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", r'Field name "\w+" in ".*" shadows an attribute')
+                warnings.filterwarnings("ignore", _SHADOWING)
                 return super().__new__(mcs, name, bases, members, **more)
         except (TypeError, ValueError) as error:
             # Pydantic makes no class at all where its most important members are hidden.
@@ -45,6 +45,7 @@ class _Kind(ModelMetaclass):
             ) from error
 
 
+_SHADOWING = rf'Field name "(?!({"|".join(sorted(RESERVED))})")\w+" in ".*" shadows an attribute'
 _PYDANTIC = frozenset(name for name in dir(BaseModel) if not name.startswith("_"))
 
 

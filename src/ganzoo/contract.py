@@ -259,7 +259,7 @@ def _in_bf16(error: Exception, low_precision: bool) -> str:
 
 
 def _same(before: Tensor, after: Tensor) -> bool:
-    return bool(((before == after) | (before != before)).all())  # noqa: PLR0124 - NaN is itself
+    return bool(((before == after) | (before != before)).all())  # NaN is itself
 
 
 def check_samples(samples: Any, count: int, spec: SampleSpec, low_precision: bool = False) -> None:
@@ -477,7 +477,7 @@ def _stirred(net: nn.Module) -> nn.Module:
     source = torch.Generator().manual_seed(0)
     for weight in other.parameters():
         if weight.is_floating_point():
-            weight += _STIRRED * torch.randn(weight.shape, generator=source).to(weight)
+            weight.add_(torch.randn(weight.shape, generator=source).to(weight), alpha=_STIRRED)
     return other
 
 

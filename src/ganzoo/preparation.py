@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ganzoo import contract
 from ganzoo.datasets import Samples, progress
 from ganzoo.datasets.stream import Stream

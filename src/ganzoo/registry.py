@@ -59,14 +59,15 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """One line on what it is, found without importing it.
+        """One line on what it is or what its package is, found without importing it."""
+        return _source_summary(self.target) if self.distribution == _OWN else self.text
 
-        The first of the class's docstring, read from its source; of a plug-in whose source does
-        not tell, the description of its package.
-        """
-        if self.distribution != _OWN and not self.version:  # registered in code
-            return self.text
-        return _source_summary(self.target) or self.text
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What there is to say of it without importing it: on the class, and on its package."""
+        is_plugin = self.distribution != _OWN and self.version != ""
+        own = _source_summary(self.target) if is_plugin else self.summary
+        return tuple(line for line in (own, self.text if is_plugin else "") if line)
 
     @property
     def provider(self) -> str:
@@ -469,14 +470,18 @@ class _Definition:
     attribute: str = ""
 
 
-@functools.cache
 def _definitions(module: str) -> dict[str, _Definition]:
     """What a module defines and takes from others; nothing where its source cannot be read."""
     try:
         path, package = _source(module)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return _parsed(path, package, path.stat().st_mtime_ns)
     except (ImportError, OSError, SyntaxError, ValueError, RecursionError):
         return {}
+
+
+@functools.cache
+def _parsed(path: Path, package: str, changed: int) -> dict[str, _Definition]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     found = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):

@@ -52,7 +52,7 @@ from ganzoo.train_config import TrainConfig, resolve
 
 if TYPE_CHECKING:
     from ganzoo.architectures import Architecture
-    from ganzoo.datasets import Dataset, Samples
+    from ganzoo.datasets import Dataset
     from ganzoo.features import Extractor
     from ganzoo.metrics import Metric
     from ganzoo.registry import Registry
@@ -425,7 +425,7 @@ def _accepted_spec(arch: Architecture) -> SampleSpec:
         SampleSpec(kind="audio", shape=(1, 4096)),
         SampleSpec(kind="sequence", shape=(8, 32), value_range=(0.0, 1.0)),
     )
-    named = [spec.model_copy(update={"classes": _NAMES}) for spec in candidates]
+    named: list[SampleSpec] = [spec.model_copy(update={"classes": _NAMES}) for spec in candidates]
     for spec in (*candidates, *(named if arch.conditional else ())):
         try:
             arch.check(spec)
