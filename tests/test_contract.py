@@ -29,6 +29,7 @@ from ganzoo.adversarial import Judge
 from ganzoo.architectures import Architecture, Output
 from ganzoo.datasets import Dataset, Samples
 from ganzoo.errors import ConfigError, ContractError, GanzooError, PluginError, RegistrationError
+from ganzoo.estimate import estimate
 from ganzoo.losses import Loss
 from ganzoo.schedules import Schedule
 from ganzoo.spec import LatentSpec, SampleSpec
@@ -301,6 +302,12 @@ def test_fit_says_it_too(precision: str) -> None:
         trainer(arch="broken", precision=precision).fit()
 
 
+def test_a_dry_run_says_it_too() -> None:
+    registered(architecture(d=Narrow))
+    with pytest.raises(ContractError, match=r"The discriminator raised RuntimeError .*'broken'"):
+        estimate(trainer(arch="broken"))
+
+
 class ZeroStart(G):
     """What a paper may begin with: a last layer of zeros."""
 
@@ -443,9 +450,12 @@ def test_what_has_been_trained_is_not_judged_by_its_values() -> None:
     made.setup()
     assert made.game.first is not None and made.game.first.fresh
     path = made.save_checkpoint("kept")
-    again = trainer(arch="broken")
-    again.load_checkpoint(path)
-    assert again.game.first is not None and not again.game.first.fresh
+    for ready in (False, True):
+        again = trainer(arch="broken")
+        if ready:
+            again.setup()
+        again.load_checkpoint(path)
+        assert again.game.first is not None and not again.game.first.fresh
 
 
 def test_errors_of_ganzoo_and_of_the_machine_pass() -> None:

@@ -399,6 +399,8 @@ class Game:
         self.skipped.copy_(tensors["skipped"])
         self.played = state["step"]
         self.average.updates = state["average_updates"]
+        if self.first is not None:
+            self.first.fresh = False
         for watch in self.watches.values():
             watch.reset()
 

@@ -45,7 +45,8 @@ class _Kind(ModelMetaclass):
             ) from error
 
 
-_SHADOWING = rf'Field name "(?!({"|".join(sorted(RESERVED))})")\w+" in ".*" shadows an attribute'
+_NAMES = "|".join(sorted(RESERVED))
+_SHADOWING = rf'Field name "(?!(?:{_NAMES})")\w+" in ".*" shadows an attribute'
 _PYDANTIC = frozenset(name for name in dir(BaseModel) if not name.startswith("_"))
 
 

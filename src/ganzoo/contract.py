@@ -29,22 +29,31 @@ if TYPE_CHECKING:
     from ganzoo.step import Step
 
 __all__ = [
+    "IN_PLACE",
     "FirstBatch",
+    "blaming",
     "build",
     "check_data",
     "check_gradients",
     "check_labels",
-    "check_latent_is_used",
+    "check_labels_are_used",
+    "check_loaded",
+    "check_logits_are_used",
     "check_loss_reaches",
-    "check_output",
-    "check_samples",
+    "check_scalar",
     "check_score",
     "check_signature",
+    "check_type",
     "check_values",
+    "check_whole_latent_is_used",
     "describe",
+    "judge",
     "loss_of",
+    "make",
     "require",
     "some",
+    "told_of",
+    "try_out",
 ]
 
 _EXTREME = 50.0  # times an ordinary latent
@@ -84,8 +93,14 @@ def some(names: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _blaming(what: str, remedy: Callable[[Exception], str]) -> Iterator[None]:
-    """Say in one sentence what somebody's code raised, and where."""
+def blaming(what: str, remedy: Callable[[Exception], str]) -> Iterator[None]:
+    """Say in one sentence what somebody's code raised, and where.
+
+    Errors of ganzoo's, and those of the machine, such as of memory, pass.
+
+    Raises:
+        ContractError: What ``what`` raised, and the ``remedy``.
+    """
     try:
         yield
     except Exception as error:
@@ -144,7 +159,7 @@ def build(arch: Architecture, player: str, spec: SampleSpec, latent: LatentSpec)
     else:
         remedy += "What it cannot do it refuses in check(spec)"
         remedy += ", or a latent in check_latent(latent, spec)." if of_g else "."
-    with _blaming(f"{player}()", lambda _: remedy):
+    with blaming(f"{player}()", lambda _: remedy):
         net: Any = arch.generator(spec, latent) if of_g else arch.discriminator(spec)
     require(
         isinstance(net, nn.Module),
@@ -204,7 +219,7 @@ def make(
     before, low_precision = latent.clone(), torch.is_autocast_enabled(latent.device.type)
     of = "" if labels is None else f" and labels of shape {tuple(labels.shape)}"
     remedy = f"That was for latents of shape {tuple(latent.shape)}{of}, and {_one(spec)}."
-    with _blaming("The generator", lambda error: remedy + _in_bf16(error, low_precision)):
+    with blaming("The generator", lambda error: remedy + _in_bf16(error, low_precision)):
         made: Any = generator(latent, labels)
     check_samples(made, len(latent), spec, low_precision)
     require(
@@ -232,7 +247,7 @@ def judge(
         f"That was for samples of shape {tuple(samples.shape)}{of}: what discriminator(spec) "
         f"builds must follow from spec.shape and spec.classes."
     )
-    with _blaming("The discriminator", lambda error: remedy + _in_bf16(error, low_precision)):
+    with blaming("The discriminator", lambda error: remedy + _in_bf16(error, low_precision)):
         found: Any = discriminator(samples, labels)
     output = check_output(found, len(samples), low_precision)
     require(
@@ -347,7 +362,7 @@ def try_out(
         spec: What a sample is.
         classes: How many classes there are, if samples shall depend on their labels.
     """
-    with _blaming("The generator in evaluation mode", lambda _: "Samples are made in it."):
+    with blaming("The generator in evaluation mode", lambda _: "Samples are made in it."):
         check_extremes(generator, latent, labels, spec)
         check_latent_is_used(generator, latent, labels, classes)
 
@@ -504,7 +519,7 @@ def check_gradients(
             total.requires_grad,
             "The logits have no gradient: the nets must not detach, or run under no_grad.",
         )
-        with _blaming("The backward pass through both nets", lambda _: _BACKWARD):
+        with blaming("The backward pass through both nets", lambda _: _BACKWARD):
             total.backward()  # type: ignore[no-untyped-call]
         if all(weight.grad is not None for _, weights in trained for _, weight in weights):
             break
@@ -541,7 +556,7 @@ def loss_of(loss: Loss, player: str, step: Step) -> Tensor:
         ContractError: If it raises what is no error of ganzoo's, or is something else.
     """
     what = f"The {player}'s loss"
-    with _blaming(what, lambda error: _why(loss, player, step, error)):
+    with blaming(what, lambda error: _why(loss, player, step, error)):
         of_g = player == "generator"
         value: Any = loss.generator_loss(step) if of_g else loss.discriminator_loss(step)
     return check_scalar(value, player)
@@ -613,7 +628,7 @@ def check_logits_are_used(side: str, used: bool) -> None:
 
 def check_score(loss: Loss, logits: Tensor) -> Tensor:
     """Return what a loss shows of logits, one value for each of them."""
-    with _blaming("score()", lambda _: f"That was for logits of shape {tuple(logits.shape)}."):
+    with blaming("score()", lambda _: f"That was for logits of shape {tuple(logits.shape)}."):
         score: Any = loss.score(logits)
     require(
         isinstance(score, Tensor) and score.shape == logits.shape,
@@ -790,7 +805,7 @@ class FirstBatch:
         try:
             with (
                 told_of(self.loss),
-                _blaming(f"The backward pass of the {player}'s loss", lambda _: _BACKWARD),
+                blaming(f"The backward pass of the {player}'s loss", lambda _: _BACKWARD),
             ):
                 loss.backward()  # type: ignore[no-untyped-call]
         except ContractError:
@@ -819,7 +834,7 @@ class FirstBatch:
 
     def constrain(self, discriminator: nn.Module) -> None:
         """Restrict D's weights as the loss wants it."""
-        with told_of(self.loss), _blaming("constrain()", lambda _: "It gets the discriminator."):
+        with told_of(self.loss), blaming("constrain()", lambda _: "It gets the discriminator."):
             self.loss.constrain(discriminator)
 
     def _check_gradients(self) -> None:

@@ -248,6 +248,7 @@ class Trainer:
                 contract.build(config.arch, player, spec, config.latent)
                 for player in ("generator", "discriminator")
             )
+        fresh = start and config.init_from is None
         if start and config.init_from is not None:
             self._start_from(config.init_from, spec, generator, discriminator)
         for net in (generator, discriminator):
@@ -271,7 +272,7 @@ class Trainer:
             clip=config.clip_grad,
             autocast=self.precision.autocast,
             skip_nonfinite=config.nonfinite == "skip",
-            first=contract.FirstBatch(config.arch, spec, fresh=start),
+            first=contract.FirstBatch(config.arch, spec, fresh),
         )
         if config.joint_batch and uses_batch_norm(discriminator):
             self._note(
