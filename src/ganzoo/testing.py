@@ -425,8 +425,9 @@ def _accepted_spec(arch: Architecture) -> SampleSpec:
         SampleSpec(kind="audio", shape=(1, 4096)),
         SampleSpec(kind="sequence", shape=(8, 32), value_range=(0.0, 1.0)),
     )
-    named: list[SampleSpec] = [spec.model_copy(update={"classes": _NAMES}) for spec in candidates]
-    for spec in (*candidates, *(named if arch.conditional else ())):
+    named = [spec.model_copy(update={"classes": _NAMES}) for spec in candidates]
+    tried: list[SampleSpec] = [*candidates, *named] if arch.conditional else [*candidates]
+    for spec in tried:
         try:
             arch.check(spec)
         except UnsupportedSampleError:
