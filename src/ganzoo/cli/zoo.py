@@ -71,7 +71,7 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
                 continue
             broken += fault is not None
             note = (
-                Text("; ").join(
+                Text(" ").join(
                     Text(line.replace("``", ""), style="dim" if number else "")
                     for number, line in enumerate(entry.lines)
                 )
