@@ -502,6 +502,19 @@ def test_ranges_have_no_negative_zero() -> None:
     assert all(math.copysign(1, end) == 1 for end in losses.create("bce").d_range or ())
 
 
+def test_samples_that_are_all_one_are_told_of_at_once() -> None:
+    one, low, high = {"diversity": 0.0}, {"diversity": 0.01}, {"diversity": 0.5}
+    (found,) = told(plain(), rows([one] * 40))
+    assert (found.step, found.kind) == (rows([one])[0]["step"], "collapse")
+    assert "All samples of a batch are the same" in found.text and "--g-optimizer.lr" in found.text
+    assert kinds(plain(), [one, low, one, low, one]) == ["collapse"]  # told once
+    assert kinds(plain(), [low, low, one]) == ["collapse"]
+    assert kinds(plain(), [high, one]) == ["collapse"]
+    assert kinds(plain(), [one, *[high] * 5, one]) == ["collapse"] * 2
+    assert kinds(plain(), [{"diversity": 1e-3}] * 3) == []
+    assert kinds(plain(), [{"diversity": 1e-7}]) == ["collapse"]  # float32 tells no more
+
+
 @functools.cache
 def _options(arch: str, loss: str) -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {}

@@ -143,6 +143,8 @@ def test_it_is_listed(shell):
     rows = [line for line in done.out.splitlines() if PROVIDER in line]
     assert sorted(row.split()[0] for row in rows) == sorted([*COMPONENTS.values(), TRACKER])
     assert all("A template for ganzoo plug-ins" in row for row in rows)
+    assert any("Two small convolutional nets for images" in row for row in rows)
+    assert any("Logistic loss whose discriminator" in row for row in rows)
 
 
 def test_its_options_are_on_the_command_line(shell):

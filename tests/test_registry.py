@@ -131,6 +131,7 @@ def test_built_ins(registry):
 
 def test_summaries_come_from_the_source(registry):
     assert [entry.summary for entry in registry.entries()] == ["A round one.", "A square one."]
+    assert [entry.lines for entry in registry.entries()] == [("A round one.",), ("A square one.",)]
 
 
 def test_nothing_is_imported_by_listing():
@@ -439,6 +440,41 @@ def test_a_plugin_is_listed_without_import_and_loaded_on_use(registry, install):
     cls = registry.get("foo")
     assert cls is registry.get("ganzoo-foo:foo") is sys.modules["foo"].Foo
     assert (cls.name, cls.provider) == ("foo", "ganzoo-foo 0.3")
+
+
+@pytest.mark.parametrize(
+    ("target", "modules"),
+    [
+        ("foo:Foo", {"foo.py": "{widget}"}),
+        ("foo:Foo", {"foo/__init__.py": "{widget}"}),
+        ("foo:Foo", {"foo/__init__.py": "from foo.deep import Foo", "foo/deep.py": "{widget}"}),
+        ("foo:Foo", {"foo/__init__.py": "from .deep import Foo", "foo/deep.py": "{widget}"}),
+        ("foo:Bar", {"foo/__init__.py": "from .deep import Foo as Bar", "foo/deep.py": "{widget}"}),
+        ("foo.deep:Foo", {"foo/__init__.py": "1 / 0", "foo/deep.py": "{widget}"}),
+        ("foo.deep:Foo", {"foo/__init__.py": "", "foo/deep.py": "from . import Foo"}),
+        ("foo:Foo", {"foo.py": "{widget}", "foo.txt": ""}),
+        ("foo:Foo", {}),
+        ("foo.deep:Foo", {"foo.py": "{widget}"}),
+        ("foo:Foo", {"foo.py": "class Foo: pass"}),
+        ("foo:Foo", {"foo.py": "class Foo(:"}),
+        ("foo:Foo", {"foo.py": "Foo = 3"}),
+        ("foo:Foo", {"foo.py": "from foo import Foo"}),
+    ],
+)
+def test_lines_on_a_plugin_come_from_its_source_and_its_package(registry, install, target, modules):
+    found = any(text == "{widget}" for text in modules.values())
+    found = found and not (target == "foo.deep:Foo" and "foo.py" in modules)
+    install(
+        "ganzoo-foo",
+        {"foo": target},
+        {
+            path: text.replace("{widget}", textwrap.dedent(widget()))
+            for path, text in modules.items()
+        },
+    )
+    (entry,) = (each for each in registry.entries() if each.name == "foo")
+    assert entry.lines == (*["From a plug-in."] * found, "Some widgets.")
+    assert {name for name in sys.modules if name.partition(".")[0] == "foo"} == set()
 
 
 def test_the_provider_survives_a_round_trip(registry, install):

@@ -15,6 +15,7 @@ from torch import nn
 
 from ganzoo import checkpoint
 from ganzoo.architectures.base import Output
+from ganzoo.contract import FirstBatch, check_scalar
 from ganzoo.errors import ConfigError, listing, quoted
 from ganzoo.step import OWN, Step
 from ganzoo.watch import Watch, gradient_norms
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ganzoo.losses.base import Loss
     from ganzoo.spec import LatentSpec
 
-__all__ = ["Average", "Game", "evaluating", "uses_batch_norm"]
+__all__ = ["Average", "Game", "Judge", "evaluating", "foreign_autocast", "uses_batch_norm"]
 
 Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
 
@@ -113,6 +114,59 @@ class Average:
         self.updates += 1
 
 
+class Judge:
+    """D as losses have it: ``(samples (N, *shape), labels or None) -> Output``.
+
+    Whatever the net returns, this is an ``Output`` with logits in float32, computed in the
+    precision of the training. All else, such as ``parameters()``, is the net's own.
+
+    Args:
+        net: The discriminator.
+        autocast: Device type on which matrices are multiplied in bfloat16, or None.
+    """
+
+    def __init__(self, net: nn.Module, autocast: str | None = None) -> None:
+        self._net = net
+        self._autocast = autocast
+
+    def __call__(self, samples: Tensor, labels: Tensor | None = None) -> Output:
+        """Return what D says of samples."""
+        if self._autocast is None:
+            return Output.of(self._net(samples, labels))
+        with torch.autocast(self._autocast, torch.bfloat16):
+            return Output.of(self._net(samples, labels))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("_net", "_autocast"):  # on the way through a copy
+            raise AttributeError(name)
+        return getattr(self._net, name)
+
+    def __repr__(self) -> str:
+        return f"Judge({self._net!r})"
+
+
+def foreign_autocast(device: torch.device) -> torch.dtype | None:
+    """Refuse an autocast around the training that keeps weights cast before an update.
+
+    Returns:
+        The type that one computes in which keeps nothing, and so does no harm; None without any.
+
+    Raises:
+        ConfigError: If there is one that keeps cast weights, as it does unless told otherwise.
+    """
+    if not torch.is_autocast_enabled(device.type):
+        return None
+    dtype = torch.get_autocast_dtype(device.type)
+    if torch.is_autocast_cache_enabled():
+        raise ConfigError(
+            f"torch.autocast('{device.type}', {dtype}) is on around the training. It keeps cast "
+            f"weights until its block ends, so that nets would go on computing with those from "
+            f"before their updates. Train outside of the block; precision='bf16' computes in "
+            f"bfloat16."
+        )
+    return dtype
+
+
 @dataclass(eq=False)
 class Game:
     """Both players, their optimizers and the rules between them.
@@ -136,6 +190,7 @@ class Game:
             optimizers and buffers stay as they were. The average moves on, towards weights that
             have not moved.
         played: Iterations finished.
+        first: Looks at the first iteration that this game plays, and is then let go.
         skipped: How many updates have been left out: a 0-d tensor on the device.
         watches: Where numbers first went wrong, for ``discriminator`` and ``generator``.
     """
@@ -156,6 +211,7 @@ class Game:
     autocast: bool = False
     skip_nonfinite: bool = False
     played: int = 0
+    first: FirstBatch | None = None
 
     def __post_init__(self) -> None:
         device = self.noise.device
@@ -190,7 +246,12 @@ class Game:
         Raises:
             ConfigError: If the loss reports what is no number or by a name of ganzoo's own, or a
                 net exchanges its tensors for others of other names or shapes.
+            ConfigError: If somebody's autocast is on that keeps cast weights over updates.
+            ContractError: If the first iteration shows that nets or loss break their contract.
         """
+        foreign_autocast(self.noise.device)
+        if self.first is not None:
+            self.first.begin(self.generator, self.discriminator, self.loss)
         scalars: dict[str, Tensor] = {}
         for _ in range(self.d_steps):
             real, labels = batch()
@@ -204,7 +265,9 @@ class Game:
             self.average.update()
             scalars.update(step.scalars)
         self.played += 1
+        self.first = None
         step.real = real if step.real is None else step.real
+        step.discriminator = self.discriminator
         step.scalars = scalars
         return step
 
@@ -223,21 +286,22 @@ class Game:
         with self._precision():
             latent = self._draw(len(real))
             with torch.no_grad():  # D learns nothing through G
-                fake = self.generator(latent, labels)
+                fake = self._make(latent, labels)
             if self.joint_batch:
                 both = None if labels is None else torch.cat((labels, labels))
                 real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
             else:
                 real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
         step = self._step(latent, fake, real, labels, real_output, fake_output)
-        loss = self.loss.discriminator_loss(step)
-        norm = self._update("discriminator", self.d_optimizer, loss)
-        self.loss.constrain(self.discriminator)
+        loss = self._loss("discriminator", step)
+        norm = self._update("discriminator", self.d_optimizer, loss, step)
+        (self.first or self.loss).constrain(self.discriminator)
+        score = (self.first or self.loss).score
         step.scalars = self._reported(step) | {
             "d_loss": loss.detach(),
             "d_grad": norm,
-            "d_real": self.loss.score(real_output.logits.detach()).mean(),
-            "d_fake": self.loss.score(fake_output.logits.detach()).mean(),
+            "d_real": score(real_output.logits.detach()).mean(),
+            "d_fake": score(fake_output.logits.detach()).mean(),
         }
         return step
 
@@ -247,13 +311,13 @@ class Game:
         with _frozen(judge), evaluating(judge, self.d_eval_for_g):
             with self._precision():
                 latent = self._draw(count)
-                fake = self.generator(latent, labels)
+                fake = self._make(latent, labels)
                 fake_output = self.judge(fake, labels)
                 with torch.no_grad():  # D is frozen and G has no part in real samples
                     real_output = None if real is None else self.judge(real, labels)
             step = self._step(latent, fake, real, labels, real_output, fake_output)
-            loss = self.loss.generator_loss(step)
-            norm = self._update("generator", self.g_optimizer, loss)
+            loss = self._loss("generator", step)
+            norm = self._update("generator", self.g_optimizer, loss, step)
         step.scalars = self._reported(step) | {"g_loss": loss.detach(), "g_grad": norm}
         return step
 
@@ -269,7 +333,9 @@ class Game:
         return Step(
             number=self.played,
             generator=self.generator,
-            discriminator=self.discriminator,
+            discriminator=Judge(
+                self.discriminator, self.noise.device.type if self.autocast else None
+            ),
             latent=latent,
             fake=fake,
             real=real,
@@ -322,18 +388,38 @@ class Game:
 
     def judge(self, samples: Tensor, labels: Tensor | None = None) -> Output:
         """Return what D says of samples (N, *shape), its logits in float32."""
-        output = self.discriminator(samples, labels)
-        if not isinstance(output, Output):
-            output = Output(output)
+        if self.first is not None:
+            return self.first.judge(self.discriminator, samples, labels)
         # Losses work in float32 whatever the nets computed in.
-        return Output(output.logits.float(), output.classes, output.features)
+        return Output.of(self.discriminator(samples, labels))
 
-    def _update(self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+    def _make(self, latent: Tensor, labels: Tensor | None) -> Tensor:
+        """Samples of the generator."""
+        if self.first is not None:
+            return self.first.make(self.generator, self.average.module, latent, labels)
+        samples: Tensor = self.generator(latent, labels)
+        return samples
+
+    def _loss(self, player: str, step: Step) -> Tensor:
+        """One player's loss: a scalar."""
+        if self.first is not None:
+            return self.first.loss_of(player, step)
+        of_g = player == "generator"
+        loss = self.loss.generator_loss(step) if of_g else self.loss.discriminator_loss(step)
+        return check_scalar(loss, player)
+
+    def _update(
+        self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor, step: Step
+    ) -> Tensor:
         """Follow the gradient of a loss; returns its norm before clipping."""
         if self._held[player].changed:
             self._exchange(player, optimizer)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self.first is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.first.backward(player, loss)
+            self.first.check_update(player, self._players()[player], step)
         parameters = [item for group in optimizer.param_groups for item in group["params"]]
         norms = gradient_norms(parameters, loss)
         norm: Tensor = torch.linalg.vector_norm(norms)
@@ -349,6 +435,8 @@ class Game:
             optimizer.step()
         elif not self._bad:
             optimizer.step()
+        if self.autocast:  # in somebody's block, ours does not end the cache of cast weights
+            torch.clear_autocast_cache()
         return norm
 
     def _exchange(self, player: str, optimizer: torch.optim.Optimizer) -> None:
@@ -432,6 +520,8 @@ class Game:
         self.skipped.copy_(tensors["skipped"])
         self.played = state["step"]
         self.average.updates = state["average_updates"]
+        if self.first is not None:
+            self.first.fresh = False
         for watch in self.watches.values():
             watch.reset()
 

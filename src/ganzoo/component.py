@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from ganzoo.errors import RegistrationError
 from ganzoo.model import Model
 
-__all__ = ["RESERVED", "Component"]
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+__all__ = ["RESERVED", "Component", "shadowed"]
 
 RESERVED = frozenset({"name", "provider"})
 """Keys that a saved component carries beside its options; no option may have these names."""
 
 
-class Component(Model):
+class _Kind(ModelMetaclass):
+    """Leaves it to registries to refuse options that hide members, in a sentence."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], members: dict[str, Any], **more: Any
+    ) -> Any:
+        """Make the class without pydantic's warning."""
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", _SHADOWING)
+                return super().__new__(mcs, name, bases, members, **more)
+        except (TypeError, ValueError) as error:
+            # Pydantic makes no class at all where its most important members are hidden.
+            options = members.get("__annotations__", {})
+            hidden = [option for option in options if option in _PYDANTIC]
+            if not hidden:
+                raise
+            raise RegistrationError(
+                f"{name} has an option called '{hidden[0]}', which hides the member '{hidden[0]}' "
+                f"of pydantic's models; rename the option."
+            ) from error
+
+
+_NAMES = "|".join(sorted(RESERVED))
+_SHADOWING = rf'Field name "(?!(?:{_NAMES})")\w+" in ".*" shadows an attribute'
+_PYDANTIC = frozenset(name for name in dir(BaseModel) if not name.startswith("_"))
+
+
+class Component(Model, metaclass=_Kind):
     """Base of architectures, losses, datasets and all other components.
 
     A component *is* its configuration: it validates, compares, prints and round-trips through
@@ -73,6 +107,18 @@ class Component(Model):
         _require_name(cls)
         provider = {"provider": cls.provider} if cls.provider else {}
         return {"name": cls.name, **provider, **handler(self)}
+
+
+def shadowed(cls: type[Component]) -> dict[str, type]:
+    """Return options that hide a member of a class that they derive from, and that class."""
+    return {
+        option: base
+        for option in cls.model_fields
+        for base in cls.__mro__[1:]
+        if issubclass(base, BaseModel)
+        and option in vars(base)
+        and option not in getattr(base, "__pydantic_fields__", {})
+    }
 
 
 def _named(cls: type[Component]) -> bool:

@@ -40,7 +40,7 @@ class Diagnosis:
         step: Iterations finished when it was found.
         kind: ``d-wins``, ``g-vanishes``, ``collapse`` or ``modes``, which ``Diagnoses`` finds; or
             ``rollback``, where the trainer went back to a checkpoint because numbers were not
-            finite.
+            finite; or ``contract``, where the first batch showed something odd.
         text: Fact, cause and advice in a line.
     """
 
@@ -53,9 +53,9 @@ class Diagnoses:
     """Reads the rows of ``metrics.jsonl`` as they are written and says what goes wrong.
 
     A kind is said once it has held for five rows in succession that cover enough iterations, and
-    again only after it was over for as long. All depends on the rows and on the total length:
-    whoever shows the same rows again, in order, comes to the same state. Numbers that a row lacks,
-    or that are not finite, decide nothing.
+    again only after it was over for as long; samples that are all one are told of at once. All
+    depends on the rows and on the total length: whoever shows the same rows again, in order, comes
+    to the same state. Numbers that a row lacks, or that are not finite, decide nothing.
 
     Args:
         config: The training's settings.
@@ -97,7 +97,8 @@ class Diagnoses:
         return [
             Diagnosis(self._step, kind, text)
             for kind, text in found.items()
-            if self._spells[kind].begins(before, self._step, text) and text
+            if self._spells[kind].begins(before, self._step, text, kind == "collapse" and _one(row))
+            and text
         ]
 
     # Each check returns a text where its kind holds, "" where it clearly does not, and None in
@@ -163,6 +164,12 @@ class Diagnoses:
         self._peak = max(self._peak, diversity)
         if diversity > _RISEN:
             return ""
+        if _one(row):
+            return (
+                "All samples of a batch are the same (diversity 0; that of the data is 1): G "
+                "does not compute them from its latents, as ganzoo.testing.check_architecture "
+                f"would say, or its units are dead or saturated. {_try(self._slower_g())}"
+            )
         if risen:
             if diversity >= _ALIKE:
                 return None
@@ -276,13 +283,14 @@ class _Spell:
         self._rows = 0
         self._since = 0
 
-    def begins(self, before: int, step: int, text: str | None) -> bool:
+    def begins(self, before: int, step: int, text: str | None, plain: bool = False) -> bool:
         """Whether it has just held for long enough.
 
         Args:
             before: Step of the last row.
             step: Step of this one.
             text: Not empty where it holds, "" where it is over, None where it is neither.
+            plain: Whether one row is enough to say that it holds.
         """
         # It is waited for what changes the verdict: to hold before it is said, then to be over.
         if text is None or bool(text) is self._said:
@@ -291,10 +299,16 @@ class _Spell:
         if self._rows == 0:
             self._since = before
         self._rows += 1
-        if self._rows < _ROWS or step - self._since < self.steps:
+        if not (plain and text) and (self._rows < _ROWS or step - self._since < self.steps):
             return False
         self._said, self._rows = bool(text), 0
         return self._said
+
+
+def _one(row: Mapping[str, float]) -> bool:
+    """Whether samples are all the same, to what float32 can tell."""
+    diversity = _number(row, "diversity")
+    return diversity is not None and diversity < 1e-6
 
 
 def _number(row: Mapping[str, float], key: str) -> float | None:

@@ -16,6 +16,7 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "ConfigError",
+    "ContractError",
     "DataError",
     "DeviceError",
     "DivergenceError",
@@ -42,6 +43,17 @@ class UnknownNameError(GanzooError):
 
 class RegistrationError(GanzooError):
     """A component could not be registered: its name is taken or it breaks the contract."""
+
+
+class ContractError(GanzooError, AssertionError):
+    """A component does not do what its kind promises: its nets, losses or data are at fault.
+
+    The checks of ``ganzoo.testing`` raise it, and so does the first batch of a training; to a
+    test it is an ``AssertionError``.
+    """
+
+    told = False
+    """Whether the message already names the component."""
 
 
 class PluginError(GanzooError):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ganzoo import contract
+
 if TYPE_CHECKING:
     from ganzoo.trainer import Trainer
 
@@ -64,8 +66,9 @@ def estimate(trainer: Trainer) -> Estimate:
         labels = None
         if trainer.spec.classes is not None:
             labels = torch.zeros(config.batch_size, dtype=torch.int64)
-    made = _outputs(generator, latents, labels)
-    judged = _outputs(discriminator, samples, labels)
+    with contract.told_of(config.arch):
+        made = _outputs("generator", generator, latents, labels)
+        judged = _outputs("discriminator", discriminator, samples, labels)
     width = 2 if trainer.precision.autocast else 4
     counts = {name: _count(net) for name, net in trainer.nets().items()}
     states = sum(
@@ -100,7 +103,7 @@ def _slots(optimizer: torch.optim.Optimizer) -> int:
     return int(bool(optimizer.defaults.get("momentum")))
 
 
-def _outputs(net: nn.Module, *inputs: Any) -> int:
+def _outputs(player: str, net: nn.Module, *inputs: Any) -> int:
     """Numbers that all layers of the net put out for these inputs."""
     total = 0
 
@@ -110,7 +113,9 @@ def _outputs(net: nn.Module, *inputs: Any) -> int:
             total += output.numel()
 
     hooks = [part.register_forward_hook(add) for part in net.modules() if not list(part.children())]
-    net(*inputs)
+    remedy = f"That was for an input of shape {tuple(inputs[0].shape)}, on torch's meta device."
+    with contract.blaming(f"The {player}", lambda _: remedy):
+        net(*inputs)
     for hook in hooks:
         hook.remove()
     return total

@@ -123,4 +123,4 @@ class Gallery:
         """What D says of points (N, D), as its loss scores it: (N,)."""
         with evaluating(self.game.discriminator), torch.no_grad():
             logits = self.game.judge(points.to(self.feed.device)).logits
-        return self.game.loss.score(logits).cpu()
+        return self.game.loss.score(logits).reshape(len(points), -1).mean(1).cpu()

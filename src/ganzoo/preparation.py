@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.datasets import progress
-from ganzoo.errors import ConfigError, DataError, UnknownNameError, did_you_mean, listing
+from ganzoo import contract
+from ganzoo.datasets import Samples, progress
+from ganzoo.datasets.stream import Stream
+from ganzoo.errors import (
+    ConfigError,
+    ContractError,
+    DataError,
+    UnknownNameError,
+    did_you_mean,
+    listing,
+)
 from ganzoo.framing import Framing
 from ganzoo.train_config import TrainConfig, flag_of, read_config
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from ganzoo.datasets import Samples
-    from ganzoo.datasets.stream import Stream
     from ganzoo.generator import Generator
     from ganzoo.spec import SampleSpec
 
 __all__ = ["RESUMED", "frame", "inherited", "kept_setting", "load", "start_from"]
+
+_LOOKED_AT, _VALUES = 1024, 2**24  # samples, and values of all of them
+_ROOM = 1e-3  # of their range: floats are rounded
 
 
 def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | Stream]:
@@ -37,11 +48,14 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     Raises:
         DataError: If the data are absent, unreadable, or lack the labels that are asked for.
         ConfigError: If a setting does not fit the data.
+        ContractError: If what the dataset loads is not what it promises.
     """
     if config.size is not None:
         config = config.model_copy(update={"dataset": config.dataset.sized(config.size)})
     with progress.showing(showing):
         dataset, samples = config.dataset.opened(config.workers, config.conditional)
+    with contract.told_of(dataset):
+        samples = _checked(samples, config)
     config = config.model_copy(update={"dataset": dataset})
     spec = samples.spec
     if config.value_range is not None:
@@ -68,6 +82,31 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     return config, samples.with_spec(spec)
 
 
+def _checked(samples: Samples | Stream, config: TrainConfig) -> Samples | Stream:
+    """Find what a dataset of somebody else's has done wrong, by a part of its samples."""
+    if isinstance(samples, Stream):
+        return samples
+    if config.workers is None:
+        contract.check_loaded(samples, Samples)
+    else:
+        contract.check_loaded(samples, Stream, "stream()")
+    contract.check_data(samples, _some(samples), _ROOM)
+    if config.conditional and samples.labels is not None:
+        contract.check_labels(samples)
+    try:
+        contract.check_type(samples)
+    except ContractError as odd:  # which costs memory, and trains all the same
+        return replace(samples, notices=(*samples.notices, str(odd)))
+    return samples
+
+
+def _some(samples: Samples) -> Tensor:
+    """Samples at even distances, few enough to be looked at in a moment."""
+    count = len(samples)
+    fewer = min(count, _LOOKED_AT, max(1, _VALUES // samples.spec.numel))
+    return samples.data[[number * count // fewer for number in range(fewer)]]
+
+
 def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Framing | None]:
     """Decide how images come to a size that the architecture can do.
 
@@ -76,18 +115,22 @@ def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Framing | 
 
     Raises:
         UnsupportedSampleError: If the architecture cannot make such samples.
-        ConfigError: If a size is asked for of what is no image.
+        ConfigError: If a size is asked for of what is no image, or the architecture cannot start
+            from such latents.
     """
     if spec.kind != "image":
         if config.size is not None:
             raise ConfigError(f"'size' is for images, and these samples are {spec}. Leave it out.")
         config.arch.check(spec)
+        config.arch.check_latent(config.latent, spec)
         return spec, None
     # config.size stays as it was given: a dataset that reads pictures of any size would take
     # the size that is found here for one that was asked for, and resize instead of pad.
     size = config.size or config.arch.nearest_size(*spec.size)
-    config.arch.check(spec.resized(size))
-    return spec.resized(size), Framing.fit(spec.size, size, config.resize_mode)
+    resized = spec.resized(size)
+    config.arch.check(resized)
+    config.arch.check_latent(config.latent, resized)
+    return resized, Framing.fit(spec.size, size, config.resize_mode)
 
 
 def inherited(origin: Generator) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ganzoo._version import __version__
-from ganzoo.component import RESERVED, Component
+from ganzoo.component import RESERVED, Component, shadowed
 from ganzoo.errors import (
     ConfigError,
     PluginError,
@@ -59,8 +59,15 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """One line on what it is, found without importing it."""
+        """One line on what it is or what its package is, found without importing it."""
         return _source_summary(self.target) if self.distribution == _OWN else self.text
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What there is to say of it without importing it: on the class, and on its package."""
+        is_plugin = self.distribution != _OWN and self.version != ""
+        own = _source_summary(self.target) if is_plugin else self.summary
+        return tuple(line for line in (own, self.text if is_plugin else "") if line)
 
     @property
     def provider(self) -> str:
@@ -131,6 +138,7 @@ class Registry(Generic[T]):
         """
         kind = self.base.kind
         if isinstance(value, self.base):
+            self._check_class(type(value), type(value).__name__)
             self._recognise(type(value))
             return value.replace(**options) if options else value
         if isinstance(value, type) and issubclass(value, self.base):
@@ -351,6 +359,17 @@ class Registry(Generic[T]):
             raise RegistrationError(
                 f"{what} has an option called '{min(taken)}', which is reserved; rename it."
             )
+        if hidden := shadowed(cls):
+            option, owner = next(iter(hidden.items()))
+            raise RegistrationError(
+                f"{what} has an option called '{option}', which hides the member '{option}' of "
+                f"{owner.__name__}; rename the option"
+                + (
+                    f", or write '{option}: ClassVar = ...' to set the member."
+                    if not callable(getattr(owner, option, None))
+                    else "."
+                )
+            )
 
 
 @functools.cache
@@ -428,21 +447,76 @@ def _first_line(text: str | None) -> str:
 
 
 def _source_summary(target: str) -> str:
-    """First docstring line of a built-in, read from its source so that nothing is imported."""
+    """First docstring line of a class, read from its source so that nothing is imported."""
     module, _, attribute = target.partition(":")
-    for node in _definitions(module):
-        if node.name == attribute:
-            return _first_line(ast.get_docstring(node))
+    seen: set[tuple[str, str]] = set()
+    while (module, attribute) not in seen:  # where one module takes it from another, follow
+        seen.add((module, attribute))
+        found = _definitions(module).get(attribute)
+        if found is None:
+            return ""
+        if found.docstring is not None:
+            return _first_line(found.docstring)
+        module, attribute = found.module, found.attribute
     return ""
 
 
+@dataclass(frozen=True)
+class _Definition:
+    """What a module's source says of a name: the docstring of a class, or where it comes from."""
+
+    docstring: str | None = None
+    module: str = ""
+    attribute: str = ""
+
+
+def _definitions(module: str) -> dict[str, _Definition]:
+    """What a module defines and takes from others; nothing where its source cannot be read."""
+    try:
+        path, package = _source(module)
+        return _parsed(path, package, path.stat().st_mtime_ns)
+    except (ImportError, OSError, SyntaxError, ValueError, RecursionError):
+        return {}
+
+
 @functools.cache
-def _definitions(module: str) -> tuple[ast.ClassDef, ...]:
-    found = importlib.util.find_spec(module)
+def _parsed(path: Path, package: str, changed: int) -> dict[str, _Definition]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = _Definition(ast.get_docstring(node) or "")
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = parents[: len(parents) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                there = _Definition(None, origin, alias.name)
+                found[alias.asname or alias.name] = there
+    return found
+
+
+def _source(module: str) -> tuple[Path, str]:
+    """The file of a module and the package it is in; no package is imported on the way.
+
+    Raises:
+        ImportError, ValueError: If it has no file.
+    """
+    root, *parts = module.split(".")
+    found = importlib.util.find_spec(root)
     if found is None or found.origin is None:
-        return ()
-    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
-    return tuple(node for node in tree.body if isinstance(node, ast.ClassDef))
+        raise ImportError(module)
+    if not parts:
+        return Path(found.origin), root if found.submodule_search_locations else ""
+    for place in found.submodule_search_locations or ():
+        path = Path(place, *parts)
+        for file, package in (
+            (path / "__init__.py", module),
+            (path.with_suffix(".py"), module.rpartition(".")[0]),
+        ):
+            if file.is_file():
+                return file, package
+    raise ImportError(module)
 
 
 def _article(noun: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ganzoo.adversarial import Judge
     from ganzoo.architectures.base import Output
 
 __all__ = ["OWN", "Step"]
@@ -27,7 +28,9 @@ class Step:
     Attributes:
         number: Iterations finished before this one.
         generator: The net in training (not its average).
-        discriminator: The net in training.
+        discriminator: To a loss, ``(samples, labels or None) -> Output``: D in training, whatever
+            it returns, with logits in float32 and in the precision of the training; all else of
+            the net is there too. In your own loop, the net itself.
         real: Real samples (N, *shape), normalised; None in G's phase unless the loss asks.
         fake: Generated samples (N, *shape).
         latent: What they were made from (N, *latent.shape).
@@ -44,7 +47,7 @@ class Step:
 
     number: int
     generator: nn.Module
-    discriminator: nn.Module
+    discriminator: nn.Module | Judge
     latent: Tensor
     fake: Tensor
     real: Tensor | None = None

@@ -12,13 +12,14 @@ They build tiny things, take about a second, and leave the global random state a
 from __future__ import annotations
 
 import copy
-import inspect
 import json
+import math
 import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -26,11 +27,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from ganzoo import architectures, datasets, features, losses, metrics, trackers
+from ganzoo import architectures, contract, datasets, features, losses, metrics, seeds, trackers
+from ganzoo.adversarial import Judge
 from ganzoo.architectures import Output
 from ganzoo.component import Component
 from ganzoo.errors import (
     ConfigError,
+    ContractError,
     DataError,
     GanzooError,
     UnknownNameError,
@@ -39,6 +42,7 @@ from ganzoo.errors import (
     listing,
 )
 from ganzoo.features import Features
+from ganzoo.losses import Loss
 from ganzoo.metrics import Result
 from ganzoo.metrics.base import ANY_KIND, Part
 from ganzoo.metrics.gathered import Gathered, Moments
@@ -49,9 +53,8 @@ from ganzoo.train_config import TrainConfig, resolve
 
 if TYPE_CHECKING:
     from ganzoo.architectures import Architecture
-    from ganzoo.datasets import Dataset, Samples
+    from ganzoo.datasets import Dataset
     from ganzoo.features import Extractor
-    from ganzoo.losses import Loss
     from ganzoo.metrics import Metric
     from ganzoo.registry import Registry
     from ganzoo.trackers import Tracker
@@ -70,6 +73,14 @@ _BATCH = 4
 _TOLERANCE = 1e-4
 _SAMPLES, _FEATURES, _CLASSES = 64, 16, 10  # that a metric is tried on
 _SEEN = 3  # that an extractor is tried on
+_NAMES = ("a", "b", "c")  # of classes
+_SPECS = (
+    SampleSpec(shape=(3, 32, 32)),
+    SampleSpec(kind="vector", shape=(2,), value_range=None),
+    SampleSpec(kind="audio", shape=(1, 256)),
+    SampleSpec(kind="sequence", shape=(8, 32), value_range=(0.0, 1.0)),
+)
+_HEADS = 3  # logits of one sample
 _EXACT = 1e-6  # by which a score may depend on the order of the samples
 _FROM_NET: frozenset[Part] = frozenset({"moments", "features", "logits"})
 
@@ -82,11 +93,11 @@ def check_architecture(
     """Check that an architecture keeps its contract.
 
     It must be registered, round-trip through JSON and hold no state. Its nets must have the
-    promised shapes and types, stay in the value range, let gradients reach all parameters, be
-    deterministic in eval mode, and be restored completely by ``state_dict``. The generator in
-    eval mode must make the same sample whatever the batch, also once it is exported; a
+    promised shapes and types, stay in the value range, use all of the latent, let gradients reach
+    all parameters, be deterministic in eval mode, and be restored completely by ``state_dict``. The
+    generator in eval mode must make the same sample whatever the batch, also once it is exported; a
     discriminator may compare samples. What ``infer`` makes of the generator's own shapes, if
-    anything, must lead to the same net.
+    anything, must lead to the same net. A conditional one is checked with classes too, and must use the labels then.
 
     Args:
         component: The architecture, its class or its registered name.
@@ -97,7 +108,7 @@ def check_architecture(
     Raises:
         AssertionError: If it breaks the contract.
         UnsupportedSampleError: If it refuses the ``spec`` that was given.
-        GanzooError: If the component cannot be created.
+        GanzooError: If the component cannot be created, or refuses the ``latent``.
     """
     with _own_randomness():
         arch = _checked_config(component, architectures.registry)
@@ -106,27 +117,11 @@ def check_architecture(
             latent = LatentSpec.model_validate(arch.recommended.get("latent", {}))
         spec = _accepted_spec(arch) if spec is None else spec
         arch.check(spec)
+        arch.check_latent(latent, spec)
         if spec.kind == "image":
             _check_nearest_size(arch, spec)
-        generator, discriminator = arch.generator(spec, latent), arch.discriminator(spec)
-        _check_built(generator, arch.generator(spec, latent), "generator")
-        _check_built(discriminator, arch.discriminator(spec), "discriminator")
-
-        labels = torch.arange(_BATCH) % len(spec.classes) if spec.classes else None
-        z = latent.sample(_BATCH)
-        _check_signature(generator, z, labels, "generator")
-        _check_signature(discriminator, z, labels, "discriminator")
-        samples = _check_samples(generator, z, labels, spec)
-        output = _check_logits(discriminator, samples, labels)
-        _check_gradients(generator, discriminator, output)
-
-        again = arch.generator(spec, latent), arch.discriminator(spec)
-        samples = samples.detach()
-        _check_eval(generator, again[0], z, labels, "generator")
-        _check_eval(discriminator, again[1], samples, labels, "discriminator")
-        _check_alone(generator, z, labels)
-        _check_unbound(generator, z, labels)
-        _check_inferred(arch, generator, spec, latent)
+        for each in _with_and_without_classes(arch, spec):
+            _check_nets(arch, each, latent)
         _require(
             arch.model_dump() == before,
             "Building the nets changed the architecture's options. A component is only a "
@@ -134,16 +129,19 @@ def check_architecture(
         )
 
 
-def check_loss(component: str | type[Loss] | Loss) -> None:
+def check_loss(component: str | type[Loss] | Loss, spec: SampleSpec | None = None) -> None:
     """Check that a loss keeps its contract.
 
     It must be registered, round-trip through JSON and hold no state. Both players' losses must be
     finite scalars whose gradients are finite and reach the player, for ordinary logits and for
-    logits of -100 and 100; ``score`` must give one value per sample and ``constrain`` must leave
-    finite weights.
+    logits of -100 and 100, and depend on real and on fake samples, be it by judging them anew with
+    ``step.discriminator``; of several logits for each sample the simple form must take the mean.
+    ``score`` must give one value per logit and ``constrain`` must leave finite weights.
 
     Args:
         component: The loss, its class or its registered name.
+        spec: What a sample is; by default the first of a small RGB image and a vector that the
+            loss can do.
 
     Raises:
         AssertionError: If it breaks the contract.
@@ -152,21 +150,14 @@ def check_loss(component: str | type[Loss] | Loss) -> None:
     with _own_randomness():
         loss = _checked_config(component, losses.registry)
         before = loss.model_dump()
-        for scale in (0.5, 100.0):
-            _check_d_loss(loss, _tiny_step(scale), scale)
-            _check_g_loss(loss, _tiny_step(scale), scale)
+        _check_both_losses(loss, (spec,) if spec else (_SPECS[0], _SPECS[1]))
         logits = torch.linspace(-3, 3, _BATCH)
-        score = loss.score(logits.clone())
-        _require(
-            isinstance(score, Tensor) and score.shape == logits.shape,
-            f"score() must return one value per logit, shape {tuple(logits.shape)}; "
-            f"it returned {_describe(score)}.",
-        )
+        score = contract.check_score(loss, logits.clone())
         _require(
             bool(torch.isfinite(score).all()),
             "score() returned values that are not finite for logits between -3 and 3.",
         )
-        critic = _TinyDiscriminator(1.0)
+        critic = _TinyDiscriminator(1.0, _SPECS[1])
         loss.constrain(critic)
         _require(
             all(bool(torch.isfinite(weight).all()) for weight in critic.parameters()),
@@ -196,12 +187,10 @@ def check_dataset(component: str | type[Dataset] | Dataset) -> None:
     dataset = _checked_config(component, datasets.registry)
     before = dataset.model_dump()
     samples, again = dataset.load(), dataset.load()
-    _require(
-        isinstance(samples, datasets.Samples),
-        f"load() must return Samples(data, spec, ...), not {type(samples).__name__}.",
-    )
-    _check_data(samples)
-    _check_labels(samples)
+    contract.check_loaded(samples, datasets.Samples)
+    contract.check_type(samples)
+    contract.check_data(samples, samples.data)
+    contract.check_labels(samples)
     same = samples.spec == again.spec and torch.equal(samples.data, again.data)
     if same and samples.labels is not None:
         same = again.labels is not None and torch.equal(samples.labels, again.labels)
@@ -361,15 +350,7 @@ def check_extractor(
 # -- every component ------------------------------------------------------------------------------
 
 
-def _require(condition: bool, fault: str) -> None:
-    if not condition:
-        raise AssertionError(fault)
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}"
+_require, _describe, _some = contract.require, contract.describe, contract.some
 
 
 @contextmanager
@@ -445,7 +426,9 @@ def _accepted_spec(arch: Architecture) -> SampleSpec:
         SampleSpec(kind="audio", shape=(1, 4096)),
         SampleSpec(kind="sequence", shape=(8, 32), value_range=(0.0, 1.0)),
     )
-    for spec in candidates:
+    named = [spec.model_copy(update={"classes": _NAMES}) for spec in candidates]
+    tried: list[SampleSpec] = [*candidates, *named] if arch.conditional else [*candidates]
+    for spec in tried:
         try:
             arch.check(spec)
         except UnsupportedSampleError:
@@ -469,11 +452,54 @@ def _check_nearest_size(arch: Architecture, spec: SampleSpec) -> None:
             ) from error
 
 
-def _check_built(net: Any, other: Any, player: str) -> None:
+def _with_and_without_classes(arch: Architecture, spec: SampleSpec) -> Iterator[SampleSpec]:
+    yield spec
+    if not arch.conditional:
+        return
+    other = spec.model_copy(update={"classes": None if spec.classes else _NAMES})
+    with suppress(UnsupportedSampleError):  # it may want them, or not
+        arch.check(other)
+        yield other
+
+
+def _check_nets(arch: Architecture, spec: SampleSpec, latent: LatentSpec) -> None:
+    def build(player: str) -> nn.Module:
+        return contract.build(arch, player, spec, latent)
+
+    nets = {player: build(player) for player in ("generator", "discriminator")}
+    for player, net in nets.items():
+        _check_apart(net, build(player), player)
+    generator, discriminator = nets.values()
+    classes = len(spec.classes or ()) if arch.conditional else 0
+    labels = torch.arange(_BATCH) % len(spec.classes) if spec.classes else None
+    z = latent.sample(_BATCH)
+    for player, net in nets.items():
+        calls = [(z, labels)] if arch.conditional and spec.classes else [(z,), (z, labels)]
+        contract.check_signature(net, player, *calls)
+    copied = copy.deepcopy(generator).eval()
+    samples = contract.make(generator, z, labels, spec)
+    contract.check_values(samples, spec)
+    contract.try_out(copied, z, labels, spec, classes)
+    output = contract.judge(discriminator, samples, labels)
     _require(
-        isinstance(net, nn.Module),
-        f"{player}() must return an nn.Module, not {_describe(net)}.",
+        bool(torch.isfinite(output.logits).all()),
+        "The discriminator returned logits that are not finite; check its initial weights.",
     )
+    contract.check_gradients(generator, discriminator, z, labels)
+    contract.check_whole_latent_is_used(copied, latent.sample(_BATCH), labels)
+    samples = samples.detach()
+    if labels is not None and classes > 1:
+        judge = copy.deepcopy(discriminator).eval()
+        contract.check_labels_are_used(judge, samples, labels)
+
+    _check_eval(generator, build("generator"), z, labels, "generator")
+    _check_eval(discriminator, build("discriminator"), samples, labels, "discriminator")
+    _check_alone(generator, z, labels)
+    _check_unbound(generator, z, labels)
+    _check_inferred(arch, generator, spec, latent)
+
+
+def _check_apart(net: nn.Module, other: nn.Module, player: str) -> None:
     shared = {id(weight) for weight in net.parameters()} & {id(w) for w in other.parameters()}
     _require(
         net is not other and not shared,
@@ -504,99 +530,6 @@ def _check_inferred(
         f"The options that infer() tells from a generator's weights build another one: "
         f"{dict(inferred.options)}. Leave out what shapes do not tell.",
     )
-
-
-def _check_signature(net: nn.Module, first: Tensor, labels: Tensor | None, player: str) -> None:
-    signature = inspect.signature(net.forward)
-    try:
-        signature.bind(first)
-        signature.bind(first, labels)
-    except TypeError as error:
-        argument = "z" if player == "generator" else "x"
-        raise AssertionError(
-            f"The {player}'s forward{signature} cannot be called as contracted ({error}); "
-            f"declare it as forward(self, {argument}, labels=None)."
-        ) from None
-
-
-def _check_samples(net: nn.Module, z: Tensor, labels: Tensor | None, spec: SampleSpec) -> Tensor:
-    with torch.no_grad():  # before the pass that is differentiated: nets may update buffers
-        extremes = net(50 * z, labels)
-    samples = net(z, labels)
-    wanted = (_BATCH, *spec.shape)
-    _require(
-        isinstance(samples, Tensor) and samples.shape == wanted and samples.dtype == torch.float32,
-        f"The generator must return a float32 tensor of shape {wanted} for a {spec}; "
-        f"it returned {_describe(samples)}.",
-    )
-    _require(
-        bool(torch.isfinite(samples).all()),
-        "The generator made values that are not finite from an ordinary latent; "
-        "check its initial weights.",
-    )
-    if spec.value_range is not None:
-        low, high = spec.value_range
-        values = torch.cat((samples.detach(), extremes))
-        found = values.min().item(), values.max().item()
-        slack = 1e-6 * max(abs(low), abs(high))
-        _require(
-            found[0] >= low - slack and found[1] <= high + slack,
-            f"The generator made values from {found[0]:.3g} to {found[1]:.3g}, outside the spec's "
-            f"range {spec.value_range}. End it with output_activation(spec) of "
-            f"ganzoo.architectures.layers.",
-        )
-    checked: Tensor = samples
-    return checked
-
-
-def _check_logits(net: nn.Module, samples: Tensor, labels: Tensor | None) -> Output:
-    output = net(samples, labels)
-    if not isinstance(output, Output):
-        output = Output(output)
-    logits = output.logits
-    _require(
-        isinstance(logits, Tensor) and logits.shape == (_BATCH,) and logits.dtype == torch.float32,
-        f"The discriminator must return float32 logits of shape (N,), here ({_BATCH},), or an "
-        f"Output with them; it returned {_describe(logits)}. One logit per sample: squeeze the "
-        f"last axis.",
-    )
-    _require(
-        bool(torch.isfinite(logits).all()),
-        "The discriminator returned logits that are not finite; check its initial weights.",
-    )
-    return output
-
-
-def _check_gradients(generator: nn.Module, discriminator: nn.Module, output: Output) -> None:
-    heads = [head for head in (output.logits, output.classes, output.features) if head is not None]
-    total = torch.stack([head.float().sum() for head in heads]).sum()
-    _require(
-        total.requires_grad,
-        "The logits have no gradient: the nets must not detach, or run under no_grad.",
-    )
-    total.backward()  # type: ignore[no-untyped-call]
-    for player, net in (("generator", generator), ("discriminator", discriminator)):
-        trained = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
-        missed = [name for name, weight in trained if weight.grad is None]
-        _require(
-            not missed,
-            f"No gradient reaches {_some(missed)} of the {player}. Use these parameters in "
-            f"forward, remove what detaches them, or set requires_grad_(False) on purpose.",
-        )
-        broken = [name for name, weight in trained if not _finite(weight.grad)]
-        _require(
-            not broken,
-            f"The gradient of {_some(broken)} of the {player} is not finite.",
-        )
-
-
-def _finite(gradient: Tensor | None) -> bool:
-    return gradient is None or bool(torch.isfinite(gradient).all())
-
-
-def _some(names: Sequence[str]) -> str:
-    quoted = ", ".join(f"'{name}'" for name in names[:3])
-    return quoted + (f" and {len(names) - 3} more parameters" if len(names) > 3 else "")
 
 
 @torch.no_grad()
@@ -676,161 +609,182 @@ def _main(output: Any) -> Tensor:
 
 
 class _TinyDiscriminator(nn.Module):
-    """Logits of about ``scale``, and class logits and features for losses that want them."""
+    """Logits of about ``scale``, and class logits and features for losses that want them.
 
-    def __init__(self, scale: float) -> None:
+    Args:
+        scale: Size of the logits.
+        spec: What a sample is.
+        heads: Logits of each sample, all the same; None for logits (N,).
+    """
+
+    def __init__(self, scale: float, spec: SampleSpec, heads: int | None = None) -> None:
         super().__init__()
-        self.scale = scale
-        self.logits = nn.Linear(2, 1)
-        self.classes = nn.Linear(2, 3)
+        self.scale, self.shape, self.heads = scale, spec.shape, heads
+        self.logits = nn.Linear(spec.numel, 1)
+        self.classes = nn.Linear(spec.numel, len(_NAMES))
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Output:
+        if x.shape[1:] != self.shape:  # as a convolution would
+            raise RuntimeError(f"samples have shape {tuple(x.shape)}, not (N, *{self.shape})")
+        flat = x.flatten(1)
         # The sign alternates, so that both ends are seen whatever the weights are.
         signs = torch.ones(len(x)).index_fill(0, torch.arange(0, len(x), 2), -1.0)
-        raw = torch.tanh(self.logits(x).squeeze(1))
-        return Output(self.scale * (signs + 0.1 * raw), self.classes(x), x)
+        logits = self.scale * (signs + 0.1 * torch.tanh(self.logits(flat).squeeze(1)))
+        if self.heads is not None:
+            logits = logits[:, None].expand(-1, self.heads) * 1.0
+        return Output(logits, self.classes(flat), flat)
 
 
 class _TinyGenerator(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, spec: SampleSpec) -> None:
         super().__init__()
-        self.output = nn.Linear(2, 2)
+        self.shape = spec.shape
+        self.output = nn.Linear(2, spec.numel)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         samples: Tensor = self.output(z)
-        return samples
+        return samples.reshape(-1, *self.shape)
 
 
-def _tiny_step(scale: float) -> Step:
-    generator, discriminator = _TinyGenerator(), _TinyDiscriminator(scale)
+def _tiny_step(scale: float, spec: SampleSpec, heads: int | None = None) -> Step:
+    generator, discriminator = _TinyGenerator(spec), _TinyDiscriminator(scale, spec, heads)
     latent = torch.randn(_BATCH, 2)
     return Step(
         number=0,
         generator=generator,
-        discriminator=discriminator,
+        discriminator=Judge(discriminator),
         latent=latent,
         fake=generator(latent),
-        labels=torch.arange(_BATCH) % 3,
+        labels=torch.arange(_BATCH) % len(_NAMES),
     )
+
+
+def _check_both_losses(loss: Loss, specs: Sequence[SampleSpec]) -> None:
+    """Check both players' losses on the first kind of samples that the loss can do."""
+    faults = []
+    for spec in specs:
+        try:
+            for scale in (0.5, 100.0):
+                _check_d_loss(loss, _tiny_step(scale, spec), scale)
+                _check_g_loss(loss, _tiny_step(scale, spec), scale)
+            _check_heads(loss, spec)
+        except ContractError as error:
+            if error.__cause__ is None:  # it can do them, and wrongly
+                raise
+            faults.append(error)
+        else:
+            return
+    raise faults[0]
+
+
+def _d_loss(loss: Loss, step: Step, real: Tensor) -> Tensor:
+    step.fake = step.fake.detach()
+    step.real = real
+    step.real_output = step.discriminator(step.real, step.labels)
+    step.fake_output = step.discriminator(step.fake, step.labels)
+    return contract.loss_of(loss, "discriminator", step)
+
+
+def _g_loss(loss: Loss, step: Step, real: Tensor) -> Tensor:
+    step.discriminator.requires_grad_(False)
+    if loss.generator_sees_real:
+        step.real = real
+        step.real_output = step.discriminator(step.real, step.labels)
+    step.fake_output = step.discriminator(step.fake, step.labels)
+    return contract.loss_of(loss, "generator", step)
 
 
 def _check_d_loss(loss: Loss, step: Step, scale: float) -> None:
-    step.fake = step.fake.detach()
-    step.real = torch.randn(_BATCH, 2)
-    step.real_output = step.discriminator(step.real, step.labels)
-    step.fake_output = step.discriminator(step.fake, step.labels)
+    real = torch.randn(step.fake.shape)
+    again, weights = copy.deepcopy(step.discriminator), list(step.discriminator.parameters())
+    with seeds.kept(real.device):
+        value = _d_loss(loss, step, real)
+    _check_finite(value, "discriminator", scale)
+    assert step.real_output is not None and step.fake_output is not None
     logits = {"real": step.real_output.logits, "fake": step.fake_output.logits}
-    before = {name: values.detach().clone() for name, values in logits.items()}
-    value = loss.discriminator_loss(step)
-    _check_scalar(value, "discriminator", scale)
-    for name, gradient in zip(
-        logits, torch.autograd.grad(value, list(logits.values()), allow_unused=True), strict=True
+    gradients = torch.autograd.grad(value, [*logits.values(), *weights], allow_unused=True)
+    contract.check_loss_reaches("discriminator", gradients)
+    for (name, batch), gradient in zip(
+        (("real", real), ("fake", step.fake)), gradients, strict=False
     ):
-        _require(
-            gradient is not None,
-            f"The discriminator's loss does not depend on its logits of {name} samples.",
-        )
-        _require(
-            _finite(gradient),
-            f"The gradient of the discriminator's loss is not finite for logits around "
-            f"+-{scale:g}. Use a stable form, such as softplus or logsigmoid.",
-        )
-        _require(torch.equal(logits[name].detach(), before[name]), _IN_PLACE)
+        used = gradient is not None
+        if not used and scale < 1:  # it may have judged them itself
+            used = _depends(loss, step, again, name, batch, value)
+        contract.check_logits_are_used(name, used or scale > 1)
+    _require(
+        all(_finite(gradient) for gradient in gradients),
+        f"The gradient of the discriminator's loss is not finite for logits around "
+        f"+-{scale:g}. Use a stable form, such as softplus or logsigmoid.",
+    )
+    judged = step.discriminator(real, step.labels), step.discriminator(step.fake, step.labels)
+    for found, output in zip(logits.values(), judged, strict=True):
+        _require(torch.equal(found.detach(), output.logits.detach()), contract.IN_PLACE)
+
+
+def _depends(loss: Loss, step: Step, judge: Any, side: str, batch: Tensor, before: Tensor) -> bool:
+    """Whether D's loss changes with the samples of one side."""
+    assert step.real is not None
+    other = replace(step, discriminator=judge)
+    real = step.real
+    if side == "real":
+        real = 1.5 - batch
+    else:
+        other.fake = 1.5 - batch
+    with seeds.kept(batch.device):
+        value = _d_loss(loss, other, real)
+    return not torch.equal(value, before)
 
 
 def _check_g_loss(loss: Loss, step: Step, scale: float) -> None:
-    step.discriminator.requires_grad_(False)
-    if loss.generator_sees_real:
-        step.real = torch.randn(_BATCH, 2)
-        step.real_output = step.discriminator(step.real, step.labels)
-    step.fake_output = step.discriminator(step.fake, step.labels)
-    before = step.fake_output.logits.detach().clone()
-    value = loss.generator_loss(step)
-    _check_scalar(value, "generator", scale)
+    value = _g_loss(loss, step, torch.randn(step.fake.shape))
+    _check_finite(value, "generator", scale)
     weights = list(step.generator.parameters())
     gradients = torch.autograd.grad(value, weights, allow_unused=True)
-    _require(
-        any(gradient is not None for gradient in gradients),
-        "The generator's loss does not depend on the generator: use the logits of fake samples.",
-    )
+    contract.check_loss_reaches("generator", gradients)
     _require(
         all(_finite(gradient) for gradient in gradients),
         f"The gradient of the generator's loss is not finite for logits around +-{scale:g}. "
         f"Use a stable form, such as softplus or logsigmoid.",
     )
-    _require(torch.equal(step.fake_output.logits.detach(), before), _IN_PLACE)
+    assert step.fake_output is not None
+    judged = step.discriminator(step.fake, step.labels).logits
+    _require(torch.equal(step.fake_output.logits.detach(), judged.detach()), contract.IN_PLACE)
 
 
-_IN_PLACE = "The loss changes the logits in place, which others still read; work on new tensors."
-
-
-def _check_scalar(value: Any, player: str, scale: float) -> None:
-    _require(
-        isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point(),
-        f"The {player}'s loss must be a scalar tensor of shape (); it is {_describe(value)}. "
-        f"Take the mean over the batch.",
-    )
+def _check_finite(value: Tensor, player: str, scale: float) -> None:
     _require(
         bool(torch.isfinite(value)),
         f"The {player}'s loss is {value} for logits around +-{scale:g}. Use a stable form, such "
         f"as softplus or logsigmoid.",
     )
-    _require(
-        value.requires_grad,
-        f"The {player}'s loss has no gradient: compute it from the logits, without detach, "
-        f"item() or no_grad.",
-    )
 
 
-# -- datasets -------------------------------------------------------------------------------------
+def _finite(gradient: Tensor | None) -> bool:
+    return gradient is None or bool(torch.isfinite(gradient).all())
 
 
-def _check_data(samples: Samples) -> None:
-    data = samples.data
-    _require(len(data) > 0, "The dataset is empty; raise DataError instead, saying what is absent.")
-    _require(
-        data.dtype in (torch.uint8, torch.float32) and data.device.type == "cpu",
-        f"Samples must be uint8 or float32 on the CPU; these are {_describe(data)} on "
-        f"{data.device}.",
-    )
-    low, high = data.min().item(), data.max().item()
-    _require(
-        bool(torch.isfinite(torch.tensor([low, high])).all()),
-        "Some samples are not finite; remove or repair them in load().",
-    )
-    if samples.stored_range is not None:
-        promised, what, remedy = samples.stored_range, "stored_range", "Say the range of the data"
-    elif samples.spec.value_range is not None:
-        promised, what = samples.spec.value_range, "spec's value_range"
-        remedy = "Give the stored_range of the data, or value_range=None"
-    else:
-        return
-    _require(
-        promised[0] <= low and high <= promised[1],
-        f"Samples lie between {low:g} and {high:g}, outside their {what} {promised}. {remedy}.",
-    )
-
-
-def _check_labels(samples: Samples) -> None:
-    labels, classes = samples.labels, samples.spec.classes
-    if labels is None:
+def _check_heads(loss: Loss, spec: SampleSpec) -> None:
+    """Check the simple form on several logits of each sample, by such as are all the same."""
+    cls = type(loss)
+    for player, general, compute in (
+        ("discriminator", Loss.discriminator_loss, _d_loss),
+        ("generator", Loss.generator_loss, _g_loss),
+    ):
+        if getattr(cls, f"{player}_loss") is not general:
+            continue
+        values = []
+        for heads, seed in ((None, 1), (None, 2), (_HEADS, 1)):
+            torch.manual_seed(0)
+            step = _tiny_step(0.5, spec, heads)
+            real = torch.randn(step.fake.shape)
+            torch.manual_seed(seed)
+            values.append(compute(loss, step, real).item())
+        one, other, several = values
         _require(
-            classes is None,
-            "The spec names classes but there are no labels; give labels, or classes=None.",
+            one != other or math.isclose(one, several, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE),
+            f"The {player}'s loss is {several:.4g} where D returns {_HEADS} logits of each sample, "
+            f"(N, {_HEADS}), and {one:.4g} for the same logits as (N,). Take the mean over all.",
         )
-        return
-    _require(
-        labels.dtype == torch.int64 and labels.device.type == "cpu",
-        f"Labels must be int64 on the CPU; these are {_describe(labels)} on {labels.device}.",
-    )
-    if classes is None:
-        raise AssertionError("There are labels but the spec names no classes; give spec.classes.")
-    low, high = int(labels.min()), int(labels.max())
-    _require(
-        low >= 0 and high < len(classes),
-        f"Labels run from {low} to {high} but there are {len(classes)} classes; they must lie "
-        f"between 0 and {len(classes) - 1}.",
-    )
 
 
 # -- trackers -------------------------------------------------------------------------------------
@@ -883,13 +837,6 @@ def _blaming(call: str, remedy: str) -> Iterator[None]:
 
 
 # -- metrics --------------------------------------------------------------------------------------
-
-_SPECS = (
-    SampleSpec(shape=(3, 32, 32)),
-    SampleSpec(kind="vector", shape=(2,), value_range=None),
-    SampleSpec(kind="audio", shape=(1, 256)),
-    SampleSpec(kind="sequence", shape=(8, 32), value_range=(0.0, 1.0)),
-)
 
 
 def _check_declared(metric: Metric) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from ganzoo import (
     bundle,
     checkpoint,
+    contract,
     hub,
     pictures,
     plots,
@@ -26,7 +27,7 @@ from ganzoo import (
     seeds,
     storage,
 )
-from ganzoo.adversarial import Average, Game, uses_batch_norm
+from ganzoo.adversarial import Average, Game, foreign_autocast, uses_batch_norm
 from ganzoo.background import Background
 from ganzoo.callbacks import Callback, Progress, Tracking
 from ganzoo.datasets import Given, Samples, interpret
@@ -220,6 +221,8 @@ class Trainer:
         Raises:
             DataError: If the data are absent, unreadable, or fewer than a batch.
             UnsupportedSampleError: If the architecture cannot make such samples.
+            ContractError: If the architecture builds no such nets, or the data are not what they
+                say.
         """
         self._setup(start=True)
 
@@ -245,8 +248,12 @@ class Trainer:
             self.framing,
             workers=config.workers or 0,
         )
-        generator = config.arch.generator(spec, config.latent)
-        discriminator = config.arch.discriminator(spec)
+        with contract.told_of(config.arch):
+            generator, discriminator = (
+                contract.build(config.arch, player, spec, config.latent)
+                for player in ("generator", "discriminator")
+            )
+        fresh = start and config.init_from is None
         if start and config.init_from is not None:
             self._start_from(config.init_from, spec, generator, discriminator)
         for player, net in (("generator", generator), ("discriminator", discriminator)):
@@ -278,6 +285,7 @@ class Trainer:
             clip=config.clip_grad,
             autocast=self.precision.autocast,
             skip_nonfinite=config.nonfinite == "skip",
+            first=contract.FirstBatch(config.arch, spec, fresh),
         )
         if config.joint_batch and uses_batch_norm(discriminator):
             self._note(
@@ -353,6 +361,16 @@ class Trainer:
             }
         )
 
+    def _heed_autocast(self) -> None:
+        """Refuse or note an autocast that somebody has around the training."""
+        dtype = foreign_autocast(self.device)
+        if dtype is not None:
+            self._note(
+                f"a torch.autocast around the training multiplies matrices in "
+                f"{str(dtype).removeprefix('torch.')}, whatever its precision says: leave it out; "
+                f"precision='bf16' computes in bfloat16"
+            )
+
     def _note(self, text: str) -> None:
         if text not in self.notices:
             self.notices.append(text)
@@ -367,10 +385,13 @@ class Trainer:
         loop.
 
         Raises:
-            ConfigError: In one of several processes that were started together.
+            ConfigError: In one of several processes that were started together; if a
+                torch.autocast is on around the loop that keeps weights from before their updates.
+            ContractError: If the first batch shows that nets, loss or data break their contract.
         """
         refuse_several()
         self.setup()
+        self._heed_autocast()
         self._stopped = False
         try:
             yield from self._iterate()
@@ -381,8 +402,11 @@ class Trainer:
         while self.step < self.total_steps and not self._stopped:
             factor = self.config.schedule.factor(self.step, self.total_steps)
             self.game.rate(factor * self._lr_scale)
+            first = self.game.first
             with deterministic(self.config.deterministic):
                 step = self.game.play(self.feed.next)
+            for notice in () if first is None else first.notices:
+                self._note(notice)
             yield step
 
     def fit(self) -> Run:
@@ -397,7 +421,9 @@ class Trainer:
             The run.
 
         Raises:
-            ConfigError: In one of several processes that were started together.
+            ConfigError: In one of several processes that were started together; if a
+                torch.autocast is on that keeps weights from before their updates.
+            ContractError: If the first batch shows that nets, loss or data break their contract.
             RunFolderError: If the folder is taken, is trained in by another process, or cannot
                 be written.
             DivergenceError: If losses, gradients or weights are no longer finite and the setting
@@ -410,6 +436,7 @@ class Trainer:
         refuse_several()
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
+        self._heed_autocast()
         self.setup()
         if self._validation is not None:
             showing = any(isinstance(each, Progress) for each in self.callbacks)
@@ -473,7 +500,12 @@ class Trainer:
         done = dict.fromkeys(due, self.step)
         if config.nonfinite == "rollback" and not self.step and not self._rollbacks:
             self._save(run)  # somewhere to go back to
+        first = self.game.first
         for step in self._iterate():
+            if first is not None:
+                for text in first.notices:
+                    self._diagnose(run, Diagnosis(self.step, "contract", text))
+                first = None
             self._ledger.add(step)
             self._tell(self._background.poll())
             self._call("on_step", step)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 from pydantic import Field
 
 from ganzoo.component import Component
-from ganzoo.errors import UnsupportedSampleError
+from ganzoo.errors import ConfigError, UnsupportedSampleError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,7 +30,8 @@ class Output:
     """What a discriminator may return where a method needs more than logits.
 
     Attributes:
-        logits: (N,), one score per sample; higher means more real.
+        logits: (N,), one score per sample, or (N, K) with K > 1 of each sample, as of patches,
+            scales or heads; higher means more real. Losses take the mean over all.
         classes: (N, classes) class logits of an auxiliary classifier.
         features: Whatever the method matches or regularises.
     """
@@ -38,6 +39,12 @@ class Output:
     logits: Tensor
     classes: Tensor | None = None
     features: Tensor | None = None
+
+    @classmethod
+    def of(cls, found: Tensor | Output) -> Output:
+        """Return what a discriminator said as an ``Output`` with logits in float32."""
+        output = found if isinstance(found, Output) else cls(found)
+        return replace(output, logits=output.logits.float())
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Architecture(Component):
     def discriminator(self, spec: SampleSpec) -> nn.Module:
         """Build the discriminator: ``(x (N, *spec.shape), labels or None) -> logits (N,)``.
 
-        It may return an ``Output`` instead of the logits.
+        It may return logits (N, K), K > 1 of each sample, and an ``Output`` instead of the logits.
 
         Raises:
             UnsupportedSampleError: If it cannot judge such samples.
@@ -113,6 +120,13 @@ class Architecture(Component):
             UnsupportedSampleError: With the reason and what it can do.
         """
 
+    def check_latent(self, latent: LatentSpec, spec: SampleSpec) -> None:
+        """Refuse a latent that the generator of such samples cannot start from.
+
+        Raises:
+            ConfigError: With the reason and what it can do, as ``refuse_latent`` raises it.
+        """
+
     def nearest_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the smallest size it can do that holds (height, width).
 
@@ -124,3 +138,10 @@ class Architecture(Component):
         """Raise the error that ``check`` owes its caller."""
         sample = f"{spec}" if spec.kind == "audio" else f"a {spec}"
         raise UnsupportedSampleError(f"Architecture '{self.name}' cannot do {sample}: {reason}")
+
+    def refuse_latent(self, latent: LatentSpec, reason: str) -> NoReturn:
+        """Raise the error that ``check_latent`` owes its caller."""
+        raise ConfigError(
+            f"Architecture '{self.name}' cannot start from latents of shape {latent.shape}: "
+            f"{reason}"
+        )

@@ -71,7 +71,10 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
                 continue
             broken += fault is not None
             note = (
-                Text(entry.summary.replace("``", ""))
+                Text(" ").join(
+                    Text(line.replace("``", ""), style="dim" if number else "")
+                    for number, line in enumerate(entry.lines)
+                )
                 if fault is None
                 else Text(f"broken: {fault}", style="red")
             )

@@ -21,6 +21,7 @@ class Loss(Component):
 
     The simple form overrides ``discriminator`` and ``generator`` and sees logits. The general
     form overrides ``discriminator_loss`` and ``generator_loss`` and sees the whole ``Step``.
+    Logits are (N,), or (N, K) where D returns K of each sample: losses take the mean over all.
     """
 
     kind: ClassVar[str] = "loss"
@@ -30,11 +31,14 @@ class Loss(Component):
     """Whether ``score`` is a probability, in [0, 1], of being real."""
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """D's loss from its logits of real and fake samples, each (N,); a scalar."""
+        """D's loss from its logits of real and fake samples, each (N,) or (N, K); a scalar."""
         raise ConfigError(f"Loss '{self.name}' has no discriminator loss: override one of the two.")
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """G's loss from D's logits (N,); ``real`` is given where ``generator_sees_real``."""
+        """G's loss from D's logits (N,) or (N, K).
+
+        ``real`` is given where ``generator_sees_real``; a loss without that may leave it out.
+        """
         raise ConfigError(f"Loss '{self.name}' has no generator loss: override one of the two.")
 
     def discriminator_loss(self, step: Step) -> Tensor:
@@ -45,8 +49,10 @@ class Loss(Component):
     def generator_loss(self, step: Step) -> Tensor:
         """G's loss from everything that G's phase knows; a scalar."""
         assert step.fake_output is not None
-        real = step.real_output.logits if step.real_output else None
-        return self.generator(step.fake_output.logits, real)
+        if not self.generator_sees_real:
+            return self.generator(step.fake_output.logits)
+        assert step.real_output is not None
+        return self.generator(step.fake_output.logits, step.real_output.logits)
 
     @property
     def d_range(self) -> tuple[float, float] | None:
