@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -16,23 +16,37 @@ if TYPE_CHECKING:
     from ganzoo.spec import SampleSpec
 
 __all__ = [
+    "Activation",
     "Double",
     "FromMap",
     "Halve",
     "ScaledTanh",
     "ToMap",
+    "activations_elsewhere",
     "dense_stack",
     "dense_widths",
+    "hidden_activation",
     "in_a_row",
     "output_activation",
 ]
 
+Activation = Literal["relu", "elu", "selu", "gelu", "silu", "tanh"]
+"""What hidden layers can end in; ``relu`` is leaky where an architecture has a slope."""
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+_SLOPES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3)  # that other programs use
 
 _SMALL_MAP = 16  # places
 
 
 class ToMap(nn.ConvTranspose2d):
-    """Transposed convolution of a 1x1 map to a map of the kernel's size.
+    """Transposed convolution of a 1x1 map to a map of the kernel's size, or less by a padding.
 
     The same numbers as ``ConvTranspose2d``, as one matrix product: convolution kernels are slow
     on maps of one pixel. With channels-last weights nothing is copied.
@@ -41,16 +55,34 @@ class ToMap(nn.ConvTranspose2d):
         inputs: Width of the vector.
         channels: Channels of the map.
         size: Height and width of the map.
+        padding: Rows and columns of the kernel, on each side, that fall outside of the map.
+        bias: Whether each channel has a bias.
     """
 
-    def __init__(self, inputs: int, channels: int, size: tuple[int, int]) -> None:
-        super().__init__(inputs, channels, size, bias=False)
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        size: tuple[int, int],
+        padding: int = 0,
+        bias: bool = False,
+    ) -> None:
+        kernel = size[0] + 2 * padding, size[1] + 2 * padding
+        super().__init__(inputs, channels, kernel, padding=padding, bias=bias)
+        self.size = size
+        self.cut = padding
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (N, inputs) to (N, channels, H, W), channels last."""
-        channels, (height, width) = self.out_channels, self.kernel_size
-        weight = self.weight.permute(0, 2, 3, 1).reshape(self.in_channels, -1)
-        return (x @ weight).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        channels, (height, width), cut = self.out_channels, self.size, self.cut
+        seen = self.weight
+        if cut:
+            seen = seen[:, :, cut : cut + height, cut : cut + width]
+        weight = seen.permute(0, 2, 3, 1).reshape(self.in_channels, -1)
+        maps = (x @ weight).view(-1, height, width, channels)
+        if self.bias is not None:
+            maps = maps + self.bias
+        return maps.permute(0, 3, 1, 2)
 
 
 class FromMap(nn.Conv2d):
@@ -90,18 +122,20 @@ class Halve(nn.Conv2d):
 
 
 class Double(nn.ConvTranspose2d):
-    """Transposed convolution with a 4x4 kernel and stride 2 that doubles the map; no bias.
+    """Transposed convolution with a 4x4 kernel and stride 2 that doubles the map.
 
     The counterpart of ``Halve``, with the same way to the weights' gradient.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 4, 2, 1, bias=False)
+    def __init__(self, inputs: int, outputs: int, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, 4, 2, 1, bias=bias)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, 2H, 2W)."""
         if _multiplies_bf16_on_cpu(x):
             doubled: Tensor = _Double.apply(x.bfloat16(), self.weight.bfloat16())
+            if self.bias is not None:
+                doubled = doubled + self.bias.bfloat16().view(1, -1, 1, 1)
             return doubled
         return super().forward(x, output_size)
 
@@ -250,6 +284,25 @@ def output_activation(spec: SampleSpec) -> nn.Module:
     if spec.value_range == (0, 1):
         return Sigmoid()
     return ScaledTanh(*spec.value_range)
+
+
+def hidden_activation(name: str, slope: float = 0.0, inplace: bool = False) -> nn.Module:
+    """Return what a hidden layer ends in.
+
+    Args:
+        name: One of ``Activation``.
+        slope: Of ``relu`` below zero.
+        inplace: Whether ``relu`` writes over its input.
+    """
+    if name != "relu":
+        return _ACTIVATIONS[name]()
+    return nn.LeakyReLU(slope, inplace=inplace) if slope else nn.ReLU(inplace=inplace)
+
+
+def activations_elsewhere() -> tuple[dict[str, Any], ...]:
+    """Return the options ``activation`` and ``slope`` of nets that other programs train."""
+    relus: list[dict[str, Any]] = [{"activation": "relu", "slope": slope} for slope in _SLOPES]
+    return (*relus, *({"activation": name} for name in _ACTIVATIONS))
 
 
 def dense_stack(

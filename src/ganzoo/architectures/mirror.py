@@ -56,7 +56,13 @@ class Mirror(Architecture):
         if not (widths := dense_widths(shapes)):
             return None
         latent, *hidden, values = widths
-        return Inferred(latent, values, options={"hidden": tuple(hidden)}, untold=("activation",))
+        return Inferred(
+            latent,
+            values,
+            options={"hidden": tuple(hidden)},
+            untold=("activation",),
+            elsewhere=(tuple({"activation": name} for name in _ACTIVATIONS),),
+        )
 
     def generator(self, spec: SampleSpec, latent: LatentSpec) -> MirrorGenerator:
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""
