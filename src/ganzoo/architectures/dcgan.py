@@ -19,6 +19,7 @@ from ganzoo.architectures.layers import (
     Halve,
     ToMap,
     activations_elsewhere,
+    activations_untold,
     hidden_activation,
     in_a_row,
     output_activation,
@@ -95,7 +96,7 @@ class DCGAN(Architecture):
         description="activation of the generator's hidden layers; relu is leaky by the slope",
     )
     activation_first: bool = Field(
-        False, description="in the generator, the activation comes before the norm"
+        False, description="order in the generator: the activation comes before the norm"
     )
     norm: Norm = Field("batch", description="norm of the generator's hidden layers")
     groups: Width = Field(32, description="groups of channels of the generator's group norm")
@@ -204,9 +205,7 @@ class DCGAN(Architecture):
         }
         if any(stage.extra for stage in ranked[0]):
             steps["output_paddings"] = tuple(stage.extra for stage in ranked[0])
-        untold = ["activation"]
-        if given.get("activation", "relu") == "relu":
-            untold.append("slope")
+        untold = [*activations_untold(options)]
         if ways or norm == "none":
             untold.append("norm")
         if given.get("norm", "batch") != "none":
@@ -222,11 +221,11 @@ class DCGAN(Architecture):
             (*untold, *steps),
             steps,
             (
-                tuple(_options_of(other, kernels, whole=True) for other in ranked),
                 activations_elsewhere(),
                 ({"activation_first": False}, {"activation_first": True}),
                 tuple({"norm_eps": eps} for eps in _EPS),
                 *([ways] if ways else []),
+                tuple(_options_of(other, kernels, whole=True) for other in ranked),
             ),
         )
 

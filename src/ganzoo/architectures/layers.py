@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from ganzoo.errors import ConfigError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,11 +25,13 @@ __all__ = [
     "ScaledTanh",
     "ToMap",
     "activations_elsewhere",
+    "activations_untold",
     "dense_stack",
     "dense_widths",
     "hidden_activation",
     "in_a_row",
     "output_activation",
+    "refuse_maps",
 ]
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "tanh"]
@@ -305,6 +309,19 @@ def activations_elsewhere() -> tuple[dict[str, Any], ...]:
     return (*relus, *({"activation": name} for name in _ACTIVATIONS))
 
 
+def activations_untold(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which of the options ``activation`` and ``slope`` follow from nothing.
+
+    Args:
+        options: Those that are given: with a slope, the activation is ReLU.
+    """
+    if "slope" in options:
+        return ()
+    if options.get("activation", "relu") != "relu":
+        return ()
+    return ("slope",) if "activation" in options else ("activation", "slope")
+
+
 def dense_stack(
     sizes: Sequence[int], activation: Callable[[], nn.Module], dropout: float = 0.0
 ) -> nn.Sequential:
@@ -347,6 +364,19 @@ def in_a_row(layers: Sequence[tuple[int, int]]) -> list[int]:
         width = layers[order[-1]][1]
         following = [i for i, (inputs, _) in enumerate(layers) if inputs == width if i not in order]
     return order if len(order) == len(layers) else []
+
+
+def refuse_maps(shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+    """Refuse weights of convolutions for an architecture of dense layers.
+
+    Raises:
+        ConfigError: With the first.
+    """
+    for weight, shape in shapes.items():
+        if len(shape) > 2:
+            raise ConfigError(
+                f"it has '{weight}' of {shape}, a convolution, where '{name}' has dense layers"
+            )
 
 
 def dense_widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:

@@ -12,10 +12,12 @@ from ganzoo.architectures.base import Architecture, Inferred, Widths
 from ganzoo.architectures.layers import (
     Activation,
     activations_elsewhere,
+    activations_untold,
     dense_stack,
     dense_widths,
     hidden_activation,
     output_activation,
+    refuse_maps,
 )
 from ganzoo.spec import FLOAT32_MAX
 
@@ -64,6 +66,19 @@ class MLP(Architecture):
     @classmethod
     def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
+        return cls.infer_given(shapes, {})
+
+    @classmethod
+    def infer_given(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        options: Mapping[str, Any],
+        size: tuple[int, int] | None = None,
+        *,
+        likely: bool = True,
+    ) -> Inferred | None:
+        """Do so, and refuse convolutions."""
+        refuse_maps(shapes, "mlp")
         if not (widths := dense_widths(shapes)):
             return None
         latent, *hidden, values = widths
@@ -71,7 +86,7 @@ class MLP(Architecture):
             latent,
             values,
             options={"hidden": tuple(hidden)},
-            untold=("activation", "slope"),
+            untold=activations_untold(options),
             elsewhere=(activations_elsewhere(),),
         )
 

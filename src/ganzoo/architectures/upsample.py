@@ -14,6 +14,7 @@ from ganzoo.architectures.base import Architecture, Inferred, Width
 from ganzoo.architectures.layers import (
     Activation,
     activations_elsewhere,
+    activations_untold,
     hidden_activation,
     output_activation,
 )
@@ -73,6 +74,18 @@ class Upsample(Architecture):
     @classmethod
     def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
         """Tell from the dense layer the number of places of its map, but not their rows."""
+        return cls.infer_given(shapes, {})
+
+    @classmethod
+    def infer_given(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        options: Mapping[str, Any],
+        size: tuple[int, int] | None = None,
+        *,
+        likely: bool = True,
+    ) -> Inferred | None:
+        """Do so with regard to the activation that is given."""
         dense = [shape for shape in shapes.values() if len(shape) == 2]
         convs = [shape for shape in shapes.values() if len(shape) == 4]
         if len(dense) != 1 or not convs:
@@ -85,7 +98,7 @@ class Upsample(Architecture):
             values,
             channels,
             options={"channels": width},
-            untold=("activation", "slope"),
+            untold=activations_untold(options),
             elsewhere=(activations_elsewhere(),),
         )
 
