@@ -328,7 +328,7 @@ class _Wish:
                 f"remove_spectral_norm(layer), and save again"
             )
         try:
-            inferred = self.cls.infer_given(shapes, self.options, self.size, likely=self.likely)
+            inferred = self._inferred(shapes)
             sample = self._sample(shapes, inferred)
             latent = LatentSpec.model_validate(self._latent(inferred))
             arch = self.cls(**{**(inferred.options if inferred else {}), **self.options})
@@ -363,6 +363,15 @@ class _Wish:
             inferred.untold if inferred else (),
             inferred.elsewhere if inferred else (),
         )
+
+    def _inferred(self, shapes: Mapping[str, Shape]) -> Inferred | None:
+        """What the architecture infers; a plug-in may override only the simpler way."""
+        for cls in self.cls.__mro__:
+            if "infer_given" in vars(cls):
+                break
+            if "infer" in vars(cls):
+                return self.cls.infer(shapes)
+        return self.cls.infer_given(shapes, self.options, self.size, likely=self.likely)
 
     def _latent(self, inferred: Inferred | None) -> dict[str, Any]:
         advised = LatentSpec.model_validate(self.cls.recommended.get("latent", {}))
@@ -832,11 +841,11 @@ def _checked(
         difference = _apart(fit.arch, fit.sample, fit.latent, weights, z, wanted)
         allowed = _SAME * _scale(wanted)
         if difference <= _ROUNDING * _scale(wanted):
-            return difference, f"Samples differ from the picture given by {difference:.1e} at most."
+            return difference, f"Samples differ from the picture given by {difference:.2g} at most."
         fault = f"samples differ from the picture given by up to {difference:.2g}"
         if difference <= allowed:
             other = _setting(wish, fit, weights, z, picture, below=difference / 4)
-            advice = f", by {other.difference:.1e} with {other}" if other else ""
+            advice = f", by {other.difference:.2g} with {other}" if other else ""
             return difference, f"Other than by rounding, {fault}{advice}."
         if made := _rescaled(fit, weights, z, wanted):
             raise CheckpointError(
@@ -844,7 +853,7 @@ def _checked(
             )
     if other := _setting(wish, fit, weights, z, picture):
         raise CheckpointError(
-            f"{path}: {fault}. They differ by {other.difference:.1e} with {other}: say so."
+            f"{path}: {fault}. They differ by {other.difference:.2g} with {other}: say so."
         )
     options = [option for option in fit.untold if option not in wish.options]
     told = [f"{option} ({_flag(option)})" for option in options or fit.untold]

@@ -172,7 +172,8 @@ class DCGAN(Architecture):
             return None
         (latent, *_), (_, channels, *_) = convs[0].shape, convs[-1].shape
         told = _widths_told([conv.shape[1] for conv in convs[:-1]], cls)
-        told |= {"bias": True} if any(conv.bias for conv in convs[:-1]) else {}
+        biases = [conv.bias for conv in convs[:-1]]
+        told |= {"bias": True} if 2 * sum(biases) > len(biases) else {}
         told |= {"output_bias": True} if convs[-1].bias else {}
         norm, ways = _norm_told(shapes, convs)
         told |= {} if norm == "batch" else {"norm": norm}
