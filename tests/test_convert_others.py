@@ -179,8 +179,8 @@ def test_variants_train(name):
     convert(save(net.state_dict()), {"name": "dcgan", **options}, "out")
     arch = Generator.from_pretrained("out").config.architecture
     data = np.random.default_rng(0).integers(0, 256, (32, 28, 28), dtype=np.uint8)
-    run = Trainer(arch, data, steps=2, batch_size=8, latent=10, progress=False, out="run").fit()
-    size = Generator.from_pretrained(run).module(torch.zeros(1, 10)).shape[-2:]
+    Trainer(arch, data, steps=2, batch_size=8, latent=10, progress=False, out="run").fit()
+    size = Generator.from_pretrained("run").module(torch.zeros(1, 10)).shape[-2:]
     assert tuple(size) == tuple(made(net).shape[-2:])
 
 
@@ -237,23 +237,18 @@ def test_dcgans_of_torchgan(size, channels, norm):
 
 UNTOLD = {
     "slope .2": {"act": leaky(0.2)},
-    "slope .01, strongly": {"act": leaky(0.01), "first": True},
-    "slope .1": {"act": leaky(0.1)},
     "elu": {"act": nn.ELU},
-    "selu": {"act": nn.SELU},
     "tanh": {"act": nn.Tanh},
     "eps .001": {"norm": batch_norm(0.8), "act": leaky(0.3)},
     "order": {"first": True},
     "order and slope": {"first": True, "act": leaky(0.2)},
     "sigmoid": {"end": nn.Sigmoid},
     "no end": {"end": nn.Identity},
-    "sigmoid and slope": {"end": nn.Sigmoid, "act": leaky(0.2)},
     "instance norm": {"norm": nn.InstanceNorm2d},
     "group norm": {"norm": group_norm(4)},
     "1-4-7-14-28": {"shape": ((4, 1, 0), (4, 1, 0), UP, UP)},
     "1-4-8-14-28": {"shape": ((4, 1, 0), UP, (4, 2, 2), UP)},
     "3-6-13-28": {"shape": ((3, 2, 0), (4, 1, 0), (3, 2, 0), (4, 2, 0))},
-    "1-4-7-14-28 and slope": {"shape": ((4, 1, 0), (4, 1, 0), UP, UP), "act": leaky(0.2)},
     "2-4-8-16": {"shape": ((4, 2, 1), UP, UP, UP)},
 }
 
@@ -273,7 +268,7 @@ def test_a_check_names_the_setting_and_following_it_works(name):
     line = "convert theirs.pth --arch dcgan -o out --check z.npy x.npy"
     main([*line.split(), *shlex.split(flags[1])])
     assert_same(made(net))
-    arguments = eval(f"dict({flags[2]})")  # noqa: S307 - what a reader would paste
+    arguments = eval(f"dict({flags[2]})")  # what a reader would paste
     done = convert("theirs.pth", **{"arch": "dcgan", "folder": "other", **arguments})
     assert_same(made(net), "other")
     assert done.difference is None
@@ -423,7 +418,7 @@ def test_dense_nets_are_checked_too(act, end, name):
     save(net.state_dict())
     with pytest.raises(CheckpointError, match=r"with --.*say so") as caught:
         convert("theirs.pth", name, "out", check=(Z, picture))
-    arguments = eval(f"dict({re.search('in Python, (.*)[)]: say', str(caught.value))[1]})")  # noqa: S307
+    arguments = eval(f"dict({re.search('in Python, (.*)[)]: say', str(caught.value))[1]})")
     convert("theirs.pth", **{"arch": name, "folder": "out", **arguments}, check=(Z, picture))
     assert_same(picture)
 
@@ -659,9 +654,7 @@ def test_unknown_names_are_refused_with_a_mapping_that_works(name, arch):
         picture = net(Z).view(5, 1, 8, 8) if arch == "mlp" else made(net)
     state = {UNKNOWN[name](n): v for n, v in net.state_dict().items()}
     save(state)
-    arguments = (
-        {} if arch == "mlp" else {"arch": {"name": "dcgan", "bias": True, "output_bias": True}}
-    )
+    arguments: dict[str, object] = {}
     try:
         convert("theirs.pth", **{"arch": arch, "folder": "out", **arguments})
     except ConfigError as error:
@@ -717,7 +710,7 @@ def test_the_check_of_the_command(capsys):
     save(net.state_dict())
     np.save("z.npy", Z[0].numpy())
     np.save("x.npy", made(net)[0].numpy())
-    line = "convert theirs.pth --arch dcgan --check z.npy x.npy -o out".split()
+    line = ["convert", "theirs.pth", "--arch", "dcgan", "--check", "z.npy", "x.npy", "-o", "out"]
     with pytest.raises(SystemExit):
         main(line)
     err = capsys.readouterr().err

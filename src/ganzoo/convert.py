@@ -41,6 +41,7 @@ _TRIES = 800  # settings that are tried for other samples
 _NEAR = 0.5  # share of the layers that fit, from which a reason is the only one told
 _LINES = 8  # of a mapping that a message shows
 _REPARAMETRISED = re.compile(r"weight_(orig|u|v|g)$|(^|\.)parametrizations\.")
+_TENSORS = frozenset({"weight", "bias", "running_mean", "running_var", _COUNTER})  # torch's names
 _AT_ONCE = 32  # samples that are made for a check
 
 # Words of names that tell what a net is for, as people call nets.
@@ -677,7 +678,7 @@ def _by_shape(
         if doubt := _renamed(theirs, ours, called):
             return {}, doubt
         nearness = sum((has & needs).values()) / max(len(theirs), len(ours))
-        raise _MisfitError(_difference(theirs, ours), nearness)
+        raise _MisfitError(_difference(theirs, ours) + _naming(theirs), nearness)
     difference = any(one.form != other.form for one, other in zip(theirs, ours, strict=True))
     same: dict[Any, list[str]] = defaultdict(list)
     for layer in theirs:
@@ -710,6 +711,14 @@ def _difference(theirs: Sequence[_Layer], ours: Sequence[_Layer]) -> str:
         return f"it has {extra[0]}, which the generator has not"
     one, other = max(product(extra, missing), key=lambda pair: _likeness(*pair))
     return f"it has {one} where the generator has {other}"
+
+
+def _naming(layers: Sequence[_Layer]) -> str:
+    """The way on where names are not torch's, which may be all that differs."""
+    lasts = {last for layer in layers for last, _ in layer.form}
+    if lasts <= _TENSORS:
+        return ""
+    return "; where names alone differ, say which is which with --mapping FILE.yaml"
 
 
 def _without(layers: Sequence[_Layer], others: Sequence[_Layer]) -> list[_Layer]:
@@ -794,7 +803,8 @@ def _read(mapping: str | Path | Mapping[str, str] | None) -> dict[str, str]:
 
         where = f"The mapping {mapping}"
         try:
-            content = yaml.safe_load(Path(mapping).read_text(encoding="utf-8"))  # JSON is YAML
+            # JSON is YAML. Names stay texts, also those that look like numbers: '0.1'.
+            content = yaml.load(Path(mapping).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
         except OSError as error:
             raise ConfigError(f"{where} cannot be read ({error.strerror}).") from None
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -172,9 +172,7 @@ class DCGAN(Architecture):
             return None
         (latent, *_), (_, channels, *_) = convs[0].shape, convs[-1].shape
         told = _widths_told([conv.shape[1] for conv in convs[:-1]], cls)
-        biases = [conv.bias for conv in convs[:-1]]
-        told |= {"bias": True} if 2 * sum(biases) > len(biases) else {}
-        told |= {"output_bias": True} if convs[-1].bias else {}
+        told |= _biases_told(shapes, convs)
         norm, ways = _norm_told(shapes, convs)
         told |= {} if norm == "batch" else {"norm": norm}
 
@@ -542,15 +540,43 @@ def _widths_told(widths: Sequence[int], cls: type[DCGAN]) -> dict[str, Any]:
     return {"widths": tuple(widths)}
 
 
+def _norm_layers(shapes: Mapping[str, tuple[int, ...]]) -> list[dict[str, tuple[int, ...]]]:
+    """The tensors of each norm: several of one axis and the same length, and no others."""
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, shape in shapes.items():
+        layer, _, last = name.rpartition(".")
+        if shape:
+            layers.setdefault(layer, {})[last] = shape
+    return [
+        tensors
+        for tensors in layers.values()
+        if len(tensors) > 1
+        and len({*tensors.values()}) == 1
+        and len(next(iter(tensors.values()))) == 1
+    ]
+
+
+def _biases_told(shapes: Mapping[str, tuple[int, ...]], convs: Sequence[_Conv]) -> dict[str, Any]:
+    """The options for the biases that convolutions have, whatever they are called."""
+    inner, last = [conv.bias for conv in convs[:-1]], convs[-1].bias
+    if not any(inner) and not last:
+        vectors = Counter(shape for shape in shapes.values() if len(shape) == 1)
+        vectors -= Counter(shape for layer in _norm_layers(shapes) for shape in layer.values())
+        widths: list[tuple[int, ...]] = [(conv.shape[1],) for conv in convs]
+        last = vectors in (Counter(widths), Counter(widths[-1:]))
+        inner = [vectors in (Counter(widths), Counter(widths[:-1]))]
+    told = {"bias": 2 * sum(inner) > len(inner), "output_bias": last}
+    return {name: True for name, value in told.items() if value}
+
+
 def _norm_told(
     shapes: Mapping[str, tuple[int, ...]], convs: Sequence[_Conv]
 ) -> tuple[Norm, tuple[dict[str, Any], ...]]:
     """Which norm the tensors beside convolutions are of, and which others they may be of."""
-    layers = {name.rpartition(".")[0] for name, shape in shapes.items() if len(shape) == 4}
-    rest = [name for name in shapes if name.rpartition(".")[0] not in layers]
-    if any(name.endswith("running_mean") for name in rest):
+    layers = _norm_layers(shapes)
+    if any("running_mean" in layer for layer in layers):
         return "batch", ()
-    if not rest:
+    if not layers:
         return "none", ({"norm": "none"}, {"norm": "instance"})
     widths = [conv.shape[1] for conv in convs[:-1]]
     groups = [count for count in _GROUPS if not any(width % count for width in widths)]
