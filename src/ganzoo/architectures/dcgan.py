@@ -560,9 +560,10 @@ def _biases_told(shapes: Mapping[str, tuple[int, ...]], convs: Sequence[_Conv]) 
     """The options for the biases that convolutions have, whatever they are called."""
     inner, last = [conv.bias for conv in convs[:-1]], convs[-1].bias
     if not any(inner) and not last:
-        vectors = Counter(shape for shape in shapes.values() if len(shape) == 1)
-        vectors -= Counter(shape for layer in _norm_layers(shapes) for shape in layer.values())
-        widths: list[tuple[int, ...]] = [(conv.shape[1],) for conv in convs]
+        vectors = Counter(shape[0] for shape in shapes.values() if len(shape) == 1)
+        norms = _norm_layers(shapes)
+        vectors -= Counter(shape[0] for layer in norms for shape in layer.values())
+        widths = [conv.shape[1] for conv in convs]
         last = vectors in (Counter(widths), Counter(widths[-1:]))
         inner = [vectors in (Counter(widths), Counter(widths[:-1]))]
     told = {"bias": 2 * sum(inner) > len(inner), "output_bias": last}
