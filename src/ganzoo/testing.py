@@ -97,7 +97,8 @@ def check_architecture(
     all parameters, be deterministic in eval mode, and be restored completely by ``state_dict``. The
     generator in eval mode must make the same sample whatever the batch, also once it is exported; a
     discriminator may compare samples. What ``infer`` makes of the generator's own shapes, if
-    anything, must lead to the same net. A conditional one is checked with classes too, and must use the labels then.
+    anything, must lead to the same net. A conditional one is checked with classes too, and must use
+    the labels then.
 
     Args:
         component: The architecture, its class or its registered name.

@@ -50,7 +50,7 @@ def test_any_size_will_do():
         (
             {"hiden": (3,)},
             "Architecture 'mlp' has no option 'hiden'. Did you mean 'hidden'? "
-            "Options: d_hidden, dropout, hidden, slope.",
+            "Options: activation, d_hidden, dropout, hidden, slope.",
         ),
         (
             {"dropout": 1},

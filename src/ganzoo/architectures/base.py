@@ -58,6 +58,9 @@ class Inferred:
         size: Height and width of a sample, where the shapes tell.
         options: Those of the architecture that are not at their defaults.
         untold: Options that samples depend on and no shape tells, such as a slope.
+        taken: What untold options are taken as, where the options themselves do not say.
+        elsewhere: What untold options are in other programs, to be tried where samples are not
+            those expected: of each question the answers, an answer being options and values.
     """
 
     latent: int
@@ -66,6 +69,8 @@ class Inferred:
     size: tuple[int, int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     untold: tuple[str, ...] = ()
+    taken: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: tuple[tuple[Mapping[str, Any], ...], ...] = ()
 
 
 class Architecture(Component):
@@ -112,6 +117,29 @@ class Architecture(Component):
             None where these cannot be the weights of such a generator.
         """
         return None
+
+    @classmethod
+    def infer_given(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        options: Mapping[str, Any],
+        size: tuple[int, int] | None = None,
+        *,
+        likely: bool = True,
+    ) -> Inferred | None:
+        """Do as ``infer`` where the caller says more than shapes; by default that is ignored.
+
+        Args:
+            shapes: As there.
+            options: Options of the architecture that the caller gives.
+            size: Height and width of a sample, if the caller gives them.
+            likely: Whether a size that only an odd net would make is refused.
+
+        Raises:
+            ConfigError: Where these are plainly the weights of another net, in a clause that begins
+                with its subject: "its convolutions lead from an image to a vector".
+        """
+        return cls.infer(shapes)
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse what the architecture cannot do.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
+
+from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,23 +18,39 @@ if TYPE_CHECKING:
     from ganzoo.spec import SampleSpec
 
 __all__ = [
+    "Activation",
     "Double",
     "FromMap",
     "Halve",
     "ScaledTanh",
     "ToMap",
+    "activations_elsewhere",
+    "activations_untold",
     "dense_stack",
     "dense_widths",
+    "hidden_activation",
     "in_a_row",
     "output_activation",
+    "refuse_maps",
 ]
 
+Activation = Literal["relu", "elu", "selu", "gelu", "silu", "tanh"]
+"""What hidden layers can end in; ``relu`` is leaky where an architecture has a slope."""
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+_SLOPES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3)  # that other programs use
 
 _SMALL_MAP = 16  # places
 
 
 class ToMap(nn.ConvTranspose2d):
-    """Transposed convolution of a 1x1 map to a map of the kernel's size.
+    """Transposed convolution of a 1x1 map to a map of the kernel's size, or less by a padding.
 
     The same numbers as ``ConvTranspose2d``, as one matrix product: convolution kernels are slow
     on maps of one pixel. With channels-last weights nothing is copied.
@@ -41,16 +59,34 @@ class ToMap(nn.ConvTranspose2d):
         inputs: Width of the vector.
         channels: Channels of the map.
         size: Height and width of the map.
+        padding: Rows and columns of the kernel, on each side, that fall outside of the map.
+        bias: Whether each channel has a bias.
     """
 
-    def __init__(self, inputs: int, channels: int, size: tuple[int, int]) -> None:
-        super().__init__(inputs, channels, size, bias=False)
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        size: tuple[int, int],
+        padding: int = 0,
+        bias: bool = False,
+    ) -> None:
+        kernel = size[0] + 2 * padding, size[1] + 2 * padding
+        super().__init__(inputs, channels, kernel, padding=padding, bias=bias)
+        self.size = size
+        self.cut = padding
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (N, inputs) to (N, channels, H, W), channels last."""
-        channels, (height, width) = self.out_channels, self.kernel_size
-        weight = self.weight.permute(0, 2, 3, 1).reshape(self.in_channels, -1)
-        return (x @ weight).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        channels, (height, width), cut = self.out_channels, self.size, self.cut
+        seen = self.weight
+        if cut:
+            seen = seen[:, :, cut : cut + height, cut : cut + width]
+        weight = seen.permute(0, 2, 3, 1).reshape(self.in_channels, -1)
+        maps = (x @ weight).view(-1, height, width, channels)
+        if self.bias is not None:
+            maps = maps + self.bias
+        return maps.permute(0, 3, 1, 2)
 
 
 class FromMap(nn.Conv2d):
@@ -90,18 +126,20 @@ class Halve(nn.Conv2d):
 
 
 class Double(nn.ConvTranspose2d):
-    """Transposed convolution with a 4x4 kernel and stride 2 that doubles the map; no bias.
+    """Transposed convolution with a 4x4 kernel and stride 2 that doubles the map.
 
     The counterpart of ``Halve``, with the same way to the weights' gradient.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 4, 2, 1, bias=False)
+    def __init__(self, inputs: int, outputs: int, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, 4, 2, 1, bias=bias)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, 2H, 2W)."""
         if _multiplies_bf16_on_cpu(x):
             doubled: Tensor = _Double.apply(x.bfloat16(), self.weight.bfloat16())
+            if self.bias is not None:
+                doubled = doubled + self.bias.bfloat16().view(1, -1, 1, 1)
             return doubled
         return super().forward(x, output_size)
 
@@ -252,6 +290,38 @@ def output_activation(spec: SampleSpec) -> nn.Module:
     return ScaledTanh(*spec.value_range)
 
 
+def hidden_activation(name: str, slope: float = 0.0, inplace: bool = False) -> nn.Module:
+    """Return what a hidden layer ends in.
+
+    Args:
+        name: One of ``Activation``.
+        slope: Of ``relu`` below zero.
+        inplace: Whether ``relu`` writes over its input.
+    """
+    if name != "relu":
+        return _ACTIVATIONS[name]()
+    return nn.LeakyReLU(slope, inplace=inplace) if slope else nn.ReLU(inplace=inplace)
+
+
+def activations_elsewhere() -> tuple[dict[str, Any], ...]:
+    """Return the options ``activation`` and ``slope`` of nets that other programs train."""
+    relus: list[dict[str, Any]] = [{"activation": "relu", "slope": slope} for slope in _SLOPES]
+    return (*relus, *({"activation": name} for name in _ACTIVATIONS))
+
+
+def activations_untold(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which of the options ``activation`` and ``slope`` follow from nothing.
+
+    Args:
+        options: Those that are given: with a slope, the activation is ReLU.
+    """
+    if "slope" in options:
+        return ()
+    if options.get("activation", "relu") != "relu":
+        return ()
+    return ("slope",) if "activation" in options else ("activation", "slope")
+
+
 def dense_stack(
     sizes: Sequence[int], activation: Callable[[], nn.Module], dropout: float = 0.0
 ) -> nn.Sequential:
@@ -294,6 +364,19 @@ def in_a_row(layers: Sequence[tuple[int, int]]) -> list[int]:
         width = layers[order[-1]][1]
         following = [i for i, (inputs, _) in enumerate(layers) if inputs == width if i not in order]
     return order if len(order) == len(layers) else []
+
+
+def refuse_maps(shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+    """Refuse weights of convolutions for an architecture of dense layers.
+
+    Raises:
+        ConfigError: With the first.
+    """
+    for weight, shape in shapes.items():
+        if len(shape) > 2:
+            raise ConfigError(
+                f"it has '{weight}' of {shape}, a convolution, where '{name}' has dense layers"
+            )
 
 
 def dense_widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:

@@ -9,7 +9,12 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Width, Widths
-from ganzoo.architectures.layers import dense_stack, dense_widths, output_activation
+from ganzoo.architectures.layers import (
+    dense_stack,
+    dense_widths,
+    output_activation,
+    refuse_maps,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,10 +58,29 @@ class Mirror(Architecture):
     @classmethod
     def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
+        return cls.infer_given(shapes, {})
+
+    @classmethod
+    def infer_given(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        options: Mapping[str, Any],
+        size: tuple[int, int] | None = None,
+        *,
+        likely: bool = True,
+    ) -> Inferred | None:
+        """Do so, and refuse convolutions."""
+        refuse_maps(shapes, "mirror")
         if not (widths := dense_widths(shapes)):
             return None
         latent, *hidden, values = widths
-        return Inferred(latent, values, options={"hidden": tuple(hidden)}, untold=("activation",))
+        return Inferred(
+            latent,
+            values,
+            options={"hidden": tuple(hidden)},
+            untold=("activation",),
+            elsewhere=(tuple({"activation": name} for name in _ACTIVATIONS),),
+        )
 
     def generator(self, spec: SampleSpec, latent: LatentSpec) -> MirrorGenerator:
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Widths
-from ganzoo.architectures.layers import dense_stack, dense_widths, output_activation
+from ganzoo.architectures.layers import (
+    Activation,
+    activations_elsewhere,
+    activations_untold,
+    dense_stack,
+    dense_widths,
+    hidden_activation,
+    output_activation,
+    refuse_maps,
+)
 from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
@@ -47,6 +55,9 @@ class MLP(Architecture):
     slope: float = Field(
         0.2, ge=0, le=FLOAT32_MAX, description="slope of leaky ReLU below zero; 0 is plain ReLU"
     )
+    activation: Activation = Field(
+        "relu", description="activation of the hidden layers; relu is leaky by the slope"
+    )
     dropout: float = Field(
         0.3, ge=0, lt=1, description="dropout after each hidden layer of the discriminator"
     )
@@ -54,21 +65,43 @@ class MLP(Architecture):
     @classmethod
     def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
+        return cls.infer_given(shapes, {})
+
+    @classmethod
+    def infer_given(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        options: Mapping[str, Any],
+        size: tuple[int, int] | None = None,
+        *,
+        likely: bool = True,
+    ) -> Inferred | None:
+        """Do so, and refuse convolutions."""
+        refuse_maps(shapes, "mlp")
         if not (widths := dense_widths(shapes)):
             return None
         latent, *hidden, values = widths
-        return Inferred(latent, values, options={"hidden": tuple(hidden)}, untold=("slope",))
+        return Inferred(
+            latent,
+            values,
+            options={"hidden": tuple(hidden)},
+            untold=activations_untold(options),
+            elsewhere=(activations_elsewhere(),),
+        )
 
     def generator(self, spec: SampleSpec, latent: LatentSpec) -> MLPGenerator:
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""
         self.check(spec)
-        return MLPGenerator(spec, latent, self.hidden, self.slope)
+        return MLPGenerator(spec, latent, self.hidden, self._activate)
 
     def discriminator(self, spec: SampleSpec) -> MLPDiscriminator:
         """Build the discriminator: (N, *spec.shape) -> logits (N,)."""
         self.check(spec)
         hidden = self.hidden[::-1] if self.d_hidden is None else self.d_hidden
-        return MLPDiscriminator(spec, hidden, self.slope, self.dropout)
+        return MLPDiscriminator(spec, hidden, self._activate, self.dropout)
+
+    def _activate(self) -> nn.Module:
+        return hidden_activation(self.activation, self.slope)
 
 
 class MLPGenerator(nn.Module):
@@ -78,16 +111,20 @@ class MLPGenerator(nn.Module):
         spec: What a sample is.
         latent: What it is made from.
         hidden: Widths of the hidden layers.
-        slope: Slope of leaky ReLU below zero.
+        activate: Makes one activation of a hidden layer.
     """
 
     def __init__(
-        self, spec: SampleSpec, latent: LatentSpec, hidden: Sequence[int], slope: float
+        self,
+        spec: SampleSpec,
+        latent: LatentSpec,
+        hidden: Sequence[int],
+        activate: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
         widths = (latent.numel, *hidden)
         self.shape = spec.shape
-        self.hidden = dense_stack(widths, partial(nn.LeakyReLU, slope))
+        self.hidden = dense_stack(widths, activate)
         self.output = nn.Linear(widths[-1], spec.numel)
         self.activation = output_activation(spec)
 
@@ -103,16 +140,20 @@ class MLPDiscriminator(nn.Module):
     Args:
         spec: What a sample is.
         hidden: Widths of the hidden layers.
-        slope: Slope of leaky ReLU below zero.
+        activate: Makes one activation of a hidden layer.
         dropout: Probability of dropping a value after each hidden layer.
     """
 
     def __init__(
-        self, spec: SampleSpec, hidden: Sequence[int], slope: float, dropout: float
+        self,
+        spec: SampleSpec,
+        hidden: Sequence[int],
+        activate: Callable[[], nn.Module],
+        dropout: float,
     ) -> None:
         super().__init__()
         widths = (spec.numel, *hidden)
-        self.hidden = dense_stack(widths, partial(nn.LeakyReLU, slope), dropout)
+        self.hidden = dense_stack(widths, activate, dropout)
         self.output = nn.Linear(widths[-1], 1)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

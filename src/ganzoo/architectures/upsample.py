@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,13 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Width
-from ganzoo.architectures.layers import output_activation
+from ganzoo.architectures.layers import (
+    Activation,
+    activations_elsewhere,
+    activations_untold,
+    hidden_activation,
+    output_activation,
+)
 from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
@@ -61,9 +67,25 @@ class Upsample(Architecture):
         0.2, ge=0, le=FLOAT32_MAX, description="slope of leaky ReLU below zero; 0 is plain ReLU"
     )
 
+    activation: Activation = Field(
+        "relu", description="activation after all layers but the last; relu is leaky by the slope"
+    )
+
     @classmethod
     def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
         """Tell from the dense layer the number of places of its map, but not their rows."""
+        return cls.infer_given(shapes, {})
+
+    @classmethod
+    def infer_given(
+        cls,
+        shapes: Mapping[str, tuple[int, ...]],
+        options: Mapping[str, Any],
+        size: tuple[int, int] | None = None,
+        *,
+        likely: bool = True,
+    ) -> Inferred | None:
+        """Do so with regard to the activation that is given."""
         dense = [shape for shape in shapes.values() if len(shape) == 2]
         convs = [shape for shape in shapes.values() if len(shape) == 4]
         if len(dense) != 1 or not convs:
@@ -71,7 +93,14 @@ class Upsample(Architecture):
         output = next((conv for conv in convs if conv[0] != conv[1]), convs[-1])
         (maps, latent), (channels, width, *_) = dense[0], output
         values = channels * (maps // width) * _FACTOR**2
-        return Inferred(latent, values, channels, None, {"channels": width}, ("slope",))
+        return Inferred(
+            latent,
+            values,
+            channels,
+            options={"channels": width},
+            untold=activations_untold(options),
+            elsewhere=(activations_elsewhere(),),
+        )
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse all but images whose sides are divisible by 4 and at least 20.
@@ -100,7 +129,7 @@ class Upsample(Architecture):
             UnsupportedSampleError: If ``spec`` is no image or has other sides.
         """
         self.check(spec)
-        return UpsampleGenerator(spec, latent, self.channels, self.slope)
+        return UpsampleGenerator(spec, latent, self.channels, self._activate)
 
     def discriminator(self, spec: SampleSpec) -> UpsampleDiscriminator:
         """Build the discriminator: (N, C, H, W) -> logits (N,).
@@ -109,7 +138,10 @@ class Upsample(Architecture):
             UnsupportedSampleError: If ``spec`` is no image or has other sides.
         """
         self.check(spec)
-        return UpsampleDiscriminator(spec, self.d_channels, self.dropout, self.slope)
+        return UpsampleDiscriminator(spec, self.d_channels, self.dropout, self._activate)
+
+    def _activate(self) -> nn.Module:
+        return hidden_activation(self.activation, self.slope, inplace=True)
 
 
 class UpsampleGenerator(nn.Module):
@@ -119,17 +151,23 @@ class UpsampleGenerator(nn.Module):
         spec: What an image is.
         latent: What it is made from; any shape, flattened.
         channels: Channels of all maps.
-        slope: Slope of leaky ReLU below zero.
+        activate: Makes one activation of a layer.
     """
 
-    def __init__(self, spec: SampleSpec, latent: LatentSpec, channels: int, slope: float) -> None:
+    def __init__(
+        self,
+        spec: SampleSpec,
+        latent: LatentSpec,
+        channels: int,
+        activate: Callable[[], nn.Module],
+    ) -> None:
         super().__init__()
         height, width = spec.size
         self.base = (channels, height // _FACTOR, width // _FACTOR)
         self.project = nn.Linear(latent.numel, channels * self.base[1] * self.base[2])
-        self.project_activation = nn.LeakyReLU(slope, inplace=True)
-        self.grow = nn.Sequential(*(_double(channels, slope) for _ in range(2)))
-        self.refine = nn.Sequential(*(_refine(channels, slope) for _ in range(2)))
+        self.project_activation = activate()
+        self.grow = nn.Sequential(*(_double(channels, activate) for _ in range(2)))
+        self.refine = nn.Sequential(*(_refine(channels, activate) for _ in range(2)))
         self.output_pad = _same_padding(4)
         self.output = nn.Conv2d(channels, spec.channels, 4)
         self.activation = output_activation(spec)
@@ -150,10 +188,16 @@ class UpsampleDiscriminator(nn.Module):
         spec: What an image is.
         channels: Channels of the first layer, doubled by each further one.
         dropout: Probability of dropping a value after each layer, and before the dense one.
-        slope: Slope of leaky ReLU below zero.
+        activate: Makes one activation of a layer.
     """
 
-    def __init__(self, spec: SampleSpec, channels: int, dropout: float, slope: float) -> None:
+    def __init__(
+        self,
+        spec: SampleSpec,
+        channels: int,
+        dropout: float,
+        activate: Callable[[], nn.Module],
+    ) -> None:
         super().__init__()
         height, width = spec.size
         widths = [spec.channels, *(channels * 2**layer for layer in range(_CONVS))]
@@ -162,7 +206,7 @@ class UpsampleDiscriminator(nn.Module):
                 nn.Sequential(
                     OrderedDict(
                         conv=nn.Conv2d(inputs, outputs, _KERNEL),
-                        activation=nn.LeakyReLU(slope, inplace=True),
+                        activation=activate(),
                         dropout=nn.Dropout(dropout),
                     )
                 )
@@ -191,22 +235,22 @@ def _nearest_side(side: int) -> int:
     return max(-(-side // _FACTOR) * _FACTOR, _SMALLEST)
 
 
-def _double(channels: int, slope: float) -> nn.Sequential:
+def _double(channels: int, activate: Callable[[], nn.Module]) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict(
             upsample=nn.Upsample(scale_factor=2, mode="nearest"),
             conv=nn.Conv2d(channels, channels, 5, padding=2),
-            activation=nn.LeakyReLU(slope, inplace=True),
+            activation=activate(),
         )
     )
 
 
-def _refine(channels: int, slope: float) -> nn.Sequential:
+def _refine(channels: int, activate: Callable[[], nn.Module]) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict(
             pad=_same_padding(4),
             conv=nn.Conv2d(channels, channels, 4),
-            activation=nn.LeakyReLU(slope, inplace=True),
+            activation=activate(),
         )
     )
 

@@ -57,6 +57,12 @@ _OWN = [
         _FILES,
     ),
     _option(
+        ["--check"],
+        tuple[Path, Path],
+        "latent and the picture that the other program makes of it, as .npy, to verify by",
+        _FILES,
+    ),
+    _option(
         ["--kind"],
         str,
         "image, vector, audio or sequence; by default an image, or a vector if it cannot be one",
