@@ -56,6 +56,12 @@ def main(tokens: Sequence[str] | None = None) -> None:
         run(app, sys.argv[1:] if tokens is None else tokens)
     except (GanzooError, CycloptsError) as error:
         _complain(str(error))
+    except (ImportError, AttributeError):  # where another package has replaced our modules
+        from ganzoo.installation import fault
+
+        if why := fault():
+            _complain(why)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `ganzoo list | head`
