@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def record(site, name, version, files, **texts):
     texts = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", **texts}
     if files is not None:
         lines = [f"{file},sha256=x,1\n" for file in files]
-        texts["RECORD"] = "".join([*lines, f"{info.name}/RECORD,,\n"])
+        texts.setdefault("RECORD", "".join([*lines, f"{info.name}/RECORD,,\n"]))
     for file, text in texts.items():
         (info / file).write_text(text, encoding="utf-8")
     return info
@@ -72,9 +73,14 @@ def uninstall(site, info):
 
 
 def python(site, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(site), "PYTHONIOENCODING": "utf-8"}
+    """Run Python with the folder and what ganzoo stands on, but without the ganzoo under test."""
+    libraries = sysconfig.get_paths()["purelib"]
+    if Path(libraries, "ganzoo").exists():
+        pytest.skip("ganzoo lies among the libraries that it needs")
+    path = os.pathsep.join([str(site), libraries])
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-S", *arguments],  # no .pth files, which an editable ganzoo is one of
         capture_output=True,
         encoding="utf-8",
         env=environment,

@@ -24,7 +24,8 @@ def fault() -> str | None:
     That is: another distribution lists files in our folder, which it has replaced or will take
     along when it is removed; or files of ours are gone.
     """
-    strangers = [found for each in importlib.metadata.distributions() if (found := _listed(each))]
+    every = importlib.metadata.distributions()
+    strangers = sorted(found for each in every if (found := _listed(each)))
     gone = list(_gone())
     if not strangers and not gone:
         return None
