@@ -9,6 +9,7 @@ Importing ganzoo does not import torch; what is used is imported when it is used
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from ganzoo._version import __version__
@@ -91,13 +92,26 @@ _MODULES = frozenset(
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return importlib.import_module(f"ganzoo.{name}")
-    raise AttributeError(f"module 'ganzoo' has no attribute '{name}'")
+    try:
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
+        if name in _MODULES:
+            return importlib.import_module(f"ganzoo.{name}")
+    except (ImportError, AttributeError) as error:
+        if why := _fault():
+            raise ImportError(why) from error
+        raise
+    # Not of what is imported next (`from ganzoo import module`), nor of what tools look for.
+    known = name.startswith("_") or importlib.util.find_spec(f"ganzoo.{name}") is not None
+    why = None if known else _fault()
+    raise AttributeError(f"module 'ganzoo' has no attribute '{name}'{f'. {why}' if why else ''}")
+
+
+def _fault() -> str | None:
+    told: str | None = importlib.import_module("ganzoo.installation").fault()
+    return told
 
 
 def __dir__() -> list[str]:

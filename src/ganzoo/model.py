@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganzoo.errors import ConfigError, did_you_mean, listing, quoted
+from ganzoo.installation import check_root
 
 __all__ = ["Model"]
+
+check_root()  # here, since nearly all of the package stands on this module
 
 
 class Model(BaseModel):

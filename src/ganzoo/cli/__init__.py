@@ -57,6 +57,12 @@ def main(tokens: Sequence[str] | None = None) -> None:
         run(app, tokens, tokens[0] if tokens else "")
     except (GanzooError, CycloptsError) as error:
         _complain(str(error))
+    except (ImportError, AttributeError):  # where another package has replaced our modules
+        from ganzoo.installation import fault
+
+        if why := fault():
+            _complain(why)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `ganzoo list | head`

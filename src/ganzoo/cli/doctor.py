@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganzoo import installation
 from ganzoo._version import __version__
 from ganzoo.cli.zoo import KINDS
 from ganzoo.errors import PluginError, RunFolderError
@@ -56,6 +57,8 @@ def _folder(path: Path) -> None:
 
 
 def _installation() -> None:
+    if why := installation.fault():  # first: nothing else is certain then
+        raise PluginError(why)
     import torch
 
     from ganzoo.datasets.cache import cache_root
