@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PositiveInt
 
 from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import Crop, Mode, Wanted
+from ganzoo.datasets.decoding import Crop, Mode, Wanted, span
 from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
@@ -105,6 +105,24 @@ class PictureDataset(Dataset):
             notices=tuple(notices),
         )
 
+    def encoded(self) -> AbstractContextManager[Source]:
+        """Open the pictures as they are stored, to be decoded by the caller.
+
+        Raises:
+            DataError: If there are none.
+        """
+        return self._source()
+
+    @property
+    def wanted(self) -> Wanted:
+        """The form that was asked for, where it was."""
+        return self._wanted
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode."""
+        return self.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+
     @abstractmethod
     def _source(self) -> AbstractContextManager[Source]:
         """Open what the pictures are read from."""
@@ -118,8 +136,7 @@ class PictureDataset(Dataset):
         return Wanted(size=self.size, crop=self.crop, mode=self.mode)
 
     def _decoded(self, source: Source) -> Decoded:
-        workers = self.workers or min(_MOST_WORKERS, os.cpu_count() or 1)
-        root = cache_root(self.cache)
+        root, workers = cache_root(self.cache), self.threads
         return decoded(source, self._wanted, root=root, workers=workers, max_bad=self.max_bad)
 
     def _notices(
@@ -149,10 +166,7 @@ class PictureDataset(Dataset):
             if facts.low == facts.high:
                 fact = f"All pictures are {facts.high[0]}x{facts.high[1]}, which is large"
             else:
-                fact = (
-                    f"The pictures have heights from {facts.low[0]} to {facts.high[0]} and widths "
-                    f"from {facts.low[1]} to {facts.high[1]}"
-                )
+                fact = f"The pictures have {span(facts.low, facts.high)}"
             how = "stretched" if self.crop == "none" else "resized and cropped"
             notices.append(
                 f"{fact}: they are {how} to {height}x{width}; another size is asked for with size."
