@@ -7,10 +7,11 @@ import functools
 import hashlib
 import json
 import os
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -246,7 +247,6 @@ class Encoded:
     survey: Survey
     indices: Tensor | None
     keep: bool
-    _open: contextlib.ExitStack = field(repr=False)
 
     grain: ClassVar[int] = 1
     mixture: ClassVar[Mixture | None] = None
@@ -264,12 +264,13 @@ class Encoded:
         Raises:
             DataError: If there are none, fewer than ``count``, or too many cannot be read.
         """
-        stack = contextlib.ExitStack()
         with contextlib.ExitStack() as guard:
             source = guard.enter_context(dataset.encoded())
             survey = _surveyed(dataset, source, keep)
-            stack = guard.pop_all()
-        return cls(dataset, source, survey, chosen(dataset, len(survey.kept), count), keep, stack)
+            indices = chosen(dataset, len(survey.kept), count)
+            side = cls(dataset, source, survey, indices, keep)
+            weakref.finalize(side, guard.pop_all().close)
+        return side
 
     @property
     def count(self) -> int:
