@@ -126,6 +126,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 def kernel(a: np.ndarray, b: np.ndarray) -> float:
     """KID of all samples at once."""
+
     def k(x, y):
         return (x @ y.T / x.shape[1] + 1) ** 3
 
@@ -619,7 +620,8 @@ def test_features_that_depend_on_the_size_are_refused_in_a_sentence() -> None:
 def test_pictures_of_nearest_neighbours_of_several_sizes() -> None:
     a, b = saved(some(MIXED), "a"), saved(some(MIXED, 20), "b")
     ganzoo.evaluate(a, b, ["nearest-neighbours"], device="cpu", picture="pairs.png")
-    assert Image.open("pairs.png").width > 50
+    with Image.open("pairs.png") as drawn_:
+        assert drawn_.width > 50
 
 
 # -- what is kept ----------------------------------------------------------------------------------
@@ -713,6 +715,9 @@ def test_the_whole_network_on_sizes_of_all_kinds(preset, real) -> None:
 
 
 def test_features_is_what_is_seen() -> None:
-    assert isinstance(inception._Module(Small(), "clean", torch.device("cpu"), exact=True)(
-        torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
-    ), Features)
+    assert isinstance(
+        inception._Module(Small(), "clean", torch.device("cpu"), exact=True)(
+            torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
+        ),
+        Features,
+    )

@@ -222,6 +222,7 @@ class Opened(NamedTuple):
         alpha: Whether it has an alpha channel, or a transparent colour.
         orientation: What Exif data say of how to turn it: 1 to 8.
         deep: Whether it is greyscale of more than 8 bits.
+        scaled: Whether it is and its values were scaled to 8 bits.
     """
 
     size: tuple[int, int]
@@ -229,6 +230,7 @@ class Opened(NamedTuple):
     alpha: bool
     orientation: int
     deep: bool
+    scaled: bool
 
     @property
     def plain(self) -> bool:
@@ -263,8 +265,9 @@ def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
             orientation = 1
             with contextlib.suppress(Exception):  # damaged Exif data: the picture counts
                 orientation = int(image.getexif().get(_ORIENTATION, 1))
-            deep = _is_deep(image)
-            whole = image.convert("RGB") if not deep else None
+            deep = image.mode.startswith("I") or image.mode == "F"
+            scaled = deep and _clips(image)
+            whole = image.convert("RGB") if not scaled else None
             colour = image.mode not in ("1", "L", "LA", "La") and not deep
             if whole is not None and image.mode in ("P", "PA"):
                 colour = _has_colours(whole)
@@ -274,6 +277,7 @@ def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
                 alpha=image.has_transparency_data,
                 orientation=orientation if orientation in range(2, 9) else 1,
                 deep=deep,
+                scaled=scaled,
             )
     except PictureError:
         raise
@@ -287,12 +291,10 @@ def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
     return _array(_of_channels(whole, 3 if colour else 1)), found
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether Pillow's conversion would clip it."""
+def _clips(image: Image.Image) -> bool:
+    """Whether Pillow's conversion to 8 bits would lose what is in a picture of more."""
     import numpy as np
 
-    if not (image.mode.startswith("I") or image.mode == "F"):
-        return False
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     # Of 16 bits also a dark picture is scaled, so that all of a set are treated alike.

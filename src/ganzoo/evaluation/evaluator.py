@@ -22,6 +22,7 @@ from ganzoo.evaluation.gathering import (
     pixels,
     program_of,
     shown,
+    without_alpha,
 )
 from ganzoo.evaluation.score import Score
 from ganzoo.evaluation.sides import (
@@ -211,7 +212,7 @@ class Evaluator:
         # What may have been asked for in vain is refused before anything is loaded or computed.
         if generator is not None:
             for metric in self.metrics:
-                metric.check(generator.spec)
+                metric.check(without_alpha(metric, generator.spec))
         real: Real | None = None
         if known is not None and (looked or (generator is not None and labels == "data")):
             real = side_of(known, reals, generator, samples, keep=cache)

@@ -43,6 +43,7 @@ __all__ = [
     "pixels",
     "program_of",
     "shown",
+    "without_alpha",
 ]
 
 SEEN = frozenset({"moments", "features", "logits"})
@@ -542,6 +543,12 @@ def program_of(metric: Metric, spec: SampleSpec) -> str | None:
     """Return the program whose way of opening files a metric's extractor follows, or None."""
     extractor = extractor_of(metric)
     return extractor.program if extractor is not None and SEEN & {*metric.wants(spec)} else None
+
+
+def without_alpha(metric: Metric, spec: SampleSpec) -> SampleSpec:
+    """Return what a metric gets of samples of no file: a program's extractor no alpha."""
+    alpha = spec.kind == "image" and spec.channels == 4 and program_of(metric, spec) is not None
+    return _coloured(spec, 3) if alpha else spec
 
 
 def pixels(metric: Metric, side: Side) -> bool:

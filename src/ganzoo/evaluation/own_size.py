@@ -23,6 +23,7 @@ from ganzoo.datasets.cache import cache_root, only_one, printable
 from ganzoo.datasets.decoding import (
     Facts,
     Look,
+    Opened,
     PictureError,
     decode,
     decode_as_programs,
@@ -211,7 +212,8 @@ class Survey:
         colour: Whether one has colours; as programs open it.
         alpha: Whether one has a transparent pixel.
         turned: Whether Exif data ask to turn one.
-        deep: Whether one has more than 8 bits and is scaled.
+        deep: Whether one is greyscale of more than 8 bits.
+        scaled: Whether one was scaled to 8 bits.
         nested: Whether one lies in a sub-folder.
         suffixes: Of their names.
         total: How many there were to read.
@@ -227,6 +229,7 @@ class Survey:
     alpha: bool
     turned: bool
     deep: bool
+    scaled: bool
     nested: bool
     suffixes: tuple[str, ...]
     total: int
@@ -280,7 +283,7 @@ class Encoded:
     def reading(self, asked: Reading) -> Reading:
         """How files are opened: as programs do only where that makes a difference."""
         found = self.survey
-        differs = found.alpha or found.turned or found.deep
+        differs = found.alpha or found.turned
         return asked if differs and self.dataset.wanted.mode == "auto" else "data"
 
     def spec_for(self, asked: Reading) -> SampleSpec:
@@ -325,7 +328,8 @@ class Encoded:
         def work(place: int) -> Tensor:
             height, width = table[place].tolist()
             index = int(numbers[place])
-            pixels = _pixels(self.source, index, self._look(height, width, reading), reading)
+            look = self._look(height, width, reading)
+            pixels = _pixels(self.source, index, look, reading, self.survey.deep)
             return torch.from_numpy(_cut(pixels, self.dataset.wanted.size).copy())[:channels]
 
         def cost(place: int) -> int:
@@ -388,7 +392,7 @@ class Encoded:
             done["alpha"] = "dropped" if dropped else white
         if found.turned:
             done["orientation"] = "ignored" if reading == "program" else "applied"
-        if found.deep:
+        if found.scaled:
             done["depth"] = "scaled to 8 bits"
         if self.dataset.wanted.mode != "auto":
             done["mode"] = self.dataset.wanted.mode
@@ -405,7 +409,7 @@ class Encoded:
         """Return in what a program would treat them otherwise, a few words each."""
         found, known, own = self.survey, PROGRAMS.get(program), self.read("program")
         parts = []
-        if found.deep:
+        if found.scaled:
             parts.append(f"pictures of more than 8 bits are scaled, where {program} clips them")
         if own.get("alpha", "dropped") != "dropped":
             parts.append(f"alpha is put on white (mode='{own['mode']}'), where {program} drops it")
@@ -737,20 +741,25 @@ def _look(dataset: PictureDataset, channels: int, own: Size) -> Look:
     return Look(channels, wanted.look(None).size, stretch=wanted.crop == "none")
 
 
-def _pixels(source: Source, index: int, look: Look, reading: Reading) -> Pixels:
+def _pixels(source: Source, index: int, look: Look, reading: Reading, deep: bool) -> Pixels:
     for content in source.read(index, index + 1):
         if isinstance(content, PictureError):
             raise _gone(source, index, content)
         try:
             if reading == "program":
                 return decode_as_programs(content, look)[0]
-            return _decoded(content, look)
+            return _decoded(content, look, deep)
         except PictureError as error:
             raise _gone(source, index, error) from error
     raise AssertionError
 
 
-def _decoded(content: bytes, look: Look) -> Pixels:
+def _decoded(content: bytes, look: Look, deep: bool) -> Pixels:
+    """A picture as a training sees it; what 8 bits can hold is not scaled, whatever its mode."""
+    if deep:
+        pixels, opened = decode_as_programs(content, look)
+        if opened.deep and not opened.scaled:
+            return pixels
     pixels, _ = decode(content, look)
     if pixels.shape == look.shape:
         return pixels
@@ -815,7 +824,9 @@ def _known(place: Path) -> Survey | None:
     tensors, record = stored
     with contextlib.suppress(KeyError, TypeError, ValueError):
         facts = record["facts"]
-        own = {name: record[name] for name in ("colour", "alpha", "turned", "deep", "nested")}
+        own = {
+            name: record[name] for name in ("colour", "alpha", "turned", "deep", "scaled", "nested")
+        }
         return Survey(
             kept=tensors["kept"],
             sizes=tensors["sizes"],
@@ -841,6 +852,7 @@ def _write(place: Path, survey: Survey) -> None:
         alpha=survey.alpha,
         turned=survey.turned,
         deep=survey.deep,
+        scaled=survey.scaled,
         nested=survey.nested,
         suffixes=list(survey.suffixes),
         total=survey.total,
@@ -855,10 +867,7 @@ class _Found:
 
     pixels: Pixels  # as a training would see it, in the channels that are guessed
     facts: Facts
-    stored: Size
-    colour: bool
-    turned: bool
-    deep: bool
+    opened: Opened
 
 
 def _survey(dataset: PictureDataset, source: Source) -> Survey:
@@ -881,7 +890,7 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
     stored: list[Size] = []
     skipped: list[tuple[str, str]] = []
     suffixes: set[str] = set()
-    colour = turned = deep = nested = False
+    colour = turned = deep = scaled = nested = False
     running = _Digest(len(source))
     limit = _limit(dataset.max_bad, len(source))
     with progress.Bar(f"reading {source.origin}", len(source)) as bar:
@@ -902,8 +911,10 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
                 return facts
             numbers.append(index)
             sizes.append(found.facts.low)
-            stored.append(found.stored)
-            colour, turned, deep = colour | found.colour, turned | found.turned, deep | found.deep
+            opened = found.opened
+            stored.append(opened.size)
+            colour, turned = colour | opened.colour, turned | (opened.orientation != 1)
+            deep, scaled = deep | opened.deep, scaled | opened.scaled
             name = PurePosixPath(os.fsdecode(source.name(index)))
             nested |= len(name.parts) > 1
             suffixes.add(name.suffix)
@@ -919,6 +930,7 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
         alpha=facts.clear,
         turned=turned,
         deep=deep,
+        scaled=scaled,
         nested=nested,
         suffixes=tuple(sorted(suffixes)),
         total=len(source),
@@ -935,22 +947,19 @@ def _examined(
             if isinstance(content, PictureError):
                 raise content
             pixels, opened = decode_as_programs(content, None)
-            if opened.plain:
-                height, width = opened.size
+            as_it_is = opened.plain or (opened.deep and not opened.scaled)
+            if as_it_is:
                 facts = Facts(opened.size, opened.size, opened.colour, bare=True, clear=False)
             else:
                 _, facts = decode(content, None)
-                height, width = facts.low
-            as_is = opened.plain and dataset.wanted.size is None and len(pixels) <= channels
-            if as_is and len(pixels) < channels:
-                pixels = pixels.repeat(channels, 0)
-            elif not as_is:
-                pixels = _decoded(content, _look(dataset, channels, (height, width)))
-                pixels = _cut(pixels, dataset.wanted.size)
+            if as_it_is and dataset.wanted.size is None and len(pixels) <= channels:
+                pixels = pixels.repeat(channels // len(pixels), 0)
+            else:
+                look = _look(dataset, channels, facts.low)
+                pixels = _cut(_decoded(content, look, opened.deep), dataset.wanted.size)
         except PictureError as error:
             return error
-        turned = opened.orientation != 1
-        return _Found(pixels, facts, opened.size, opened.colour, turned, opened.deep)
+        return _Found(pixels, facts, opened)
     raise AssertionError
 
 
