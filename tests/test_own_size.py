@@ -655,7 +655,7 @@ def test_known_reals_are_not_decoded_again(monkeypatch) -> None:
         return Counting()
 
     monkeypatch.setattr(Inception, "build", counting)
-    monkeypatch.setattr("ganzoo.evaluation.own_size._survey", lambda *_: pytest.fail("looked"))
+    monkeypatch.setattr("ganzoo.evaluation.survey._survey", lambda *_: pytest.fail("looked"))
     assert scores(a, b)["fid"] == first
     assert sum(seen) == COUNT
 

@@ -24,6 +24,7 @@ from ganzoo.evaluation.gathering import (
     shown,
     without_alpha,
 )
+from ganzoo.evaluation.own_size import fitted
 from ganzoo.evaluation.score import Score
 from ganzoo.evaluation.sides import (
     Generated,
@@ -31,7 +32,6 @@ from ganzoo.evaluation.sides import (
     Real,
     Side,
     dataset_of,
-    fitted,
     form_of,
     label_weights,
     matched,

@@ -19,7 +19,8 @@ from ganzoo.datasets.cache import cache_root
 from ganzoo.device import pick_precision
 from ganzoo.errors import ConfigError, DataError, GanzooError
 from ganzoo.evaluation import ranks
-from ganzoo.evaluation.sides import Generated, Real, Side, coloured, fitted, form_of
+from ganzoo.evaluation.own_size import fitted
+from ganzoo.evaluation.sides import Generated, Real, Side, coloured, form_of
 from ganzoo.features import kept
 from ganzoo.metrics.gathered import Gathered, Moments
 

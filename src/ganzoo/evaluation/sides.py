@@ -16,18 +16,16 @@ import torch
 from ganzoo import bundle, datasets
 from ganzoo.datasets.picture_dataset import PictureDataset
 from ganzoo.errors import ConfigError, DataError, GanzooError
+from ganzoo.evaluation.encoded import Encoded
+from ganzoo.evaluation.items import Items, items_of
 from ganzoo.evaluation.own_size import (
     WINDOW,
-    Encoded,
-    Items,
     Sizes,
     called,
     chosen,
     described,
     dropped_alpha,
-    fitted,
     in_range,
-    items_of,
 )
 from ganzoo.generator import Generator
 from ganzoo.metrics.gathered import batches
@@ -51,7 +49,6 @@ __all__ = [
     "bundle_folder",
     "coloured",
     "dataset_of",
-    "fitted",
     "form_of",
     "label_weights",
     "matched",
