@@ -299,6 +299,12 @@ def test_the_same_pictures_any_way_in(held, sizes) -> None:
     agrees(other, held(pictures), files(other), pictures, "clean")
 
 
+def test_arrays_of_two_sizes() -> None:
+    small, large = some(((33, 40),)), some(((310, 300),), 20)
+    fid = agrees(as_tensor(small), as_floats(large), small, large, "clean")
+    assert fid.protocol["samples"] == {"form": "33x40 RGB image", "reals": "310x300 RGB image"}
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_scores_do_not_depend_on_the_batches(batch_size, monkeypatch) -> None:
     a, b = saved(some(MIXED), "a"), saved(some(MIXED, 20), "b")

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
-    from ganzoo.datasets.decoding import Look
     from ganzoo.datasets.picture_dataset import PictureDataset
     from ganzoo.features.programs import Reading
     from ganzoo.mixture import Mixture
 
 __all__ = ["Encoded"]
+
+_TASK = 2**18  # bytes of small pictures that one task decodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Encoded:
     """Pictures of files or of the rows of a table, decoded whenever they are looked at.
 
     Each is seen at its own size, or at the one that the dataset's options say. What was found in
-    all of them is kept in ganzoo's cache, so that they are decoded once more at most.
+    all of them is kept in ganzoo's cache, so that they are decoded twice the first time.
     """
 
     dataset: PictureDataset
@@ -118,22 +119,26 @@ class Encoded:
 
     def _pictures(self, places: Sequence[int], reading: Reading, channels: int) -> Iterator[Tensor]:
         table, numbers = self._table(reading), self.survey.kept
+        form = self._channels if reading == "data" else channels
 
-        def work(place: int) -> Tensor:
+        def work(job: tuple[int, list[int]]) -> list[Tensor]:
+            return [one(place) for place in job[1]]
+
+        def one(place: int) -> Tensor:
             height, width = table[place].tolist()
             index = int(numbers[place])
-            look = self._look(height, width, reading)
+            look = look_of(self.dataset, form, (height, width))
             pixels = read(self.source, index, look, reading, self.survey.deep)
             return torch.from_numpy(cut(pixels, self.dataset.wanted.size).copy())[:channels]
 
-        def cost(place: int) -> int:
-            return int(table[place].prod()) * 4
-
-        yield from in_order(places, work, self.dataset.threads, cost)
-
-    def _look(self, height: int, width: int, reading: Reading) -> Look:
-        channels = self._channels if reading == "data" else self.spec_for("program").channels
-        return look_of(self.dataset, channels, (height, width))
+        jobs: list[tuple[int, list[int]]] = []  # bytes, and pictures: small ones share a task
+        for place, pixels in zip(places, table[places].prod(1).tolist(), strict=True):
+            if not jobs or jobs[-1][0] + 4 * pixels > _TASK:
+                jobs.append((0, []))
+            held, together_ = jobs[-1]
+            jobs[-1] = held + 4 * pixels, [*together_, place]
+        for done in in_order(jobs, work, self.dataset.threads, lambda job: job[0]):
+            yield from done
 
     @property
     def own(self) -> bool:

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -192,9 +192,8 @@ def place_of(dataset: PictureDataset, source: Source, what: str) -> Path:
 
 
 def _key(dataset: PictureDataset, source: Source) -> str:
-    wanted = dataset.wanted
-    parts = [_FORMAT, source.key, wanted.size, wanted.crop, wanted.mode, pillow]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    parts = [_FORMAT, source.key, asdict(dataset.wanted), pillow]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def surveyed(dataset: PictureDataset, source: Source, keep: bool) -> Survey:
