@@ -435,6 +435,13 @@ def test_alpha_goes_on_white_where_the_mode_says_so() -> None:
     assert "fakes.read" in differences(fid, dropped)
 
 
+def test_rgba_as_the_mode_that_was_said_is_seen_without_alpha() -> None:
+    folder, other = saved(transparent(some()), "clear"), saved(some(strength=20), "other")
+    said = {"name": "folder", "path": str(folder), "mode": "rgba"}
+    fid = agrees(said, other, files(folder), files(other))
+    assert fid.protocol["fakes"]["read"] == {"alpha": "dropped", "mode": "rgba"}
+
+
 @pytest.mark.parametrize("held", [torch.utils.data.Dataset, None])
 def test_alpha_of_arrays_is_dropped_as_that_of_files(held) -> None:
     pictures = [np.array(each) for each in transparent(some())]
@@ -590,8 +597,9 @@ def test_one_size_for_pixels_and_each_its_own_for_features() -> None:
     assert both["swd"].protocol["samples"]["form"] == "48x40 RGB image"
     vain = ganzoo.evaluate(a, b, ["fid"], size=64, device="cpu")["fid"]
     assert any("'size' changed nothing" in notice for notice in vain.notices)
-    with pytest.raises(ConfigError, match="a height and width, such as 64"):
-        ganzoo.evaluate(a, b, ["fid"], size=0, device="cpu")
+    for wrong in (0, "64", 1.5, (64,), True):
+        with pytest.raises(ConfigError, match="a height and width, such as 64"):
+            ganzoo.evaluate(a, b, ["fid"], size=wrong, device="cpu")
 
 
 def test_alpha_is_on_white_for_pixels_and_dropped_for_features() -> None:
@@ -619,8 +627,9 @@ def test_a_function_sees_each_picture_at_its_own_size() -> None:
 def test_features_that_depend_on_the_size_are_refused_in_a_sentence() -> None:
     a, b = saved(some(((40, 40), (50, 50))), "a"), saved(some(((40, 40),), 20), "b")
     metric = {"name": "fid", "extractor": lambda samples: samples.flatten(1)}
-    with pytest.raises(DataError, match="whose sizes differ"):
-        ganzoo.evaluate(a, b, [metric], device="cpu")
+    for pair in ((a, b), (as_tensor(some()), as_tensor(some(((50, 50),)))), (a, a)):
+        with pytest.raises(DataError, match="whose sizes differ"):
+            ganzoo.evaluate(*pair, [metric], device="cpu")
 
 
 def test_pictures_of_nearest_neighbours_of_several_sizes() -> None:

@@ -22,6 +22,7 @@ from ganzoo.evaluation.gathering import (
     pixels,
     program_of,
     shown,
+    unlike,
     without_alpha,
 )
 from ganzoo.evaluation.own_size import fitted
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets import Dataset, Samples
     from ganzoo.device import PrecisionName
+    from ganzoo.metrics.gathered import Gathered
     from ganzoo.spec import SampleSpec
 
 __all__ = ["Evaluator", "evaluate"]
@@ -280,6 +282,7 @@ class Evaluator:
             if real is not None and self._parts is not None:
                 first = self._parts.gathered(metric, None, real.mixture)
             second = parts.gathered(metric, made_by, self._mixture)
+            _check_features(metric, first, second)
             result = metric.score(first, second)
             beside = metric in self._beside
             program = program_of(metric, self._fake.spec)
@@ -432,12 +435,24 @@ def _same(real: Real, fake: Side) -> bool:
 def _size(given: Any) -> tuple[int, int] | None:
     if given is None:
         return None
-    pair = (given, given) if isinstance(given, int) else tuple(given)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+    pair = tuple(given) if isinstance(given, (tuple, list)) else (given, given)
+    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
         raise ConfigError(
             f"'size' is a height and width, such as 64 or (64, 48), not {given!r}. Correct it."
         )
     return pair
+
+
+def _check_features(metric: Metric, real: Gathered | None, fake: Gathered) -> None:
+    """Refuse features of two lengths, which a function may make of pictures of two sizes."""
+    extractor, widths = extractor_of(metric), set()
+    for part in (real, fake):
+        if part is not None and part.moments is not None:
+            widths.add(part.moments.dimensions)
+        if part is not None and part.features is not None:
+            widths.add(part.features.shape[1])
+    if len(widths) > 1 and extractor is not None:
+        raise unlike(extractor, *sorted(widths))
 
 
 def _check_channels(metric: Metric, real: Real | None, fake: Side) -> None:

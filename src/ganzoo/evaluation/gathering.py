@@ -44,6 +44,7 @@ __all__ = [
     "pixels",
     "program_of",
     "shown",
+    "unlike",
     "without_alpha",
 ]
 
@@ -394,7 +395,7 @@ class Gathering:
         ]
         widths = {part.pool.shape[1] for part in parts}
         if len(widths) > 1:
-            raise _unlike(extractor, *sorted(widths)[:2])
+            raise unlike(extractor, *sorted(widths)[:2])
         order = torch.tensor([place for places in alike.values() for place in places]).argsort()
         pool = torch.cat([part.pool for part in parts])
         logits = [part.logits for part in parts if part.logits is not None]
@@ -410,8 +411,8 @@ class Gathering:
         spec: SampleSpec,
         channels: int,
     ) -> Features:
-        if spec.kind == "image" and channels != batch.shape[1]:
-            batch = batch.expand(-1, channels, -1, -1)
+        if spec.kind == "image" and channels != batch.shape[1]:  # grey as RGB, or RGBA as RGB
+            batch = batch[:, :channels].expand(-1, channels, -1, -1)
         if extractor.quantisation == "uint8":
             batch = _bytes(batch, spec)
         elif batch.dtype == torch.uint8:
@@ -584,7 +585,8 @@ def _treated(metric: Metric, side: Side) -> dict[str, Any]:
     return {**({"read": done} if done else {}), **({"left": list(left)} if left else {})}
 
 
-def _unlike(extractor: Extractor, one: int, other: int) -> DataError:
+def unlike(extractor: Extractor, one: int, other: int) -> DataError:
+    """Return the error that pictures of two sizes have features of two lengths."""
     return DataError(
         f"The features of the extractor '{extractor.name}' are {one:,} numbers of some pictures "
         f"and {other:,} of others, whose sizes differ. Have it bring pictures to one size, or "
