@@ -33,6 +33,7 @@ import importlib.metadata
 import io
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -635,7 +636,7 @@ def folder_of(kind: str, place: Path) -> Path:
     """Make a folder of a kind, unless it is there."""
     from PIL import Image
 
-    folder = place / kind.replace(" ", "-").replace(",", "")
+    folder = place / re.sub(r"\W+", "-", kind).strip("-")  # clean-fid takes brackets for a pattern
     if folder.is_dir():
         return folder
     fresh = folder.with_name(f"{folder.name}.part")
