@@ -9,6 +9,10 @@ JSON file, which docs/agreement.md is made from (``python tools/make_docs.py``):
     python benchmarks/references.py programs --weights WEIGHTS --first FOLDER --second FOLDER
     python benchmarks/references.py batches --weights WEIGHTS --first FOLDER --second FOLDER
     python benchmarks/references.py figures --weights WEIGHTS
+    python benchmarks/references.py folders --weights WEIGHTS
+
+The last one makes small folders of each kind that people score (sizes, modes, depths, sub-folders)
+and compares each program's FID and KID of it with ganzoo's; it needs no other pictures.
 
 WEIGHTS is a file of the Inception network's weights, safetensors or ``.pth``. Its last layer is not
 used: the Inception Score is compared with a random last layer on these weights, and with a network
@@ -29,6 +33,7 @@ import importlib.metadata
 import io
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,14 +75,16 @@ class WholeInceptionScore(metrics.get("inception-score")):  # type: ignore[misc]
 class Bench:
     """Pictures and weights in the forms that the programs want."""
 
-    def __init__(self, work: Path, weights: Path, first: Path, second: Path, count: int) -> None:
+    def __init__(
+        self, work: Path, weights: Path, first: Path | None, second: Path | None, count: int
+    ) -> None:
         self.work, self.count = work, count
         self.first, self.second = work / "first", work / "second"
         for source, place in ((first, self.first), (second, self.second)):
-            if not place.is_dir():
+            if source is not None and not place.is_dir():
                 copy_pictures(source, place, count)
         for folder in (self.first, self.second):
-            if not array_of(folder).is_file():
+            if folder.is_dir() and not array_of(folder).is_file():
                 save_array(folder)
         # Convolutions as given and a last layer of random numbers; and nothing but random numbers.
         self.given, self.random = work / "given.safetensors", work / "random.safetensors"
@@ -254,9 +261,9 @@ def pytorch_fid(bench: Bench) -> tuple[Found, Pair]:
     return {"fid": float(value)}, (seen[0].astype(np.float32), seen[1].astype(np.float32))
 
 
-def clean_fid(bench: Bench) -> tuple[Found, Pair]:
-    """Its FID of two folders, and its KID of their features."""
-    from cleanfid import fid, inception_pytorch
+def clean_net(bench: Bench) -> Any:
+    """Its network, with these weights."""
+    from cleanfid import inception_pytorch
     from cleanfid.inception_torchscript import InceptionV3W
 
     class Whole(nn.Module):
@@ -283,7 +290,14 @@ def clean_fid(bench: Bench) -> tuple[Found, Pair]:
     torch.jit.trace(Whole().eval(), torch.zeros(2, 3, 299, 299)).save(
         str(bench.work / "inception-2015-12-05.pt")
     )
-    net = InceptionV3W(str(bench.work), download=False).eval()
+    return InceptionV3W(str(bench.work), download=False).eval()
+
+
+def clean_fid(bench: Bench) -> tuple[Found, Pair]:
+    """Its FID of two folders, and its KID of their features."""
+    from cleanfid import fid
+
+    net = clean_net(bench)
     with recorded(fid, "get_folder_features") as seen:
         value = fid.compute_fid(
             str(bench.first),
@@ -580,10 +594,262 @@ def figures(work: Path, weights: Path, precisions: Sequence[str]) -> list[dict[s
     return rows
 
 
+# -- folders of each kind ---------------------------------------------------------------------
+
+FOLDERS = (
+    "64x64",
+    "300x300",
+    "512x512",
+    "mixed sizes",
+    "greyscale",
+    "greyscale and RGB",
+    "1 bit",
+    "palette",
+    "transparent palette",
+    "RGBA",
+    "greyscale with alpha",
+    "CMYK JPEG",
+    "JPEG, turned by Exif",
+    "integers in 32 bits",
+    "16 bits",
+    "floats in [0, 1]",
+    "with a sub-folder",
+    "only sub-folders",
+    "suffixes in capitals",
+    "with a broken file",
+)
+_PICTURES = 12  # of a folder
+_MIXED = ((64, 64), (300, 300), (96, 130), (47, 301), (200, 200))
+
+
+def drawn(number: int, strength: int, size: tuple[int, int] = (64, 64)) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) of waves and noise."""
+    source = np.random.default_rng(1000 * number + strength)
+    y, x = np.mgrid[0 : size[0], 0 : size[1]]
+    waves = source.uniform(0.1, 1.2, (3, 2))
+    parts = [127 + strength * np.sin(x * a) * np.sin(y * b) for a, b in waves]
+    picture = np.stack(parts, -1) + source.normal(0, 10, (*size, 3))
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def folder_of(kind: str, place: Path) -> Path:
+    """Make a folder of a kind, unless it is there."""
+    from PIL import Image
+
+    folder = place / re.sub(r"\W+", "-", kind).strip("-")  # clean-fid takes brackets for a pattern
+    if folder.is_dir():
+        return folder
+    fresh = folder.with_name(f"{folder.name}.part")
+    fresh.mkdir(parents=True, exist_ok=True)
+    sides = {"64x64": 64, "300x300": 300, "512x512": 512}
+    for number in range(_PICTURES):
+        side = sides.get(kind, 64)
+        size = _MIXED[number % len(_MIXED)] if kind == "mixed sizes" else (side, side)
+        array = drawn(number, 90, size)
+        picture: Any = Image.fromarray(array)
+        name, options = f"{number:02d}.png", {}
+        if kind == "greyscale" or (kind == "greyscale and RGB" and number % 2):
+            picture = picture.convert("L")
+        elif kind == "1 bit":
+            picture = picture.convert("1")
+        elif "palette" in kind:
+            picture = picture.quantize(64)
+            picture.info |= {"transparency": 0} if "transparent" in kind else {}
+        elif kind in ("RGBA", "greyscale with alpha"):
+            picture = picture.convert("RGB" if kind == "RGBA" else "L")
+            picture.putalpha(Image.fromarray(drawn(number, 120)[..., 0]))
+        elif kind == "CMYK JPEG":
+            picture, name = picture.convert("CMYK"), f"{number:02d}.jpg"
+        elif kind == "JPEG, turned by Exif":
+            exif = Image.Exif()
+            exif[0x0112] = 6
+            name, options = f"{number:02d}.jpg", {"exif": exif}
+        elif kind == "integers in 32 bits":
+            picture = Image.fromarray(array[..., 0].astype(np.int32))
+            name = f"{number:02d}.tiff"
+        elif kind == "16 bits":
+            picture = Image.fromarray(array[..., 0].astype(np.uint16) * 257)
+        elif kind == "floats in [0, 1]":
+            picture = Image.fromarray(array[..., 0].astype(np.float32) / 255)
+            name = f"{number:02d}.tiff"
+        elif "sub-folder" in kind:
+            inner = kind.startswith("only") or number % 2
+            name = f"inner/{name}" if inner else name
+        elif "capitals" in kind:
+            name = f"{number:02d}.PNG"
+        path = fresh / name
+        path.parent.mkdir(exist_ok=True)
+        picture.save(path, **options)
+    if kind == "with a broken file":
+        path = fresh / "00.png"
+        path.write_bytes(path.read_bytes()[:2000])
+    fresh.rename(folder)
+    return folder
+
+
+def seen_by_torch_fidelity(bench: Bench, batch: int) -> Callable[[Path], NDArray[np.float32]]:
+    """What makes torch-fidelity's features of a folder, its pictures in batches."""
+    from torch_fidelity import utils
+
+    options: dict[str, Any] = {
+        "cuda": False,
+        "verbose": False,
+        "cache": False,
+        "feature_extractor_weights_path": bench.pth,
+    }
+    net = utils.create_feature_extractor("inception-v3-compat", ["2048"], **options)
+
+    def seen(folder: Path) -> NDArray[np.float32]:
+        found = utils.extract_featuresdict_from_input_id(
+            1, net, input1=str(folder), batch_size=batch, save_cpu_ram=True, **options
+        )
+        features: NDArray[np.float32] = found["2048"].numpy()
+        return features
+
+    return seen
+
+
+def seen_by_pytorch_fid(bench: Bench, batch: int) -> Callable[[Path], NDArray[np.float32]]:
+    """What makes pytorch-fid's features of a folder."""
+    from pytorch_fid import fid_score, inception
+
+    inception.load_state_dict_from_url = lambda *_, **__: bench.tensors()
+    net = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]])
+
+    def seen(folder: Path) -> NDArray[np.float32]:
+        with recorded(fid_score, "get_activations") as kept:
+            # Its statistics of a folder, without the distance: that takes most of a minute.
+            fid_score.compute_statistics_of_path(str(folder), net, batch, 2048, "cpu", 0)
+        features: NDArray[np.float32] = kept[0].astype(np.float32)
+        return features
+
+    return seen
+
+
+def seen_by_clean_fid(bench: Bench, batch: int) -> Callable[[Path], NDArray[np.float32]]:
+    """What makes clean-fid's features of a folder."""
+    from cleanfid import fid
+
+    net = clean_net(bench)
+
+    def seen(folder: Path) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = fid.get_folder_features(
+            str(folder),
+            net,
+            num_workers=0,
+            batch_size=batch,
+            device=torch.device("cpu"),
+            mode="clean",
+            verbose=False,
+        )
+        return features
+
+    return seen
+
+
+SEEN: dict[str, Callable[[Bench, int], Callable[[Path], NDArray[np.float32]]]] = {
+    "torch-fidelity": seen_by_torch_fidelity,
+    "pytorch-fid": seen_by_pytorch_fid,
+    "clean-fid": seen_by_clean_fid,
+}
+
+
+def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> Found:
+    """FID, and KID of as many as there are, in float64 from a program's features."""
+    from ganzoo.metrics.frechet import frechet_distance
+    from ganzoo.metrics.gathered import Moments
+
+    moments = (Moments(), Moments())
+    for each, features in zip(moments, (second, first), strict=True):
+        each.add(torch.from_numpy(features))
+    size = min(len(first), len(second))
+    x, y = (each[:size].astype(np.float64) for each in (first, second))
+    dimensions = x.shape[1]
+
+    def kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (a @ b.T / dimensions + 1) ** 3
+        return found
+
+    own = sum((k.sum() - np.trace(k)) / (size * (size - 1)) for k in (kernel(x, x), kernel(y, y)))
+    return {"fid": frechet_distance(*moments), "kid": float(own - 2 * kernel(x, y).mean())}
+
+
+def folders(bench: Bench) -> list[dict[str, Any]]:
+    """A row for each program and kind of folder, against a folder of 64x64 RGB pictures."""
+    place = bench.work / "folders"
+    with_ = place / "reference"
+    if not with_.is_dir():
+        fresh = with_.with_name("reference.part")
+        copies = [drawn(number, 20) for number in range(_PICTURES)]
+        fresh.mkdir(parents=True, exist_ok=True)
+        from PIL import Image
+
+        for number, picture in enumerate(copies):
+            Image.fromarray(picture).save(fresh / f"{number:02d}.png")
+        fresh.rename(with_)
+    rows = []
+    for name, (preset, _) in PROGRAMS.items():
+        makers: dict[int, Callable[[Path], NDArray[np.float32]]] = {}
+
+        def see(folder: Path, batch: int, name: str = name, makers: Any = makers) -> Any:
+            if batch not in makers:
+                with channels_last():
+                    makers[batch] = SEEN[name](bench, batch)
+            with contextlib.redirect_stdout(io.StringIO()):
+                return makers[batch](folder)
+
+        reference: list[Any] = []
+        for kind in FOLDERS:
+            folder = folder_of(kind, place)
+
+            def one(folder: Path = folder, see: Any = see, reference: Any = reference) -> Any:
+                if not reference:
+                    reference.append(see(with_, 32))
+                failure = ""
+                try:
+                    seen = see(folder, 32)
+                except Exception as error:  # whatever a program raises
+                    failure = f"{type(error).__name__}: {' '.join(str(error).split())}"[:90]
+                    try:
+                        seen = see(folder, 1)
+                    except Exception:
+                        return {"failure": failure}
+                found: dict[str, Any] = {"count": len(seen), **distances(seen, reference[0])}
+                return found | ({"alone": failure} if failure else {})
+
+            def mine(folder: Path = folder, preset: str = preset) -> Any:
+                return own_scores(bench, preset, folder, with_)
+
+            slug = folder.name
+            theirs = once(bench.work / f"{name}-{slug}.json", one)
+            ours_ = once(bench.work / f"ganzoo-{preset}-{slug}.json", mine)
+            rows.append({"folder": kind, "program": name, "theirs": theirs, "ganzoo": ours_})
+            print(f"{name}, {kind}: {theirs}, ganzoo {ours_}", flush=True)
+    return rows
+
+
+def own_scores(bench: Bench, preset: str, folder: Path, reference: Path) -> dict[str, Any]:
+    """What ganzoo computes of a folder, of how many pictures, and in what it left the preset."""
+    source = {"name": "folder", "path": str(folder), "max_bad": 1}
+    extractor = {"name": "inception", "preset": preset, "weights": str(bench.given)}
+    count = _PICTURES - ("broken" in folder.name)
+    wanted = [{"name": "fid"}, {"name": "kid", "subsets": 1, "subset_size": count}]
+    metrics_ = [metric | {"extractor": extractor} for metric in wanted]
+    scores = evaluate(source, reference, metrics_, precision="fp32", device="cpu")
+    fakes = scores["fid"].protocol["fakes"]
+    return {
+        "count": fakes["count"],
+        "fid": scores["fid"].value,
+        "kid": scores["kid"].value,
+        "read": fakes.get("read", {}),
+        "left": fakes.get("left", []),
+    }
+
+
 def main() -> None:
     """Compute one part and write its section."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("programs", "batches", "figures"))
+    parser.add_argument("part", choices=("programs", "batches", "figures", "folders"))
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--first", type=Path, help="pictures that are scored")
     parser.add_argument("--second", type=Path, help="pictures that they are compared with")
@@ -596,7 +862,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # those of the programs
     section: dict[str, Any] = {"weights": Inception(weights=options.weights).weights_hash()}
-    if options.part != "figures":
+    if options.part not in ("figures", "folders"):
         if options.first is None or options.second is None:
             parser.error("give --first and --second")
         section |= {
@@ -609,7 +875,10 @@ def main() -> None:
         section["rows"] = figures(options.work, options.weights, options.precision)
     else:
         bench = Bench(options.work, options.weights, options.first, options.second, options.count)
-        if options.part == "programs":
+        if options.part == "folders":
+            section["versions"] = {name: importlib.metadata.version(name) for name in PROGRAMS}
+            section["rows"] = folders(bench)
+        elif options.part == "programs":
             section["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES}
             section["rows"] = programs(bench)
         else:

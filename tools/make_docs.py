@@ -292,6 +292,8 @@ def agreement_page() -> str:
         "Score are others there, and these two differ by less than their error.",
     ]
     parts.append("\n".join(f"- {line}" for line in lines))
+    if folders := found.get("folders"):
+        parts += folder_section(folders)
     if batches := found.get("batches"):
         parts += [
             "## Batches and processes",
@@ -324,6 +326,62 @@ def agreement_page() -> str:
             "--real-split train --reals 10000 --metrics fid\n```",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def folder_section(section: dict[str, Any]) -> list[str]:
+    """Each program on each kind of folder, and what ganzoo does with it."""
+    rows, worst, compared = [], 0.0, 0
+    for row in section["rows"]:
+        theirs, ours = row["theirs"], row["ganzoo"]
+        says = "; ".join(part.partition(", where")[0] for part in ours["left"])
+        done = ", ".join(f"{key} {value}" for key, value in ours["read"].items())
+        if "failure" in theirs:
+            figures = ("-", f"{ours['fid']:.6g}", "-")
+            fact = f"fails: {theirs['failure']}"
+        else:
+            gap = max(
+                abs(ours[score] - theirs[score]) / abs(theirs[score]) for score in ("fid", "kid")
+            )
+            same = not ours["left"] or gap < 1e-4
+            worst, compared = (max(worst, gap), compared + 1) if same else (worst, compared)
+            figures = (
+                f"{theirs['fid']:.6g}",
+                f"{ours['fid']:.6g}",
+                apart(gap) if same else "the preset is left",
+            )
+            fact = "in batches of one only" if "alone" in theirs else ""
+            if theirs["count"] != ours["count"]:
+                fact = f"sees {theirs['count']} of {ours['count']}"
+        rows.append((row["folder"], row["program"], *figures, fact, says or done))
+    count = max(row["ganzoo"]["count"] for row in section["rows"])
+    versions = [f"{name} {version}" for name, version in section["versions"].items()]
+    return [
+        "## Folders of each kind",
+        f"What the programs make of {count} pictures of each kind against as many RGB pictures of "
+        f"64x64, and what ganzoo makes of them with the preset that follows the program. The "
+        f"difference is the larger one of FID and KID (of all pictures at once), relative to the "
+        f"program's; in the {compared} rows that can be compared the largest is {worst:.0e}. Each "
+        f"program's features are turned into the scores in float64. With {', '.join(versions)}.",
+        table(
+            ("folder", "program", "its FID", "ganzoo", "difference", "the program", "ganzoo does"),
+            rows,
+        ),
+        '- All three open a file as `Image.open(path).convert("RGB")`: alpha is dropped, Exif '
+        "orientation ignored, the first frame taken.\n"
+        "- **Mixed sizes**: clean-fid resizes each picture by itself; torch-fidelity and "
+        "pytorch-fid stack pictures into batches before they resize, and so do it with batches of "
+        "one only. ganzoo sees each at its own size in batches of any.\n"
+        "- **More than 8 bits**: the programs clip, so that each pixel of a 16-bit picture is 255 "
+        "and one of floats in [0, 1] is black; ganzoo scales. Integers and floats that reach from "
+        "0 to 255 are taken as they are by all.\n"
+        "- **Which files**: torch-fidelity takes `.png`, `.jpg` and `.jpeg` in small or capital "
+        "letters and pytorch-fid nine suffixes in small letters, both without sub-folders; "
+        "clean-fid searches sub-folders and takes `.JPEG`, `.JPG`, `.PNG` and `.npy` as well. "
+        "ganzoo searches sub-folders, takes what [a training](data.md#folders-of-pictures) takes, "
+        "and passes over names that begin with a dot.\n"
+        "- **Broken files** end these programs; ganzoo leaves them out up to the dataset's "
+        "`max_bad`, and says so.",
+    ]
 
 
 def apart(difference: float) -> str:

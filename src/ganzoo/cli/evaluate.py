@@ -36,6 +36,7 @@ def evaluate(
     labels: Literal["uniform", "data"] = "uniform",
     preset: str | None = None,
     seed: int = 0,
+    size: int | None = None,
     batch_size: int = 64,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -58,6 +59,7 @@ def evaluate(
         labels: classes that a conditional generator is asked for: uniform, or as the data has them
         preset: preparation for the Inception network: torch-fidelity, pytorch-fid, clean, studiogan
         seed: decides the generated samples
+        size: height and width for metrics on pixels, such as swd, where the pictures have several
         batch_size: samples that are computed together
         device: auto, cpu, cuda or mps
         precision: of the features: auto, fp32 or bf16
@@ -84,6 +86,7 @@ def evaluate(
         labels=labels,
         preset=preset,
         seed=seed,
+        size=size,
         batch_size=batch_size,
         device=device,
         precision=precision,

@@ -30,13 +30,16 @@ __all__ = [
     "Facts",
     "Look",
     "Mode",
+    "Opened",
     "PictureError",
     "Range",
     "Wanted",
     "carries",
     "decode",
+    "decode_as_programs",
     "look_at",
     "resized",
+    "span",
 ]
 
 Crop = Literal["center", "random", "none"]
@@ -123,6 +126,20 @@ def _joined(
         before = found.get(depth, (low, high))
         found[depth] = min(low, before[0]), max(high, before[1])
     return tuple((depth, *found[depth]) for depth in sorted(found))
+
+
+def span(low: tuple[int, int], high: tuple[int, int]) -> str:
+    """Return the sizes of pictures in words: ``heights from 32 to 64 and one width of 96``.
+
+    Args:
+        low: Smallest height and smallest width.
+        high: Largest height and largest width.
+    """
+    height, width = (
+        f"one {what} of {most}" if least == most else f"{what}s from {least} to {most}"
+        for what, least, most in zip(("height", "width"), low, high, strict=True)
+    )
+    return f"{height} and {width}"
 
 
 @dataclass(frozen=True)
@@ -286,6 +303,95 @@ def look_at(data: bytes) -> Facts:
         raise
     except Exception as error:
         raise PictureError(_reason(error)) from error
+
+
+class Opened(NamedTuple):
+    """What a picture is before anything is made of it.
+
+    Attributes:
+        size: Height and width as they are stored, whatever Exif data say.
+        colour: Whether it has colours, or could have.
+        alpha: Whether it has an alpha channel, or a transparent colour.
+        orientation: What Exif data say of how to turn it: 1 to 8.
+        deep: Whether it is greyscale of more than 8 bits.
+        scaled: Whether it is and its values were scaled to 8 bits.
+    """
+
+    size: tuple[int, int]
+    colour: bool
+    alpha: bool
+    orientation: int
+    deep: bool
+    scaled: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether ``decode`` makes the same of it as ``decode_as_programs``."""
+        return not (self.alpha or self.deep) and self.orientation == 1
+
+
+def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
+    """Decode one picture as the programs that compute FID do: ``Image.open(...).convert("RGB")``.
+
+    Alpha is dropped, so that what lies under it is seen; Exif orientation is not looked at; of
+    several frames the first counts; palettes and CMYK are converted by Pillow. One thing is done
+    otherwise: greyscale of more than 8 bits, which that conversion clips at 255, comes as from
+    ``decode``. So do floats within [0, 1]; what lies within 0..255 is taken as it is.
+
+    Args:
+        data: Content of the file.
+        look: What it shall become, of 1 or 3 channels, or None for what it is: grey or RGB.
+
+    Returns:
+        uint8 (C, H, W), and what was found.
+
+    Raises:
+        PictureError: If it is damaged, incomplete, no picture, or too large.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _check_pixels(image.height, image.width)
+            image.load()
+            orientation = 1
+            with contextlib.suppress(Exception):  # damaged Exif data: the picture counts
+                orientation = int(image.getexif().get(_ORIENTATION, 1))
+            deep = image.mode.startswith("I") or image.mode == "F"
+            scaled = deep and _clips(image)
+            whole = image.convert("RGB") if not scaled else None
+            colour = image.mode not in ("1", "L", "LA", "La") and not deep
+            if whole is not None and image.mode in ("P", "PA"):
+                colour = _has_colours(whole)
+            found = Opened(
+                size=(image.height, image.width),
+                colour=colour,
+                alpha=image.has_transparency_data,
+                orientation=orientation if orientation in range(2, 9) else 1,
+                deep=deep,
+                scaled=scaled,
+            )
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow raises many classes on damaged files
+        raise PictureError(_reason(error)) from error
+    if whole is None:
+        pixels, _ = decode(data, None)
+        whole = _image(pixels)
+    if look is not None:
+        return _arranged(whole, look), found
+    return _array(_of_channels(whole, 3 if colour else 1, (0.0, 255.0))), found
+
+
+def _clips(image: Image.Image) -> bool:
+    """Whether Pillow's conversion to 8 bits would lose what is in a picture of more."""
+    import numpy as np
+
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    # Of 16 bits also a dark picture is scaled, so that all of a set are treated alike.
+    least = {"I": 0.0, "F": 1.0}.get(image.mode, 255.0)
+    return not (low >= 0 and least < high <= 255)
 
 
 def _reason(error: Exception) -> str:

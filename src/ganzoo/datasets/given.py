@@ -173,6 +173,11 @@ class Given(ArrayDataset):
         word = re.match(r"\w{1,64}", self.description)
         return word[0] if word else "data"
 
+    @property
+    def unread(self) -> Any:
+        """The torch Dataset that is held and was not read into memory; None if there is none."""
+        return None if self._source is None or self._held is not None else self._source.dataset
+
     def load(self) -> Samples:
         """Return the samples, which may share memory with what was given.
 

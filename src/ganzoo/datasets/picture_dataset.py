@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model
 
 from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries
+from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries, span
 from ganzoo.datasets.reading import lonely, option, suggested_range, understand_range
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.spec import SampleSpec
@@ -172,6 +172,24 @@ class PictureDataset(Dataset):
             notices=tuple(notices),
         )
 
+    def encoded(self) -> AbstractContextManager[Source]:
+        """Open the pictures as they are stored, to be decoded by the caller.
+
+        Raises:
+            DataError: If there are none.
+        """
+        return self._source()
+
+    @property
+    def wanted(self) -> Wanted:
+        """The form that was asked for, where it was."""
+        return self._wanted
+
+    @property
+    def decoders(self) -> int:
+        """How many threads decode."""
+        return self.threads or min(_MOST_THREADS, os.cpu_count() or 1)
+
     @abstractmethod
     def _source(self) -> AbstractContextManager[Source]:
         """Open what the pictures are read from."""
@@ -187,8 +205,7 @@ class PictureDataset(Dataset):
         )
 
     def _decoded(self, source: Source) -> Decoded:
-        threads = self.threads or min(_MOST_THREADS, os.cpu_count() or 1)
-        root = cache_root(self.cache)
+        root, threads = cache_root(self.cache), self.decoders
         return decoded(source, self._wanted, root=root, threads=threads, max_bad=self.max_bad)
 
     def _ranged(self, found: Decoded, origin: str) -> tuple[Range, list[str]]:
@@ -249,8 +266,7 @@ class PictureDataset(Dataset):
             if facts.low == facts.high:
                 fact = f"All pictures are {facts.high[0]}x{facts.high[1]}, which is large"
             else:
-                sides = zip(("height", "width"), facts.low, facts.high, strict=True)
-                fact = f"The pictures have {' and '.join(_side(*side) for side in sides)}"
+                fact = f"The pictures have {span(facts.low, facts.high)}"
             how = "stretched" if self.crop == "none" else "resized and cropped"
             notices.append(
                 f"{fact}: they are {how} to {height}x{width}; another size is asked for with size."
@@ -260,7 +276,3 @@ class PictureDataset(Dataset):
                 "Transparent parts of pictures are put on white; mode='rgba' keeps them."
             )
         return notices
-
-
-def _side(name: str, low: int, high: int) -> str:
-    return f"one {name} of {low}" if low == high else f"{name}s from {low} to {high}"

@@ -19,20 +19,26 @@ from ganzoo.evaluation.gathering import (
     Parts,
     compares,
     extractor_of,
+    pixels,
+    program_of,
     shown,
+    unlike,
+    without_alpha,
 )
+from ganzoo.evaluation.own_size import fitted
 from ganzoo.evaluation.score import Score
 from ganzoo.evaluation.sides import (
     Generated,
     Labels,
+    Real,
     Side,
-    Stored,
-    channels,
     dataset_of,
+    form_of,
     label_weights,
     matched,
     mixture_of,
     picked,
+    side_of,
     source_of,
 )
 from ganzoo.generator import Generator
@@ -45,12 +51,14 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets import Dataset, Samples
     from ganzoo.device import PrecisionName
+    from ganzoo.metrics.gathered import Gathered
     from ganzoo.spec import SampleSpec
 
 __all__ = ["Evaluator", "evaluate"]
 
 NEIGHBOURS = "nearest-neighbours"
 _SAME = "The source and the real samples are the same ones: they are compared with themselves."
+_NO_PIXELS = "'size' changed nothing: none of these metrics looks at pixels."
 FAKES = 10_000
 """Generated samples that are scored, unless asked otherwise."""
 
@@ -66,6 +74,7 @@ def evaluate(
     labels: Labels = "uniform",
     preset: str | None = None,
     seed: int = 0,
+    size: int | tuple[int, int] | None = None,
     batch_size: int = 64,
     device: str = "auto",
     precision: PrecisionName = "auto",
@@ -78,7 +87,11 @@ def evaluate(
     batch. What is computed of the real ones is kept in ganzoo's cache, under a hash of the samples
     themselves and of all that decides their features.
 
-    Real images are brought to the size of a generator's in the way that it was trained with.
+    Metrics on features see each picture at its own size, whatever the sizes of the two sides, and
+    files as the program opens them that the preset is named after. Metrics on pixels need pictures
+    of one size. Real images are brought to the size of a generator's in the way that it was trained
+    with.
+
     Extractors that take 8-bit pictures, as all of ganzoo's do, see its images as they would be in a
     file; a function of your own sees floats, unless it is given as
     ``Callable.of(function, quantise=True)``. Where one side is greyscale and the other RGB, grey
@@ -100,6 +113,8 @@ def evaluate(
         preset: Preparation of pictures for the Inception network: ``torch-fidelity``,
             ``pytorch-fid``, ``clean`` or ``studiogan``.
         seed: Decides the generated samples.
+        size: Height and width that pictures are brought to for metrics on pixels, such as
+            ``swd``, which compare pictures of one size; one number stands for both.
         batch_size: Samples that are computed together.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``; a ``Generator`` stays on its own.
         precision: Of the features: ``fp32``, ``bf16`` or ``auto``.
@@ -127,6 +142,7 @@ def evaluate(
         labels=labels,
         preset=preset,
         seed=seed,
+        size=size,
         batch_size=batch_size,
         device=device,
         precision=precision,
@@ -171,6 +187,7 @@ class Evaluator:
         labels: Labels = "uniform",
         preset: str | None = None,
         seed: int = 0,
+        size: int | tuple[int, int] | None = None,
         batch_size: int = 64,
         device: str = "auto",
         precision: PrecisionName = "auto",
@@ -179,6 +196,7 @@ class Evaluator:
     ) -> None:
         chosen = _metrics(metrics, preset)
         seed = checked(seed)
+        pixel_size = _size(size)
         if batch_size < 1:
             raise ConfigError(f"Samples come in batches of at least 1, not {batch_size}.")
         for count, what in ((reals, "reals"), (fakes, "fakes")):
@@ -200,10 +218,10 @@ class Evaluator:
         # What may have been asked for in vain is refused before anything is loaded or computed.
         if generator is not None:
             for metric in self.metrics:
-                metric.check(generator.spec)
-        real: Stored | None = None
+                metric.check(without_alpha(metric, generator.spec))
+        real: Real | None = None
         if known is not None and (looked or (generator is not None and labels == "data")):
-            real = Stored.load(known, reals, generator, samples)
+            real = side_of(known, reals, generator, samples, keep=cache)
         self._notices = _in_vain(real, real_split=real_split, reals=reals)
         self._cache = cache
         self._fake: Side
@@ -211,21 +229,18 @@ class Evaluator:
             weights = label_weights(origin, real, labels)
             self._fake = Generated(origin, fakes or FAKES, seed, batch_size, labels, weights)
         else:
-            self._fake = Stored.load(origin, fakes, None)
+            self._fake = side_of(origin, fakes, None, keep=cache)
         framing = None if generator is None else generator.config.framing
         self._real = None if real is None else matched(real, self._fake, framing)
-        colours = channels(self._real, self._fake)
+        both = self._real, self._fake
         for metric in self.metrics:
-            seen = shown(metric, self._fake.spec, colours)
+            _check_channels(metric, *both)
+            _check_size(metric, self._against(metric), self._fake, pixel_size)
+            seen = shown(metric, self._fake, self._real, pixel_size)
             _check(metric, self._against(metric), self._fake, seen)
-        self._gathering = Gathering(
-            self.metrics,
-            self._fake.spec,
-            target,
-            precision,
-            batch_size,
-            colours,
-        )
+        if pixel_size is not None and not any(pixels(m, self._fake) for m in self.metrics):
+            self._notices += (_NO_PIXELS,)
+        self._gathering = Gathering(self.metrics, *both, target, precision, batch_size, pixel_size)
         self._mixture = mixture_of(known, self._real, self._fake)
         self._parts: Parts | None = None  # of the real samples
 
@@ -271,9 +286,12 @@ class Evaluator:
             if real is not None and self._parts is not None:
                 first = self._parts.gathered(metric, None, real.mixture)
             second = parts.gathered(metric, made_by, self._mixture)
+            _check_features(metric, first, second)
             result = metric.score(first, second)
             beside = metric in self._beside
-            notices = (*result.notices, *(real.notices if real else ()), *fake.notices)
+            program = program_of(metric, self._fake.spec)
+            told = [side.notices(program) for side in (real, fake) if side is not None]
+            notices = (*result.notices, *(notice for each in told for notice in each))
             if real is not None and not beside and _same(real, fake):
                 notices += (_SAME,)
             scores[metric.name] = Score(
@@ -350,9 +368,12 @@ class Evaluator:
         assert self._real is not None
         sides = (self._fake, "fake"), (self._real, "real")
         images = [picked(side, [pair[whose] for pair in closest]) for side, whose in sides]
-        return pictures.neighbours(closest, images[0], images[1], self._fake.spec)
+        forms = {tuple(each.shape[-2:]) for part in images for each in part}
+        size = (min(tall for tall, _ in forms), min(wide for _, wide in forms))
+        ours, theirs = (fitted(part, size) for part in images)
+        return pictures.neighbours(closest, ours, theirs, self._fake.spec)
 
-    def _against(self, metric: Metric) -> Stored | None:
+    def _against(self, metric: Metric) -> Real | None:
         """The real samples, where a metric gets them."""
         return self._real if metric in (*self._compared, *self._beside) else None
 
@@ -402,7 +423,7 @@ def _cheap(metric: Metric) -> bool:
     return metric.gathers == ("samples",)
 
 
-def _in_vain(real: Stored | None, **asked: Any) -> tuple[str, ...]:
+def _in_vain(real: Real | None, **asked: Any) -> tuple[str, ...]:
     """Notices of what was asked for of real samples, where there are none."""
     return tuple(
         f"'{name}' changed nothing: none of these metrics looks at real samples."
@@ -411,15 +432,71 @@ def _in_vain(real: Stored | None, **asked: Any) -> tuple[str, ...]:
     )
 
 
-def _same(real: Stored, fake: Side) -> bool:
-    return isinstance(fake, Stored) and real.fingerprint == fake.fingerprint
+def _same(real: Real, fake: Side) -> bool:
+    return not isinstance(fake, Generated) and real.fingerprint == fake.fingerprint
 
 
-def _check(metric: Metric, real: Stored | None, fake: Side, spec: SampleSpec) -> None:
+def _size(given: Any) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    pair = tuple(given) if isinstance(given, (tuple, list)) else (given, given)
+    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
+        raise ConfigError(
+            f"'size' is a height and width, such as 64 or (64, 48), not {given!r}. Correct it."
+        )
+    return pair
+
+
+def _check_features(metric: Metric, real: Gathered | None, fake: Gathered) -> None:
+    """Refuse features of two lengths, which a function may make of pictures of two sizes."""
+    extractor, widths = extractor_of(metric), set()
+    for part in (real, fake):
+        if part is not None and part.moments is not None:
+            widths.add(part.moments.dimensions)
+        if part is not None and part.features is not None:
+            widths.add(part.features.shape[1])
+    if len(widths) > 1 and extractor is not None:
+        raise unlike(extractor, *sorted(widths))
+
+
+def _check_channels(metric: Metric, real: Real | None, fake: Side) -> None:
+    """Refuse to compare images of other numbers of channels, except grey ones with RGB."""
+    if real is None or fake.spec.kind != "image" or not compares(metric):
+        return
+    asked: Any = "data" if program_of(metric, fake.spec) is None else "program"
+    have, want = (side.spec_for(asked).channels for side in (real, fake))
+    if have != want and {have, want} != {1, 3}:
+        raise DataError(
+            f"The real images have {have} channels and the generated ones {want}. Give images "
+            f"with as many."
+        )
+
+
+def _check_size(
+    metric: Metric, real: Real | None, fake: Side, size: tuple[int, int] | None
+) -> None:
+    """Refuse pictures of several sizes, where pixels are compared and nothing says of which."""
+    if size is not None or not pixels(metric, fake):
+        return
+    sides = [("generated", fake), *([] if real is None else [("real", real)])]
+    if len({side.sizes("data").one for _, side in sides} - {None}) == 1 and all(
+        side.sizes("data").one is not None for _, side in sides
+    ):
+        return
+    told = [
+        f"the {whose} ones are {form_of(side, 'data', side.spec.channels)}" for whose, side in sides
+    ]
+    raise DataError(
+        f"The metric '{metric.name}' looks at pixels, which takes pictures of one size, and "
+        f"{' and '.join(told)}. Say one with size, such as size=64."
+    )
+
+
+def _check(metric: Metric, real: Real | None, fake: Side, spec: SampleSpec) -> None:
     """Refuse now what would be refused after minutes; ``spec`` is what the metric gets."""
     metric.check(spec)
     parts = metric.wants(spec)
-    if "generator" in parts and isinstance(fake, Stored):
+    if "generator" in parts and not isinstance(fake, Generated):
         raise ConfigError(
             f"The metric '{metric.name}' looks at the latents of a generator, and the source is a "
             f"dataset. Leave it out, or give a generator."

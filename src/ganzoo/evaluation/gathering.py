@@ -19,7 +19,8 @@ from ganzoo.datasets.cache import cache_root
 from ganzoo.device import pick_precision
 from ganzoo.errors import ConfigError, DataError, GanzooError
 from ganzoo.evaluation import ranks
-from ganzoo.evaluation.sides import Side, Stored
+from ganzoo.evaluation.own_size import fitted
+from ganzoo.evaluation.sides import Generated, Real, Side, coloured, form_of
 from ganzoo.features import kept
 from ganzoo.metrics.gathered import Gathered, Moments
 
@@ -28,23 +29,37 @@ if TYPE_CHECKING:
 
     from ganzoo.device import PrecisionName
     from ganzoo.features import Extractor, Features
+    from ganzoo.features.programs import Reading
     from ganzoo.generator import Generator
     from ganzoo.metrics import Metric
     from ganzoo.mixture import Mixture
     from ganzoo.spec import SampleSpec
 
-__all__ = ["SEEN", "Gathering", "Parts", "compares", "extractor_of", "shown"]
+__all__ = [
+    "SEEN",
+    "Gathering",
+    "Parts",
+    "compares",
+    "extractor_of",
+    "pixels",
+    "program_of",
+    "shown",
+    "unlike",
+    "without_alpha",
+]
 
 SEEN = frozenset({"moments", "features", "logits"})
 """What takes an extractor."""
 
 GIVEN_UP = "The scoring was given up."
 
-_KEPT_FORMAT = 2
+_KEPT_FORMAT = 3
 _MOST_KEPT = 2**30  # bytes of features that are kept
 
-View = tuple[str, int]
-"""What tells an extractor, and the channels of what it is shown."""
+Size = tuple[int, int]
+
+View = tuple[str, int, str]
+"""What tells an extractor, the channels of what it is shown, and how files are opened for it."""
 
 
 @dataclass(eq=False)
@@ -61,9 +76,9 @@ class Collected:
 class Parts:
     """What was gathered of one side."""
 
-    count: int
-    spec: SampleSpec
-    channels: int | None  # of images that metrics compare
+    side: Side
+    other: Side | None  # what it is compared with
+    size: Size | None  # of pictures whose pixels are compared, where it was asked for
     seen: dict[View, Collected]
     samples: Tensor | None
     device: torch.device
@@ -73,17 +88,17 @@ class Parts:
         self, metric: Metric, generator: Generator | None, mixture: Mixture | None
     ) -> Gathered:
         """Return a metric's share of it."""
-        spec, samples = shown(metric, self.spec, self.channels), self.samples
-        if samples is not None and spec != self.spec:
-            samples = samples.expand(-1, *spec.shape)
-        view = _key(metric), spec.channels
+        spec, samples = shown(metric, self.side, self.other, self.size), self.samples
+        if samples is not None and spec.kind == "image" and spec.channels != samples.shape[1]:
+            samples = samples.expand(-1, spec.channels, -1, -1)
+        view = _view(metric, spec, self.side)
         seen = self.seen.get(view, Collected())
         return Gathered(
-            count=self.count,
+            count=self.side.count,
             moments=seen.moments,
             features=seen.features,
             logits=seen.logits,
-            samples=samples,
+            samples=samples if "samples" in metric.wants(spec) else None,
             generator=generator,
             spec=spec,
             mixture=mixture,
@@ -97,24 +112,26 @@ class Gathering:
 
     Args:
         chosen: The metrics.
-        spec: What is scored.
+        real: The real samples.
+        fake: What is scored, or what is like it.
         device: Where nets compute.
         precision: In what.
         batch_size: Samples that are computed together.
-        channels: Those that images are brought to where they are compared; None where both sides
-            have as many.
+        size: Height and width that pictures are brought to for metrics on pixels.
     """
 
     def __init__(
         self,
         chosen: Sequence[Metric],
-        spec: SampleSpec,
+        real: Real | None,
+        fake: Side,
         device: torch.device,
         precision: PrecisionName,
         batch_size: int,
-        channels: int | None,
+        size: Size | None,
     ) -> None:
-        self._form, self._channels, self._metrics = spec, channels, tuple(chosen)
+        self._real, self._fake, self._size = real, fake, size
+        self._metrics = tuple(chosen)
         self._device, self._batch_size, self._asked = device, batch_size, precision
         self._nets: dict[str, nn.Module] = {}
         self._extractors: dict[str, Extractor] = {}
@@ -126,7 +143,7 @@ class Gathering:
             extractor, key = extractor_of(metric), _key(metric)
             if extractor is None:
                 continue
-            wanted = metric.wants(shown(metric, spec, channels))
+            wanted = metric.wants(shown(metric, fake, real, size))
             if key not in self._extractors and SEEN & set(wanted):
                 self._extractors[key] = extractor
                 computed = extractor.computes_in or picked
@@ -146,7 +163,7 @@ class Gathering:
         with ranks.together():
             for key in self._extractors:
                 self._net(key)
-            for view in self._wanted(self._form, self._metrics, {"logits"}):
+            for view in self._wanted(self._fake, self._metrics, {"logits"}):
                 self._check_logits(view)
             for metric in self._metrics:
                 metric.prepare(self._device)
@@ -154,7 +171,7 @@ class Gathering:
     def protocol(
         self,
         metric: Metric,
-        real: Stored | None,
+        real: Real | None,
         fake: Side,
         mixture: Mixture | None,
         *,
@@ -172,45 +189,71 @@ class Gathering:
         options = metric.model_dump(mode="json", exclude={"extractor"})
         options = {k: v for k, v in options.items() if k not in ("name", "provider")}
         provider = {"provider": metric.provider} if metric.provider else {}
-        spec, key = shown(metric, fake.spec, self._channels), _key(metric)
+        spec, key = shown(metric, fake, self._real, self._size), _key(metric)
         wanted = set(metric.wants(spec))
         sees = SEEN & wanted
         last = self._last.get(key, {}) if "logits" in sees else {}
         extractor = {"extractor": {**self._protocols[key], **last}} if sees else {}
         measured = metric.protocol(spec, mixture)
-        form = {"form": str(spec)}
-        if real is not None and real.framing is not None and not beside:
-            form["resized"] = f"reals from {real.framing.native[0]}x{real.framing.native[1]}"
+        form = self._form(metric, None if beside else real, fake)
         made = fake.protocol()
         if wanted == {"generator"}:  # such a metric draws its own, as its options say
             drawn = {"count", "labels", "label_shares"}
             made = {k: v for k, v in made.items() if k not in drawn}
+        else:
+            made |= _treated(metric, fake)
+        reals = {} if real is None else {**real.protocol(), **_treated(metric, real)}
         return {
             "metric": metric.name,
             **provider,
             "options": options,
             **extractor,
             **({"measured": measured} if measured else {}),
-            **({"beside" if beside else "reals": real.protocol()} if real is not None else {}),
+            **({"beside" if beside else "reals": reals} if reals else {}),
             "fakes": made,
             "samples": form,
             "versions": self._versions(key),
         }
+
+    def _form(self, metric: Metric, real: Real | None, fake: Side) -> dict[str, str]:
+        """What the samples of both sides are, and how they came to it."""
+        spec = shown(metric, fake, self._real, self._size)
+        asked = _asked(metric, spec)
+        if pixels(metric, fake) and self._size is not None:
+            form = {"form": str(spec)}
+            sides = [("generated ones", fake)] + ([("reals", real)] if real is not None else [])
+            changed = [
+                f"{whose} from {side.sizes(asked)}"
+                for whose, side in sides
+                if side.sizes(asked).one != self._size
+            ]
+            return {**form, **({"resized": " and ".join(changed)} if changed else {})}
+        form = {"form": form_of(fake, asked, spec.shape[0])}
+        if real is not None and real.framing is not None:
+            form["resized"] = f"reals from {real.framing.native[0]}x{real.framing.native[1]}"
+        if real is not None and (theirs := form_of(real, asked, spec.shape[0])) != form["form"]:
+            form["reals"] = theirs
+        return form
 
     def _versions(self, key: str) -> dict[str, str]:
         versions = {"ganzoo": __version__, "torch": torch.__version__}
         return versions | self._packages.get(key, {})
 
     def _wanted(
-        self, spec: SampleSpec, chosen: Iterable[Metric], parts: Set[str]
+        self, side: Side, chosen: Iterable[Metric], parts: Set[str]
     ) -> dict[View, Collected]:
         """What metrics want of some parts of samples, by what sees it."""
         views: dict[View, Collected] = {}
         for metric in chosen:
-            seen = shown(metric, spec, self._channels)
+            seen = shown(metric, side, self._other(side), self._size)
             if wanted := parts & {*metric.wants(seen)}:
-                views.setdefault((_key(metric), seen.channels), Collected()).parts.update(wanted)
+                view = _view(metric, seen, side)
+                views.setdefault(view, Collected()).parts.update(wanted)
         return views
+
+    def _other(self, side: Side) -> Side | None:
+        """What a side is compared with."""
+        return self._fake if side is self._real else self._real
 
     def gather(
         self,
@@ -222,33 +265,40 @@ class Gathering:
     ) -> Parts:
         """Look at all samples of a side once, or at none where all is in the cache.
 
+        Where metrics want files opened in two ways, and that makes a difference, it is twice.
+
         Raises:
             GanzooError: If it is given up, which is asked after each batch.
         """
         chosen = tuple(chosen)
-        seen = self._wanted(side.spec, chosen, SEEN)
-        keep = bool(self._wanted(side.spec, chosen, {"samples"}))
+        seen = self._wanted(side, chosen, SEEN)
+        keep = bool(self._wanted(side, chosen, {"samples"}))
         lasting = {view for view in seen if cache and self._extractors[view[0]].lasting}
-        if isinstance(side, Stored):
+        if not isinstance(side, Generated):
             for view in lasting:
                 self._look_up(side, view, seen[view])
         missing = {
             view: each for view, each in seen.items() if not ranks.all_agree(_complete(each))
         }
+        for each in missing.values():
+            each.moments = each.features = each.logits = None
         samples: list[Tensor] = []
-        if missing or keep:
-            for each in missing.values():
-                each.moments = each.features = each.logits = None
-            samples = self._pass(side, missing, keep, whose, given_up)
-            if isinstance(side, Stored) and ranks.first():
-                for view in lasting & missing.keys():
-                    self._keep(side, view, missing[view])
+        readings: dict[Reading, dict[View, Collected]] = {"data": {}} if keep else {}
+        for view, each in missing.items():
+            readings.setdefault("program" if view[2] == "program" else "data", {})[view] = each
+        for asked, views in readings.items():
+            samples += self._pass(side, asked, views, keep and asked == "data", whose, given_up)
+        if not isinstance(side, Generated) and ranks.first():
+            for view in lasting & missing.keys():
+                self._keep(side, view, missing[view])
         whole = torch.cat(samples) if keep else None
-        return Parts(side.count, side.spec, self._channels, seen, whole, self._device)
+        other = self._other(side)
+        return Parts(side, other, self._size, seen, whole, self._device)
 
     def _pass(
         self,
         side: Side,
+        asked: Reading,
         wanted: Mapping[View, Collected],
         keep: bool,
         whose: str,
@@ -262,7 +312,8 @@ class Gathering:
         logits: dict[View, list[Tensor]] = {view: [] for view in wanted}
         samples: list[Tensor] = []
         with ranks.together():
-            self._look(side, wanted, whose, features, logits, samples if keep else None, given_up)
+            kept_ = samples if keep else None
+            self._look(side, asked, wanted, whose, features, logits, kept_, given_up)
         for view, collected in wanted.items():
             if "moments" in collected.parts:
                 collected.moments = _merged(collected.moments)
@@ -275,6 +326,7 @@ class Gathering:
     def _look(
         self,
         side: Side,
+        asked: Reading,
         wanted: Mapping[View, Collected],
         whose: str,
         features: Mapping[View, list[Tensor]],
@@ -283,11 +335,11 @@ class Gathering:
         given_up: Callable[[], bool],
     ) -> None:
         """Look at this process's share of the samples, and fill the lists and moments."""
-        spec = side.spec
+        spec = side.spec_for(asked)
         nets = {view: self._net(view[0]) for view in wanted}
         done, chosen = 0, ranks.share(side.count, side.grain)
         with progress.Bar(f"looking at {whose} samples", chosen.stop - chosen.start) as bar:
-            for batch in side.batches(self._batch_size, chosen):
+            for batch in side.batches(self._batch_size, chosen, asked):
                 if given_up():
                     raise GanzooError(GIVEN_UP)
                 for view, net in nets.items():
@@ -305,7 +357,7 @@ class Gathering:
                             raise self._no_logits(view[0])
                         logits[view].append(_own(found.logits))
                 if samples is not None:
-                    samples.append(_bytes(batch, spec) if _pictures(spec) else batch)
+                    samples.append(self._one_size(batch, spec))
                 done += len(batch)
                 bar.show(done)
 
@@ -314,7 +366,44 @@ class Gathering:
             self._nets[key] = self._extractors[key].build(self._device, self._asked)
         return self._nets[key]
 
+    def _one_size(self, batch: Tensor | Sequence[Tensor], spec: SampleSpec) -> Tensor:
+        """Samples for metrics on pixels."""
+        if self._size is not None and spec.kind == "image":
+            batch = fitted(batch, self._size)
+        assert isinstance(batch, torch.Tensor)  # metrics on pixels are refused otherwise
+        return _bytes(batch, spec) if _pictures(spec) else batch
+
     def _seen(
+        self,
+        extractor: Extractor,
+        net: nn.Module,
+        batch: Tensor | Sequence[Tensor],
+        spec: SampleSpec,
+        channels: int,
+    ) -> Features:
+        """What an extractor sees, in the order of the samples."""
+        if isinstance(batch, torch.Tensor):
+            return self._seen_alike(extractor, net, batch, spec, channels)
+        alike: dict[Any, list[int]] = {}
+        for place, picture in enumerate(batch):
+            alike.setdefault((picture.shape, picture.dtype), []).append(place)
+        parts = [
+            self._seen_alike(
+                extractor, net, torch.stack([batch[place] for place in places]), spec, channels
+            )
+            for places in alike.values()
+        ]
+        widths = {part.pool.shape[1] for part in parts}
+        if len(widths) > 1:
+            raise unlike(extractor, *sorted(widths)[:2])
+        order = torch.tensor([place for places in alike.values() for place in places]).argsort()
+        pool = torch.cat([part.pool for part in parts])
+        logits = [part.logits for part in parts if part.logits is not None]
+        order = order.to(pool.device)
+        whole = torch.cat(logits)[order] if len(logits) == len(parts) else None
+        return type(parts[0])(pool[order], whole)
+
+    def _seen_alike(
         self,
         extractor: Extractor,
         net: nn.Module,
@@ -322,8 +411,8 @@ class Gathering:
         spec: SampleSpec,
         channels: int,
     ) -> Features:
-        if channels != spec.channels:
-            batch = batch.expand(-1, channels, -1, -1)
+        if spec.kind == "image" and channels != batch.shape[1]:  # grey as RGB, or RGBA as RGB
+            batch = batch[:, :channels].expand(-1, channels, -1, -1)
         if extractor.quantisation == "uint8":
             batch = _bytes(batch, spec)
         elif batch.dtype == torch.uint8:
@@ -342,7 +431,8 @@ class Gathering:
 
     def _check_logits(self, view: View) -> None:
         """Refuse an extractor without logits before all real samples are looked at."""
-        (key, channels), spec = view, self._form
+        key, channels, asked = view
+        spec = self._fake.spec_for("program" if asked == "program" else "data")
         sample = torch.zeros(1, *spec.shape, dtype=torch.uint8 if _pictures(spec) else None)
         if self._seen(self._extractors[key], self._net(key), sample, spec, channels).logits is None:
             raise self._no_logits(key)
@@ -356,17 +446,16 @@ class Gathering:
 
     # -- the cache ----------------------------------------------------------------------------
 
-    def _folder(self, side: Stored, view: View) -> Path:
+    def _folder(self, side: Real, view: View) -> Path:
         """Where what an extractor has seen of these samples is kept."""
-        key, channels = view
-        spec = _coloured(side.spec, channels)
-        framing = None if side.framing is None else side.framing.model_dump(mode="json")
+        key, channels, reading = view
+        asked: Reading = "program" if reading == "program" else "data"
+        spec = _coloured(side.spec_for(asked), channels)
         known = {
             "format": _KEPT_FORMAT,
             "data": side.fingerprint,
             "spec": spec.model_dump(mode="json", exclude={"classes"}),
-            "native": side.samples.spec.shape,
-            "framing": framing,
+            **side.kept_as(asked),
             "extractor": self._protocols[key],
             "device": self._device.type,
             "versions": self._versions(key),
@@ -378,7 +467,7 @@ class Gathering:
         last = self._last.get(key, {}).get("last_layer", "") if part == "logits" else ""
         return folder / (f"{part}-{last[:16]}" if last else part)
 
-    def _look_up(self, side: Stored, view: View, collected: Collected) -> None:
+    def _look_up(self, side: Real, view: View, collected: Collected) -> None:
         folder = self._folder(side, view)
         for part in collected.parts:
             found = kept.read(self._place(folder, view[0], part))
@@ -391,7 +480,7 @@ class Gathering:
                 elif (value := found[0].get(part)) is not None and len(value) == side.count:
                     setattr(collected, part, value)
 
-    def _keep(self, side: Stored, view: View, collected: Collected) -> None:
+    def _keep(self, side: Real, view: View, collected: Collected) -> None:
         folder, key = self._folder(side, view), view[0]
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
             kept.tidy(_statistics())
@@ -452,12 +541,58 @@ def compares(metric: Metric) -> bool:
     return metric.reals or getattr(metric, "reference", None) == "real"
 
 
-def shown(metric: Metric, spec: SampleSpec, channels: int | None) -> SampleSpec:
-    """Return what a metric gets of samples: with ``channels``, where it compares two sides.
+def program_of(metric: Metric, spec: SampleSpec) -> str | None:
+    """Return the program whose way of opening files a metric's extractor follows, or None."""
+    extractor = extractor_of(metric)
+    return extractor.program if extractor is not None and SEEN & {*metric.wants(spec)} else None
 
-    Others get them as they are, so that no score depends on which others are asked for.
+
+def without_alpha(metric: Metric, spec: SampleSpec) -> SampleSpec:
+    """Return what a metric gets of samples of no file: a program's extractor no alpha."""
+    alpha = spec.kind == "image" and spec.channels == 4 and program_of(metric, spec) is not None
+    return _coloured(spec, 3) if alpha else spec
+
+
+def pixels(metric: Metric, side: Side) -> bool:
+    """Return whether a metric looks at pixels, which takes pictures of one size."""
+    return side.spec.kind == "image" and "samples" in metric.wants(side.spec)
+
+
+def shown(metric: Metric, side: Side, other: Side | None, size: Size | None) -> SampleSpec:
+    """Return what a metric gets of the samples of a side.
+
+    Where it compares two sides, grey becomes RGB beside RGB. Others get them as they are, so that
+    no score depends on which others are asked for.
     """
-    return spec if channels is None or not compares(metric) else _coloured(spec, channels)
+    against = other if compares(metric) else None
+    spec = coloured(side, against, _asked(metric, side.spec))
+    return spec if size is None or not pixels(metric, side) else spec.resized(size)
+
+
+def _asked(metric: Metric, spec: SampleSpec) -> Reading:
+    return "data" if program_of(metric, spec) is None else "program"
+
+
+def _view(metric: Metric, spec: SampleSpec, side: Side) -> View:
+    return _key(metric), spec.shape[0], side.reading(_asked(metric, side.spec))
+
+
+def _treated(metric: Metric, side: Side) -> dict[str, Any]:
+    """What was done to a side's pictures, and in what a preset was left, for a protocol."""
+    program = program_of(metric, side.spec)
+    done = side.read("data" if program is None else "program")
+    left = () if program is None else side.left(program)
+    return {**({"read": done} if done else {}), **({"left": list(left)} if left else {})}
+
+
+def unlike(extractor: Extractor, one: int, other: int) -> DataError:
+    """Return the error that pictures of two sizes have features of two lengths."""
+    return DataError(
+        f"The features of the extractor '{extractor.name}' are {one:,} numbers of some pictures "
+        f"and {other:,} of others, whose sizes differ. Have it bring pictures to one size, or "
+        f"give them at one: with the option size of a folder, such as "
+        f'{{"name": "folder", "path": "PATH", "size": 64}}.'
+    )
 
 
 def _coloured(spec: SampleSpec, channels: int) -> SampleSpec:

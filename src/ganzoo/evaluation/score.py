@@ -20,7 +20,7 @@ from ganzoo.model import Model
 __all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "same_protocol", "save"]
 
 # Of the fakes: what two scores may differ in.
-_FREE = ("seed", "source", "averaged", "dataset", "sha256", *PARTS)
+_FREE = ("seed", "source", "averaged", "dataset", "sha256", "left", *PARTS)
 
 
 class Score(Model):

@@ -14,8 +14,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 
 from ganzoo import bundle, datasets, storage
-from ganzoo.datasets.base import PARTS
+from ganzoo.datasets.picture_dataset import PictureDataset
 from ganzoo.errors import ConfigError, DataError, GanzooError
+from ganzoo.evaluation.encoded import Encoded
+from ganzoo.evaluation.items import Items, items_of
+from ganzoo.evaluation.own_size import (
+    WINDOW,
+    Sizes,
+    called,
+    chosen,
+    described,
+    dropped_alpha,
+    in_range,
+)
 from ganzoo.generator import Generator
 from ganzoo.metrics.gathered import batches
 from ganzoo.seeds import derive
@@ -24,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets import Dataset, Samples
+    from ganzoo.features.programs import Reading
     from ganzoo.framing import Framing
     from ganzoo.mixture import Mixture
     from ganzoo.spec import SampleSpec
@@ -31,16 +43,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Generated",
     "Labels",
+    "Real",
     "Side",
     "Stored",
     "bundle_folder",
-    "called",
-    "channels",
+    "coloured",
     "dataset_of",
+    "form_of",
     "label_weights",
     "matched",
     "mixture_of",
     "picked",
+    "side_of",
     "source_of",
 ]
 
@@ -79,16 +93,7 @@ class Stored:
             if getattr(dataset, "size", size) is None:  # it reads pictures of any size
                 dataset = dataset.replace(size=size)
         samples = dataset.load() if samples is None else samples
-        indices = None
-        if count is not None and count > len(samples):
-            raise DataError(
-                f"The dataset {called(dataset)} has {len(samples):,} samples, fewer than the "
-                f"{count:,} that are asked for. Ask for at most {len(samples):,}."
-            )
-        if count is not None and count < len(samples):
-            order = torch.Generator().manual_seed(derive(0, "evaluated"))
-            indices = torch.randperm(len(samples), generator=order)[:count].sort().values
-        return cls(dataset, samples, indices, samples.spec)
+        return cls(dataset, samples, chosen(dataset, len(samples), count), samples.spec)
 
     @property
     def count(self) -> int:
@@ -100,10 +105,47 @@ class Stored:
         """The distribution that they come from, where it is known."""
         return self.samples.mixture
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What a person should know about them."""
-        return self.samples.notices
+    def notices(self, program: str | None = None) -> tuple[str, ...]:
+        """What a person should know about them, where they are seen as a program does."""
+        if program is None or self.reading("program") == "data":
+            return self.samples.notices
+        return (*self.samples.notices, dropped_alpha(called(self.dataset), program))
+
+    def reading(self, asked: Reading) -> Reading:
+        """Whether alpha is dropped, as programs do with files."""
+        return _alpha(self.spec, asked)
+
+    def spec_for(self, asked: Reading) -> SampleSpec:
+        """What one sample is, with or without alpha."""
+        return _opaque(self.spec) if self.reading(asked) == "program" else self.spec
+
+    def sizes(self, asked: Reading = "data") -> Sizes:
+        """Heights and widths, of which there is one."""
+        return Sizes(self.spec.size, self.spec.size)
+
+    def read(self, asked: Reading) -> dict[str, str]:
+        """What was done to pictures on the way, where it was."""
+        done: dict[str, str] = {}
+        if isinstance(self.dataset, PictureDataset) and self.dataset.size is not None:
+            height, width = self.dataset.size
+            verb = "stretched" if self.dataset.crop == "none" else "resized and cropped"
+            done["size"] = f"{verb} to {height}x{width}, as for a training"
+        if self.reading(asked) == "program":
+            done["alpha"] = "dropped"
+        return done
+
+    def left(self, program: str) -> tuple[str, ...]:
+        """Return nothing: no program reads arrays."""
+        return ()
+
+    def kept_as(self, asked: Reading) -> dict[str, Any]:
+        """What else decides what an extractor sees of them."""
+        framing = None if self.framing is None else self.framing.model_dump(mode="json")
+        return {
+            "native": self.samples.spec.shape,
+            "framing": framing,
+            "alpha": self.reading(asked),
+        }
 
     @property
     def labels(self) -> Tensor | None:
@@ -129,11 +171,13 @@ class Stored:
 
     grain: ClassVar[int] = 1
 
-    def batches(self, size: int, chosen: slice) -> Iterator[Tensor]:
+    def batches(self, size: int, part: slice, asked: Reading = "data") -> Iterator[Tensor]:
         """Images as uint8 where they are stored so, all else as floats in the spec's range."""
         stored_range = self.samples.stored_range
-        for part in batches(chosen.stop - chosen.start, size):
-            batch = self._stored(slice(chosen.start + part.start, chosen.start + part.stop))
+        channels = self.spec_for(asked).shape[0]
+        size = max(1, min(size, WINDOW // max(1, self.samples.data[0].nbytes)))
+        for each in batches(part.stop - part.start, size):
+            batch = self._stored(slice(part.start + each.start, part.start + each.stop))
             if self.samples.spec.kind == "image":
                 (height, width), (tall, wide) = self.samples.spec.size, batch.shape[-2:]
                 top, left = (tall - height) // 2, (wide - width) // 2
@@ -141,26 +185,15 @@ class Stored:
                 if self.framing is not None and self.framing.method == "resize":
                     batch = self.framing.apply(batch, 0)
                 if batch.dtype == torch.uint8 and stored_range == (0.0, 255.0):
-                    yield batch
+                    yield batch[:, :channels]
                     continue
-            batch = batch.float()
-            if stored_range is not None and self.spec.value_range is not None:
-                (low, high), (bottom, top_) = stored_range, self.spec.value_range
-                batch = (batch - low) * ((top_ - bottom) / (high - low)) + bottom
-            yield batch
+            else:
+                batch = batch.float()
+            yield in_range(batch, stored_range, self.spec.value_range)[:, :channels]
 
     def protocol(self) -> dict[str, Any]:
         """Which samples these are."""
-        settings = self.dataset.model_dump(mode="json")
-        chosen = {name: settings[name] for name in PARTS if settings.get(name) is not None}
-        if Path(chosen.get("repo", "")).is_absolute():
-            del chosen["repo"]  # a folder of this machine, which says nothing elsewhere
-        return {
-            "dataset": self.dataset.name,
-            **chosen,
-            "count": self.count,
-            "sha256": self.fingerprint,
-        }
+        return described(self.dataset, self.count, self.fingerprint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +207,6 @@ class Generated:
     labels: Labels
     weights: Tensor | None  # labels of the real samples, which are drawn from
 
-    notices: tuple[str, ...] = ()
     mixture: Mixture | None = None
 
     @property
@@ -183,11 +215,39 @@ class Generated:
         return self.generator.spec
 
     grain: ClassVar[int] = _BLOCK
+    framing: ClassVar[None] = None
 
-    def batches(self, size: int, chosen: slice) -> Iterator[Tensor]:
-        """Floats in the spec's range, all finite; ``chosen`` begins at a multiple of ``grain``."""
-        for start in range(chosen.start, chosen.stop, _BLOCK):
-            number, count = start // _BLOCK, min(_BLOCK, chosen.stop - start)
+    def notices(self, program: str | None = None) -> tuple[str, ...]:
+        """What a person should know about them, where they are seen as a program does."""
+        if program is None or self.reading("program") == "data":
+            return ()
+        return (dropped_alpha("this generator", program),)
+
+    def reading(self, asked: Reading) -> Reading:
+        """Whether alpha is dropped, as programs do with files."""
+        return _alpha(self.spec, asked)
+
+    def spec_for(self, asked: Reading) -> SampleSpec:
+        """What one sample is, with or without alpha."""
+        return _opaque(self.spec) if self.reading(asked) == "program" else self.spec
+
+    def sizes(self, asked: Reading = "data") -> Sizes:
+        """Heights and widths, of which there is one."""
+        return Sizes(self.spec.size, self.spec.size)
+
+    def read(self, asked: Reading) -> dict[str, str]:
+        """What was done to pictures on the way, where it was."""
+        return {"alpha": "dropped"} if self.reading(asked) == "program" else {}
+
+    def left(self, program: str) -> tuple[str, ...]:
+        """Return nothing: a generator has no files."""
+        return ()
+
+    def batches(self, size: int, part: slice, asked: Reading = "data") -> Iterator[Tensor]:
+        """Floats in the spec's range, all finite; ``part`` begins at a multiple of ``grain``."""
+        channels = self.spec_for(asked).shape[0]
+        for start in range(part.start, part.stop, _BLOCK):
+            number, count = start // _BLOCK, min(_BLOCK, part.stop - start)
             seed = derive(self.seed, "evaluate", number)
             classes = None
             if self.weights is not None:
@@ -205,7 +265,7 @@ class Generated:
                     f"{self.seed}, so that there is no score. Its training diverged: take an "
                     f"earlier checkpoint, or train it again."
                 )
-            yield from torch.split(samples, size)
+            yield from torch.split(samples[:, :channels], size)
 
     def protocol(self) -> dict[str, Any]:
         """Which samples these are."""
@@ -226,17 +286,69 @@ class Generated:
         }
 
 
-Side = Stored | Generated
+Real = Stored | Encoded | Items
+"""Samples that are there."""
+
+Side = Real | Generated
 
 
-def picked(side: Side, numbers: Sequence[int]) -> Tensor:
-    """Return some of the samples of a side, (N, *spec.shape), in the order asked for."""
-    blocks: dict[int, Tensor] = {}
+def side_of(
+    dataset: Dataset,
+    count: int | None,
+    generator: Generator | None,
+    samples: Samples | None = None,
+    *,
+    keep: bool,
+) -> Real:
+    """Open a dataset as a side: pictures at their own sizes, or at that of a generator's.
+
+    Args:
+        dataset: The dataset.
+        count: How many of its samples; all where None.
+        generator: What they are compared with, if that is one.
+        samples: What is loaded of the dataset, if it is.
+        keep: Whether the cache is used.
+
+    Raises:
+        DataError: If the samples are absent, unreadable, or fewer than ``count``.
+    """
+    if generator is None and samples is None:
+        if isinstance(dataset, PictureDataset):
+            return Encoded.load(dataset, count, keep)
+        if isinstance(dataset, datasets.Given) and dataset.unread is not None:
+            found = items_of(dataset, dataset.unread, count)
+            if isinstance(found, Items):
+                return found
+            samples = found
+    return Stored.load(dataset, count, generator, samples)
+
+
+def _alpha(spec: SampleSpec, asked: Reading) -> Reading:
+    return asked if spec.kind == "image" and spec.channels == 4 else "data"
+
+
+def _opaque(spec: SampleSpec) -> SampleSpec:
+    return spec.model_copy(update={"shape": (spec.channels - 1, *spec.shape[1:])})
+
+
+def form_of(side: Side, asked: Reading, channels: int) -> str:
+    """Return what one sample of a side is, in words, where it is seen with so many channels."""
+    spec = side.spec_for(asked)
+    if spec.kind != "image":
+        return str(spec)
+    sizes = side.sizes(asked)
+    told = str(spec.model_copy(update={"shape": (channels, *sizes.low)}))
+    return told if sizes.one is not None else f"{told.partition(' ')[2]}s with {sizes}"
+
+
+def picked(side: Side, numbers: Sequence[int]) -> list[Tensor]:
+    """Return some of the samples of a side, each (*shape,), in the order asked for."""
+    blocks: dict[int, list[Tensor]] = {}
     for start in {number // side.grain * side.grain for number in numbers}:
         block = slice(start, min(start + side.grain, side.count))
-        blocks[start] = torch.cat(list(side.batches(_BLOCK, block)))
+        blocks[start] = [each for batch in side.batches(_BLOCK, block) for each in batch]
     rest = [(number // side.grain * side.grain, number % side.grain) for number in numbers]
-    return torch.stack([blocks[start][place] for start, place in rest])
+    return [blocks[start][place] for start, place in rest]
 
 
 def source_of(source: Any, device: str) -> Generator | Dataset:
@@ -291,22 +403,22 @@ def dataset_of(
     return found.replace(split=split)
 
 
-def called(dataset: Dataset) -> str:
-    """Return how an error names a dataset."""
-    path = getattr(dataset, "path", None)
-    return f"'{dataset.name}' ({path})" if path else f"'{dataset.called}'"
+def matched(real: Real, fake: Side, framing: Framing | None) -> Real:
+    """Real samples of the form of the generated ones; beside a generator also of their size.
 
-
-def matched(real: Stored, fake: Side, framing: Framing | None) -> Stored:
-    """Real samples of the form of the generated ones."""
+    Raises:
+        DataError: If they are of another form, or of another size than a generator makes.
+    """
     have, want = real.spec, fake.spec
     if have.kind != want.kind or (have.kind != "image" and have.shape != want.shape):
         raise DataError(
             f"The real samples are of another form ({have}) than the generated ones ({want}). "
             f"Give a dataset of the same form."
         )
+    if not isinstance(real, Stored):
+        return real
     size = real.samples.spec
-    if have.kind == "image":
+    if have.kind == "image" and isinstance(fake, Generated):
         if framing is not None and framing.method == "resize" and have.size == framing.native:
             size = size.resized(framing.size)
         else:
@@ -315,27 +427,23 @@ def matched(real: Stored, fake: Side, framing: Framing | None) -> Stored:
             raise DataError(
                 f"The real images are {have.size[0]}x{have.size[1]} and the generated ones "
                 f"{want.size[0]}x{want.size[1]}, so that a score would tell their sizes apart. "
-                f"Bring them to one size, as the option size of a folder does."
-            )
-        channels = {have.channels, want.channels}
-        if len(channels) == 2 and channels != {1, 3}:
-            raise DataError(
-                f"The real images have {have.channels} channels and the generated ones "
-                f"{want.channels}. Give images with as many."
+                f"Give real images of {want.size[0]}x{want.size[1]}, or a folder of pictures "
+                f"without a size, which are brought to it."
             )
     size = size.model_copy(update={"value_range": want.value_range})
     return Stored(real.dataset, real.samples, real.indices, size, framing)
 
 
-def channels(real: Stored | None, fake: Side) -> int | None:
-    """Channels that images are brought to, where one side is greyscale and the other RGB."""
-    if real is None or fake.spec.kind != "image":
-        return None
-    channels = {real.spec.channels, fake.spec.channels}
-    return max(channels) if len(channels) == 2 else None
+def coloured(side: Side, other: Side | None, asked: Reading) -> SampleSpec:
+    """Return what one sample of a side is where it is compared with another: grey becomes RGB."""
+    spec = side.spec_for(asked)
+    if other is None or spec.kind != "image":
+        return spec
+    channels = {spec.channels, other.spec_for(asked).channels}
+    return spec.model_copy(update={"shape": (max(channels), *spec.shape[1:])})
 
 
-def label_weights(generator: Generator, real: Stored | None, labels: Labels) -> Tensor | None:
+def label_weights(generator: Generator, real: Real | None, labels: Labels) -> Tensor | None:
     """Return the labels that those of generated samples are drawn from; None for all alike.
 
     Raises:
@@ -344,7 +452,7 @@ def label_weights(generator: Generator, real: Stored | None, labels: Labels) -> 
     classes = generator.spec.classes
     if labels == "uniform" or classes is None:
         return None
-    if real is None or real.labels is None or real.samples.spec.classes != classes:
+    if real is None or real.labels is None or real.spec.classes != classes:
         raise ConfigError(
             "labels='data' needs real samples with the classes that the generator knows, and "
             "these have others or none. Say labels='uniform'."
@@ -352,7 +460,7 @@ def label_weights(generator: Generator, real: Stored | None, labels: Labels) -> 
     return real.labels
 
 
-def mixture_of(known: Dataset | None, real: Stored | None, fake: Side) -> Mixture | None:
+def mixture_of(known: Dataset | None, real: Real | None, fake: Side) -> Mixture | None:
     """The distribution that the data come from, also where they were not loaded."""
     found: Mixture | None = fake.mixture or (real.mixture if real is not None else None)
     return found or getattr(known, "mixture", None)

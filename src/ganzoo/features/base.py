@@ -50,6 +50,14 @@ class Extractor(Component):
     """Distributions besides torch whose version may decide its numbers; protocols tell them."""
 
     @property
+    def program(self) -> str | None:
+        """The program whose way of opening files is followed, of ``features.programs``.
+
+        None where files are opened as for a training: alpha on white, Exif orientation applied.
+        """
+        return None
+
+    @property
     def lasting(self) -> bool:
         """Whether its protocol names its code too, so that what it sees may be kept in the cache.
 

@@ -44,6 +44,11 @@ class CLIP(HubExtractor):
 
     weights: str = Field(MODEL.repository, description=SOURCE)
 
+    @property
+    def program(self) -> str:
+        """The program whose features these are."""
+        return "torch-fidelity"
+
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net.
 

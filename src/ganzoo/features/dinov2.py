@@ -55,6 +55,11 @@ class DINOv2(HubExtractor):
     )
     weights: str = Field(MODEL.repository, description=SOURCE)
 
+    @property
+    def program(self) -> str:
+        """The program that the preset follows."""
+        return self.preset
+
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net.
 

@@ -53,20 +53,22 @@ class _Preset:
         resize: How it resizes.
         centre: Grey value that becomes 0.
         scale: Distance from it that becomes 1.
+        program: Its name.
         bias: Whether its logits have the last layer's bias.
     """
 
     resize: Resize
     centre: float
     scale: float
+    program: str
     bias: bool = False
 
 
 _PRESETS = {
-    "torch-fidelity": _Preset("tf1-bilinear", 128.0, 128.0),
-    "pytorch-fid": _Preset("bilinear", 127.5, 127.5),
-    "clean": _Preset("pil-bicubic-float", 128.0, 128.0),
-    "studiogan": _Preset("pil-bilinear-float", 127.5, 127.5, bias=True),
+    "torch-fidelity": _Preset("tf1-bilinear", 128.0, 128.0, "torch-fidelity"),
+    "pytorch-fid": _Preset("bilinear", 127.5, 127.5, "pytorch-fid"),
+    "clean": _Preset("pil-bicubic-float", 128.0, 128.0, "clean-fid"),
+    "studiogan": _Preset("pil-bilinear-float", 127.5, 127.5, "StudioGAN", bias=True),
 }
 
 
@@ -99,6 +101,11 @@ class Inception(Extractor):
         "the cache, or a download",
     )
     download: bool = Field(True, description="download the weights where they are not found")
+
+    @property
+    def program(self) -> str:
+        """The program that the preset follows."""
+        return _PRESETS[self.preset].program
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net; its parts are ``features`` of any number of pictures at once.

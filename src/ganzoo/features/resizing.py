@@ -22,6 +22,8 @@ Resize = Literal[
     "tf1-bilinear", "bilinear", "pil-bilinear-float", "pil-bicubic-float", "pil-bicubic-uint8"
 ]
 
+_LARGE = 2**24  # values that are resized at once, at most: in float64 they are 128 MiB
+
 
 def as_rgb(pictures: Tensor, extractor: str) -> Tensor:
     """Return uint8 pictures (N, 1 or 3, H, W) as (N, 3, H, W): grey is three equal channels.
@@ -49,6 +51,9 @@ def resize(pictures: Tensor, size: int, how: Resize) -> Tensor:
             filters on float channels, which smooth where they shrink. ``pil-bicubic-uint8``:
             Pillow's filter on 8-bit pictures, rounded to whole numbers.
     """
+    together = max(1, _LARGE // max(1, pictures[:1].numel()))
+    if len(pictures) > together:
+        return torch.cat([resize(part, size, how) for part in torch.split(pictures, together)])
     if how == "tf1-bilinear":
         return _tf1_bilinear(pictures.float(), size)
     if how == "bilinear":
@@ -58,10 +63,14 @@ def resize(pictures: Tensor, size: int, how: Resize) -> Tensor:
     # Pillow computes in float64, and so does torch if asked: they differ by float32's rounding.
     mode = "bicubic" if how == "pil-bicubic-float" else "bilinear"
     near = pictures.cpu() if pictures.device.type == "mps" else pictures  # which has no float64
-    resized = interpolate(
-        near.double(), (size, size), mode=mode, antialias=True, align_corners=False
-    )
-    return resized.clamp_(0, 255).float().to(pictures.device)
+    parts = torch.split(near, 1, 1) if near.numel() > _LARGE else (near,)  # one channel at a time
+    resized = [
+        interpolate(part.double(), (size, size), mode=mode, antialias=True, align_corners=False)
+        .clamp_(0, 255)
+        .float()
+        for part in parts
+    ]
+    return torch.cat(resized, 1).to(pictures.device)
 
 
 def _tf1_bilinear(pictures: Tensor, size: int) -> Tensor:

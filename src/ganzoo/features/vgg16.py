@@ -55,6 +55,11 @@ class VGG16(Extractor):
     )
     download: bool = Field(True, description="download the weights where they are not found")
 
+    @property
+    def program(self) -> str:
+        """The program whose features these are."""
+        return "torch-fidelity"
+
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net.
 

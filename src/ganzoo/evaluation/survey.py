@@ -1,0 +1,387 @@
+"""What is found in encoded pictures when all are decoded once, and how one is decoded."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from PIL import __version__ as pillow
+
+from ganzoo.datasets import progress
+from ganzoo.datasets.cache import cache_root, only_one, printable
+from ganzoo.datasets.decoding import (
+    Facts,
+    Look,
+    Opened,
+    PictureError,
+    decode,
+    decode_as_programs,
+    resized,
+)
+from ganzoo.errors import DataError
+from ganzoo.evaluation.own_size import Digest, Size
+from ganzoo.features import kept
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.datasets.cache import Source
+    from ganzoo.datasets.decoding import Pixels
+    from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.features.programs import Reading
+
+__all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_FORMAT = 1  # of what is kept of a survey
+_AHEAD = 256 * 2**20  # bytes that threads may decode in advance
+_NAMED = 3  # pictures that an error names
+_MOST_SKIPPED = 1000  # of which the names are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What is known of encoded pictures once all were decoded.
+
+    Attributes:
+        kept: Numbers of those that can be read, int64 (N,).
+        sizes: Their heights and widths once upright, int32 (N, 2).
+        stored: Their heights and widths as they are stored, int32 (N, 2).
+        facts: What form a dataset gives them.
+        colour: Whether one has colours; as programs open it.
+        alpha: Whether one has a transparent pixel.
+        turned: Whether Exif data ask to turn one.
+        deep: Whether one is greyscale of more than 8 bits.
+        scaled: Whether one was scaled to 8 bits.
+        nested: Whether one lies in a sub-folder.
+        suffixes: Of their names.
+        total: How many there were to read.
+        skipped: Names of those that could not be read, and why.
+        digest: SHA-256 of the pictures, upright, as ``Stored.fingerprint`` has it.
+    """
+
+    kept: Tensor
+    sizes: Tensor
+    stored: Tensor
+    facts: Facts
+    colour: bool
+    alpha: bool
+    turned: bool
+    deep: bool
+    scaled: bool
+    nested: bool
+    suffixes: tuple[str, ...]
+    total: int
+    skipped: tuple[tuple[str, str], ...]
+    digest: str
+
+
+def in_order(
+    jobs: Sequence[T], work: Callable[[T], R], threads: int, cost: Callable[[T], int]
+) -> Iterator[R]:
+    """Do work in threads and yield what comes of it in order.
+
+    Args:
+        jobs: What to work on.
+        work: Called in a thread.
+        threads: How many.
+        cost: Bytes that come of a job, which bound how many are done in advance.
+    """
+    if threads == 1:
+        yield from map(work, jobs)
+        return
+    waiting: deque[tuple[Future[R], int]] = deque()
+    ahead = 0
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ganzoo-decode")
+    try:
+        for job in jobs:
+            price = cost(job)
+            while waiting and (ahead + price > _AHEAD or len(waiting) >= 8 * threads):
+                done, paid = waiting.popleft()
+                ahead -= paid
+                yield done.result()
+            waiting.append((pool.submit(work, job), price))
+            ahead += price
+        while waiting:
+            yield waiting.popleft()[0].result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+# -- one picture ------------------------------------------------------------------------------
+
+
+def look_of(dataset: PictureDataset, channels: int, own: Size) -> Look:
+    """Return the form in which a picture of this size is seen."""
+    wanted = dataset.wanted
+    if wanted.size is None:
+        return Look(channels, own, stretch=True)
+    return Look(channels, wanted.look(None).size, stretch=wanted.crop == "none")
+
+
+def read(source: Source, index: int, look: Look, reading: Reading, deep: bool) -> Pixels:
+    """Decode one picture of a source.
+
+    Args:
+        source: Where it comes from.
+        index: Which it is.
+        look: What it shall become.
+        reading: How files are opened.
+        deep: Whether it may have more than 8 bits.
+
+    Raises:
+        DataError: If it has changed since the survey, and cannot be read.
+    """
+    for content in source.read(index, index + 1):
+        if isinstance(content, PictureError):
+            raise _gone(source, index, content)
+        try:
+            if reading == "program":
+                return decode_as_programs(content, look)[0]
+            return _decoded(content, look, deep)
+        except PictureError as error:
+            raise _gone(source, index, error) from error
+    raise AssertionError
+
+
+def _decoded(content: bytes, look: Look, deep: bool) -> Pixels:
+    """A picture as a training sees it; what 8 bits can hold is not scaled, whatever its mode."""
+    if deep:
+        pixels, opened = decode_as_programs(content, look)
+        if opened.deep and not opened.scaled:
+            return pixels
+    pixels, _ = decode(content, look)
+    if pixels.shape == look.shape:
+        return pixels
+    found: Pixels = resized([pixels], look.size)[0]
+    return found
+
+
+def cut(pixels: Pixels, size: Size | None) -> Pixels:
+    """Return the middle, where more was kept for random crops."""
+    if size is None or pixels.shape[1:] == size:
+        return pixels
+    top, left = (pixels.shape[1] - size[0]) // 2, (pixels.shape[2] - size[1]) // 2
+    return pixels[:, top : top + size[0], left : left + size[1]]
+
+
+def _gone(source: Source, index: int, error: PictureError) -> DataError:
+    return DataError(
+        f"'{printable(source.name(index))}' of {source.origin} could be read and no longer can "
+        f"({error}); leave the pictures as they are while they are scored."
+    )
+
+
+# -- all of them ------------------------------------------------------------------------------
+
+
+def place_of(dataset: PictureDataset, source: Source, what: str) -> Path:
+    """Return where something that was found in a source is kept."""
+    return cache_root().parent / "surveys" / _key(dataset, source) / what
+
+
+def _key(dataset: PictureDataset, source: Source) -> str:
+    parts = [_FORMAT, source.key, asdict(dataset.wanted), pillow]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def surveyed(dataset: PictureDataset, source: Source, keep: bool) -> Survey:
+    """Return the survey of a source, from the cache or made now.
+
+    Raises:
+        DataError: If too many pictures cannot be read.
+    """
+    found: Survey | None = None
+    if keep:
+        place = place_of(dataset, source, "survey")
+        found = _known(place)
+        if found is None:
+            one = only_one(place.parent, "survey", f"looking at {source.origin}")
+            with contextlib.suppress(OSError), one:  # where it cannot be kept, it costs time only
+                found = _known(place)
+                if found is None:
+                    found = _survey(dataset, source)
+                    _write(place, found)
+    found = found or _survey(dataset, source)
+    bad, limit = found.total - len(found.kept), _limit(dataset.max_bad, found.total)
+    if bad > limit or not len(found.kept):
+        raise _too_many(source, found.skipped, bad, limit, found.total)
+    return found
+
+
+def _known(place: Path) -> Survey | None:
+    stored = kept.read(place)
+    if stored is None:
+        return None
+    tensors, record = stored
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        facts = record["facts"]
+        own = {
+            name: record[name] for name in ("colour", "alpha", "turned", "deep", "scaled", "nested")
+        }
+        return Survey(
+            kept=tensors["kept"],
+            sizes=tensors["sizes"],
+            stored=tensors["stored"],
+            facts=Facts(**{**facts, "low": tuple(facts["low"]), "high": tuple(facts["high"])}),
+            suffixes=tuple(record["suffixes"]),
+            total=record["total"],
+            skipped=tuple((name, reason) for name, reason in record["skipped"]),
+            digest=record["digest"],
+            **own,
+        )
+    return None
+
+
+def _write(place: Path, survey: Survey) -> None:
+    tensors = {"kept": survey.kept, "sizes": survey.sizes, "stored": survey.stored}
+    kept.tidy(place.parent.parent)
+    kept.write(
+        place,
+        tensors,
+        facts=survey.facts._asdict(),
+        colour=survey.colour,
+        alpha=survey.alpha,
+        turned=survey.turned,
+        deep=survey.deep,
+        scaled=survey.scaled,
+        nested=survey.nested,
+        suffixes=list(survey.suffixes),
+        total=survey.total,
+        skipped=[list(each) for each in survey.skipped],
+        digest=survey.digest,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """One picture that can be read."""
+
+    pixels: Pixels  # as a training would see it, in the channels that are guessed
+    facts: Facts
+    opened: Opened
+
+
+def _survey(dataset: PictureDataset, source: Source) -> Survey:
+    """Decode all pictures, again where they have other channels than was thought."""
+    found: Survey | Facts | None = None
+    while not isinstance(found, Survey):
+        found = _survey_in(dataset, source, found)
+    return found
+
+
+def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> Survey | Facts:
+    """The survey, or what was seen when it turned out that they have other channels."""
+    channels = 1 if facts is None else dataset.wanted.look(facts).channels
+
+    def work(index: int) -> _Found | PictureError:
+        return _examined(dataset, source, index, channels)
+
+    numbers: list[int] = []
+    sizes: list[Size] = []
+    stored: list[Size] = []
+    skipped: list[tuple[str, str]] = []
+    suffixes: set[str] = set()
+    colour = turned = deep = scaled = nested = False
+    running = Digest(len(source))
+    limit = _limit(dataset.max_bad, len(source))
+    price = _AHEAD // (2 * dataset.decoders)  # how large they are is not known yet
+    with progress.Bar(f"reading {source.origin}", len(source)) as bar:
+        found: _Found | PictureError
+        for index, found in enumerate(
+            in_order(range(len(source)), work, dataset.decoders, lambda _: price)
+        ):
+            bar.show(index + 1)
+            if isinstance(found, PictureError):
+                if len(skipped) < _MOST_SKIPPED:
+                    skipped.append((printable(source.name(index)), str(found)))
+                if index + 1 - len(numbers) > limit:
+                    raise _too_many(source, skipped, index + 1 - len(numbers), limit, len(source))
+                continue
+            # What was once seen counts, so that the channels change a few times at most.
+            facts = found.facts.merged(facts)
+            if dataset.wanted.look(facts).channels != channels:
+                return facts
+            numbers.append(index)
+            sizes.append(found.facts.low)
+            opened = found.opened
+            stored.append(opened.size)
+            colour, turned = colour | opened.colour, turned | (opened.orientation != 1)
+            deep, scaled = deep | opened.deep, scaled | opened.scaled
+            name = PurePosixPath(os.fsdecode(source.name(index)))
+            nested |= len(name.parts) > 1
+            suffixes.add(name.suffix)
+            running.add(found.pixels)
+    if facts is None:
+        raise _too_many(source, skipped, len(source), limit, len(source))
+    return Survey(
+        kept=torch.tensor(numbers),
+        sizes=torch.tensor(sizes, dtype=torch.int32),
+        stored=torch.tensor(stored, dtype=torch.int32),
+        facts=facts,
+        colour=colour,
+        alpha=facts.clear,
+        turned=turned,
+        deep=deep,
+        scaled=scaled,
+        nested=nested,
+        suffixes=tuple(sorted(suffixes)),
+        total=len(source),
+        skipped=tuple(skipped),
+        digest=running.hexdigest(),
+    )
+
+
+def _examined(
+    dataset: PictureDataset, source: Source, index: int, channels: int
+) -> _Found | PictureError:
+    for content in source.read(index, index + 1):
+        try:
+            if isinstance(content, PictureError):
+                raise content
+            pixels, opened = decode_as_programs(content, None)
+            as_it_is = opened.plain or (opened.deep and not opened.scaled)
+            if as_it_is:
+                facts = Facts(opened.size, opened.size, opened.colour, bare=True, clear=False)
+            else:
+                _, facts = decode(content, None)
+            if as_it_is and dataset.wanted.size is None and len(pixels) <= channels:
+                pixels = pixels.repeat(channels // len(pixels), 0)
+            else:
+                look = look_of(dataset, channels, facts.low)
+                pixels = cut(_decoded(content, look, opened.deep), dataset.wanted.size)
+        except PictureError as error:
+            return error
+        return _Found(pixels, facts, opened)
+    raise AssertionError
+
+
+def _limit(max_bad: float, total: int) -> int:
+    return int(max_bad * total) if max_bad < 1 else int(max_bad)
+
+
+def _too_many(
+    source: Source, skipped: Sequence[tuple[str, str]], bad: int, limit: int, total: int
+) -> DataError:
+    some = ", ".join(f"'{name}' ({reason})" for name, reason in skipped[:_NAMED])
+    if bad == total:
+        return DataError(
+            f"None of the {total:,} pictures of {source.origin} can be read: {some}; repair or "
+            f"replace them."
+        )
+    are = "picture is" if bad == 1 else "pictures are"
+    return DataError(
+        f"{bad:,} {are} unreadable among {total:,} of {source.origin}, more than the {limit:,} "
+        f"that max_bad allows: {some}; repair or remove them, or raise max_bad."
+    )
