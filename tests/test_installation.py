@@ -224,7 +224,7 @@ def test_a_failed_attribute_of_a_whole_installation(site) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Trainer", "Generator", "losses.names()", "evaluate"])
+@pytest.mark.parametrize("name", ["Trainer", "TrainConfig", "losses.names()", "testing"])
 def test_what_is_behind_an_attribute_says_so(site, name) -> None:
     install(site, files={"ganzoo/losses/__init__.py": ""})  # the package's own is ours still
     done = python(site, "-c", f"import ganzoo; ganzoo.{name}")

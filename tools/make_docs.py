@@ -213,14 +213,14 @@ def settings_page() -> str:
         "as well as a `LatentSpec`; on the command line `--latent 128`.",
         table(("option", *head[1:]), latent),
         "## The precision",
-        "`auto` computes in bfloat16 where the hardware multiplies it, and in float32 elsewhere: on "
-        "CUDA from compute capability 8.0, on CPUs with AMX (`amx_bf16`), with AVX-512 BF16 "
-        "(`avx512_bf16`: AMD from Zen 4, Intel's Cooper Lake and Sapphire Rapids) or with Arm's BF16 "
-        "(`bf16`). On a CPU torch must have oneDNN, which torch for macOS does not, and "
-        "`ONEDNN_MAX_CPU_ISA` must leave it that feature. Weights, optimizers and what is saved are "
-        "float32 either way.",
-        "`ganzoo train --dry-run`, `ganzoo doctor` and `environment.json` say what was taken and why. "
-        "A run that is resumed goes on as it began, on whatever machine. What an architecture "
+        "`auto` computes in bfloat16 where the hardware multiplies it, and in float32 elsewhere: "
+        "on CUDA from compute capability 8.0, on CPUs with AMX (`amx_bf16`), with AVX-512 BF16 "
+        "(`avx512_bf16`: AMD from Zen 4, Intel's Cooper Lake and Sapphire Rapids) or with "
+        "Arm's BF16 (`bf16`). On a CPU torch must have oneDNN, which torch for macOS does not, and "
+        "`ONEDNN_MAX_CPU_ISA` must leave it that feature. Weights, optimizers and what is "
+        "saved are float32 either way.",
+        "`ganzoo train --dry-run`, `ganzoo doctor` and `environment.json` say what was taken and "
+        "why. A run that is resumed goes on as it began, on whatever machine. What an architecture "
         "recommends comes before `auto`: `mirror`'s nets are so small that bfloat16 gains nothing.",
         "On one thread of a CPU with AVX-512 BF16 and no AMX (Zen 4), bfloat16 against float32, in "
         "turns in one process:",
