@@ -16,12 +16,12 @@ import torch
 from ganzoo._version import __version__
 from ganzoo.datasets import progress
 from ganzoo.datasets.cache import cache_root
-from ganzoo.device import pick_precision
 from ganzoo.errors import ConfigError, DataError, GanzooError
 from ganzoo.evaluation import ranks
 from ganzoo.evaluation.own_size import fitted
 from ganzoo.evaluation.sides import Generated, Real, Side, coloured, form_of
 from ganzoo.features import kept
+from ganzoo.features.arithmetic import feature_precision
 from ganzoo.metrics.gathered import Gathered, Moments
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Gathering:
         self._protocols: dict[str, dict[str, Any]] = {}
         self._last: dict[str, dict[str, str]] = {}  # what logits depend on besides
         self._packages: dict[str, dict[str, str]] = {}  # versions of those that it computes with
-        picked = pick_precision(precision, device).name
+        picked = feature_precision(precision, device).name
         for metric in chosen:
             extractor, key = extractor_of(metric), _key(metric)
             if extractor is None:

@@ -77,7 +77,7 @@ class Extractor(Component):
 
         Args:
             device: Where it computes; it takes samples from there.
-            precision: ``bf16``, ``fp32``, or ``auto``: bf16 where the hardware multiplies it.
+            precision: ``bf16``, ``fp32``, or ``auto``, as ``feature_precision`` has it.
 
         Returns:
             A module that maps samples (N, C, H, W), as ``quantisation`` has them, to ``Features``.

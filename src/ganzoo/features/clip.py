@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 from torch import nn
 
-from ganzoo.device import pick_precision
+from ganzoo.features.arithmetic import feature_precision
 from ganzoo.features.huggingface import SOURCE, HubExtractor, HubModel
 from ganzoo.features.vision import OPENAI, Seen
 
@@ -62,7 +62,7 @@ class CLIP(HubExtractor):
             _Embedding(model),
             "clip",
             device,
-            pick_precision(precision, device),
+            feature_precision(precision, device),
             model.config.image_size,
             "tf1-bilinear",
             OPENAI,

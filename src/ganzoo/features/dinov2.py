@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.functional import interpolate
 
-from ganzoo.device import pick_precision
+from ganzoo.features.arithmetic import feature_precision
 from ganzoo.features.huggingface import SOURCE, HubExtractor, HubModel
 from ganzoo.features.resizing import Resize
 from ganzoo.features.vision import IMAGENET, Seen
@@ -74,7 +74,7 @@ class DINOv2(HubExtractor):
         embeddings.position_embeddings = nn.Parameter(
             _interpolated(embeddings.position_embeddings.detach(), grid), requires_grad=False
         )
-        picked = pick_precision(precision, device)
+        picked = feature_precision(precision, device)
         return Seen(
             _ClassToken(model), "dinov2", device, picked, _SIZE, _RESIZE[self.preset], IMAGENET
         )

@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.datasets.base import DataPath
-from ganzoo.device import pick_precision
-from ganzoo.features.arithmetic import full_float32
+from ganzoo.features.arithmetic import feature_precision, full_float32
 from ganzoo.features.base import Extractor, Features, fingerprint
 from ganzoo.features.inception_net import CLASSES, DIMENSIONS, SIZE, InceptionNet
 from ganzoo.features.resizing import Resize, as_rgb, resize
@@ -114,7 +113,7 @@ class Inception(Extractor):
             CheckpointError: If the weights are not there, damaged, or of another net.
             DeviceError: If the device cannot compute so.
         """
-        picked = pick_precision(precision, device)
+        picked = feature_precision(precision, device)
         dtype = torch.bfloat16 if picked.autocast else torch.float32
         net = InceptionNet(self._tensors(), device, dtype)
         return _Module(net, self.preset, device, exact=not picked.autocast).eval()

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.datasets.base import DataPath
-from ganzoo.device import pick_precision
+from ganzoo.features.arithmetic import feature_precision
 from ganzoo.features.base import Extractor, fingerprint
 from ganzoo.features.vision import IMAGENET, Seen
 from ganzoo.features.weights import Published, load
@@ -72,7 +72,13 @@ class VGG16(Extractor):
         del net.classifier[4:]  # ReLU and dropout follow, and the classes
         net.classifier.append(nn.ReLU())
         return Seen(
-            net, "vgg16", device, pick_precision(precision, device), _SIZE, "tf1-bilinear", IMAGENET
+            net,
+            "vgg16",
+            device,
+            feature_precision(precision, device),
+            _SIZE,
+            "tf1-bilinear",
+            IMAGENET,
         )
 
     def weights_hash(self) -> str:
