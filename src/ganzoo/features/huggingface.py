@@ -159,10 +159,8 @@ class HubExtractor(Extractor):
     def _files(self) -> Hashable:
         """What stands for the files as they are; of a repository nothing here does."""
         folder = Path(self.weights)
-        if not folder.is_dir():
-            return object()
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-        return self.model.kind, tuple(stamp(path) for path in files)
+        files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+        return (self.model.kind, *map(stamp, files)) if files else object()
 
 
 def _hashed(model: Any) -> str:
