@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = [
@@ -125,12 +125,23 @@ def quoted(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the nearest of ``options``, or an empty string."""
+def did_you_mean(
+    word: str, options: Iterable[str], synonyms: Mapping[str, str] | None = None
+) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest of ``options``, or an empty string.
+
+    Args:
+        word: What was given.
+        options: What there is.
+        synonyms: What others call some of them, in lower case and with hyphens.
+    """
     if len(word) > 100:
         return ""
     # Case is forgiven; "nearest" is difflib's ratio, which suits short identifiers.
     by_folded = {option.casefold(): option for option in options}
+    meant = (synonyms or {}).get(word.casefold().replace("_", "-"))
+    if meant in by_folded.values():
+        return f" Did you mean '{meant}'?"
     nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f" Did you mean '{by_folded[nearest[0]]}'?" if nearest else ""
 

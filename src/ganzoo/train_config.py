@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,7 +33,7 @@ from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.component import RESERVED, Component
 from ganzoo.datasets.base import Dataset
-from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
+from ganzoo.errors import ConfigError, GanzooError, UnknownNameError, did_you_mean, listing, quoted
 from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
 from ganzoo.model import Model
@@ -48,10 +50,12 @@ __all__ = [
     "defaults",
     "differences",
     "flag_of",
+    "kept_on_resuming",
     "located",
     "read_config",
     "resolve",
     "several",
+    "synonyms",
     "unlike",
 ]
 
@@ -471,15 +475,113 @@ def located(path: Path | None) -> Iterator[None]:
 
 def _known(layer: Mapping[str, Any], where: str = "") -> None:
     names = TrainConfig.model_fields
-    for key in layer:
+    for key, value in layer.items():
         if key not in names:
             word = key if isinstance(key, str) else quoted(key)
             raise ConfigError(
-                f"{where}'{word}' is no setting.{did_you_mean(word, names)} "
+                f"{where}'{word}' is no setting.{_meant(word, value, bool(where))} "
                 f"Settings: {listing(sorted(names))}."
             )
-    if layer.get("steps") is not None and layer.get("epochs") is not None:
-        raise ConfigError(f"{where}Give 'steps' or 'epochs', not both.")
+
+
+def synonyms(word: str) -> tuple[tuple[str, ...], ...]:
+    """Return the settings, or options of their components, that other programs call so."""
+    key = re.sub(r"[-_. ]", "", word.casefold())
+    return tuple(tuple(path.split(".")) for path in _SYNONYMS.get(key, ()))
+
+
+def _meant(word: str, value: Any, in_file: bool) -> str:
+    """Say how a setting is given, in YAML or Python, that others call ``word``."""
+    paths = synonyms(word)
+    if not paths or len(paths) == len(paths[0]) == 1:
+        return did_you_mean(paths[0][0] if paths else word, TrainConfig.model_fields)
+    form = "{}: {{{}: {}}}" if in_file else "{}={{'{}': {}}}"
+    told = [
+        form.format(*path, quoted(value))
+        if path[1:]
+        else f"{path[0]}{': ' if in_file else '='}{quoted(value)}"
+        for path in paths
+    ]
+    return f" Did you mean {' and '.join(told)}?"
+
+
+_RATES, _OPTIMIZERS = ("g_optimizer.lr", "d_optimizer.lr"), ("g_optimizer", "d_optimizer")
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("lr", "learningrate", "rate", "baselr"), _RATES),
+    **dict.fromkeys(("glr", "lrg", "generatorlr", "lrgenerator"), _RATES[:1]),
+    **dict.fromkeys(("dlr", "lrd", "discriminatorlr", "criticlr", "lrdiscriminator"), _RATES[1:]),
+    **dict.fromkeys(("optimizer", "optim", "optimiser", "opt"), _OPTIMIZERS),
+    **dict.fromkeys(("betas",), ("g_optimizer.betas", "d_optimizer.betas")),
+    "weightdecay": ("g_optimizer.weight_decay", "d_optimizer.weight_decay"),
+    **dict.fromkeys(("batch", "bs", "bsize", "minibatch"), ("batch_size",)),
+    **dict.fromkeys(
+        ("iterations", "iters", "niter", "niters", "maxiter", "maxiters", "maxsteps", "totalsteps"),
+        ("steps",),
+    ),
+    **dict.fromkeys(("nepochs", "numepochs", "maxepochs"), ("epochs",)),
+    **dict.fromkeys(("ncritic", "criticiters", "diters", "nd", "ndis"), ("d_steps",)),
+    **dict.fromkeys(("giters", "ngen"), ("g_steps",)),
+    **dict.fromkeys(
+        ("z", "nz", "zdim", "dimz", "latentdim", "latentsize", "noise", "noisedim"), ("latent",)
+    ),
+    **dict.fromkeys(
+        ("imagesize", "imgsize", "imsize", "resolution", "res", "cropsize", "loadsize"), ("size",)
+    ),
+    **dict.fromkeys(("numworkers", "nworkers", "threads", "jobs"), ("workers",)),
+    **dict.fromkeys(
+        ("data", "dataroot", "datapath", "datadir", "datafolder", "images"), ("dataset",)
+    ),
+    **dict.fromkeys(("model", "architecture", "net", "network", "gan"), ("arch",)),
+    **dict.fromkeys(("criterion", "objective", "lossfunction", "ganmode", "losstype"), ("loss",)),
+    **dict.fromkeys(("scheduler", "lrscheduler", "lrschedule", "lrpolicy"), ("schedule",)),
+    **dict.fromkeys(("gpu", "gpus", "gpuid", "gpuids", "cuda"), ("device",)),
+    **dict.fromkeys(
+        ("amp", "fp16", "fp32", "bf16", "half", "mixedprecision", "dtype"), ("precision",)
+    ),
+    **dict.fromkeys(("ema", "emabeta", "averaging"), ("ema_decay",)),
+    **dict.fromkeys(
+        ("gradclip", "clip", "clipnorm", "maxgradnorm", "gradientclipping"), ("clip_grad",)
+    ),
+    **dict.fromkeys(
+        ("saveevery", "savefreq", "saveinterval", "snap", "ckptevery"), ("checkpoint_every",)
+    ),
+    **dict.fromkeys(("logfreq", "loginterval", "printevery", "printfreq"), ("log_every",)),
+    **dict.fromkeys(("sampleinterval", "samplefreq", "displayfreq"), ("sample_every",)),
+    **dict.fromkeys(("evalevery", "evalfreq", "fidevery"), ("evaluate_every",)),
+    **dict.fromkeys(("cond", "classconditional", "labels", "classes"), ("conditional",)),
+    **dict.fromkeys(("randomseed", "manualseed", "rng"), ("seed",)),
+    **dict.fromkeys(("pretrained", "initweights", "warmstart", "transfer"), ("init_from",)),
+    **dict.fromkeys(("logger", "tensorboard", "tracker"), ("trackers",)),
+    **dict.fromkeys(("earlystopping", "earlystop"), ("patience",)),
+    **dict.fromkeys(("metric", "scores"), ("metrics",)),
+}
+"""What other programs call settings, without hyphens; only hints know it."""
+
+
+def kept_on_resuming(changes: Mapping[str, Any], run: Path, may_change: Iterable[str]) -> str:
+    """Say that a run keeps some settings, and how to train on from it with others.
+
+    Args:
+        changes: What was to change, such as ``{"g_optimizer.lr": 1e-5}``.
+        run: Its folder.
+        may_change: What resuming takes.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in changes.items():
+        options = value if isinstance(value, Mapping) else {}
+        for key, item in ({f"{name}.{option}": options[option] for option in options}).items():
+            flat[key.removesuffix(".name")] = item
+        if not options:
+            flat[name] = value
+    words = ["ganzoo", "train", "--config", str(run / "config.yaml"), "--init-from", str(run)]
+    for name, value in flat.items():
+        given = value if isinstance(value, (list, tuple)) else [value]
+        words += [flag_of(*name.split(".")), *(str(getattr(item, "name", item)) for item in given)]
+    return (
+        f"A run keeps its {listing(map(repr, changes))}: what may change on resuming is "
+        f"{listing(may_change)}. To train on from its generator with another value: "
+        f"{shlex.join(words)}"
+    )
 
 
 def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -517,6 +619,7 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in layer.items():
             if key == "dataset":
                 value = datasets.interpret(value)  # a path or an object becomes a component
+                _check_options(value, merged.get(key))
             if key in COMPONENTS:
                 merged[key] = _merged_component(merged.get(key), value)
             elif key == "latent":
@@ -528,6 +631,48 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             if layer.get(given) is not None:
                 merged[other] = None
     return merged
+
+
+def _check_options(given: Any, lower: Any) -> None:
+    """Refuse a mapping that neither names a dataset nor has options of the one chosen below."""
+    if not isinstance(given, Mapping) or "name" in given:
+        return
+    cls = _class("dataset", lower) if lower is not None else None
+    options = {} if cls is None else cls.model_fields
+    if given and all(str(key) in options for key in given):
+        return
+    keys = [key for key in given if str(key) not in options]
+    words = {str(key).casefold() for key in given}
+    if words & _SPLITS and not any(isinstance(value, (str, int)) for value in given.values()):
+        raise ConfigError(
+            f"The dataset is a mapping of splits ({listing(map(quoted, given))}), and one of them "
+            f"is trained on: give data[{quoted(next(iter(given)))}]."
+        )
+    having = sorted(
+        entry.name
+        for entry, error in datasets.registry.check()
+        if error is None
+        and entry.listed
+        and given
+        and {str(key) for key in given} <= {*datasets.registry.get(entry.name).model_fields}
+    )
+    if having:
+        named = having[0]
+        with contextlib.suppress(GanzooError):  # what lies there tells
+            named = dict(datasets.interpret(given["path"]))["name"] if "path" in given else named
+        raise ConfigError(
+            f"A dataset given as a mapping needs its 'name', which {quoted(dict(given))} lacks: "
+            f"such options are those of {listing(map(repr, having))}. Give "
+            f"{quoted({'name': named, **given})}."
+        )
+    what = f"with {quoted(keys[0])}" if keys else "that is empty"
+    raise ConfigError(
+        f"A mapping {what} is no dataset: give arrays by name, such as {{'images': array, "
+        f"'labels': array}}, or a mapping with 'name'. Available: {listing(datasets.names())}."
+    )
+
+
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "unlabeled"}
 
 
 def _merged_component(lower: Any, upper: Any) -> Any:

@@ -39,6 +39,8 @@ from ganzoo.errors import (
     DivergenceError,
     RunFolderError,
     UnknownNameError,
+    did_you_mean,
+    listing,
 )
 from ganzoo.feed import Feed
 from ganzoo.framing import Framing
@@ -61,11 +63,28 @@ from ganzoo.run_writer import RunWriter
 from ganzoo.spec import SampleSpec
 from ganzoo.step import Step
 from ganzoo.storage import own_copies, write_json, write_text
-from ganzoo.train_config import TrainConfig, located, read_config, resolve
+from ganzoo.train_config import (
+    TrainConfig,
+    kept_on_resuming,
+    located,
+    read_config,
+    resolve,
+    synonyms,
+)
 from ganzoo.validation import Standing, Validation, by_score, check_same, settled
 
 __all__ = ["Trainer"]
 
+_MAY_CHANGE = (  # of a run, on resuming; what else resuming takes is not of the run
+    "steps",
+    "epochs",
+    "device",
+    "dataset",
+    "workers",
+    "nonfinite",
+    "metrics",
+    "patience",
+)
 _PICTURES = 10  # pictures per run, unless asked otherwise
 _CHECKPOINTS = 5
 _LR_SCALE = 0.5  # of the learning rates, when going back
@@ -736,6 +755,7 @@ class Trainer:
         patience: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
+        **others: Any,
     ) -> Trainer:
         """Return a trainer that continues a run from its newest checkpoint that is whole.
 
@@ -756,6 +776,7 @@ class Trainer:
             patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
+            others: None: a run keeps its other settings.
 
         Raises:
             RunFolderError: If there is no run, another process trains in it, or its checkpoints
@@ -765,6 +786,8 @@ class Trainer:
             DataError: If the data given are not those that the run was trained on.
         """
         run = run if isinstance(run, Run) else Run(run)
+        if others:
+            raise ConfigError(_not_resumed(others, run.path))
         writer = RunWriter.open(run)
         try:
             found, notices = writer.recover()
@@ -1125,6 +1148,20 @@ class Trainer:
     def _bundle_config(self, step: int | None = None) -> bundle.BundleConfig:
         step = self.step if step is None else step
         return provenance.bundle_config(self.config, self.spec, self.framing, step, self.precision)
+
+
+def _not_resumed(others: Mapping[str, Any], run: Path) -> str:
+    """Say why resuming does not take these settings."""
+    changes: dict[str, Any] = {}
+    for name, value in others.items():
+        paths = ((name,),) if name in TrainConfig.model_fields else synonyms(name)
+        if not paths:
+            return (
+                f"'{name}' is nothing that resuming takes.{did_you_mean(name, _MAY_CHANGE)} It "
+                f"takes {listing(_MAY_CHANGE)}."
+            )
+        changes |= {".".join(path): value for path in paths}
+    return kept_on_resuming(changes, run, _MAY_CHANGE)
 
 
 def _refusal(layer: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
+from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 from rich.console import Console
 
 from ganzoo._version import __version__
@@ -52,8 +53,13 @@ def main(tokens: Sequence[str] | None = None) -> None:
     What goes wrong by the user's doing is one line on standard error and exit code 2; a key
     press that interrupts is exit code 130.
     """
+    given = list(sys.argv[1:] if tokens is None else tokens)
     try:
-        run(app, sys.argv[1:] if tokens is None else tokens)
+        run(app, given)
+    except (UnknownOptionError, UnusedCliTokensError) as error:
+        from ganzoo.cli.hints import explain  # which imports what there is
+
+        _complain(explain(error, given))
     except (GanzooError, CycloptsError) as error:
         _complain(str(error))
     except KeyboardInterrupt:

@@ -58,6 +58,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=Fals
     chooses, plug-ins included.
     """
     layer, chosen = _choices(tokens)
+    _check_first(chosen.get("arch", ""), tokens)
     shown = defaults(layer, chosen)
     check_dotted(tokens, shown)
     options = [*setting_options(shown), *_OWN]
@@ -143,6 +144,19 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
         elif flag in flags and value:
             chosen[flags[flag]] = value
     return layer, chosen
+
+
+def _check_first(word: str, tokens: Sequence[str]) -> None:
+    """Refuse a dataset or recipe where the architecture's name is expected."""
+    from ganzoo.cli.hints import flag_for
+
+    by_position = word and f"--arch={word}" not in tokens and "--arch" not in tokens
+    flag = flag_for(word) if by_position and ":" not in word else None
+    if flag not in (None, "--arch"):
+        raise ConfigError(
+            f"There is no architecture '{word}', which comes first. Say it with its option: "
+            f"{flag} {shlex.quote(word)}"
+        )
 
 
 def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
