@@ -659,7 +659,8 @@ def _check_options(given: Any, lower: Any) -> None:
     if having:
         named = having[0]
         with contextlib.suppress(GanzooError):  # what lies there tells
-            named = dict(datasets.interpret(given["path"]))["name"] if "path" in given else named
+            place = datasets.interpret(Path(str(given["path"]))) if "path" in given else {}
+            named = place.get("name", named)
         raise ConfigError(
             f"A dataset given as a mapping needs its 'name', which {quoted(dict(given))} lacks: "
             f"such options are those of {listing(map(repr, having))}. Give "

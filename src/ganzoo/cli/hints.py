@@ -37,7 +37,7 @@ def explain(error: UnknownOptionError | UnusedCliTokensError, tokens: Sequence[s
         value = value or next((b for a, b in itertools.pairwise(tokens) if a == given), "")
         changes = {".".join(path): value for path in paths}
         return kept_on_resuming(changes, Path(tokens[1]), sorted({*flags} - {"--quiet", "--run"}))
-    return f"{_named(command)} has no option {quoted(given)[1:-1]}.{_meant(given, flags, command)}"
+    return f"Unknown option: {quoted(given)[1:-1]}.{_meant(given, flags, command)}"
 
 
 def _named(command: str) -> str:
