@@ -482,6 +482,8 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
                 f"{where}'{word}' is no setting.{_meant(word, value, bool(where))} "
                 f"Settings: {listing(sorted(names))}."
             )
+    if layer.get("steps") is not None and layer.get("epochs") is not None:
+        raise ConfigError(f"{where}Give 'steps' or 'epochs', not both.")
 
 
 def synonyms(word: str) -> tuple[tuple[str, ...], ...]:

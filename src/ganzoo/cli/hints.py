@@ -11,7 +11,7 @@ from pathlib import Path
 from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
 from ganzoo import recipes
-from ganzoo.errors import did_you_mean, listing, quoted
+from ganzoo.errors import did_you_mean, quoted
 from ganzoo.train_config import COMPONENTS, TrainConfig, flag_of, kept_on_resuming, synonyms
 
 __all__ = ["explain", "flag_for"]
@@ -40,10 +40,6 @@ def explain(error: UnknownOptionError | UnusedCliTokensError, tokens: Sequence[s
     return f"Unknown option: {quoted(given)[1:-1]}.{_meant(given, flags, command)}"
 
 
-def _named(command: str) -> str:
-    return f"'ganzoo {command}'" if command and not command.startswith("-") else "'ganzoo'"
-
-
 def _settings(word: str) -> tuple[tuple[str, ...], ...]:
     """The settings that an option is, or that others call so."""
     path = tuple(word.replace("-", "_").split("."))
@@ -64,8 +60,7 @@ def _meant(given: str, flags: list[str], command: str) -> str:
 
 
 def _unused(command: str, unused: list[str]) -> str:
-    said = listing(quoted(token) for token in unused)
-    start = f"{_named(command)} does not know what {said} is for."
+    start = f"Unused Tokens: {unused}."
     if command == "train" and (flag := flag_for(unused[0])):
         return f"{start} Say it with its option: {flag} {shlex.quote(unused[0])}"
     if any(command == each for each in _ONE_EACH):

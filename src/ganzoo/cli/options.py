@@ -85,8 +85,8 @@ def check_dotted(tokens: Sequence[str], shown: Mapping[str, Any]) -> None:
         if option.removeprefix("no-") not in fields:
             raise ConfigError(
                 f"{component.kind.capitalize()} '{component.name}' has no option '{option}'."
-                f"{_of_others(component, setting, option) or did_you_mean(option, fields)} "
-                f"Options: {listing(sorted(fields))}."
+                f"{did_you_mean(option, fields)} Options: {listing(sorted(fields))}."
+                f"{_of_others(component, setting, option)}"
             )
 
 
