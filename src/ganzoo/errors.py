@@ -7,6 +7,7 @@ A message states the fact, its cause and what to do. None of these classes deriv
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -144,6 +145,15 @@ def did_you_mean(
         return f" Did you mean '{meant}'?"
     nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f" Did you mean '{by_folded[nearest[0]]}'?" if nearest else ""
+
+
+def an(noun: object) -> str:
+    """Return a noun with its article: ``a vector``, ``an 8x8 RGB image``; ``audio`` has none."""
+    text = str(noun)
+    if text.startswith("audio "):
+        return text
+    vowel = text[:1].lower() in "aeiou" or re.match(r"8|1[18](?![0-9])", text)
+    return f"{'an' if vowel else 'a'} {text}"
 
 
 def listing(options: Iterable[str]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ganzoo import architectures
 from ganzoo.datasets import progress
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError, DataError, listing
 from ganzoo.framing import Framing
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     if not config.arch.conditional:
         raise ConfigError(
             f"conditional=True needs an architecture that uses labels, and "
-            f"'{config.arch.name}' does not. Leave it off."
+            f"'{config.arch.name}' does not. {_labelled_architectures()}"
         )
     return config, samples.with_spec(spec)
 
@@ -142,13 +143,15 @@ def start_from(
             "shape of a sample",
             spec.shape,
             sample.shape,
-            f"Give size={frame.size}" if frame else "Use data of that shape",
+            f"Give {_said('size', frame.size)}" if frame else "Use data of that shape",
         ),
         (
             "value range",
             spec.value_range,
             sample.value_range,
-            f"Give value_range={sample.value_range}",
+            "Leave value_range out"
+            if sample.value_range is None
+            else f"Give {_said('value_range', sample.value_range)}",
         ),
         (
             "number of classes",
@@ -166,3 +169,24 @@ def start_from(
     if judge is not None:
         discriminator.load_state_dict(judge.state_dict())
     return judge is not None
+
+
+def _said(name: str, numbers: tuple[float, ...]) -> str:
+    """A setting of several numbers, in Python and on the command line."""
+    flag = "--" + name.replace("_", "-")
+    return f"{name}={numbers} ({flag} {' '.join(f'{number:g}' for number in numbers)})"
+
+
+def _labelled_architectures() -> str:
+    """Say which architectures use labels, or what to do where none does."""
+    found = [
+        entry.name
+        for entry, error in architectures.registry.check()
+        if error is None and architectures.get(architectures.registry.address(entry)).conditional
+    ]
+    if found:
+        return f"Take one that does: {listing(found)}; or leave conditional off."
+    return (
+        "None that is installed does: leave conditional off to train on all classes together, or "
+        "write one that says conditional = True, as the page on plug-ins shows."
+    )
