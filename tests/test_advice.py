@@ -220,7 +220,7 @@ def unknown(text: str) -> list[str]:
     wrong += [
         f"{path}" for path in re.findall(r"\bdocs/[\w/.-]+\.md", text) if not (ROOT / path).exists()
     ]
-    wrong += [call for call in _calls(text)]
+    wrong += list(_calls(text))
     wrong += [f"{name}={value}" for name, value in _values(text) if not accepted(name, value)]
     return wrong
 

@@ -134,17 +134,22 @@ def did_you_mean(
     Args:
         word: What was given.
         options: What there is.
-        synonyms: What others call some of them, in lower case and with hyphens.
+        synonyms: What others call some of them; case and hyphens do not matter.
     """
     if len(word) > 100:
         return ""
     # Case is forgiven; "nearest" is difflib's ratio, which suits short identifiers.
     by_folded = {option.casefold(): option for option in options}
-    meant = (synonyms or {}).get(word.casefold().replace("_", "-"))
+    known = {_bare(name): meant for name, meant in (synonyms or {}).items()}
+    meant = known.get(_bare(word))
     if meant in by_folded.values():
         return f" Did you mean '{meant}'?"
     nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f" Did you mean '{by_folded[nearest[0]]}'?" if nearest else ""
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"[-_. ]", "", word.casefold())
 
 
 def an(noun: object) -> str:
