@@ -30,6 +30,7 @@ from ganzoo.cli import main
 from ganzoo.convert import convert
 from ganzoo.datasets import Given
 from ganzoo.device import pick_device
+from ganzoo.diagnosis import Diagnoses
 from ganzoo.errors import GanzooError
 from ganzoo.features.callable import Callable as Function
 from ganzoo.framing import Framing
@@ -415,6 +416,46 @@ def an_alias_in_a_file() -> None:
     assert "write out what it stands for" in said(lambda: read_config(Path("c.yaml")))
     Path("c.yaml").write_text("steps: 5\nlog_every: 5\n")
     resolve(read_config(Path("c.yaml")))
+
+
+@row("config", ((0, 1), (8, 8)), ((-2, 2), (8, 8)), ((-1, 1), (16, 16)), ((-1, 1), (12, 10)))
+def a_generator_of_another_form(value_range: Any, size: Any) -> None:
+    run_of(pixels(), value_range=(-1, 1), size=(8, 8))
+    settings = {"init_from": "run", "value_range": value_range, "size": size, "arch": None}
+    settings = {"latent": None, **settings}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    make = lambda more: Trainer(  # noqa: E731
+        dataset=pixels(), steps=1, batch_size=8, progress=False, **{**settings, **more}
+    ).setup()
+    text = said(lambda: make({}))
+    name, value = re.search(r"Give (\w+)=(\(.+?\))", text).groups()
+    make({name: literal(value)})
+
+
+DIAGNOSES = (
+    ({"loss": "minimax"}, "_weaker_d"), ({"d_steps": 4}, "_weaker_d"),
+    ({"loss": "bce"}, "_weaker_d"), ({"arch": "mlp"}, "_weaker_d"),
+    ({"joint_batch": True, "arch": "mlp"}, "_weaker_d"), ({"loss": "wasserstein"}, "_slower_g"),
+    ({"loss": "minimax"}, "_against_collapse"), ({"loss": "hinge"}, "_against_collapse"),
+    ({"loss": "wasserstein"}, "_against_collapse"),
+    ({"latent": {"distribution": "uniform"}}, "_against_collapse"),
+    ({"loss": {"name": "bce", "smoothing": 0.3, "noise": 0.2}}, "_weaker_d"),
+    ({"d_optimizer": {"lr": 3.333e-7}, "g_optimizer": {"lr": 7e-9}}, "_against_collapse"),
+)  # fmt: skip
+
+
+@row("config", *DIAGNOSES)
+def what_a_diagnosis_advises(settings: dict[str, Any], about: str, line: Line) -> None:
+    settings = {"arch": SMALL, "batch_size": 8, "dataset": "ring", **settings}
+    config = resolve(settings)
+    seen = Diagnoses(config, 8, 100, 400)
+    advice = list(getattr(seen, about)())
+    assert advice
+    Path("c.yaml").write_text(config.yaml())
+    for each in advice:
+        words = shlex.split(each.partition(" (")[0])
+        out = line.runs("train", "--config", "c.yaml", *words, "--quiet", "--dry-run")
+        assert out != line.runs("train", "--config", "c.yaml", "--quiet", "--dry-run")
 
 
 @row("config")
@@ -900,6 +941,30 @@ def another_setting_of_a_run_in_python(name: str, value: Any, line: Line) -> Non
     line.follow(f"{found(r': (ganzoo train .+)$', text)} --quiet --out next")
     taken = found(r"resuming is (.+?)\. To", text).split(", ")
     assert {"steps", "device"} <= {*taken}
+
+
+@row(
+    "resume",
+    ("--size", "16", "16"),
+    ("--deterministic",),
+    ("--value-range", "0", "1"),
+    ("--no-conditional",),
+)
+def another_setting_of_several_words_or_none(*words: Any) -> None:
+    *words, line = words
+    np.save("x.npy", pixels())
+    run_of("x.npy")
+    text = line.refused("resume", "run", *words)
+    follow = found(r": (ganzoo train .+)$", text)
+    assert shlex.split(follow)[-len(words) :] == [*words]
+    if "size" in words[0] or "range" in words[0]:  # which a generator keeps, and says so
+        again = line.refused(*shlex.split(follow)[1:], "--quiet", "--out", "next")
+        flags = found(r"Give .+? \((--[^)]+)\)", again)
+        line.runs(
+            *shlex.split(follow)[1 : -len(words)], *shlex.split(flags), "--quiet", "--out", "next"
+        )
+        return
+    line.follow(f"{follow} --quiet --out next")
 
 
 @row("resume", "step", "devise", "epoch")

@@ -570,15 +570,17 @@ def kept_on_resuming(changes: Mapping[str, Any], run: Path, may_change: Iterable
     """
     flat: dict[str, Any] = {}
     for name, value in changes.items():
-        options = value if isinstance(value, Mapping) else {}
-        for key, item in ({f"{name}.{option}": options[option] for option in options}).items():
-            flat[key.removesuffix(".name")] = item
-        if not options:
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{key}".removesuffix(".name"): item for key, item in value.items()}
+        else:
             flat[name] = value
     words = ["ganzoo", "train", "--config", str(run / "config.yaml"), "--init-from", str(run)]
     for name, value in flat.items():
-        given = value if isinstance(value, (list, tuple)) else [value]
-        words += [flag_of(*name.split(".")), *(str(getattr(item, "name", item)) for item in given)]
+        *lead, last = name.split(".")
+        words.append(flag_of(*lead, f"no-{last}" if value is False else last))
+        if not isinstance(value, bool):
+            several = value if isinstance(value, (list, tuple)) else [value]
+            words += [str(getattr(item, "name", item)) for item in several]
     return (
         f"A run keeps its {listing(map(repr, changes))}: what may change on resuming is "
         f"{listing(may_change)}. To train on from its generator with another value: "

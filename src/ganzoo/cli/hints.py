@@ -34,8 +34,9 @@ def explain(error: UnknownOptionError | UnusedCliTokensError, tokens: Sequence[s
     flags = [flag for flag in flags if flag.startswith("--")]
     paths = _settings(given.removeprefix("--"))
     if command == "resume" and paths and not tokens[1].startswith("-"):
-        value = value or next((b for a, b in itertools.pairwise(tokens) if a == given), "")
-        changes = {".".join(path): value for path in paths}
+        after = [] if value else tokens[list(tokens).index(given) + 1 :]
+        values = [value] if value else [*itertools.takewhile(lambda t: t[:2] != "--", after)]
+        changes = {".".join(path): values for path in paths}
         return kept_on_resuming(changes, Path(tokens[1]), sorted({*flags} - {"--quiet", "--run"}))
     return f"Unknown option: {quoted(given)[1:-1]}.{_meant(given, flags, command)}"
 
