@@ -943,28 +943,21 @@ def another_setting_of_a_run_in_python(name: str, value: Any, line: Line) -> Non
     assert {"steps", "device"} <= {*taken}
 
 
-@row(
-    "resume",
-    ("--size", "16", "16"),
-    ("--deterministic",),
-    ("--value-range", "0", "1"),
-    ("--no-conditional",),
-)
-def another_setting_of_several_words_or_none(*words: Any) -> None:
-    *words, line = words
+@row("resume", "--size 16 16", "--deterministic", "--value-range 0 1", "--no-conditional")
+def another_setting_of_several_words_or_none(given: str, line: Line) -> None:
+    words = given.split()
     np.save("x.npy", pixels())
     run_of("x.npy")
     text = line.refused("resume", "run", *words)
     follow = found(r": (ganzoo train .+)$", text)
-    assert shlex.split(follow)[-len(words) :] == [*words]
-    if "size" in words[0] or "range" in words[0]:  # which a generator keeps, and says so
-        again = line.refused(*shlex.split(follow)[1:], "--quiet", "--out", "next")
-        flags = found(r"Give .+? \((--[^)]+)\)", again)
-        line.runs(
-            *shlex.split(follow)[1 : -len(words)], *shlex.split(flags), "--quiet", "--out", "next"
-        )
-        return
-    line.follow(f"{follow} --quiet --out next")
+    assert shlex.split(follow)[-len(words) :] == words
+    command = [*shlex.split(follow)[1:], "--quiet", "--out", "next"]
+    if "size" in given or "range" in given:  # which a generator keeps, and says so
+        flags = found(r"Give .+? \((--[^)]+)\)", line.refused(*command))
+        command += shlex.split(flags)
+        for word in words:
+            command.remove(word)
+    line.runs(*command)
 
 
 @row("resume", "step", "devise", "epoch")

@@ -32,11 +32,12 @@ def explain(error: UnknownOptionError | UnusedCliTokensError, tokens: Sequence[s
         name for argument in error.argument_collection if argument.parse for name in argument.names
     ]
     flags = [flag for flag in flags if flag.startswith("--")]
-    paths = _settings(given.removeprefix("--"))
+    off = given.startswith("--no-")
+    paths = _settings(given.removeprefix("--no-" if off else "--"))
     if command == "resume" and paths and not tokens[1].startswith("-"):
         after = [] if value else tokens[list(tokens).index(given) + 1 :]
         values = [value] if value else [*itertools.takewhile(lambda t: t[:2] != "--", after)]
-        changes = {".".join(path): values for path in paths}
+        changes = {".".join(path): False if off else values for path in paths}
         return kept_on_resuming(changes, Path(tokens[1]), sorted({*flags} - {"--quiet", "--run"}))
     return f"Unknown option: {quoted(given)[1:-1]}.{_meant(given, flags, command)}"
 
