@@ -53,6 +53,8 @@ ELSEWHERE = {
     "state_dict",
     "deepcopy",
     "model_config",  # of pydantic
+    "file_name",  # the column of a metadata.csv, by Hugging Face's convention
+    "gradient_penalty",  # an example of a name that an author gives
 }
 
 
@@ -167,6 +169,7 @@ def names() -> frozenset[str]:
     import torch
 
     found |= {*dir(torch), *dir(torch.Tensor), *dir(torch.nn.Module), *dir(builtins)}
+    found |= {*dir(torch.nn.utils)}
     return frozenset(found)
 
 

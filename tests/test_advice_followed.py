@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 import ganzoo
-from ganzoo import bundle, card, datasets, hub, losses, metrics, optimizers, plots, schedules
+from ganzoo import bundle, datasets, hub, losses, metrics, optimizers, schedules
 from ganzoo.architectures import Architecture, registry
 from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
@@ -40,7 +40,7 @@ from ganzoo.metrics import Metric
 from ganzoo.pictures import animate
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.testing import check_loss
-from ganzoo.train_config import flag_of, read_config, resolve
+from ganzoo.train_config import read_config, resolve
 from ganzoo.trainer import Trainer
 from hub.conftest import hub as hub_fixture
 from hub.server import HubServer
@@ -1352,8 +1352,3 @@ def an_option_that_is_reserved(name: str) -> None:
     namespace = {"__doc__": "x", "__annotations__": {f"my_{name}": str}, f"my_{name}": "y"}
     losses.register("reserving")(type("Reserving", (Mine,), namespace))
     losses.registry.unregister("reserving")
-
-
-def test_a_flag_is_that_of_its_setting() -> None:
-    assert flag_of("g_optimizer", "lr") == "--g-optimizer.lr"
-    assert card.render and plots.REMEDY
