@@ -537,7 +537,7 @@ EDGES: tuple[dict[str, Any], ...] = (
     *({"seed": seed} for seed in (2**63 - 1, 2**63, -1)),
     {"ema_decay": 1 - 2**-53},
     {"size": (1, 300)},
-    {"size": (300, 1), "fit": "resize"},
+    {"size": (300, 1), "resize_mode": "resize"},
 )
 """Settings at the edge of what can be computed."""
 

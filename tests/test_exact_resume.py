@@ -184,7 +184,7 @@ def test_every_optimizer_and_schedule(optimizer: str, schedule: str, images: Ten
         {"nonfinite": "skip", "deterministic": True},
         {"nonfinite": "rollback"},
         {"latent": {"shape": [2, 2], "distribution": "uniform"}, "seed": 7},
-        {"size": (24, 16), "fit": "resize"},
+        {"size": (24, 16), "resize_mode": "resize"},
     ],
     ids=lambda more: "-".join(more),
 )

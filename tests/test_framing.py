@@ -77,7 +77,7 @@ def test_resizing_is_not_undone() -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 64), (64, 16)])
 def test_padding_to_a_smaller_size(size) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be padded to .*fit='resize'"):
+    with pytest.raises(ConfigError, match=r"cannot be padded to .*resize_mode='resize'"):
         Framing.fit((28, 28), size, "pad")
 
 

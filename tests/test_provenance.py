@@ -75,7 +75,7 @@ def test_the_command_repeats_a_recipe(recipe: str, tmp_path: Path) -> None:
         {"arch": "mlp", "latent": (2, 3), "g_optimizer": {"lr": 1e-5}},
         {"loss": "wasserstein"},
         {"loss": {"name": "bce", "real": 0.9}, "clip_grad": 1.5, "joint_batch": True},
-        {"size": (48, 96), "fit": "resize", "value_range": (0.0, 1.0)},
+        {"size": (48, 96), "resize_mode": "resize", "value_range": (0.0, 1.0)},
         {"d_optimizer": {"name": "sgd", "lr": 0.1}, "schedule": "linear"},
         {"recipe": "mlp-mnist", "arch": "dcgan", "conditional": False},
         {"trackers": "tensorboard", "workers": 2, "log_every": 3},

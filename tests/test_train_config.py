@@ -243,7 +243,11 @@ def test_sizes(size, expected) -> None:
             {"batch_size": 0},
             "The training: batch_size cannot be 0: input should be greater than or equal to 1.",
         ),
-        ({"fit": "crop"}, "The training: fit cannot be 'crop': input should be 'pad' or 'resize'."),
+        ({"fit": "pad"}, "'fit' is called 'resize_mode'; write that."),
+        (
+            {"resize_mode": "crop"},
+            "The training: resize_mode cannot be 'crop': input should be 'pad' or 'resize'.",
+        ),
         (
             {"latent": {"truncation": 0}},
             "The latent: truncation cannot be 0: input should be greater than 0.",
@@ -384,6 +388,12 @@ def test_a_link_to_a_file_elsewhere(tmp_path: Path) -> None:
 
 
 _TENFOLD = "".join(f", &{new} [{','.join(['*' + old] * 10)}]" for old, new in pairwise("abcdefghi"))
+
+
+def test_a_setting_of_an_earlier_name_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("format_version: 1\nfit: resize\nsteps: 3\n", encoding="utf-8")
+    assert read_config(path) == {"resize_mode": "resize", "steps": 3}
 
 
 @pytest.mark.parametrize(

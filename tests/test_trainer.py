@@ -219,7 +219,9 @@ def test_any_channels_and_any_aspect(
 
 
 def test_resizing_trains_and_samples_at_the_other_size(pictures: Tensor) -> None:
-    run = ganzoo.Trainer(dataset=pictures, size=32, fit="resize", **small("dcgan", steps=1)).fit()
+    run = ganzoo.Trainer(
+        dataset=pictures, size=32, resize_mode="resize", **small("dcgan", steps=1)
+    ).fit()
     assert run.generator.sample(2, seed=0).shape == (2, 1, 32, 32)
 
 
@@ -737,7 +739,7 @@ def test_wrong_settings_are_named_at_once(
             "Architecture 'dcgan' cannot do a 24x24 greyscale image: height and width must be "
             "powers of two from 16 to 256; the nearest it can is 32x32.",
         ),
-        ({"size": 8}, ConfigError, "fit='resize'"),
+        ({"size": 8}, ConfigError, "resize_mode='resize'"),
         (
             {"conditional": True},
             DataError,

@@ -42,12 +42,12 @@ class Framing(Model):
         if self.method == "none" and self.native != self.size:
             raise ConfigError(
                 f"{_text(self.native)} images are not {_text(self.size)}: they need padding or "
-                f"resizing (fit='pad' or fit='resize')."
+                f"resizing (resize_mode='pad' or resize_mode='resize')."
             )
         if self.method == "pad" and (tall < height or wide < width):
             raise ConfigError(
                 f"{_text(self.native)} images cannot be padded to {_text(self.size)}, which is "
-                f"smaller; resize them instead (fit='resize')."
+                f"smaller; resize them instead (resize_mode='resize')."
             )
         return self
 

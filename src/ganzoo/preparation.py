@@ -86,7 +86,7 @@ def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Framing | 
     # the size that is found here for one that was asked for, and resize instead of pad.
     size = config.size or config.arch.nearest_size(*spec.size)
     config.arch.check(spec.resized(size))
-    return spec.resized(size), Framing.fit(spec.size, size, config.fit)
+    return spec.resized(size), Framing.fit(spec.size, size, config.resize_mode)
 
 
 def inherited(origin: Generator) -> dict[str, Any]:

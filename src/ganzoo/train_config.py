@@ -60,6 +60,7 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+_RENAMED = {"fit": "resize_mode"}  # what earlier versions called a setting
 _LARGEST = 2**17  # bytes of a configuration file: one of ganzoo has some thousand
 
 COMPONENTS: dict[str, Registry[Any]] = {
@@ -168,7 +169,7 @@ class TrainConfig(Model):
     size: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
         None, description="height and width to train at; by default the nearest that arch can do"
     )
-    fit: Literal["pad", "resize"] = Field(
+    resize_mode: Literal["pad", "resize"] = Field(
         "pad", description="how images are brought to that size; padding is cropped from samples"
     )
     value_range: tuple[float, float] | None = Field(
@@ -425,6 +426,7 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
             f"The configuration {path} has format {quoted(version)}, but this ganzoo reads up to "
             f"{FORMAT_VERSION}: upgrade ganzoo."
         )
+    settings = {_RENAMED.get(key, key): value for key, value in settings.items()}
     _known(settings, f"{path}: ")
     with located(path):
         for key in (key for key in COMPONENTS if key in settings):
@@ -478,6 +480,8 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
     for key, value in layer.items():
         if key not in names:
             word = key if isinstance(key, str) else quoted(key)
+            if word in _RENAMED:
+                raise ConfigError(f"{where}'{word}' is called '{_RENAMED[word]}'; write that.")
             raise ConfigError(
                 f"{where}'{word}' is no setting.{_meant(word, value, bool(where))} "
                 f"Settings: {listing(sorted(names))}."
