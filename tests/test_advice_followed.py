@@ -278,19 +278,21 @@ def samples_that_are_no_images(name: str) -> None:
     trainer("ring", arch=found(r"take '(\w+)'", text))
 
 
-@row("config", {"fit": "pad", "size": 4}, {"fit": "pad", "size": (6, 8)})
-def padding_to_a_smaller_size(settings: dict[str, Any]) -> None:
-    text = said(lambda: trainer(**settings))
-    trainer(**{**settings, "fit": found(r"fit='(\w+)'", text)})
+@row("config", 4, [6, 8], [8, 7], 1)
+def padding_to_a_smaller_size(size: Any) -> None:
+    size = size if isinstance(size, int) else tuple(size)
+    text = said(lambda: trainer(resize_mode="pad", size=size))
+    name, mode = re.search(r"(\w+)='(\w+)'", text).groups()
+    trainer(**{name: mode, "size": size})
 
 
 @row("config", [16, 16], [16, 12], [9, 9], [4, 8])
 def a_size_without_a_way_to_it(size: list[int]) -> None:
     text = said(lambda: Framing(method="none", native=(8, 8), size=tuple(size)))
-    fits = re.findall(r"fit='(\w+)'", text)
-    assert fits
-    for fit in fits if min(size) >= 8 else ["resize"]:
-        trainer(fit=fit, size=tuple(size))
+    ways = re.findall(r"(\w+)='(\w+)'", text)
+    assert ways
+    for name, mode in ways if min(size) >= 8 else ways[1:]:
+        trainer(**{name: mode, "size": tuple(size)})
 
 
 @row("config")
