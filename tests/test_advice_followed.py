@@ -498,7 +498,7 @@ FLAGS = (
     ("--lr", "1e-4"), ("--learning-rate", "1e-4"), ("--g-lr", "1e-4"), ("--bs", "8"),
     ("--n-epochs", "1"), ("--iters", "3"), ("--nz", "5"), ("--n-critic", "2"),
     ("--criterion", "hinge"), ("--scheduler", "cosine"), ("--manual-seed", "1"), ("--stepz", "3"),
-    ("--learning_rate", "1e-4"), ("--ema", "0.9"),
+    ("--learning_rate", "1e-4"), ("--ema", "0.9"), ("--fit", "pad"),
 )  # fmt: skip
 
 

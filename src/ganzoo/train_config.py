@@ -560,6 +560,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("logger", "tensorboard", "tracker"), ("trackers",)),
     **dict.fromkeys(("earlystopping", "earlystop"), ("patience",)),
     **dict.fromkeys(("metric", "scores"), ("metrics",)),
+    **dict.fromkeys(("fit", "resize", "preprocess"), ("resize_mode",)),
 }
 """What other programs call settings, without hyphens; only hints know it."""
 
