@@ -774,8 +774,8 @@ class Trainer:
             DataError: If the data given are not those that the run was trained on.
         """
         run = run if isinstance(run, Run) else Run(run)
-        for name, value in others.items():
-            raise ConfigError(preparation.kept_setting(name, run.path, f"{name}={value!r}"))
+        if others:
+            raise ConfigError(preparation.kept_settings(others, run.path))
         writer = RunWriter.open(run)
         try:
             found, notices = writer.recover()
