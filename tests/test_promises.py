@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from ganzoo.errors import BundleError, ConfigError, GanzooError
 from ganzoo.generator import Generator
 from ganzoo.losses import registry
 from ganzoo.losses.base import Loss
+from ganzoo.losses.hinge import Hinge
 from ganzoo.run import Run
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.train_config import TrainConfig
@@ -480,12 +482,53 @@ def test_the_way_on_with_another_setting_works(kept: Path, pictures: Tensor, cap
 
 
 @pytest.mark.parametrize(
+    ("given", "line", "expected"),
+    [
+        ({"lr": 1e-5}, "--lr 1e-5", {"g_optimizer.lr": 1e-5, "d_optimizer.lr": 1e-5}),
+        ({"g_lr": 1e-5}, "--g-lr=1e-5", {"g_optimizer.lr": 1e-5, "d_optimizer.lr": 0.0002}),
+        ({"g_optimizer": {"lr": 1e-5}}, "--g-optimizer.lr 1e-5", {"g_optimizer.lr": 1e-5}),
+        ({"g_optimizer.lr": 1e-5}, "--g-optimizer.lr=1e-5", {"g_optimizer.lr": 1e-5}),
+        (
+            {"lr": 0.01, "optimizer": "sgd"},
+            "--lr 0.01 --optimizer sgd",
+            {"g_optimizer.name": "sgd", "d_optimizer.name": "sgd", "g_optimizer.lr": 0.01},
+        ),
+        ({"bs": 4, "seed": 3}, "--bs 4 --steps 4 --seed 3", {"batch_size": 4, "seed": 3}),
+        ({"loss": Hinge(margin=0.5)}, "--loss hinge --loss.margin 0.5", {"loss.margin": 0.5}),
+        ({"betas": (0.5, 0.9)}, "--betas 0.5 0.9", {"d_optimizer.betas": (0.5, 0.9)}),
+        ({"nz": 5}, "--nz 5", {"latent.shape": (5,)}),
+        ({"deterministic": True}, "--deterministic=true", {"deterministic": True}),
+        ({"joint_batch": False}, "--no-joint-batch", {"joint_batch": False}),
+        ({"arch": {"name": "mlp", "hidden": [5]}}, "--arch.hidden 5", {"arch.hidden": (5,)}),
+    ],
+)
+def test_the_way_on_with_words_of_other_programs(
+    kept: Path, given: dict[str, Any], line: str, expected: dict[str, Any], capsys
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ganzoo.Trainer.resume(kept, **given)
+    call = "Trainer(" + str(caught.value).partition(": Trainer(")[2]
+    trainer = eval(call, {"Trainer": ganzoo.Trainer})
+    for place in ([*line.split(), str(kept)], [str(kept), *line.split()]):
+        with pytest.raises(SystemExit):
+            main(["resume", *place])
+        main([*capsys.readouterr().err.rpartition(": ganzoo ")[2].split(), "--dry-run"])
+        Path("told.yaml").write_text(capsys.readouterr().out)
+        for config in (trainer.config, ganzoo.Trainer(config="told.yaml").config):
+            for path, value in expected.items():
+                assert operator.attrgetter(path)(config) == value
+
+
+@pytest.mark.parametrize(
     ("word", "meant"),
     [
         ("step", "steps"),
         ("batchsize", "batch_size"),
         ("epoch", "epochs"),
-        ("learning_rate", ""),
+        ("frobnicate", ""),
+        ("iterations", "steps"),
+        ("num_workers", "workers"),
+        ("gpu", "device"),
         ("devices", "device"),
         ("pacience", "patience"),
         ("non_finite", "nonfinite"),
@@ -549,6 +592,9 @@ def test_a_switch_takes_no_value(line: str, expected: tuple[str, str], capsys) -
         ("train mnist", "'mnist' is not an architecture but a dataset: say it as --dataset mnist"),
         ("train dcgan ring", "say it as --dataset ring."),
         ("train hinge", "'hinge' is not an architecture but a loss: say it as --loss hinge"),
+        ("train sgd", "'sgd' is not an architecture but an optimizer: say it as --g-optimizer sgd"),
+        ("train three-gaussians-2d", "not an architecture but a recipe: say it as --recipe three"),
+        ("train .", "'.' is not an architecture but a path: say it as --dataset . if it is"),
         ("train dcgan hinge", "say it as --loss hinge."),
         ("train dcgan sgd", "say it as --g-optimizer sgd."),
         ("train dcgan cosine", "say it as --schedule cosine."),

@@ -159,6 +159,10 @@ def test_options_of_a_dataset_in_memory_keep_the_data() -> None:
     config = resolve({"dataset": data}, {"dataset": {"stored_range": (0.0, 2.0)}})
     samples = config.dataset.load()
     assert samples.stored_range == (0.0, 2.0) and torch.equal(samples.data, data)
+    named = {"dataset": {"name": "array", "path": "x.npy"}}
+    for options in ({"item_shape": (1, 2, 2)}, {"item_shape": [1, 2, 2], "stored_range": [0, 2]}):
+        for below in ({"dataset": data}, named):
+            assert resolve(below, {"dataset": options}).dataset.item_shape == (1, 2, 2)
 
 
 def test_datasets_by_path(tmp_path: Path) -> None:

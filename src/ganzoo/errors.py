@@ -7,9 +7,10 @@ A message states the fact, its cause and what to do. None of these classes deriv
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = [
@@ -137,14 +138,39 @@ def quoted(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the nearest of ``options``, or an empty string."""
+def did_you_mean(
+    word: str, options: Iterable[str], synonyms: Mapping[str, str] | None = None
+) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest of ``options``, or an empty string.
+
+    Args:
+        word: What was given.
+        options: What there is.
+        synonyms: What others call some of them; case and hyphens do not matter.
+    """
     if len(word) > 100:
         return ""
     # Case is forgiven; "nearest" is difflib's ratio, which suits short identifiers.
     by_folded = {option.casefold(): option for option in options}
+    known = {_bare(name): meant for name, meant in (synonyms or {}).items()}
+    meant = known.get(_bare(word))
+    if meant in by_folded.values():
+        return f" Did you mean '{meant}'?"
     nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f" Did you mean '{by_folded[nearest[0]]}'?" if nearest else ""
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"[-_. ]", "", word.casefold())
+
+
+def an(noun: object) -> str:
+    """Return a noun with its article: ``a vector``, ``an 8x8 RGB image``; ``audio`` has none."""
+    text = str(noun)
+    if text.startswith("audio "):
+        return text
+    vowel = text[:1].lower() in "aeiou" or re.match(r"8|1[18](?![0-9])", text)
+    return f"{'an' if vowel else 'a'} {text}"
 
 
 def listing(options: Iterable[str]) -> str:

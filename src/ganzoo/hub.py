@@ -744,8 +744,9 @@ def push(
             raise ConfigError(
                 f"'{revision}' is a commit, which does not change: give a branch, or 'refs/pr/1'."
             )
-    config, _ = bundle.read(folder)
+    config = bundle.config(folder)
     files = _contents(folder)
+    weights = _verified(folder, config)
     text = card(None)
     said = notices(config)
     sizes = {name: path.stat().st_size for name, path in files.items()}
@@ -756,7 +757,7 @@ def push(
     if hub.secret is None:
         raise HubError(f"Pushing needs a token that may write, and there is none: {_LOG_IN}.")
     message = commit_message or f"Generator of ganzoo {__version__}: {config.architecture.name}"
-    pushing = _Pushing(hub, files, card, message, create_pr, overwrite_card)
+    pushing = _Pushing(hub, files, weights, card, message, create_pr, overwrite_card)
     with workplace(repo_id) as place:
         pushing.run(private, place)
     sizes[bundle.CARD] = len(pushing.text.encode())
@@ -787,6 +788,27 @@ def _contents(folder: Path) -> dict[str, Path]:
     return {name: found[name] for name in sorted(found)}
 
 
+def _verified(folder: Path, config: bundle.BundleConfig) -> dict[str, CommitOperationAdd]:
+    """The weight files as they are sent, which the client hashes: they are read here alone."""
+    from huggingface_hub import CommitOperationAdd
+
+    found = {}
+    for name, facts in config.weights.items():
+        path = folder / name
+        try:
+            found[name] = CommitOperationAdd(name, str(path))
+        except (OSError, ValueError) as error:  # it says ValueError of a file that is not there
+            raise BundleError(
+                f"{path} is missing or cannot be read ({error}). Copy the whole folder again."
+            ) from error
+        if found[name].upload_info.sha256.hex() != facts.sha256:
+            raise BundleError(
+                f"{path} is not the file that {bundle.CONFIG} describes (SHA-256 differs): it was "
+                f"damaged or exchanged. Copy the whole folder again."
+            )
+    return found
+
+
 class _Pushing:
     """One push under way."""
 
@@ -794,6 +816,7 @@ class _Pushing:
         self,
         hub: _Hub,
         files: Mapping[str, Path],
+        weights: Mapping[str, CommitOperationAdd],
         card: Callable[[str | None], str],
         message: str,
         create_pr: bool,
@@ -801,6 +824,7 @@ class _Pushing:
     ) -> None:
         self.hub = hub
         self.files = files
+        self.weights = weights
         self.card = card
         self.message = message
         self.create_pr = create_pr
@@ -818,7 +842,7 @@ class _Pushing:
         head = self.head(private)
         there = self.hub.files(head)
         self.refuse_others(head, there, place)
-        new = [name for name, path in self.files.items() if not _same(path, there.get(name))]
+        new = [name for name in self.files if not self.same(name, there.get(name))]
         stale = [name for name in _OURS if name in there and name not in (*self.files, bundle.CARD)]
         self.pinned = self.commit(new, stale, head, self.message) if new or stale else head
         older = None
@@ -875,7 +899,7 @@ class _Pushing:
         operations: list[CommitOperationAdd | CommitOperationDelete] = []
         for name in new:
             content = self.text.encode() if name == bundle.CARD else str(self.files[name])
-            operations.append(CommitOperationAdd(name, content))
+            operations.append(self.weights.get(name) or CommitOperationAdd(name, content))
         operations += [CommitOperationDelete(name) for name in stale]
         into_new = self.create_pr and self.pull_request is None
         with hub.asking():
@@ -922,7 +946,17 @@ class _Pushing:
     def arrived(self, name: str, there: RepoFile | None) -> bool:
         if name == bundle.CARD:
             return there is not None and there.blob_id == _git_oid(self.text.encode())
-        return _same(self.files[name], there)
+        return self.same(name, there)
+
+    def same(self, name: str, there: RepoFile | None) -> bool:
+        """Whether a file on the Hub has the content of the bundle's; weights were hashed before."""
+        path, hashed = self.files[name], self.weights.get(name)
+        if there is None or there.size != path.stat().st_size:
+            return False
+        if there.lfs is not None:
+            found = sha256(path) if hashed is None else hashed.upload_info.sha256.hex()
+            return there.lfs.sha256 == found
+        return there.blob_id == _git_oid(path.read_bytes())
 
     def write_card(self, older: str | None, there: Mapping[str, RepoFile]) -> None:
         """Put the card beside, unless it is there or somebody has edited it."""
@@ -961,15 +995,6 @@ def _refused(error: Exception) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     return isinstance(error, HfHubHTTPError) and error.response.status_code < 500
-
-
-def _same(path: Path, there: RepoFile | None) -> bool:
-    """Whether a file on the Hub has the content of one here."""
-    if there is None or there.size != path.stat().st_size:
-        return False
-    if there.lfs is not None:
-        return there.lfs.sha256 == sha256(path)
-    return there.blob_id == _git_oid(path.read_bytes())
 
 
 def _git_oid(content: bytes) -> str:

@@ -136,6 +136,10 @@ registry: Registry[Optimizer] = Registry(
         "rmsprop": "ganzoo.optimizers:RMSprop",
         "sgd": "ganzoo.optimizers:SGD",
     },
+    synonyms={
+        "momentum": "sgd",
+        "rms": "rmsprop",
+    },
 )
 register = registry.register
 names = registry.names

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganzoo.errors import ConfigError
+from ganzoo.errors import ConfigError, an
 from ganzoo.storage import new_file
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def grid(samples: Tensor, spec: SampleSpec, columns: int | None = None) -> Image
 def _pixels(samples: Tensor, spec: SampleSpec) -> Tensor:
     """(N, H, W) or (N, H, W, 3 or 4) uint8 on the CPU."""
     if spec.kind != "image":
-        raise ConfigError(f"Only images can be shown as pictures; this is a {spec}.")
+        raise ConfigError(f"Only images can be shown as pictures; this is {an(spec)}.")
     low, high = spec.value_range or (float(samples.min()), float(samples.max()))
     span = (high - low) or 1.0
     pixels = samples.detach().float().sub(low).mul(255 / span).round().clamp(0, 255)

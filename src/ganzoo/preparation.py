@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import contract
+from ganzoo import architectures, contract
+from ganzoo.component import Component
 from ganzoo.datasets import Samples, progress
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import (
@@ -20,7 +23,7 @@ from ganzoo.errors import (
     listing,
 )
 from ganzoo.framing import Framing
-from ganzoo.train_config import TrainConfig, flag_of, read_config
+from ganzoo.train_config import TrainConfig, flag_of, read_config, synonyms
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from ganzoo.generator import Generator
     from ganzoo.spec import SampleSpec
 
-__all__ = ["RESUMED", "frame", "inherited", "kept_setting", "load", "start_from"]
+__all__ = ["frame", "inherited", "kept_settings", "load", "start_from"]
 
 _LOOKED_AT, _VALUES = 1024, 2**24  # samples, and values of all of them
 _ROOM = 1e-3  # of their range: floats are rounded
@@ -77,7 +80,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     if not config.arch.conditional:
         raise ConfigError(
             f"conditional=True needs an architecture that uses labels, and "
-            f"'{config.arch.name}' does not. Leave it off."
+            f"'{config.arch.name}' does not. {_labelled_architectures()}"
         )
     return config, samples.with_spec(spec)
 
@@ -150,52 +153,98 @@ def inherited(origin: Generator) -> dict[str, Any]:
     return settings
 
 
-RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nonfinite", "metrics", "patience")
+_RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nonfinite", "metrics", "patience")
 """The settings that a run may be resumed with."""
 
 _DECIDED = ("arch", "latent", "conditional", "size", "value_range", "recipe", "init_from")
 """Those that a training does not have of its own where it starts from a generator."""
 
 
-def kept_setting(name: str, run: Path, given: str) -> str:
-    """Return why a run is not resumed with a setting, and how to go on with another one.
+def kept_settings(given: Mapping[str, Any], run: Path) -> str:
+    """Return why a run is not resumed with settings, and how to train on with them.
 
     Args:
-        name: Of the setting, or what was taken for one.
+        given: What was taken for settings, and their values; of a command line, options
+            (``--batch-size``) and the words that follow each.
         run: The run's folder.
-        given: The setting as it was given: ``--batch-size 32`` or ``batch_size=32``.
     """
-    typed = given.startswith("-")
+    typed = any(word.startswith("--") for word in given)
     # A net or function that a metric sees by has no name for a command line.
-    allowed = [flag_of(name) for name in RESUMED if name != "metrics"] if typed else list(RESUMED)
-    if name not in TrainConfig.model_fields:
-        word = given.partition(" ")[0].partition("=")[0]
-        known = [flag_of(each) if typed else each for each in TrainConfig.model_fields]
-        return (
-            f"Resuming has no setting '{word}'.{did_you_mean(word, [*allowed, *known])} A run goes "
-            f"on as it was set, but for {listing(allowed)}."
-        )
-    if name in RESUMED and (not typed or name != "metrics"):
-        return f"Resuming takes {flag_of(name)} as a whole: say {flag_of(name)} PATH."
-    anew = name in _DECIDED or not (run / "generator" / "config.json").is_file()
-    how = "train anew with it" if anew else "train on from its generator with it, in a new run"
-    held = False  # whether the data were an object in memory
+    taken = [name for name in _RESUMED if not typed or name != "metrics"]
+    allowed = [flag_of(name) for name in taken] if typed else taken
+    changes: dict[tuple[str, ...], Any] = {}
+    for word, value in given.items():
+        paths = _settings(word)
+        if paths and paths[0][0] in taken and paths[0][1:]:
+            whole = f"say {flag_of(paths[0][0])} PATH" if typed else f"give {paths[0][0]}=..."
+            return f"Resuming takes {paths[0][0]} as a whole: {whole}."
+        if not paths or paths[0][0] in taken:
+            known = [flag_of(each) if typed else each for each in TrainConfig.model_fields]
+            meant = allowed[taken.index(paths[0][0])] if paths else word
+            return (
+                f"Resuming has no setting '{word}'.{did_you_mean(meant, [*allowed, *known])} A run "
+                f"goes on as it was set, but for {listing(allowed)}."
+            )
+        changes |= dict.fromkeys(paths, value)
+    anew = any(path[0] in _DECIDED for path in changes)
+    anew = anew or not (run / "generator" / "config.json").is_file()
+    names = [".".join((*path[:-1], path[-1].removeprefix("no_"))) for path in changes]
+    are, them = ("is one of them", "it") if len(names) == 1 else ("are some of them", "them")
+    how = f"train anew with {them}"
+    if not anew:
+        how = f"train on from its generator with {them}, in a new run"
+    again = _typed if typed else _written
+    return (
+        f"A run keeps its settings when it is resumed, and {' and '.join(names)} {are}: only "
+        f"{listing(allowed)} may be given. To {how}: {again(changes, run, anew)}"
+    )
+
+
+def _settings(word: str) -> tuple[tuple[str, ...], ...]:
+    """The settings, or options of their components, that a word or option stands for."""
+    bare = word.removeprefix("--")
+    path = tuple(bare.replace("-", "_").split("."))
+    off = word.startswith("--no-") and path[0].removeprefix("no_") in TrainConfig.model_fields
+    return (path,) if off or path[0] in TrainConfig.model_fields else synonyms(bare)
+
+
+def _typed(changes: Mapping[tuple[str, ...], list[str]], run: Path, anew: bool) -> str:
+    """The command of a training with a run's settings but for some."""
+    words = ["ganzoo", "train", "--config", str(run / "config.yaml")]
+    words += [] if anew else ["--init-from", str(run)]
+    words += ["--dataset", "DATA"] if _held(run) else []
+    for path, values in changes.items():
+        field = TrainConfig.model_fields.get(path[0])
+        switch = field is not None and field.annotation is bool
+        words += ["=".join([flag_of(*path), *values])] if switch else [flag_of(*path), *values]
+    return shlex.join(words)
+
+
+def _written(changes: Mapping[tuple[str, ...], Any], run: Path, anew: bool) -> str:
+    """The call of a training with a run's settings but for some."""
+    layer: dict[str, Any] = {} if anew else {"init_from": str(run)}
+    for (name, *option), value in sorted(changes.items(), key=lambda each: len(each[0])):
+        if isinstance(value, Component):
+            value = value.model_dump(mode="json")
+        elif isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if option:
+            chosen = layer.get(name, {})
+            whole = chosen if isinstance(chosen, Mapping) else {"name": chosen}
+            value = {**whole, option[0]: value}
+        layer[name] = value
+    words = ["dataset=data"] * _held(run) + [f"config={str(run / 'config.yaml')!r}"]
+    return (
+        f"Trainer({', '.join([*words, *(f'{name}={value!r}' for name, value in layer.items())])})"
+    )
+
+
+def _held(run: Path) -> bool:
+    """Whether a run's data were an object in memory."""
     with contextlib.suppress(ConfigError, UnknownNameError):
         dataset = read_config(run / "config.yaml").get("dataset")
-        held = isinstance(dataset, dict) and dataset.get("name") == "given"
-    config = run / "config.yaml"
-    if typed:
-        words = ["ganzoo", "train", "--config", str(config)]
-        words += [] if anew else ["--init-from", str(run)]
-        line = shlex.join(words) + (" --dataset DATA" if held else "") + f" {given}"
-    else:
-        options = ["dataset=data"] * held + [f"config={str(config)!r}"]
-        options += [] if anew else [f"init_from={str(run)!r}"]
-        line = f"Trainer({', '.join([*options, given])})"
-    return (
-        f"A run keeps its settings when it is resumed, and {name} is one of them: only "
-        f"{listing(allowed)} may be given. To {how}: {line}"
-    )
+        return isinstance(dataset, dict) and dataset.get("name") == "given"
+    return False
 
 
 def start_from(
@@ -235,13 +284,15 @@ def start_from(
             "shape of a sample",
             spec.shape,
             sample.shape,
-            f"Give size={frame.size}" if frame else "Use data of that shape",
+            f"Give {_said('size', frame.size)}" if frame else "Use data of that shape",
         ),
         (
             "value range",
             spec.value_range,
             sample.value_range,
-            f"Give value_range={sample.value_range}",
+            "Leave value_range out"
+            if sample.value_range is None
+            else f"Give {_said('value_range', sample.value_range)}",
         ),
         (
             "number of classes",
@@ -259,3 +310,24 @@ def start_from(
     if judge is not None:
         discriminator.load_state_dict(judge.state_dict())
     return judge is not None
+
+
+def _said(name: str, numbers: tuple[float, ...]) -> str:
+    """A setting of several numbers, in Python and on the command line."""
+    flag = "--" + name.replace("_", "-")
+    return f"{name}={numbers} ({flag} {' '.join(f'{number:g}' for number in numbers)})"
+
+
+def _labelled_architectures() -> str:
+    """Say which architectures use labels, or what to do where none does."""
+    found = [
+        entry.name
+        for entry, error in architectures.registry.check()
+        if error is None and architectures.get(architectures.registry.address(entry)).conditional
+    ]
+    if found:
+        return f"Take one that does: {listing(found)}; or leave conditional off."
+    return (
+        "None that is installed does: leave conditional off to train on all classes together, or "
+        "write one that says conditional = True, as the page on plug-ins shows."
+    )

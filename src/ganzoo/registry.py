@@ -83,6 +83,7 @@ class Registry(Generic[T]):
         group: Entry-point group of plug-ins, such as ``ganzoo.losses``.
         builtins: Table name -> ``module:attribute``; a module is imported on first use.
         unlisted: Built-ins that no person asks for by name.
+        synonyms: What papers and other programs call some of them; only hints know them.
     """
 
     def __init__(
@@ -91,11 +92,13 @@ class Registry(Generic[T]):
         group: str,
         builtins: Mapping[str, str],
         unlisted: frozenset[str] = frozenset(),
+        synonyms: Mapping[str, str] | None = None,
     ) -> None:
         self.base = base
         self.group = group
         self._builtins = dict(builtins)
         self._unlisted = unlisted
+        self.synonyms = dict(synonyms or {})
         self._registered: dict[str, Entry] = {}
         self._classes: dict[tuple[str, str], type[T]] = {}
 
@@ -261,7 +264,8 @@ class Registry(Generic[T]):
         names = self.names()
         off = " Plug-ins are off: GANZOO_DISABLE_PLUGINS is set." if plugins_disabled() else ""
         raise UnknownNameError(
-            f"Unknown {kind} '{name}'.{did_you_mean(name, names)} Available: {listing(names)}.{off}"
+            f"Unknown {kind} '{name}'.{did_you_mean(name, names, self.synonyms)} "
+            f"Available: {listing(names)}.{off}"
         )
 
     def _missing(self, name: str, provider: str) -> str:

@@ -73,6 +73,15 @@ registry: Registry[Schedule] = Registry(
         "cosine": "ganzoo.schedules:Cosine",
         "linear": "ganzoo.schedules:Linear",
     },
+    synonyms={
+        "none": "constant",
+        "step": "linear",
+        "decay": "linear",
+        "cos": "cosine",
+        "cosine-annealing": "cosine",
+        "cosineannealinglr": "cosine",
+        "linear-decay": "linear",
+    },
 )
 register = registry.register
 names = registry.names

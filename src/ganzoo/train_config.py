@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -53,6 +54,7 @@ __all__ = [
     "read_config",
     "resolve",
     "several",
+    "synonyms",
     "unlike",
 ]
 
@@ -480,17 +482,92 @@ def located(path: Path | None) -> Iterator[None]:
 
 def _known(layer: Mapping[str, Any], where: str = "") -> None:
     names = TrainConfig.model_fields
-    for key in layer:
+    for key, value in layer.items():
         if key not in names:
             word = key if isinstance(key, str) else quoted(key)
             if word in _RENAMED:
                 raise ConfigError(f"{where}'{word}' is called '{_RENAMED[word]}'; write that.")
             raise ConfigError(
-                f"{where}'{word}' is no setting.{did_you_mean(word, names)} "
+                f"{where}'{word}' is no setting.{_meant(word, value, bool(where))} "
                 f"Settings: {listing(sorted(names))}."
             )
     if layer.get("steps") is not None and layer.get("epochs") is not None:
         raise ConfigError(f"{where}Give 'steps' or 'epochs', not both.")
+
+
+def synonyms(word: str) -> tuple[tuple[str, ...], ...]:
+    """Return the settings, or options of their components, that other programs call so."""
+    key = re.sub(r"[-_. ]", "", word.casefold())
+    return tuple(tuple(path.split(".")) for path in _SYNONYMS.get(key, ()))
+
+
+def _meant(word: str, value: Any, in_file: bool) -> str:
+    """Say how a setting is given, in YAML or Python, that others call ``word``."""
+    paths = synonyms(word)
+    if not paths or len(paths) == len(paths[0]) == 1:
+        return did_you_mean(paths[0][0] if paths else word, TrainConfig.model_fields)
+    form = "{}: {{{}: {}}}" if in_file else "{}={{'{}': {}}}"
+    told = [
+        form.format(*path, quoted(value))
+        if path[1:]
+        else f"{path[0]}{': ' if in_file else '='}{quoted(value)}"
+        for path in paths
+    ]
+    return f" Did you mean {' and '.join(told)}?"
+
+
+_RATES, _OPTIMIZERS = ("g_optimizer.lr", "d_optimizer.lr"), ("g_optimizer", "d_optimizer")
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("lr", "learningrate", "rate", "baselr"), _RATES),
+    **dict.fromkeys(("glr", "lrg", "generatorlr", "lrgenerator"), _RATES[:1]),
+    **dict.fromkeys(("dlr", "lrd", "discriminatorlr", "criticlr", "lrdiscriminator"), _RATES[1:]),
+    **dict.fromkeys(("optimizer", "optim", "optimiser", "opt"), _OPTIMIZERS),
+    **dict.fromkeys(("betas",), ("g_optimizer.betas", "d_optimizer.betas")),
+    "weightdecay": ("g_optimizer.weight_decay", "d_optimizer.weight_decay"),
+    **dict.fromkeys(("batch", "bs", "bsize", "minibatch"), ("batch_size",)),
+    **dict.fromkeys(
+        ("iterations", "iters", "niter", "niters", "maxiter", "maxiters", "maxsteps", "totalsteps"),
+        ("steps",),
+    ),
+    **dict.fromkeys(("nepochs", "numepochs", "maxepochs"), ("epochs",)),
+    **dict.fromkeys(("ncritic", "criticiters", "diters", "nd", "ndis"), ("d_steps",)),
+    **dict.fromkeys(("giters", "ngen"), ("g_steps",)),
+    **dict.fromkeys(
+        ("z", "nz", "zdim", "dimz", "latentdim", "latentsize", "noise", "noisedim"), ("latent",)
+    ),
+    **dict.fromkeys(
+        ("imagesize", "imgsize", "imsize", "resolution", "res", "cropsize", "loadsize"), ("size",)
+    ),
+    **dict.fromkeys(("numworkers", "nworkers", "threads", "jobs"), ("workers",)),
+    **dict.fromkeys(
+        ("data", "dataroot", "datapath", "datadir", "datafolder", "images"), ("dataset",)
+    ),
+    **dict.fromkeys(("model", "architecture", "net", "network", "gan"), ("arch",)),
+    **dict.fromkeys(("criterion", "objective", "lossfunction", "ganmode", "losstype"), ("loss",)),
+    **dict.fromkeys(("scheduler", "lrscheduler", "lrschedule", "lrpolicy"), ("schedule",)),
+    **dict.fromkeys(("gpu", "gpus", "gpuid", "gpuids", "cuda"), ("device",)),
+    **dict.fromkeys(
+        ("amp", "fp16", "fp32", "bf16", "half", "mixedprecision", "dtype"), ("precision",)
+    ),
+    **dict.fromkeys(("ema", "emabeta", "averaging"), ("ema_decay",)),
+    **dict.fromkeys(
+        ("gradclip", "clip", "clipnorm", "maxgradnorm", "gradientclipping"), ("clip_grad",)
+    ),
+    **dict.fromkeys(
+        ("saveevery", "savefreq", "saveinterval", "snap", "ckptevery"), ("checkpoint_every",)
+    ),
+    **dict.fromkeys(("logfreq", "loginterval", "printevery", "printfreq"), ("log_every",)),
+    **dict.fromkeys(("sampleinterval", "samplefreq", "displayfreq"), ("sample_every",)),
+    **dict.fromkeys(("evalevery", "evalfreq", "fidevery"), ("evaluate_every",)),
+    **dict.fromkeys(("cond", "classconditional", "labels", "classes"), ("conditional",)),
+    **dict.fromkeys(("randomseed", "manualseed", "rng"), ("seed",)),
+    **dict.fromkeys(("pretrained", "initweights", "warmstart", "transfer"), ("init_from",)),
+    **dict.fromkeys(("logger", "tensorboard", "tracker"), ("trackers",)),
+    **dict.fromkeys(("earlystopping", "earlystop"), ("patience",)),
+    **dict.fromkeys(("metric", "scores"), ("metrics",)),
+    **dict.fromkeys(("fit", "resize", "preprocess"), ("resize_mode",)),
+}
+"""What other programs call settings, without hyphens; only hints know it."""
 
 
 def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:

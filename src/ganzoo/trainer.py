@@ -818,8 +818,8 @@ class Trainer:
         """
         refuse_several()
         run = run if isinstance(run, Run) else Run(run)
-        for name, value in others.items():
-            raise ConfigError(preparation.kept_setting(name, run.path, f"{name}={value!r}"))
+        if others:
+            raise ConfigError(preparation.kept_settings(others, run.path))
         writer = RunWriter.open(run)
         try:
             found, notices = writer.recover()

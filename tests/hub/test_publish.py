@@ -572,6 +572,65 @@ def test_a_damaged_bundle_is_not_pushed(server: HubServer, kept: Path) -> None:
     assert server.requests == []
 
 
+def carded(commit: str | None) -> str:
+    return f"---\nlicense: mit\n---\nof {commit}\n"
+
+
+@pytest.mark.parametrize("how", ["push", "again", "dry_run", "pull_request", "branch"])
+def test_a_push_reads_weights_once_to_hash_them(
+    server: HubServer, kept: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "again":
+        hub.push(kept, "zoo/a", card=carded)
+    if how == "pull_request":
+        server.create_repo("zoo/a")
+    opened: list[str] = []
+    open_ = Path.open
+
+    def noted(path: Path, *args: Any, **options: Any) -> Any:
+        opened.append(path.name)
+        return open_(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", noted)
+    monkeypatch.setattr(bundle, "read", lambda *args, **options: pytest.fail("reads the weights"))
+    options: dict[str, Any] = {
+        "dry_run": {"dry_run": True},
+        "pull_request": {"create_pr": True},
+        "branch": {"revision": "half-trained"},
+    }.get(how, {})
+    hashed: list[str] = []
+    from huggingface_hub import lfs
+
+    by_path = lfs.UploadInfo.from_path.__func__
+
+    def counted(cls: Any, path: str) -> Any:
+        hashed.append(Path(path).name)
+        return by_path(cls, path)
+
+    monkeypatch.setattr(lfs.UploadInfo, "from_path", classmethod(counted))
+    hub.push(kept, "zoo/a", card=carded, **options)
+    weights = [bundle.DISCRIMINATOR, bundle.WEIGHTS]
+    assert sorted({*hashed} & {*weights}) == weights
+    assert all(hashed.count(name) == 1 for name in weights)
+    sent = 0 if how in ("again", "dry_run") else 1
+    assert [opened.count(name) for name in weights] == [sent, sent]
+
+
+@pytest.mark.parametrize("name", [bundle.WEIGHTS, bundle.DISCRIMINATOR])
+@pytest.mark.parametrize("how", ["longer", "empty", "gone", "another"])
+def test_what_is_pushed_is_what_was_hashed(
+    server: HubServer, kept: Path, name: str, how: str
+) -> None:
+    path = kept / name
+    content = path.read_bytes()
+    path.unlink()
+    if how != "gone":
+        path.write_bytes({"longer": content + b"!", "empty": b""}.get(how, content[::-1]))
+    with pytest.raises(BundleError, match=name):
+        hub.push(kept, "zoo/a", card=lambda commit: "")
+    assert server.requests == []
+
+
 def test_a_token_is_in_no_file_message_or_log(
     server: HubServer, kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,6 +14,19 @@ registry: Registry[Architecture] = Registry(
         "mlp": "ganzoo.architectures.mlp:MLP",
         "upsample": "ganzoo.architectures.upsample:Upsample",
     },
+    synonyms={
+        "gan": "mlp",
+        "vanilla": "mlp",
+        "fc": "mlp",
+        "linear": "mlp",
+        "dense": "mlp",
+        "cnn": "dcgan",
+        "conv": "dcgan",
+        "convnet": "dcgan",
+        "selu": "mirror",
+        "resize-conv": "upsample",
+        "nearest": "upsample",
+    },
 )
 register = registry.register
 names = registry.names

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 from pydantic import Field
 
 from ganzoo.component import Component
-from ganzoo.errors import ConfigError, UnsupportedSampleError
+from ganzoo.errors import ConfigError, UnsupportedSampleError, an
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -164,7 +164,7 @@ class Architecture(Component):
 
     def refuse(self, spec: SampleSpec, reason: str) -> NoReturn:
         """Raise the error that ``check`` owes its caller."""
-        sample = f"{spec}" if spec.kind == "audio" else f"a {spec}"
+        sample = an(spec)
         raise UnsupportedSampleError(f"Architecture '{self.name}' cannot do {sample}: {reason}")
 
     def refuse_latent(self, latent: LatentSpec, reason: str) -> NoReturn:

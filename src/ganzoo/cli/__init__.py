@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
+from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 from rich.console import Console
 
 from ganzoo._version import __version__
-from ganzoo.errors import ConfigError, GanzooError, plain
+from ganzoo.errors import GanzooError, plain
 
 __all__ = ["app", "main"]
 
@@ -52,9 +53,13 @@ def main(tokens: Sequence[str] | None = None) -> None:
     What goes wrong by the user's doing is one line on standard error and exit code 2; a key
     press that interrupts is exit code 130.
     """
+    given = list(sys.argv[1:] if tokens is None else tokens)
     try:
-        tokens = sys.argv[1:] if tokens is None else tokens
-        run(app, tokens, tokens[0] if tokens else "")
+        run(app, given)
+    except (UnknownOptionError, UnusedCliTokensError) as error:
+        from ganzoo.cli.hints import explain  # which imports what there is
+
+        _complain(explain(error, given))
     except (GanzooError, CycloptsError) as error:
         _complain(str(error))
     except (ImportError, AttributeError):  # where another package has replaced our modules
@@ -79,20 +84,7 @@ def _complain(text: str) -> NoReturn:
     sys.exit(2)
 
 
-def run(application: App, tokens: Sequence[str], name: str = "") -> None:
-    """Parse and execute, leaving errors to the caller.
-
-    Args:
-        application: What to parse for.
-        tokens: The line.
-        name: The command's name, for advice on words that it does not know.
-    """
-    try:
-        command, bound, *_ = application.parse_args(tokens, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        from ganzoo.cli.mistakes import explained
-
-        if told := explained(error, name, tokens):
-            raise ConfigError(told) from None
-        raise
+def run(application: App, tokens: Sequence[str]) -> None:
+    """Parse and execute, leaving errors to the caller."""
+    command, bound, *_ = application.parse_args(tokens, exit_on_error=False, print_error=False)
     command(*bound.args, **bound.kwargs)

@@ -101,7 +101,22 @@ def check_dotted(tokens: Sequence[str], shown: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{component.kind.capitalize()} '{component.name}' has no option '{option}'."
                 f"{did_you_mean(option, fields)} Options: {listing(sorted(fields))}."
+                f"{_of_others(component, setting, option)}"
             )
+
+
+def _of_others(component: Component, setting: str, option: str) -> str:
+    """Say which other components of the kind have an option."""
+    registry = COMPONENTS[setting.replace("-", "_")]
+    name = option.replace("-", "_")
+    having = [
+        entry.name
+        for entry, error in registry.check()
+        if error is None and entry.listed and name in registry.get(entry.name).model_fields
+    ]
+    if not having or component.name in having:
+        return ""
+    return f" It is an option of {listing(having)}: say --{setting} {having[0]} too, for one."
 
 
 def application(

@@ -65,7 +65,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=Fals
         options,
         _execute,
     )
-    run_app(app, repeated(tokens, options), "train")
+    run_app(app, repeated(tokens, options))
 
 
 def resume(
@@ -147,18 +147,20 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
                 continue  # it is that option's value
         chosen["arch"] = token
     if (name := chosen.get("arch")) and name not in COMPONENTS["arch"].names():
-        _check_kind(name)
+        _check_first(name)
     return layer, chosen
 
 
-def _check_kind(name: str) -> None:
-    """Refuse the name of another component where that of the architecture stands."""
-    for setting, registry in COMPONENTS.items():
-        if name in registry.names():
-            raise ConfigError(
-                f"'{name}' is not an architecture but a {registry.base.kind}: say it as "
-                f"{flag_of(setting)} {name}. Architectures: {listing(COMPONENTS['arch'].names())}."
-            )
+def _check_first(word: str) -> None:
+    """Refuse what is something else where the architecture's name is expected."""
+    from ganzoo.cli.hints import meant
+
+    if told := meant(word):
+        kind, way = told
+        raise ConfigError(
+            f"'{word}' is not an architecture but {kind}: {way}. "
+            f"Architectures: {listing(COMPONENTS['arch'].names())}."
+        )
 
 
 def _check_switches(tokens: Sequence[str], flags: Collection[str]) -> None:

@@ -98,6 +98,7 @@ def show(name: str, /, *, kind: str | None = None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     found: list[Callable[[], None]] = []
     everything: list[str] = []
+    synonyms: dict[str, str] = {}
     for group in _kinds(kind):
         if group == "pretrained":
             everything += pretrained.names()
@@ -111,6 +112,7 @@ def show(name: str, /, *, kind: str | None = None) -> None:
             continue
         registry = _registry(group)
         everything += registry.names()
+        synonyms |= registry.synonyms
         try:
             component = registry.get(name)
         except UnknownNameError:
@@ -119,7 +121,7 @@ def show(name: str, /, *, kind: str | None = None) -> None:
     if not found:
         where = kind or "the zoo"
         raise UnknownNameError(
-            f"Nothing in {where} is called '{name}'.{did_you_mean(name, everything)} "
+            f"Nothing in {where} is called '{name}'.{did_you_mean(name, everything, synonyms)} "
             f"There is: {listing(sorted(set(everything)))}."
         )
     for number, describe in enumerate(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -368,32 +368,42 @@ def interpret(value: Any, below: Any = None) -> Any:
         return _from_path(Path(value))
     if isinstance(value, (Component, type)):
         return value
-    if isinstance(value, Mapping) and not _holds_data(value):
-        return _from_options(value, below)
+    if isinstance(value, Mapping):
+        options = _options_of(below)
+        if not _holds_data(value, options):
+            return _from_options(value, options)
     return Given.of(value)
 
 
-def _holds_data(value: Mapping[Any, Any]) -> bool:
+def _options_of(dataset: Any) -> Collection[str]:
+    """The options of a dataset; none if there is no such dataset."""
+    if isinstance(dataset, Component):
+        return type(dataset).model_fields
+    name = dataset.get("name") if isinstance(dataset, Mapping) else None
+    if isinstance(name, str) and name in _names():
+        from ganzoo.datasets import registry
+
+        return registry.get(name).model_fields
+    return ()
+
+
+def _holds_data(value: Mapping[Any, Any], options: Collection[str]) -> bool:
     """Whether a mapping is one of arrays, or of what should be given otherwise."""
     if isinstance(value.get("name"), str):
         return False
     # The arrays of an .npz are read from the file whenever they are asked for.
-    return hasattr(value, "files") or any(map(_is_array, value.values())) or bool(advice(value))
+    if hasattr(value, "files") or any(map(_is_array, value.values())):
+        return True
+    return bool(advice(value)) and not (value and all(key in options for key in value))
 
 
-def _from_options(value: Mapping[Any, Any], below: Any) -> Any:
+def _from_options(value: Mapping[Any, Any], options: Collection[str]) -> Any:
     """A mapping of options; with a place but without a name it is the dataset of that place."""
     if "name" in value:
         return value
-    name = below.get("name") if isinstance(below, Mapping) else getattr(below, "name", None)
-    known: Mapping[str, Any] = {}
-    if isinstance(name, str) and name in _names():
-        from ganzoo.datasets import registry
-
-        known = registry.get(name).model_fields
-    if isinstance(value.get("path"), (str, os.PathLike)) and "path" not in known:
+    if isinstance(value.get("path"), (str, os.PathLike)) and "path" not in options:
         return {**_from_path(Path(value["path"])), **value}
-    if isinstance(value.get("repo"), str) and "repo" not in known:
+    if isinstance(value.get("repo"), str) and "repo" not in options:
         return {"name": "huggingface", **value}
     return value
 

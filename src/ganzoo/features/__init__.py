@@ -17,6 +17,13 @@ registry: Registry[Extractor] = Registry(
         "vgg16": "ganzoo.features.vgg16:VGG16",
     },
     unlisted=frozenset({"callable"}),  # what a caller holds in memory
+    synonyms={
+        "vgg": "vgg16",
+        "vgg-16": "vgg16",
+        "dino": "dinov2",
+        "inception-v3": "inception",
+        "inceptionv3": "inception",
+    },
 )
 register = registry.register
 names = registry.names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.features.base import Extractor, fingerprint
-from ganzoo.features.weights import faults, not_finite
+from ganzoo.features.weights import Reading, faults, not_finite, stamp
 from ganzoo.storage import expanded
 
 __all__ = ["SOURCE", "HubExtractor", "HubModel"]
@@ -132,7 +133,7 @@ class HubExtractor(Extractor):
             CheckpointError: If they are not there, damaged, or those of another model.
             ConfigError: If transformers is not installed.
         """
-        return self.model.load(self.weights, self.revision)
+        return _READING.take(self, self._load)
 
     def form(self) -> str:
         """Return the form of the net in words.
@@ -150,7 +151,23 @@ class HubExtractor(Extractor):
             CheckpointError: If they are not there or are of another net.
             ConfigError: If transformers is not installed.
         """
-        return fingerprint(self.loaded().state_dict())
+        return _READING.told(self, self._files, self._load)
+
+    def _load(self) -> Any:
+        return self.model.load(self.weights, self.revision)
+
+    def _files(self) -> Hashable:
+        """What stands for the files as they are; of a repository nothing here does."""
+        folder = expanded(self.weights)
+        files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+        return (self.model.kind, *map(stamp, files)) if files else object()
+
+
+def _hashed(model: Any) -> str:
+    return fingerprint(model.state_dict())
+
+
+_READING: Reading[Any, str] = Reading(_hashed)
 
 
 def _class(kind: str) -> Any:

@@ -14,9 +14,12 @@ from ganzoo.features.arithmetic import feature_precision, full_float32
 from ganzoo.features.base import Extractor, Features, fingerprint
 from ganzoo.features.inception_net import CLASSES, DIMENSIONS, SIZE, InceptionNet
 from ganzoo.features.resizing import Resize, as_rgb, resize
-from ganzoo.features.weights import Published, load
+from ganzoo.features.weights import Published, Reading, load, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from torch import Tensor
 
     from ganzoo.device import PrecisionName
@@ -115,7 +118,7 @@ class Inception(Extractor):
         """
         picked = feature_precision(precision, device)
         dtype = torch.bfloat16 if picked.autocast else torch.float32
-        net = InceptionNet(self._tensors(), device, dtype)
+        net = InceptionNet(_READING.take(self, self._tensors), device, dtype)
         return _Module(net, self.preset, device, exact=not picked.autocast).eval()
 
     def weights_hash(self) -> str:
@@ -124,13 +127,11 @@ class Inception(Extractor):
         Raises:
             CheckpointError: If they are not there, damaged, or of another net.
         """
-        tensors = self._tensors()
-        return fingerprint({n: v for n, v in tensors.items() if not n.startswith("fc.")})
+        return self._hashes()[0]
 
     def logits_hash(self) -> str | None:
         """Return the SHA-256 of the last layer; None where the weights lack it."""
-        last = {n: v for n, v in self._tensors().items() if n.startswith("fc.")}
-        return fingerprint(last) if last else None
+        return self._hashes()[1]
 
     def preparation(self) -> dict[str, Any]:
         """Return preset, size, resizing and scaling."""
@@ -143,10 +144,27 @@ class Inception(Extractor):
             "logits": "with bias" if preset.bias else "without bias",
         }
 
+    def _hashes(self) -> tuple[str, str | None]:
+        return _READING.told(self, lambda: stamp(self._file()), self._tensors)
+
+    def _file(self) -> Path:
+        return WEIGHTS.find(self.weights, self.download)
+
     def _tensors(self) -> dict[str, Tensor]:
         shapes = InceptionNet.shapes()
-        path = WEIGHTS.find(self.weights, self.download)
-        return load(path, shapes, [name for name in shapes if name.startswith("fc.")])
+        return load(self._file(), shapes, [name for name in shapes if name.startswith("fc.")])
+
+
+def _hashed(tensors: Mapping[str, Tensor]) -> tuple[str, str | None]:
+    """The hashes of the convolutions and of the last layer, if there is one."""
+    last = {name for name in tensors if name.startswith("fc.")}
+    return (
+        fingerprint({n: v for n, v in tensors.items() if n not in last}),
+        fingerprint({n: tensors[n] for n in last}) if last else None,
+    )
+
+
+_READING: Reading[dict[str, Tensor], tuple[str, str | None]] = Reading(_hashed)
 
 
 class _Module(nn.Module):

@@ -12,9 +12,12 @@ from ganzoo.datasets.base import DataPath
 from ganzoo.features.arithmetic import feature_precision
 from ganzoo.features.base import Extractor, fingerprint
 from ganzoo.features.vision import IMAGENET, Seen
-from ganzoo.features.weights import Published, load
+from ganzoo.features.weights import Published, Reading, load, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from torch import Tensor
 
     from ganzoo.device import PrecisionName
@@ -68,7 +71,7 @@ class VGG16(Extractor):
             DeviceError: If the device cannot compute so.
         """
         net = _network()
-        net.load_state_dict(self._tensors(), assign=True)
+        net.load_state_dict(_READING.take(self, self._tensors), assign=True)
         del net.classifier[4:]  # ReLU and dropout follow, and the classes
         net.classifier.append(nn.ReLU())
         return Seen(
@@ -87,8 +90,7 @@ class VGG16(Extractor):
         Raises:
             CheckpointError: If they are not there, damaged, or of another net.
         """
-        tensors = self._tensors()
-        return fingerprint({n: v for n, v in tensors.items() if not n.startswith("classifier.6.")})
+        return _READING.told(self, lambda: stamp(self._file()), self._tensors)
 
     def preparation(self) -> dict[str, Any]:
         """Return preset, size, resizing and scaling."""
@@ -102,7 +104,17 @@ class VGG16(Extractor):
 
     def _tensors(self) -> dict[str, Tensor]:
         shapes = {name: tuple(v.shape) for name, v in _network().state_dict().items()}
-        return load(WEIGHTS.find(self.weights, self.download), shapes, ())
+        return load(self._file(), shapes, ())
+
+    def _file(self) -> Path:
+        return WEIGHTS.find(self.weights, self.download)
+
+
+def _hashed(tensors: Mapping[str, Tensor]) -> str:
+    return fingerprint({n: v for n, v in tensors.items() if not n.startswith("classifier.6.")})
+
+
+_READING: Reading[dict[str, Tensor], str] = Reading(_hashed)
 
 
 def _network() -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import http.client
 import os
 import urllib.request
-from collections.abc import Collection, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ganzoo import statedicts
 from ganzoo.datasets.cache import cache_root
@@ -19,10 +21,14 @@ from ganzoo.storage import expanded, make, new_file, sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Published", "extractors_root", "faults", "load", "not_finite"]
+__all__ = ["Published", "Reading", "extractors_root", "faults", "load", "not_finite", "stamp"]
+
+T = TypeVar("T")
+F = TypeVar("F")
 
 _TIMEOUT = 30  # seconds without a byte
 _PIECE = 2**20  # bytes
+_REMEMBERED = 32  # files
 
 
 def extractors_root() -> Path:
@@ -94,22 +100,22 @@ class Published:
     def _is_it(self, path: Path) -> bool:
         if not path.is_file():
             return False
-        found = path.stat()
-        return _file_hash(path, found.st_size, found.st_mtime_ns) == self.digest
+        return _file_hash(path, stamp(path)) == self.digest
 
     def _download(self, target: Path) -> None:
         make(target.parent)
         with new_file(target) as fresh:
             request = urllib.request.Request(self.address, headers={"User-Agent": "ganzoo"})
             answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
-            received = 0
+            received, digest = 0, hashlib.sha256()
             with answer, fresh.open("wb") as file:
                 while received <= self.size and (piece := answer.read(_PIECE)):
                     received += len(piece)
+                    digest.update(piece)
                     file.write(piece)
             if received > self.size:
                 raise self._changed(target, f"is larger than its {self.size:,} bytes")
-            if (found := sha256(fresh)) != self.digest:
+            if (found := digest.hexdigest()) != self.digest:
                 raise self._changed(target, f"has SHA-256 {found} and not {self.digest}")
 
     def _changed(self, target: Path, how: str) -> CheckpointError:
@@ -183,7 +189,56 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=32)
-def _file_hash(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file, computed once as long as size and time of change are the same."""
+class Reading(Generic[T, F]):
+    """Reads weights once for their hash and their use, so that what is used is what was hashed.
+
+    What was read to be hashed is held for its component until that takes it, or is gone. Hashes
+    are remembered as long as the files stay the same.
+
+    Args:
+        tell: What is remembered of weights: their hashes.
+    """
+
+    def __init__(self, tell: Callable[[T], F]) -> None:
+        self._tell = tell
+        self._held: dict[int, T] = {}
+        self._told: dict[Hashable, F] = {}
+
+    def told(self, owner: Any, files: Callable[[], Hashable], read: Callable[[], T]) -> F:
+        """Return what is to be told of the weights, reading them if that is not known.
+
+        Args:
+            owner: The component whose weights they are.
+            files: Gives what stands for the files as they are now.
+            read: Reads them.
+        """
+        now = files()
+        if now in self._told:
+            return self._told[now]
+        value = read()
+        found = self._tell(value)
+        if id(owner) not in self._held:
+            weakref.finalize(owner, self._held.pop, id(owner), None)
+        self._held[id(owner)] = value
+        if files() == now:  # else they were exchanged meanwhile
+            while len(self._told) >= _REMEMBERED:
+                self._told.pop(next(iter(self._told)))
+            self._told[now] = found
+        return found
+
+    def take(self, owner: Any, read: Callable[[], T]) -> T:
+        """Return the weights for good: those that were hashed, else what is read now."""
+        held = self._held.pop(id(owner), None)
+        return read() if held is None else held
+
+
+def stamp(path: Path) -> tuple[str, int, int, int]:
+    """Return what stands for a file's content: its place, size, time of change and inode."""
+    found = path.stat()
+    return str(path), found.st_size, found.st_mtime_ns, found.st_ino
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _file_hash(path: Path, as_it_is: tuple[str, int, int, int]) -> str:
+    """SHA-256 of a file, computed once as long as its stamp is the same."""
     return sha256(path)

@@ -25,6 +25,28 @@ registry: Registry[Metric] = Registry(
         "recall": "ganzoo.metrics.neighbours:Recall",
         "swd": "ganzoo.metrics.swd:SWD",
     },
+    synonyms={
+        "is": "inception-score",
+        "inception": "inception-score",
+        "isc": "inception-score",
+        "mmd": "kid",
+        "fdd": "fd-dinov2",
+        "dinov2": "fd-dinov2",
+        "fd": "fid",
+        "frechet": "fid",
+        "ssim": "ms-ssim",
+        "msssim": "ms-ssim",
+        "lpips": "lpips-diversity",
+        "diversity": "lpips-diversity",
+        "path-length": "ppl",
+        "prdc": "precision",
+        "pr": "precision",
+        "mode-coverage": "modes",
+        "wasserstein": "swd",
+        "memorisation": "nearest-neighbours",
+        "memorization": "nearest-neighbours",
+        "nn": "nearest-neighbours",
+    },
 )
 register = registry.register
 names = registry.names

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from ganzoo import features
 from ganzoo.component import Component
-from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.errors import ConfigError, DataError, an, listing
 from ganzoo.features.base import Extractor
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Metric(Component):
         if spec.kind not in self.kinds:
             raise ConfigError(
                 f"The metric '{self.name}' is for samples of kind {listing(self.kinds)}; this is "
-                f"{'an' if spec.kind[0] in 'aeiou' else 'a'} {spec}. Leave it out."
+                f"{an(spec)}. Leave it out."
             )
         sees = getattr(self, "extractor", None)
         if not isinstance(sees, Extractor) or sees.channels is None or spec.kind != "image":
@@ -113,8 +113,8 @@ class Metric(Component):
         if spec.channels not in sees.channels and _SEEN & {*self.wants(spec)}:
             raise ConfigError(
                 f"The metric '{self.name}' takes features of the extractor '{sees.name}', which "
-                f"sees images of {' or '.join(map(str, sees.channels))} channels, and this is a "
-                f"{spec}. Give it another extractor, or leave it out."
+                f"sees images of {' or '.join(map(str, sees.channels))} channels, and this is "
+                f"{an(spec)}. Give it another extractor, or leave it out."
             )
 
     def suited(self, dataset_name: str) -> Metric:

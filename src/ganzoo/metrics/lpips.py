@@ -14,7 +14,7 @@ from ganzoo.features import vgg16, weights
 from ganzoo.features.base import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
 __all__ = ["HEADS", "LPIPS", "hashes", "pretrained"]
 
@@ -126,7 +126,7 @@ def pretrained(size: int | None, device: torch.device) -> LPIPS:
         CheckpointError: If they are not there, or are those of another net.
     """
     trunk, heads = (each.find(None, download=True) for each in (vgg16.WEIGHTS, HEADS))
-    return _loaded(size, device, trunk, heads, (_state(trunk), _state(heads)))
+    return _loaded(size, device, trunk, heads, (weights.stamp(trunk), weights.stamp(heads)))
 
 
 def hashes() -> dict[str, str]:
@@ -136,33 +136,40 @@ def hashes() -> dict[str, str]:
         CheckpointError: If they are not there, or are those of another net.
     """
     trunk, heads = (each.find(None, download=True) for each in (vgg16.WEIGHTS, HEADS))
-    first, second = _hashes(trunk, heads, (_state(trunk), _state(heads)))
+    first, second = _hashes(trunk, heads, (weights.stamp(trunk), weights.stamp(heads)))
     return {"trunk": first, "heads": second}
 
 
 @functools.lru_cache(maxsize=2)
-def _hashes(
-    trunk_file: Path, heads_file: Path, files: tuple[tuple[int, int], ...]
-) -> tuple[str, str]:
+def _hashes(trunk_file: Path, heads_file: Path, files: tuple[Hashable, ...]) -> tuple[str, str]:
     """Of the tensors as they are used, in whatever form the files hold them."""
-    build = _loaded.__wrapped__  # the net is used up here, and need not be kept
-    state = build(None, torch.device("cpu"), trunk_file, heads_file, files).state_dict()
+    state = _read(trunk_file, heads_file, files).state_dict()
     heads = {name: value for name, value in state.items() if name.startswith("heads.")}
     trunk = {name: value for name, value in state.items() if name not in heads}
     return fingerprint(trunk), fingerprint(heads)
 
 
-@functools.lru_cache(maxsize=2)  # of some 60 MB each
+@functools.lru_cache(maxsize=2)
 def _loaded(
     size: int | None,
     device: torch.device,
     trunk_file: Path,
     heads_file: Path,
-    files: tuple[tuple[int, int], ...],
+    files: tuple[Hashable, ...],
 ) -> LPIPS:
-    """The net with the weights of two files, built anew where their states are others."""
+    """The net for a size and device, with the very tensors that were hashed."""
     with torch.device("meta"):
         net = LPIPS(size)
+    state = _read(trunk_file, heads_file, files).state_dict()
+    net.load_state_dict(state, assign=True)
+    return net.to(device).eval().requires_grad_(False)
+
+
+@functools.lru_cache(maxsize=1)  # of some 60 MB
+def _read(trunk_file: Path, heads_file: Path, files: tuple[Hashable, ...]) -> LPIPS:
+    """The net with the weights of two files, read anew where these are others."""
+    with torch.device("meta"):
+        net = LPIPS(None)
     convolutions = {
         f"{name}.{kind}": tuple(value.shape)
         for name, layer in net._layers()
@@ -178,13 +185,7 @@ def _loaded(
         f"lin{number}.model.1.weight": (1, len(head), 1, 1) for number, head in enumerate(net.heads)
     }
     net.take(trunk, weights.load(heads_file, expected, optional=()))
-    return net.to(device).eval().requires_grad_(False)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    return net.requires_grad_(False)
 
 
 def _own(value: Tensor) -> nn.Parameter:

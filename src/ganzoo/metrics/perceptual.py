@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError, DataError, an
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.metrics import lpips
 from ganzoo.metrics.base import Metric, Part, Result
@@ -48,13 +48,13 @@ class _Perceptual(Metric):
         super().check(spec)
         if spec.channels not in (1, 3):
             raise ConfigError(
-                f"The metric '{self.name}' looks at greyscale and RGB images, and this is a "
-                f"{spec}: leave it out."
+                f"The metric '{self.name}' looks at greyscale and RGB images, and this is "
+                f"{an(spec)}: leave it out."
             )
         if self.size is None and min(spec.size) < 16:
             raise ConfigError(
-                f"The metric '{self.name}' needs images of at least 16x16 pixels, and this is a "
-                f"{spec}: set size=64."
+                f"The metric '{self.name}' needs images of at least 16x16 pixels, and this is "
+                f"{an(spec)}: set size=64."
             )
 
     def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:

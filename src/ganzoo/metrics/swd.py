@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch.nn.functional import normalize, pad
 
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError, DataError, an
 from ganzoo.metrics.base import Metric, Part, Result
 from ganzoo.metrics.filters import separable
 from ganzoo.metrics.gathered import batches
@@ -64,8 +64,8 @@ class SWD(Metric):
         super().check(spec)
         if min(spec.size) < _SIDE:
             raise ConfigError(
-                f"The metric '{self.name}' takes patches of {_SIDE}x{_SIDE} pixels, and this is a "
-                f"{spec}: leave it out."
+                f"The metric '{self.name}' takes patches of {_SIDE}x{_SIDE} pixels, and this is "
+                f"{an(spec)}: leave it out."
             )
 
     def compute(self, real: Gathered | None, fake: Gathered) -> Result:
