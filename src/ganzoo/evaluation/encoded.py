@@ -74,7 +74,8 @@ class Encoded:
             facts, names = survey.facts, survey.examples
             bounds, told = dataset.ranged(facts, names, survey.extent, source.origin)
             indices = chosen(dataset, len(survey.kept), count)
-            side = cls(dataset, source, survey, bounds, tuple(told), indices, keep)
+            said = tuple(told) if facts.deep or facts.cut else ()  # 8 bits are what they are
+            side = cls(dataset, source, survey, bounds, said, indices, keep)
             weakref.finalize(side, guard.pop_all().close)
         return side
 
