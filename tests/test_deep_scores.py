@@ -311,6 +311,33 @@ def test_sizes_that_differ_keep_their_numbers() -> None:
     assert score(sixteen).value == pytest.approx(score(eight).value, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": 16},
+        {"size": (20, 30), "crop": "none"},
+        {"size": 12, "stored_range": (0, 70000)},
+        {"mode": "grey"},
+        {"mode": "rgb"},
+        {"mode": "rgba"},
+        {"mode": "rgb", "size": 20},
+        {"mode": "grey", "stored_range": (-5, 65535)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [0, 3, 4])
+def test_options_mean_what_they_mean_in_a_training(channels, options) -> None:
+    values = deep(channels)
+    if channels == 4:  # half of a picture is transparent
+        values[..., 3] = np.where(values[..., 0] > 30000, 65535, 0)
+    side = {"name": "folder", "path": folder(values), **options}
+    samples = ganzoo.datasets.create(side).load()
+    if channels == 4 and "mode" not in options:
+        pytest.skip("alpha is dropped, as the program does, and not kept as in a training")
+    same = Given.of(samples.data, stored_range=samples.stored_range)
+    assert score(side).value == pytest.approx(score(same).value, rel=1e-5)
+
+
 # -- torch Datasets -------------------------------------------------------------------------------
 
 
