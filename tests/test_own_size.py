@@ -409,14 +409,19 @@ CLEAR = ("RGBA", "LA", "transparent palette", "alpha and none")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_of_each_kind_are_opened_as_the_programs_do(kind) -> None:
-    folder, other = of_kind(kind), saved(some(((64, 64),), 20), "other")
-    fid = agrees(folder, other, files(folder), files(other))
+    files_, other = of_kind(kind), saved(some(((64, 64),), 20), "other")
+    folder = files_
+    if kind == "floats to 255":  # of which nobody knows the range
+        with pytest.raises(DataError, match=r"say what they may be .* stored_range=\(0, 255\)"):
+            scores(files_, other)
+        folder = {"name": "folder", "path": str(files_), "stored_range": (0, 255)}
+    fid = agrees(folder, other, files(files_), files(other))
     read = fid.protocol["fakes"].get("read", {})
     expected = {"alpha": "dropped"} if kind in CLEAR else {}
     assert read == expected | ({"orientation": "ignored"} if "turned" in kind else {})
     assert any("as pytorch-fid does" in each for each in fid.notices) == (kind in CLEAR)
     assert "left" not in fid.protocol["fakes"]
-    agrees(other, folder, files(other), files(folder), "clean")
+    agrees(other, folder, files(other), files(files_), "clean")
 
 
 def test_alpha_goes_on_white_where_the_mode_says_so() -> None:
@@ -472,9 +477,9 @@ def test_16_bits_are_scaled_and_the_protocol_says_that_the_preset_is_left() -> N
     folder, other = saved(deep(some()), "deep"), saved(some(strength=20), "other")
     grey = [np.repeat(each[..., :1], 3, -1) for each in some()]
     fid = agrees(folder, other, grey, files(other))
-    assert fid.protocol["fakes"]["read"] == {"depth": "scaled to 8 bits"}
+    assert fid.protocol["fakes"]["read"] == {"depth": "scaled", "range": "0 to 65535"}
     (left,) = fid.protocol["fakes"]["left"]
-    assert "more than 8 bits are scaled, where pytorch-fid clips them" in left
+    assert "more than 8 bits are scaled from 0 to 65535, where pytorch-fid clips them" in left
     assert sum("The preset of pytorch-fid is left" in notice for notice in fid.notices) == 1
     assert np.unique(np.stack(files(folder))).tolist() == [255]  # what the programs see
 
@@ -533,7 +538,7 @@ def test_a_size_that_is_said_is_what_is_seen() -> None:
 def test_sizes_in_notes_are_true() -> None:
     saved(some(((96, 64), (96, 130))), "a")
     notices = ganzoo.datasets.create({"name": "folder", "path": "a"}).load().notices
-    assert any("a height of 96 and widths from 64 to 130" in notice for notice in notices)
+    assert any("one height of 96 and widths from 64 to 130" in notice for notice in notices)
 
 
 def make(size: int = 16, channels: int = 3, **training) -> Generator:

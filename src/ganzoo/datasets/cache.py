@@ -48,6 +48,7 @@ __all__ = [
     "Source",
     "cache_root",
     "decoded",
+    "facts_of",
     "only_one",
     "printable",
 ]
@@ -252,7 +253,7 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
             pictures=np.load(folder / _PICTURES, mmap_mode="c", allow_pickle=False),
             groups=np.load(folder / _GROUPS, allow_pickle=False),
             group_names=record["group_names"],
-            facts=_facts(record["facts"]),
+            facts=facts_of(record["facts"]),
             extent=tuple(record["extent"]),
             examples=record["examples"],
             total=record["total"],
@@ -278,7 +279,8 @@ def _fault(path: Path, known: dict[str, Any]) -> str:
     return "" if sha256(path) == known["sha256"] else "has another SHA-256 than when it was written"
 
 
-def _facts(record: dict[str, Any]) -> Facts:
+def facts_of(record: dict[str, Any]) -> Facts:
+    """Return facts that were written as JSON."""
     low, high = tuple(record["low"]), tuple(record["high"])
     deep = tuple((depth, *extent) for depth, *extent in record["deep"])
     return Facts(**{**record, "low": low, "high": high, "deep": deep})

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ganzoo.datasets.reading import Range
+from ganzoo.datasets.reading import Range, within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,8 +216,12 @@ class Wanted:
             return look
         deep = bool(facts.deep) and (self.stored_range is not None or not _fit_bytes(facts.deep))
         if facts.clear or (facts.deep and (facts.plain or channels == 4)):
-            return replace(look, deep=deep, bounds=self.stored_range or _bounds(facts.deep))
+            return replace(look, deep=deep, bounds=self.bounds(facts))
         return replace(look, deep=deep)
+
+    def bounds(self, facts: Facts | None) -> Range:
+        """Return the range that the numbers of all pictures are of, as far as it is known."""
+        return self.stored_range or _bounds(() if facts is None else facts.deep)
 
 
 def _fit_bytes(deep: tuple[tuple[Depth, float, float], ...]) -> bool:
@@ -226,13 +230,14 @@ def _fit_bytes(deep: tuple[tuple[Depth, float, float], ...]) -> bool:
 
 
 def _bounds(deep: tuple[tuple[Depth, float, float], ...]) -> Range:
-    """The range that these numbers are of, as far as it is known."""
+    """The range of numbers of which none was said, as far as it is known."""
     depths = {depth for depth, _, _ in deep}
     low = min((low for _, low, _ in deep), default=0.0)
-    if not deep or _fit_bytes(deep):
-        return 0.0, 255.0
+    high = max((high for _, _, high in deep), default=0.0)
     if depths == {"float32"}:
-        return (0.0 if low >= 0 else -1.0), 1.0
+        return (0.0 if within(low, 1.0, (0.0, 1.0)) else -1.0), 1.0
+    if not deep or ("int32" in depths and low >= 0 and high <= 255):
+        return 0.0, 255.0
     return 0.0, 65535.0
 
 
@@ -314,7 +319,7 @@ class Opened(NamedTuple):
         alpha: Whether it has an alpha channel, or a transparent colour.
         orientation: What Exif data say of how to turn it: 1 to 8.
         deep: Whether it is greyscale of more than 8 bits.
-        scaled: Whether it is and its values were scaled to 8 bits.
+        cut: Whether it is not, and has 16 bits in colours or beside alpha.
     """
 
     size: tuple[int, int]
@@ -322,12 +327,12 @@ class Opened(NamedTuple):
     alpha: bool
     orientation: int
     deep: bool
-    scaled: bool
+    cut: bool
 
     @property
     def plain(self) -> bool:
         """Whether ``decode`` makes the same of it as ``decode_as_programs``."""
-        return not (self.alpha or self.deep) and self.orientation == 1
+        return not (self.alpha or self.deep or self.cut) and self.orientation == 1
 
 
 def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
@@ -335,15 +340,16 @@ def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
 
     Alpha is dropped, so that what lies under it is seen; Exif orientation is not looked at; of
     several frames the first counts; palettes and CMYK are converted by Pillow. One thing is done
-    otherwise: greyscale of more than 8 bits, which that conversion clips at 255, comes as from
-    ``decode``. So do floats within [0, 1]; what lies within 0..255 is taken as it is.
+    otherwise: in a deep look, numbers of more than 8 bits, which that conversion clips at 255 or
+    cuts to their upper 8, stay what they are, and those of 8 bits are carried, as in ``decode``.
 
     Args:
         data: Content of the file.
-        look: What it shall become, of 1 or 3 channels, or None for what it is: grey or RGB.
+        look: What it shall become, of 1 or 3 channels, or None for what it is in 8 bits: grey or
+            RGB.
 
     Returns:
-        uint8 (C, H, W), and what was found.
+        uint8 or, of a deep look, float32 (C, H, W), and what was found.
 
     Raises:
         PictureError: If it is damaged, incomplete, no picture, or too large.
@@ -353,15 +359,19 @@ def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_pixels(image.height, image.width)
+            numbers = _deep_colours(data, image)
             image.load()
             orientation = 1
             with contextlib.suppress(Exception):  # damaged Exif data: the picture counts
                 orientation = int(image.getexif().get(_ORIENTATION, 1))
             deep = image.mode.startswith("I") or image.mode == "F"
-            scaled = deep and _clips(image)
-            whole = image.convert("RGB") if not scaled else None
+            if deep and not isinstance(numbers, _Deep):
+                numbers = _deep_grey(image)
+            whole = (
+                _image(_clipped(numbers)) if deep and isinstance(numbers, _Deep) else image
+            ).convert("RGB")
             colour = image.mode not in ("1", "L", "LA", "La") and not deep
-            if whole is not None and image.mode in ("P", "PA"):
+            if image.mode in ("P", "PA"):
                 colour = _has_colours(whole)
             found = Opened(
                 size=(image.height, image.width),
@@ -369,29 +379,19 @@ def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
                 alpha=image.has_transparency_data,
                 orientation=orientation if orientation in range(2, 9) else 1,
                 deep=deep,
-                scaled=scaled,
+                cut=numbers is not None and not deep,
             )
+        if look is None:
+            return _array(_of_channels(whole, 3 if colour else 1, (0.0, 255.0))), found
+        if not look.deep:
+            return _arranged(whole, look), found
+        if not isinstance(numbers, _Deep):
+            numbers = _deepened(whole, look.bounds)
+        return _arranged_deep(replace(numbers, alpha=None), look), found
     except PictureError:
         raise
     except Exception as error:  # Pillow raises many classes on damaged files
         raise PictureError(_reason(error)) from error
-    if whole is None:
-        pixels, _ = decode(data, None)
-        whole = _image(pixels)
-    if look is not None:
-        return _arranged(whole, look), found
-    return _array(_of_channels(whole, 3 if colour else 1, (0.0, 255.0))), found
-
-
-def _clips(image: Image.Image) -> bool:
-    """Whether Pillow's conversion to 8 bits would lose what is in a picture of more."""
-    import numpy as np
-
-    values = np.asarray(image)
-    low, high = float(values.min()), float(values.max())
-    # Of 16 bits also a dark picture is scaled, so that all of a set are treated alike.
-    least = {"I": 0.0, "F": 1.0}.get(image.mode, 255.0)
-    return not (low >= 0 and least < high <= 255)
 
 
 def _reason(error: Exception) -> str:

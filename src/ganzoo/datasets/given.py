@@ -26,6 +26,7 @@ from ganzoo.datasets.array import (
 from ganzoo.datasets.base import Samples
 from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
 from ganzoo.datasets.items import (
+    Item,
     classes_of,
     columns_of,
     count_of,
@@ -204,6 +205,23 @@ class Given(ArrayDataset):
         )
         samples = replace(samples, notices=(*samples.notices, *held.notices))
         return samples if self._source is None else ReadOnce(**vars(samples))
+
+    def load_apart(self) -> Samples | list[Item]:
+        """Load, or return the items of a torch Dataset as they are where their shapes differ.
+
+        Raises:
+            ConfigError: As ``load``.
+            DataError: As ``load``, but for their shapes.
+        """
+        source = self.unread
+        if source is None:
+            return self.load()
+        key, labels_key = columns_of(source, self.key, self.labels_key)
+        items = _items_of(source, key, labels_key, alike=False)
+        if len({(item.data.shape, item.data.dtype) for item in items}) > 1:
+            return items
+        self._held = _together(source, items, labels_key)
+        return self.load()
 
     def stream(self, workers: int, labels: bool = False) -> Stream:
         """Return the samples of a torch Dataset, to be read while training.
@@ -548,38 +566,61 @@ def _noun(value: Any) -> str:
 
 def _read(dataset: Any, key: str | None = None, labels_key: str | None = None) -> _Held:
     """Read a torch Dataset into one array."""
+    key, labels_key = columns_of(dataset, key, labels_key)
+    return _together(dataset, _items_of(dataset, key, labels_key), labels_key)
+
+
+def _items_of(
+    dataset: Any, key: str | None = None, labels_key: str | None = None, *, alike: bool = True
+) -> list[Item]:
+    """Read all items of a torch Dataset into memory.
+
+    Args:
+        dataset: Map-style or finite iterable.
+        key: As ``columns_of`` returns it.
+        labels_key: Likewise.
+        alike: Whether they must be of one shape and type.
+
+    Raises:
+        ConfigError: As ``read_item``.
+        DataError: If there are none, one cannot be read, or they do not fit into memory.
+    """
     title = title_of(dataset)
     count = 0 if is_sequential(dataset) else count_of(dataset)
-    key, labels_key = columns_of(dataset, key, labels_key)
-    arrays: list[AnyArray] = []
-    labels: list[Any] = []
-    held = more = 0
-    for item in read_items(dataset, range(count) if count else None, None, key, labels_key):
+    found: list[Item] = []
+    held = 0
+    numbers = range(count) if count else None
+    for item in read_items(dataset, numbers, None, key, labels_key, alike=alike):
         held += item.data.nbytes
-        _check_memory(max(held, count * item.data.nbytes), title)
-        arrays.append(item.data)
-        labels.append(item.label)
-        more = max(more, item.more)
-    if not arrays:
+        _check_memory(max(held, count * item.data.nbytes if alike else 0), title)
+        found.append(item)
+    if not found:
         raise DataError(f"The dataset {title} is empty; give at least one sample.")
-    found = labels_of(labels, title)
+    return found
+
+
+def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _Held:
+    """Items of one shape in one array. The list is emptied on the way."""
+    title = title_of(dataset)
+    found = labels_of([item.label for item in items], title)
+    more = max(item.more for item in items)
     classes = None
     if found is not None and found.values is not None:
         try:
             classes = classes_of(dataset, labels_key)
         except DataError as error:
             found = Labels(None, str(error).rstrip("."))
-    return _Held(_stacked(arrays), found, classes, left_out(more))
+    return _Held(_stacked(items), found, classes, left_out(more))
 
 
-def _stacked(arrays: list[AnyArray]) -> AnyArray:
+def _stacked(items: list[Item]) -> AnyArray:
     """All items in one array. The list is emptied on the way, so that memory is needed once."""
     import numpy as np
 
-    stacked: AnyArray = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
-    arrays.reverse()  # so that the first item is the last one, which pops
+    stacked: AnyArray = np.empty((len(items), *items[0].data.shape), items[0].data.dtype)
+    items.reverse()  # so that the first item is the last one, which pops
     for index in range(len(stacked)):
-        stacked[index] = arrays.pop()
+        stacked[index] = items.pop().data
     return stacked
 
 

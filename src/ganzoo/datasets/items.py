@@ -269,6 +269,8 @@ def read_items(
     like: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
     key: str | None = None,
     labels_key: str | None = None,
+    *,
+    alike: bool = True,
 ) -> Iterator[Item]:
     """Yield items, which share no memory with the dataset.
 
@@ -278,6 +280,7 @@ def read_items(
         like: Shape and type that each must have; by default those of the first.
         key: As ``read_item`` has it.
         labels_key: As ``read_item`` has it.
+        alike: Whether they must be of one shape and type.
 
     Raises:
         ConfigError: As ``read_item``.
@@ -290,7 +293,7 @@ def read_items(
         item = read_item(value, index, title, key, labels_key)
         array = item.data
         like = like or (array.shape, array.dtype)
-        if (array.shape, array.dtype) != like:
+        if alike and (array.shape, array.dtype) != like:
             raise DataError(
                 f"Item {index} of {title} has shape {array.shape} {array.dtype} but item 0 has "
                 f"{like[0]} {like[1]}; bring all items to one shape (resize or crop them)."

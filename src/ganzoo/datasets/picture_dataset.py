@@ -17,10 +17,13 @@ from ganzoo.errors import ConfigError, DataError
 from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from ganzoo.datasets.cache import Decoded, Source
+    from ganzoo.datasets.decoding import Facts
     from ganzoo.datasets.stream import Stream
 
 __all__ = ["Labelling", "PictureDataset"]
@@ -156,7 +159,7 @@ class PictureDataset(Dataset):
 
         with self._source() as source:
             found = self._decoded(source)
-            bounds, told = self._ranged(found, source.origin)
+            bounds, told = self.ranged(found.facts, found.examples, found.extent, source.origin)
             labels, classes, own, guessed = self._labelled(found, source)
             notices = [*source.notices, *self._notices(found), *told, *own]
         if wanted is not False and labels is not None and classes is not None:
@@ -179,6 +182,55 @@ class PictureDataset(Dataset):
             DataError: If there are none.
         """
         return self._source()
+
+    def ranged(
+        self, facts: Facts, names: Mapping[str, str], extent: Range, origin: str
+    ) -> tuple[Range, list[str]]:
+        """Return the range of values, and what to say about it.
+
+        Args:
+            facts: What was seen in all pictures.
+            names: Name of a picture of each depth.
+            extent: Lowest and highest number in them.
+            origin: What they are, to start a message.
+
+        Raises:
+            DataError: If it cannot be decided, or numbers are outside the ``stored_range``.
+        """
+        import numpy as np
+
+        depths = [depth for depth, _, _ in facts.deep]
+        dtype, (low, high) = np.dtype(np.uint8), extent
+        if facts.deep:
+            # Of several depths, that of the most general numbers.
+            dtype = np.dtype(next(each for each in _GENERAL if each in depths))
+            low, high = min(each[1] for each in facts.deep), max(each[2] for each in facts.deep)
+        if "float32" in depths and len(depths) > 1 and self.stored_range is None:
+            other = next(depth for depth in depths if depth != "float32")
+            raise DataError(
+                f"{origin} holds floats ('{names['float32']}') beside integers of more than 8 bits "
+                f"('{names[other]}'), which have no range in common; keep them in folders of their "
+                f"own, or say what all may be with "
+                f"{option('stored_range', suggested_range(low, high, 'image', dtype))}."
+            )
+        values = understand_range(dtype, low, high, "image", self.stored_range, origin)
+        assert values.bounds is not None
+        notices = list(values.notices)
+        if self._wanted.look(facts).deep and facts.plain:
+            what = "are taken as 0 to 255 and carried to"
+            if not carries(values.bounds):
+                what = "are taken as they are, in"
+            notices.append(
+                f"Some pictures have 8 bits, such as '{names['uint8']}', and some have more, such "
+                f"as '{names[depths[0]]}': the former {what} {values.bounds[0]:g} to "
+                f"{values.bounds[1]:g}."
+            )
+        if facts.cut:
+            notices.append(
+                "Of some TIFF files with 16 bits in colour only the upper 8 bits can be read; "
+                "save them as PNG, or without compression, to keep all."
+            )
+        return values.bounds, notices
 
     @property
     def wanted(self) -> Wanted:
@@ -207,44 +259,6 @@ class PictureDataset(Dataset):
     def _decoded(self, source: Source) -> Decoded:
         root, threads = cache_root(self.cache), self.decoders
         return decoded(source, self._wanted, root=root, threads=threads, max_bad=self.max_bad)
-
-    def _ranged(self, found: Decoded, origin: str) -> tuple[Range, list[str]]:
-        """The range of values, and what to say about it."""
-        import numpy as np
-
-        facts, names = found.facts, found.examples
-        depths = [depth for depth, _, _ in facts.deep]
-        dtype, (low, high) = np.dtype(np.uint8), found.extent
-        if facts.deep:
-            # Of several depths, that of the most general numbers.
-            dtype = np.dtype(next(each for each in _GENERAL if each in depths))
-            low, high = min(each[1] for each in facts.deep), max(each[2] for each in facts.deep)
-        if "float32" in depths and len(depths) > 1 and self.stored_range is None:
-            other = next(depth for depth in depths if depth != "float32")
-            raise DataError(
-                f"{origin} holds floats ('{names['float32']}') beside integers of more than 8 bits "
-                f"('{names[other]}'), which have no range in common; keep them in folders of their "
-                f"own, or say what all may be with "
-                f"{option('stored_range', suggested_range(low, high, 'image', dtype))}."
-            )
-        values = understand_range(dtype, low, high, "image", self.stored_range, origin)
-        assert values.bounds is not None
-        notices = list(values.notices)
-        if found.pictures.dtype != np.uint8 and facts.plain:
-            what = "are taken as 0 to 255 and carried to"
-            if not carries(values.bounds):
-                what = "are taken as they are, in"
-            notices.append(
-                f"Some pictures have 8 bits, such as '{names['uint8']}', and some have more, such "
-                f"as '{names[depths[0]]}': the former {what} {values.bounds[0]:g} to "
-                f"{values.bounds[1]:g}."
-            )
-        if facts.cut:
-            notices.append(
-                "Of some TIFF files with 16 bits in colour only the upper 8 bits can be read; "
-                "save them as PNG, or without compression, to keep all."
-            )
-        return values.bounds, notices
 
     def _notices(self, found: Decoded) -> list[str]:
         facts, notices = found.facts, []

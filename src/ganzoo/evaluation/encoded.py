@@ -7,13 +7,14 @@ import functools
 import hashlib
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from PIL import __version__ as pillow
 
-from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, together
+from ganzoo.datasets.decoding import carries
+from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, in_range, together
 from ganzoo.evaluation.survey import Survey, cut, in_order, look_of, place_of, read, surveyed
 from ganzoo.features import kept
 from ganzoo.features.programs import PROGRAMS
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
+    from ganzoo.datasets.decoding import Range
     from ganzoo.datasets.picture_dataset import PictureDataset
     from ganzoo.features.programs import Reading
     from ganzoo.mixture import Mixture
 
 __all__ = ["Encoded"]
 
+_BYTES = (0.0, 255.0)  # the range of what is not scaled
 _TASK = 2**18  # bytes of small pictures that one task decodes
 
 
@@ -43,6 +46,8 @@ class Encoded:
     dataset: PictureDataset
     source: Source
     survey: Survey
+    bounds: Range
+    told: tuple[str, ...]
     indices: Tensor | None
     keep: bool
 
@@ -60,13 +65,17 @@ class Encoded:
             keep: Whether to use the cache.
 
         Raises:
-            DataError: If there are none, fewer than ``count``, or too many cannot be read.
+            DataError: If there are none, fewer than ``count``, too many cannot be read, or it is
+                not known which range their values are in.
         """
         with contextlib.ExitStack() as guard:
             source = guard.enter_context(dataset.encoded())
             survey = surveyed(dataset, source, keep)
+            facts, names = survey.facts, survey.examples
+            bounds, told = dataset.ranged(facts, names, survey.extent, source.origin)
             indices = chosen(dataset, len(survey.kept), count)
-            side = cls(dataset, source, survey, indices, keep)
+            said = tuple(told) if facts.deep or facts.cut else ()  # 8 bits are what they are
+            side = cls(dataset, source, survey, bounds, said, indices, keep)
             weakref.finalize(side, guard.pop_all().close)
         return side
 
@@ -112,12 +121,19 @@ class Encoded:
     def batches(
         self, size: int, part: slice, asked: Reading = "data"
     ) -> Iterator[Tensor | list[Tensor]]:
-        """Pictures uint8 (n, C, H, W), or a list of such (C, H, W) where their sizes differ."""
-        reading, channels = self.reading(asked), self.spec_for(asked).channels
+        """Pictures (n, C, H, W), or a list of such (C, H, W) where their sizes differ.
+
+        They are uint8 where they are stored so, and otherwise floats in the spec's range.
+        """
+        reading, spec = self.reading(asked), self.spec_for(asked)
         places = torch.arange(part.start, part.stop) if self.indices is None else self.indices[part]
-        yield from together(self._pictures(places.tolist(), reading, channels), size)
+        stored = self._pictures(places.tolist(), reading, spec.channels)
+        yield from together(
+            (in_range(each, self.bounds, spec.value_range) for each in stored), size
+        )
 
     def _pictures(self, places: Sequence[int], reading: Reading, channels: int) -> Iterator[Tensor]:
+        """As they are stored: uint8, or float32 where they are deeper."""
         table, numbers = self._table(reading), self.survey.kept
         form = self._channels if reading == "data" else channels
 
@@ -127,8 +143,8 @@ class Encoded:
         def one(place: int) -> Tensor:
             height, width = table[place].tolist()
             index = int(numbers[place])
-            look = look_of(self.dataset, form, (height, width))
-            pixels = read(self.source, index, look, reading, self.survey.deep)
+            look = look_of(self.dataset, self.survey.facts, (height, width))
+            pixels = read(self.source, index, replace(look, channels=form), reading)
             return torch.from_numpy(cut(pixels, self.dataset.wanted.size).copy())[:channels]
 
         jobs: list[tuple[int, list[int]]] = []  # bytes, and pictures: small ones share a task
@@ -160,7 +176,7 @@ class Encoded:
         known = kept.read(place) if self.keep else None
         if known is not None and isinstance(known[1].get("digest"), str):
             return str(known[1]["digest"])
-        running = Digest(self.count)
+        running = Digest(self.count, self.bounds)
         for picture in self._pictures(self.indices.tolist(), "data", self._channels):
             running.add(picture.numpy())
         digest = running.hexdigest()
@@ -189,8 +205,10 @@ class Encoded:
             done["alpha"] = "dropped" if dropped else white
         if found.turned:
             done["orientation"] = "ignored" if reading == "program" else "applied"
-        if found.scaled:
-            done["depth"] = "scaled to 8 bits"
+        if found.facts.deep and self.bounds != _BYTES:
+            done["depth"] = "scaled"
+        if self.bounds != _BYTES:
+            done["range"] = self._range
         if self.dataset.wanted.mode != "auto":
             done["mode"] = self.dataset.wanted.mode
         return done
@@ -202,12 +220,27 @@ class Encoded:
         verb = "stretched" if crop == "none" else "resized and cropped"
         return f"{verb} to {said[0]}x{said[1]}"
 
+    @property
+    def _range(self) -> str:
+        return f"{self.bounds[0]:g} to {self.bounds[1]:g}"
+
     def left(self, program: str) -> tuple[str, ...]:
         """Return in what a program would treat them otherwise, a few words each."""
         found, known, own = self.survey, PROGRAMS.get(program), self.read("program")
         parts = []
-        if found.scaled:
-            parts.append(f"pictures of more than 8 bits are scaled, where {program} clips them")
+        if self.bounds != _BYTES:
+            if deep := bool(found.facts.deep):
+                ways = ["clips them"] if found.deep else []
+                ways += ["takes the upper 8 of 16 bits in colour"] if found.cut else []
+                parts.append(
+                    f"pictures of more than 8 bits are scaled from {self._range}, where {program} "
+                    f"{' and '.join(ways)}"
+                )
+            if found.facts.plain and not (deep and carries(self.bounds)):
+                parts.append(
+                    f"values of 8 bits are taken as {self._range}, where {program} takes them as "
+                    f"0 to 255"
+                )
         if own.get("alpha", "dropped") != "dropped":
             parts.append(f"alpha is put on white (mode='{own['mode']}'), where {program} drops it")
         if own.get("orientation", "ignored") != "ignored":
@@ -230,7 +263,7 @@ class Encoded:
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them, where they are opened as a program does."""
         origin = self.source.origin
-        notices = [*self.source.notices]
+        notices = [*self.source.notices, *self.told]
         found, done = self.survey, self.read("data" if program is None else "program")
         if found.skipped:
             name, reason = found.skipped[0]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from ganzoo.datasets.array import as_samples
-from ganzoo.datasets.given import GIVEN_LIMIT
-from ganzoo.datasets.items import count_of, is_sequential, read_item, title_of, told
+from ganzoo.datasets.array import as_samples, extent_of
+from ganzoo.datasets.items import left_out, title_of
+from ganzoo.datasets.reading import understand_range
 from ganzoo.datasets.stream import USAGE
-from ganzoo.errors import DataError, GanzooError
+from ganzoo.errors import DataError
 from ganzoo.evaluation.own_size import (
     Digest,
     Sizes,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets import Given, Samples
-    from ganzoo.datasets.array import AnyArray
+    from ganzoo.datasets.items import Item
     from ganzoo.features.programs import Reading
     from ganzoo.mixture import Mixture
 
@@ -45,11 +45,13 @@ class Items:
     Attributes:
         dataset: What they come from.
         groups: Those of one shape and type each.
+        told: What was guessed about them.
         table: Group and row of each picture, int64 (N, 2), in their order.
     """
 
     dataset: Given
     groups: tuple[Samples, ...]
+    told: tuple[str, ...]
     table: Tensor
     indices: Tensor | None
 
@@ -145,10 +147,10 @@ class Items:
 
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them."""
-        notices = [notice for group in self.groups for notice in group.notices]
+        notices = [*self.told]
         if self.read("data" if program is None else "program").get("alpha") == "dropped":
             notices.append(dropped_alpha(called(self.dataset), program))
-        return tuple(dict.fromkeys(notices))
+        return tuple(notices)
 
 
 def _on_white(picture: Tensor, spec: SampleSpec) -> Tensor:
@@ -159,95 +161,69 @@ def _on_white(picture: Tensor, spec: SampleSpec) -> Tensor:
     return found.round().to(torch.uint8) if picture.dtype == torch.uint8 else found
 
 
-def items_of(dataset: Given, source: Any, count: int | None) -> Items | Samples:
+def items_of(dataset: Given, count: int | None) -> Items | Samples:
     """Read a torch Dataset into memory; ``Samples`` where all items are of one shape.
 
+    Args:
+        dataset: How it is read.
+        count: How many are looked at; all where None.
+
     Raises:
+        ConfigError: If an option does not apply to the items.
         DataError: If an item cannot be read, or they do not fit into memory, or differ in more
             than size and colour.
     """
-    title = title_of(source)
-    total = 0 if is_sequential(source) else count_of(source)
-    rows: list[AnyArray] = []
-    held = 0
-    for index, item in _each(source, total):
-        array = read_item(item, index, title, dataset.key, dataset.labels_key).data
-        held += array.nbytes
-        if held > GIVEN_LIMIT:
-            raise DataError(
-                f"The dataset {title} takes more than {GIVEN_LIMIT / 2**30:.1f} GiB, half of this "
-                f"machine's memory, before item {index:,}; give fewer items, or a folder of the "
-                f"pictures, which are read one by one."
-            )
-        rows.append(array.copy())
-    if not rows:
-        raise DataError(f"The dataset {title} is empty; give at least one sample.")
-    return _grouped(dataset, rows, title, count)
+    title, found = title_of(dataset.unread), dataset.load_apart()
+    return _grouped(dataset, found, title, count) if isinstance(found, list) else found
 
 
-def _each(source: Any, total: int) -> Iterator[tuple[int, Any]]:
-    index = 0
-    try:
-        if not total:
-            for item in source:
-                yield index, item
-                index += 1
-        else:
-            for index in range(total):
-                yield index, source[index]
-    except GanzooError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"Item {index} of {title_of(source)} cannot be read ({told(error)}); mend it or leave "
-            f"it out."
-        ) from error
-
-
-def _grouped(
-    dataset: Given, rows: list[AnyArray], title: str, count: int | None
-) -> Items | Samples:
+def _grouped(dataset: Given, items: list[Item], title: str, count: int | None) -> Items:
     import numpy as np
 
+    origin = f"The dataset in memory ({title})"
+    rows = [item.data for item in items]
     places: dict[tuple[Any, Any], list[int]] = {}
     for index, row in enumerate(rows):
         places.setdefault((row.shape, row.dtype), []).append(index)
-    several = len(places) > 1
-    for index, row in enumerate(rows):
-        picture = row.ndim == 3 or (row.ndim == 2 and min(row.shape) > 4)
-        if several and not (picture and dataset.sample_kind in ("auto", "image")):
-            raise DataError(
-                f"Item {index} of {title} has shape {row.shape} {row.dtype} but item 0 has "
-                f"{rows[0].shape} {rows[0].dtype}; only pictures may differ in size: bring all "
-                f"items to one shape."
-            )
-
-    def group(numbers: list[int], stored: tuple[float, float] | None) -> Samples:
-        return as_samples(
+    shaped = dataset.item_shape is not None and len(dataset.item_shape) > 1
+    pictures = all(len(shape) == 3 or (len(shape) == 2 and min(shape) > 4) for shape, _ in places)
+    if dataset.sample_kind not in ("auto", "image") or not (pictures or shaped):
+        (shape, dtype), (other, theirs) = list(places)[:2]
+        raise DataError(
+            f"Item {places[other, theirs][0]} of {title} has shape {other} {theirs} but item 0 has "
+            f"{shape} {dtype}; only pictures may differ in size: bring all items to one shape."
+        )
+    # Numbers of one type are of one range, whatever the sizes of the pictures that hold them.
+    extents: dict[Any, tuple[float, float]] = {}
+    for row in rows:
+        low, high = extent_of(row[None], origin)
+        known = extents.get(row.dtype, (low, high))
+        extents[row.dtype] = min(low, known[0]), max(high, known[1])
+    values = {
+        dtype: understand_range(dtype, low, high, "image", dataset.stored_range, origin, USAGE)
+        for dtype, (low, high) in extents.items()
+    }
+    groups = tuple(
+        as_samples(
             np.stack([rows[number] for number in numbers]),
-            layout=dataset.layout,
-            kind="image" if several else dataset.sample_kind,
-            stored_range=stored,
-            origin=f"The dataset in memory ({title})",
+            layout=dataset.layout if len(shape) == 3 or dataset.item_shape else "auto",
+            kind="image",
+            item_shape=dataset.item_shape,
+            stored_range=values[dtype].bounds,
+            origin=origin,
             usage=USAGE,
         )
-
-    groups = [group(numbers, dataset.stored_range) for numbers in places.values()]
-    if not several:
-        return groups[0]
-    floats = {
-        each.stored_range for each in groups if each.stored_range and each.stored_range[1] <= 1
-    }
-    if (-1.0, 1.0) in floats and len(floats) > 1:  # some of them happen to have no dark values
-        groups = [
-            group(numbers, (-1.0, 1.0)) if each.stored_range in floats else each
-            for each, numbers in zip(groups, places.values(), strict=True)
-        ]
+        for (shape, dtype), numbers in places.items()
+    )
     table = torch.empty(len(rows), 2, dtype=torch.int64)
     for number, numbers in enumerate(places.values()):
         table[numbers, 0] = number
         table[numbers, 1] = torch.arange(len(numbers))
-    found = Items(dataset, tuple(groups), table, chosen(dataset, len(rows), count))
+    told = [notice for group in groups for notice in group.notices]
+    told += [notice for each in values.values() for notice in each.notices]
+    told += left_out(max(item.more for item in items))
+    indices = chosen(dataset, len(rows), count)
+    found = Items(dataset, groups, tuple(dict.fromkeys(told)), table, indices)
     channels = sorted(found._channels)
     if not set(channels) <= {1, 2, 3, 4} and len(channels) > 1:
         raise DataError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets import Dataset
     from ganzoo.datasets.array import AnyArray
+    from ganzoo.datasets.reading import Range
 
 __all__ = [
     "WINDOW",
@@ -181,8 +182,8 @@ def dropped_alpha(title: str, program: str | None) -> str:
 class Digest:
     """SHA-256 of pictures: where all are there and of one size it is ``Stored.fingerprint``."""
 
-    def __init__(self, expected: int) -> None:
-        self._expected, self._count = expected, 0
+    def __init__(self, expected: int, bounds: Range = (0.0, 255.0)) -> None:
+        self._expected, self._bounds, self._count = expected, bounds, 0
         self._pixels, self._forms = hashlib.sha256(), hashlib.sha256()
         self._first: Any = None
         self._alike = True
@@ -194,7 +195,7 @@ class Digest:
         form = (pixels.shape, f"torch.{pixels.dtype}")
         if self._first is None:
             self._first = form
-            self._pixels.update(repr((*form, self._expected, (0.0, 255.0))).encode())
+            self._pixels.update(repr((*form, self._expected, self._bounds)).encode())
         self._alike = self._alike and form == self._first
         self._count += 1
         self._forms.update(repr(form).encode())
@@ -204,5 +205,11 @@ class Digest:
         """Return it."""
         if self._alike and self._count == self._expected:
             return self._pixels.hexdigest()
-        parts = (self._count, self._forms.hexdigest(), self._pixels.hexdigest())
+        parts: tuple[Any, ...] = (
+            self._count,
+            self._forms.hexdigest(),
+            self._pixels.hexdigest(),
+        )
+        if self._bounds != (0.0, 255.0):
+            parts = (*parts, self._bounds)
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -316,7 +316,7 @@ def side_of(
         if isinstance(dataset, PictureDataset):
             return Encoded.load(dataset, count, keep)
         if isinstance(dataset, datasets.Given) and dataset.unread is not None:
-            found = items_of(dataset, dataset.unread, count)
+            found = items_of(dataset, count)
             if isinstance(found, Items):
                 return found
             samples = found

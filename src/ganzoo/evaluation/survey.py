@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +17,7 @@ import torch
 from PIL import __version__ as pillow
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.cache import cache_root, only_one, printable
+from ganzoo.datasets.cache import cache_root, facts_of, only_one, printable
 from ganzoo.datasets.decoding import (
     Facts,
     Look,
@@ -25,6 +25,7 @@ from ganzoo.datasets.decoding import (
     PictureError,
     decode,
     decode_as_programs,
+    look_at,
     resized,
 )
 from ganzoo.errors import DataError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
-    from ganzoo.datasets.decoding import Pixels
+    from ganzoo.datasets.decoding import Pixels, Range
     from ganzoo.datasets.picture_dataset import PictureDataset
     from ganzoo.features.programs import Reading
 
@@ -44,7 +45,7 @@ __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed
 T = TypeVar("T")
 R = TypeVar("R")
 
-_FORMAT = 1  # of what is kept of a survey
+_FORMAT = 2  # of what is kept of a survey
 _AHEAD = 256 * 2**20  # bytes that threads may decode in advance
 _NAMED = 3  # pictures that an error names
 _MOST_SKIPPED = 1000  # of which the names are kept
@@ -63,9 +64,11 @@ class Survey:
         alpha: Whether one has a transparent pixel.
         turned: Whether Exif data ask to turn one.
         deep: Whether one is greyscale of more than 8 bits.
-        scaled: Whether one was scaled to 8 bits.
+        cut: Whether one has 16 bits in colours or beside alpha.
         nested: Whether one lies in a sub-folder.
         suffixes: Of their names.
+        examples: Name of a picture of each depth.
+        extent: Lowest and highest number in the pictures.
         total: How many there were to read.
         skipped: Names of those that could not be read, and why.
         digest: SHA-256 of the pictures, upright, as ``Stored.fingerprint`` has it.
@@ -79,9 +82,11 @@ class Survey:
     alpha: bool
     turned: bool
     deep: bool
-    scaled: bool
+    cut: bool
     nested: bool
     suffixes: tuple[str, ...]
+    examples: dict[str, str]
+    extent: Range
     total: int
     skipped: tuple[tuple[str, str], ...]
     digest: str
@@ -122,15 +127,16 @@ def in_order(
 # -- one picture ------------------------------------------------------------------------------
 
 
-def look_of(dataset: PictureDataset, channels: int, own: Size) -> Look:
-    """Return the form in which a picture of this size is seen."""
+def look_of(dataset: PictureDataset, facts: Facts | None, own: Size) -> Look:
+    """Return the form in which a picture of this size is seen, among others of these facts."""
     wanted = dataset.wanted
-    if wanted.size is None:
-        return Look(channels, own, stretch=True)
-    return Look(channels, wanted.look(None).size, stretch=wanted.crop == "none")
+    look = wanted.look(facts)
+    if facts is None and wanted.mode == "auto":
+        look = replace(look, channels=1)
+    return look if wanted.size is not None else replace(look, size=own, stretch=True)
 
 
-def read(source: Source, index: int, look: Look, reading: Reading, deep: bool) -> Pixels:
+def read(source: Source, index: int, look: Look, reading: Reading) -> Pixels:
     """Decode one picture of a source.
 
     Args:
@@ -138,7 +144,6 @@ def read(source: Source, index: int, look: Look, reading: Reading, deep: bool) -
         index: Which it is.
         look: What it shall become.
         reading: How files are opened.
-        deep: Whether it may have more than 8 bits.
 
     Raises:
         DataError: If it has changed since the survey, and cannot be read.
@@ -149,18 +154,14 @@ def read(source: Source, index: int, look: Look, reading: Reading, deep: bool) -
         try:
             if reading == "program":
                 return decode_as_programs(content, look)[0]
-            return _decoded(content, look, deep)
+            return _decoded(content, look)
         except PictureError as error:
             raise _gone(source, index, error) from error
     raise AssertionError
 
 
-def _decoded(content: bytes, look: Look, deep: bool) -> Pixels:
-    """A picture as a training sees it; what 8 bits can hold is not scaled, whatever its mode."""
-    if deep:
-        pixels, opened = decode_as_programs(content, look)
-        if opened.deep and not opened.scaled:
-            return pixels
+def _decoded(content: bytes, look: Look) -> Pixels:
+    """A picture as a training sees it."""
     pixels, _ = decode(content, look)
     if pixels.shape == look.shape:
         return pixels
@@ -225,17 +226,18 @@ def _known(place: Path) -> Survey | None:
     if stored is None:
         return None
     tensors, record = stored
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        facts = record["facts"]
+    with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
         own = {
-            name: record[name] for name in ("colour", "alpha", "turned", "deep", "scaled", "nested")
+            name: record[name] for name in ("colour", "alpha", "turned", "deep", "cut", "nested")
         }
         return Survey(
             kept=tensors["kept"],
             sizes=tensors["sizes"],
             stored=tensors["stored"],
-            facts=Facts(**{**facts, "low": tuple(facts["low"]), "high": tuple(facts["high"])}),
+            facts=facts_of(record["facts"]),
             suffixes=tuple(record["suffixes"]),
+            examples=record["examples"],
+            extent=(record["extent"][0], record["extent"][1]),
             total=record["total"],
             skipped=tuple((name, reason) for name, reason in record["skipped"]),
             digest=record["digest"],
@@ -255,9 +257,11 @@ def _write(place: Path, survey: Survey) -> None:
         alpha=survey.alpha,
         turned=survey.turned,
         deep=survey.deep,
-        scaled=survey.scaled,
+        cut=survey.cut,
         nested=survey.nested,
         suffixes=list(survey.suffixes),
+        examples=survey.examples,
+        extent=list(survey.extent),
         total=survey.total,
         skipped=[list(each) for each in survey.skipped],
         digest=survey.digest,
@@ -274,7 +278,7 @@ class _Found:
 
 
 def _survey(dataset: PictureDataset, source: Source) -> Survey:
-    """Decode all pictures, again where they have other channels than was thought."""
+    """Decode all pictures, again where they have another form than was thought."""
     found: Survey | Facts | None = None
     while not isinstance(found, Survey):
         found = _survey_in(dataset, source, found)
@@ -282,19 +286,25 @@ def _survey(dataset: PictureDataset, source: Source) -> Survey:
 
 
 def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> Survey | Facts:
-    """The survey, or what was seen when it turned out that they have other channels."""
-    channels = 1 if facts is None else dataset.wanted.look(facts).channels
+    """The survey, or what was seen when it turned out that they have another form."""
+
+    def form_of(seen: Facts | None) -> tuple[Look, Range]:
+        return look_of(dataset, seen, (1, 1)), dataset.wanted.bounds(seen)
+
+    guessed, form = facts, form_of(facts)
 
     def work(index: int) -> _Found | PictureError:
-        return _examined(dataset, source, index, channels)
+        return _examined(dataset, source, index, guessed)
 
     numbers: list[int] = []
     sizes: list[Size] = []
     stored: list[Size] = []
     skipped: list[tuple[str, str]] = []
     suffixes: set[str] = set()
-    colour = turned = deep = scaled = nested = False
-    running = Digest(len(source))
+    extents: list[Range] = []
+    examples: dict[str, str] = {}
+    colour = turned = deep = cut_ = nested = False
+    running = Digest(len(source), form[1])
     limit = _limit(dataset.max_bad, len(source))
     price = _AHEAD // (2 * dataset.decoders)  # how large they are is not known yet
     with progress.Bar(f"reading {source.origin}", len(source)) as bar:
@@ -309,16 +319,19 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
                 if index + 1 - len(numbers) > limit:
                     raise _too_many(source, skipped, index + 1 - len(numbers), limit, len(source))
                 continue
-            # What was once seen counts, so that the channels change a few times at most.
+            # What was once seen counts, so that the form changes a few times at most.
             facts = found.facts.merged(facts)
-            if dataset.wanted.look(facts).channels != channels:
+            if form_of(facts) != form:
                 return facts
             numbers.append(index)
             sizes.append(found.facts.low)
             opened = found.opened
             stored.append(opened.size)
             colour, turned = colour | opened.colour, turned | (opened.orientation != 1)
-            deep, scaled = deep | opened.deep, scaled | opened.scaled
+            deep, cut_ = deep | opened.deep, cut_ | opened.cut
+            extents.append((float(found.pixels.min()), float(found.pixels.max())))
+            depth = found.facts.deep[0][0] if found.facts.deep else "uint8"
+            examples.setdefault(depth, printable(source.name(index)))
             name = PurePosixPath(os.fsdecode(source.name(index)))
             nested |= len(name.parts) > 1
             suffixes.add(name.suffix)
@@ -334,9 +347,11 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
         alpha=facts.clear,
         turned=turned,
         deep=deep,
-        scaled=scaled,
+        cut=cut_,
         nested=nested,
         suffixes=tuple(sorted(suffixes)),
+        examples=examples,
+        extent=(min(low for low, _ in extents), max(high for _, high in extents)),
         total=len(source),
         skipped=tuple(skipped),
         digest=running.hexdigest(),
@@ -344,23 +359,23 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
 
 
 def _examined(
-    dataset: PictureDataset, source: Source, index: int, channels: int
+    dataset: PictureDataset, source: Source, index: int, guessed: Facts | None
 ) -> _Found | PictureError:
     for content in source.read(index, index + 1):
         try:
             if isinstance(content, PictureError):
                 raise content
             pixels, opened = decode_as_programs(content, None)
-            as_it_is = opened.plain or (opened.deep and not opened.scaled)
-            if as_it_is:
+            if opened.plain:
                 facts = Facts(opened.size, opened.size, opened.colour, bare=True, clear=False)
             else:
-                _, facts = decode(content, None)
-            if as_it_is and dataset.wanted.size is None and len(pixels) <= channels:
-                pixels = pixels.repeat(channels // len(pixels), 0)
+                facts = look_at(content)
+            look = look_of(dataset, guessed, facts.low)
+            alike = opened.plain and dataset.wanted.size is None and not look.deep
+            if alike and len(pixels) <= look.channels:
+                pixels = pixels.repeat(look.channels // len(pixels), 0)
             else:
-                look = look_of(dataset, channels, facts.low)
-                pixels = cut(_decoded(content, look, opened.deep), dataset.wanted.size)
+                pixels = cut(_decoded(content, look), dataset.wanted.size)
         except PictureError as error:
             return error
         return _Found(pixels, facts, opened)
