@@ -28,6 +28,7 @@ __all__ = [
     "classes_of",
     "columns_of",
     "count_of",
+    "each_item",
     "gather",
     "is_sequential",
     "labels_of",
@@ -286,7 +287,7 @@ def read_items(
     import numpy as np
 
     title = title_of(dataset)
-    for index, value in _items(dataset, indices, title):
+    for index, value in each_item(dataset, indices):
         item = read_item(value, index, title, key, labels_key)
         array = item.data
         like = like or (array.shape, array.dtype)
@@ -299,8 +300,12 @@ def read_items(
         yield item._replace(data=np.array(array))
 
 
-def _items(dataset: Any, indices: Iterable[int] | None, title: str) -> Iterator[tuple[int, Any]]:
-    """Items as the dataset gives them, and their numbers."""
+def each_item(dataset: Any, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
+    """Yield items as the dataset gives them, and their numbers; by default all in its own order.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
     index = 0
     try:
         if indices is None:
@@ -313,7 +318,7 @@ def _items(dataset: Any, indices: Iterable[int] | None, title: str) -> Iterator[
     except GanzooError:
         raise
     except Exception as error:
-        raise _unreadable(f"Item {index} of {title}", error) from error
+        raise _unreadable(f"Item {index} of {title_of(dataset)}", error) from error
 
 
 def gather(

@@ -12,9 +12,9 @@ import torch
 
 from ganzoo.datasets.array import as_samples
 from ganzoo.datasets.given import GIVEN_LIMIT
-from ganzoo.datasets.items import count_of, is_sequential, read_item, title_of, told
+from ganzoo.datasets.items import count_of, each_item, is_sequential, read_item, title_of
 from ganzoo.datasets.stream import USAGE
-from ganzoo.errors import DataError, GanzooError
+from ganzoo.errors import DataError
 from ganzoo.evaluation.own_size import (
     Digest,
     Sizes,
@@ -170,7 +170,7 @@ def items_of(dataset: Given, source: Any, count: int | None) -> Items | Samples:
     total = 0 if is_sequential(source) else count_of(source)
     rows: list[AnyArray] = []
     held = 0
-    for index, item in _each(source, total):
+    for index, item in each_item(source, range(total) if total else None):
         array = read_item(item, index, title, dataset.key, dataset.labels_key).data
         held += array.nbytes
         if held > GIVEN_LIMIT:
@@ -183,25 +183,6 @@ def items_of(dataset: Given, source: Any, count: int | None) -> Items | Samples:
     if not rows:
         raise DataError(f"The dataset {title} is empty; give at least one sample.")
     return _grouped(dataset, rows, title, count)
-
-
-def _each(source: Any, total: int) -> Iterator[tuple[int, Any]]:
-    index = 0
-    try:
-        if not total:
-            for item in source:
-                yield index, item
-                index += 1
-        else:
-            for index in range(total):
-                yield index, source[index]
-    except GanzooError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"Item {index} of {title_of(source)} cannot be read ({told(error)}); mend it or leave "
-            f"it out."
-        ) from error
 
 
 def _grouped(

@@ -45,6 +45,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _FORMAT = 1  # of what is kept of a survey
+_PLAIN = ("colour", "turned", "deep", "scaled", "nested", "total", "digest")  # kept as they are
 _AHEAD = 256 * 2**20  # bytes that threads may decode in advance
 _NAMED = 3  # pictures that an error names
 _MOST_SKIPPED = 1000  # of which the names are kept
@@ -60,7 +61,6 @@ class Survey:
         stored: Their heights and widths as they are stored, int32 (N, 2).
         facts: What form a dataset gives them.
         colour: Whether one has colours; as programs open it.
-        alpha: Whether one has a transparent pixel.
         turned: Whether Exif data ask to turn one.
         deep: Whether one is greyscale of more than 8 bits.
         scaled: Whether one was scaled to 8 bits.
@@ -76,7 +76,6 @@ class Survey:
     stored: Tensor
     facts: Facts
     colour: bool
-    alpha: bool
     turned: bool
     deep: bool
     scaled: bool
@@ -85,6 +84,11 @@ class Survey:
     total: int
     skipped: tuple[tuple[str, str], ...]
     digest: str
+
+    @property
+    def alpha(self) -> bool:
+        """Whether one has a transparent pixel."""
+        return self.facts.clear
 
 
 def in_order(
@@ -227,19 +231,14 @@ def _known(place: Path) -> Survey | None:
     tensors, record = stored
     with contextlib.suppress(KeyError, TypeError, ValueError):
         facts = record["facts"]
-        own = {
-            name: record[name] for name in ("colour", "alpha", "turned", "deep", "scaled", "nested")
-        }
         return Survey(
             kept=tensors["kept"],
             sizes=tensors["sizes"],
             stored=tensors["stored"],
             facts=Facts(**{**facts, "low": tuple(facts["low"]), "high": tuple(facts["high"])}),
             suffixes=tuple(record["suffixes"]),
-            total=record["total"],
             skipped=tuple((name, reason) for name, reason in record["skipped"]),
-            digest=record["digest"],
-            **own,
+            **{name: record[name] for name in _PLAIN},
         )
     return None
 
@@ -251,16 +250,9 @@ def _write(place: Path, survey: Survey) -> None:
         place,
         tensors,
         facts=survey.facts._asdict(),
-        colour=survey.colour,
-        alpha=survey.alpha,
-        turned=survey.turned,
-        deep=survey.deep,
-        scaled=survey.scaled,
-        nested=survey.nested,
         suffixes=list(survey.suffixes),
-        total=survey.total,
         skipped=[list(each) for each in survey.skipped],
-        digest=survey.digest,
+        **{name: getattr(survey, name) for name in _PLAIN},
     )
 
 
@@ -331,7 +323,6 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
         stored=torch.tensor(stored, dtype=torch.int32),
         facts=facts,
         colour=colour,
-        alpha=facts.clear,
         turned=turned,
         deep=deep,
         scaled=scaled,
