@@ -533,7 +533,7 @@ def test_a_size_that_is_said_is_what_is_seen() -> None:
 def test_sizes_in_notes_are_true() -> None:
     saved(some(((96, 64), (96, 130))), "a")
     notices = ganzoo.datasets.create({"name": "folder", "path": "a"}).load().notices
-    assert any("a height of 96 and widths from 64 to 130" in notice for notice in notices)
+    assert any("one height of 96 and widths from 64 to 130" in notice for notice in notices)
 
 
 def make(size: int = 16, channels: int = 3, **training) -> Generator:
