@@ -15,7 +15,7 @@ from ganzoo.datasets.array import (
     pick_keys,
 )
 from ganzoo.datasets.reading import Classes, Labels, classes_named, classes_of_values
-from ganzoo.errors import ConfigError, DataError, GanzooError, listing
+from ganzoo.errors import ConfigError, DataError, GanzooError, an, listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +139,7 @@ def _parts(item: Any, origin: str, key: str | None, labels_key: str | None) -> I
             item = _of_lists(item)
     elif key or labels_key:
         raise ConfigError(
-            f"{origin} is {_article(type(item).__name__)}, not a dict, so that key and labels_key "
+            f"{origin} is {an(type(item).__name__)}, not a dict, so that key and labels_key "
             f"name nothing in it; leave them out."
         )
     elif isinstance(item, (tuple, list)) and item:
@@ -152,7 +152,7 @@ def _parts(item: Any, origin: str, key: str | None, labels_key: str | None) -> I
     else:
         how = advice(item, "each item")
         raise DataError(
-            f"{origin} is {_article(type(item).__name__)}; an item is a tensor, an array or a "
+            f"{origin} is {an(type(item).__name__)}; an item is a tensor, an array or a "
             f"Pillow image, a tuple of that and a label, or a dict with image and label"
             f"{f': {how}' if how else ''}."
         )
@@ -483,7 +483,3 @@ def told(error: BaseException) -> str:
 
 def _unreadable(origin: str, error: Exception) -> DataError:
     return DataError(f"{origin} cannot be read ({told(error)}); mend it or leave it out.")
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
