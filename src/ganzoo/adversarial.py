@@ -358,24 +358,21 @@ class Game:
                     f"Loss '{self.loss.name}' reports a number as '{name}', a name that rows have "
                     f"already. Report it by another one than {listing(OWN)}."
                 )
-            if torch.is_tensor(value) and value.numel() == 1 and not value.is_complex():
-                reported[name] = value.detach().reshape(()).to(device)
-                continue
             try:
-                if torch.is_tensor(value):
-                    raise TypeError
-                number = float(value)
+                if not torch.is_tensor(value):
+                    reported[name] = torch.full((), float(value), device=device)  # nobody waits
+                    continue
+                if value.numel() == 1 and not value.is_complex():
+                    reported[name] = value.detach().reshape(()).to(device)
+                    continue
+                kind = "complex " * value.is_complex()
+                what = f"a {kind}tensor of shape {tuple(value.shape)}"
             except (TypeError, ValueError, OverflowError):
-                what = (
-                    f"a {'complex ' * value.is_complex()}tensor of shape {tuple(value.shape)}"
-                    if torch.is_tensor(value)
-                    else quoted(value)
-                )
-                raise ConfigError(
-                    f"Loss '{self.loss.name}' reports {what} as '{name}'. Report one number: a "
-                    f"float or a 0-d tensor, such as a mean over the batch."
-                ) from None
-            reported[name] = torch.full((), number, device=device)  # nobody waits
+                what = quoted(value)
+            raise ConfigError(
+                f"Loss '{self.loss.name}' reports {what} as '{name}'. Report one number: a float "
+                f"or a 0-d tensor, such as a mean over the batch."
+            )
         return reported
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:

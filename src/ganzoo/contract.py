@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganzoo import seeds
 from ganzoo.architectures.base import Output
-from ganzoo.errors import ContractError, GanzooError
+from ganzoo.errors import ContractError, GanzooError, an
 from ganzoo.losses.base import Loss
 
 if TYPE_CHECKING:
@@ -128,9 +128,8 @@ def _place(error: Exception) -> str:
 
 
 def _one(spec: SampleSpec) -> str:
-    article = "" if spec.kind == "audio" else "an " if f"{spec}".startswith(("8", "11x")) else "a "
-    text = f"{article}{spec}"
-    return f"{text} with {len(spec.classes)} classes" if spec.classes else f"{text} without classes"
+    count = len(spec.classes or ())
+    return f"{an(spec)} {f'with {count} classes' if count else 'without classes'}"
 
 
 # -- nets -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ganzoo.errors import (
     listing,
 )
 from ganzoo.spec import Kind, LatentSpec, SampleSpec
-from ganzoo.statedicts import StateDict
+from ganzoo.statedicts import StateDict, joined
 from ganzoo.storage import expanded, sha256
 
 if TYPE_CHECKING:
@@ -688,7 +688,7 @@ def _by_shape(
         targets = [layer.name for layer in ours if layer.form == form]
         if not ordered or difference:
             if len({re.sub("[0-9]+", "0", name) for name in alike}) > 1:
-                told = [_called(_joined(name, form[0][0]), called) for name in alike]
+                told = [called.get(n := joined(name, form[0][0]), n) for name in alike]
                 lines = [name.rpartition(".")[0] or name for name in told]
                 return {}, (
                     f"nothing tells which of {_quoted(alike)} is which of {_quoted(targets)}, for "
@@ -698,7 +698,7 @@ def _by_shape(
             alike = sorted(alike, key=statedicts.natural)
         for name, target in zip(alike, targets, strict=True):
             for last, _ in form:
-                names[_joined(name, last)] = _joined(target, last)
+                names[joined(name, last)] = joined(target, last)
     return names, ""
 
 
@@ -743,7 +743,7 @@ def _likeness(one: _Layer, other: _Layer) -> int:
 def _renamed(theirs: Sequence[_Layer], ours: Sequence[_Layer], called: Mapping[str, str]) -> str:
     """Why names alone keep two nets apart, and the lines that say which is which; else empty."""
     tensors = [
-        [(_joined(layer.name, last), shape) for layer in layers for last, shape in layer.form]
+        [(joined(layer.name, last), shape) for layer in layers for last, shape in layer.form]
         for layers in (theirs, ours)
     ]
     if Counter(shape for _, shape in tensors[0]) != Counter(shape for _, shape in tensors[1]):
@@ -752,17 +752,12 @@ def _renamed(theirs: Sequence[_Layer], ours: Sequence[_Layer], called: Mapping[s
     lines = []
     for name, shape in tensors[0]:
         at = next(i for i, (_, other) in enumerate(waiting) if other == shape)
-        lines.append(f"'{_called(name, called)}: {waiting.pop(at)[0]}'")
+        lines.append(f"'{called.get(name, name)}: {waiting.pop(at)[0]}'")
     more = ", ..." if len(lines) > _LINES else ""
     return (
         f"its tensors have the shapes of the generator's, but other names. Say which is which in "
         f"a file (--mapping FILE.yaml), a line for each, such as {', '.join(lines[:_LINES])}{more}."
     )
-
-
-def _called(name: str, called: Mapping[str, str]) -> str:
-    """What the file calls a tensor."""
-    return called.get(name, name)
 
 
 def _translated(mapping: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
@@ -781,10 +776,6 @@ def _check_order_of_axes(shapes: Mapping[str, Shape], sample: SampleSpec) -> Non
             "values into the order (channels, height, width), and save it with torch's names and "
             "axes"
         )
-
-
-def _joined(layer: str, last: str) -> str:
-    return f"{layer}.{last}" if layer else last
 
 
 def _quoted(names: list[str]) -> str:

@@ -92,7 +92,7 @@ class StateDict:
         """Return what has names that begin with ``prefix`` and a dot, by what follows it."""
         lead = f"{prefix}."
         found = {n.removeprefix(lead): t for n, t in self.tensors.items() if n.startswith(lead)}
-        return StateDict(_joined(self.key, prefix), _unwrapped(found), self.ordered)
+        return StateDict(joined(self.key, prefix), _unwrapped(found), self.ordered)
 
     def parts(self) -> list[StateDict]:
         """Return the state dicts of the nets that a module holding several of them has.
@@ -102,10 +102,10 @@ class StateDict:
         """
         lead, names = "", list(self.tensors)
         while len({name.partition(".")[0] for name in names}) == 1 and "." in names[0]:
-            lead = _joined(lead, names[0].partition(".")[0])
+            lead = joined(lead, names[0].partition(".")[0])
             names = [name.partition(".")[2] for name in names]
         groups = dict.fromkeys(name.partition(".")[0] for name in names if "." in name)
-        parts = [self.below(_joined(lead, group)) for group in groups]
+        parts = [self.below(joined(lead, group)) for group in groups]
         return [
             part for part in parts if len({name.rpartition(".")[0] for name in part.tensors}) > 1
         ]
@@ -175,7 +175,7 @@ def _inputs_first(tensors: dict[str, Tensor]) -> bool:
     dense = []
     for name, value in tensors.items():
         layer, _, last = name.rpartition(".")
-        bias = tensors.get(_joined(layer, "bias"))
+        bias = tensors.get(joined(layer, "bias"))
         shape = tuple(value.shape)
         if (
             last == "weight"
@@ -436,7 +436,7 @@ def _mappings(value: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
         else:
             continue
         waiting += [
-            (_joined(key, str(k)), v, depth + 1)
+            (joined(key, str(k)), v, depth + 1)
             for k, v in reversed(children)
             if isinstance(v, (dict, list, tuple)) and _is_name(str(k))
         ]
@@ -446,7 +446,8 @@ def _is_name(key: str) -> bool:
     return key.isprintable() and 0 < len(key) <= _LONGEST_NAME
 
 
-def _joined(key: str, name: str) -> str:
+def joined(key: str, name: str) -> str:
+    """Return a name below a key, which may be empty."""
     return f"{key}.{name}" if key else name
 
 

@@ -322,7 +322,7 @@ def test_a_stream_is_found_again_by_its_form() -> None:
 
 def test_a_range_that_was_guessed_wrong_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is resumed is told that it has to be started anew, whatever is given now."""
-    monkeypatch.setattr(stream, "_LOOKED_AT", 8)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 8)
     dim, bright = torch.full((1, 2, 2), 0.5), torch.full((1, 2, 2), -1.0)
     known, _ = Given.of(Items(*[dim] * 9)).opened(workers=0)
     saved = datasets.create(json.loads(known.model_dump_json()))

@@ -343,6 +343,6 @@ def test_labels_of_tables_are_in_the_same_order(tmp_path: Path, names: list[str]
 def test_shards_are_no_classes(tmp_path: Path, names: list[str]) -> None:
     path = with_folders(tmp_path, names)
     samples = load(path)
-    assert samples.labels is None and "numbered parts of one set" in samples.notices[0]
-    assert "labels='folders' (--dataset.labels folders)" in samples.notices[0]
+    assert samples.labels is None and "numbered parts of one set" in samples.notices[-1]
+    assert "labels='folders' (--dataset.labels folders)" in samples.notices[-1]
     assert load(path, labels="folders").spec.classes == tuple(names)

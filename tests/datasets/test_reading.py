@@ -690,7 +690,7 @@ def test_more_parts_than_two(item, more) -> None:
 def test_a_stream_that_is_judged_by_some_of_its_items(monkeypatch) -> None:
     from ganzoo.datasets import stream
 
-    monkeypatch.setattr(stream, "_LOOKED_AT", 5)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 5)
     _, samples = Given.of(labelled()).opened(0)
     assert samples.notices == ("What the data are was judged from 5 of 24 samples, evenly spaced.",)
 

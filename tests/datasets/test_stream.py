@@ -228,7 +228,7 @@ def test_labels(dataset, classes, workers) -> None:
 @pytest.mark.parametrize("workers", HERE_OR_THERE)
 def test_classes_that_nobody_knows(workers, monkeypatch) -> None:
     assert Stream.of(Pixels(), workers=workers, labels=True).spec.classes == ("0", "1", "2")
-    monkeypatch.setattr(stream, "_LOOKED_AT", 8)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 8)
     with pytest.raises(DataError, match="Pixels does not say what classes it has.*'targets'"):
         Stream.of(Pixels(), workers=workers, labels=True)
     assert not Stream.of(Pixels(), workers=workers).labeled
@@ -246,7 +246,7 @@ def test_labels_that_are_none(monkeypatch) -> None:
         Stream.of(Few(), labels=True)
     with pytest.raises(DataError, match="Item 4 of Some has no label but others have"):
         Stream.of(Some(), labels=True)
-    monkeypatch.setattr(stream, "_LOOKED_AT", 2)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 2)
     Few.__getitem__ = lambda self, index: (PIXELS[index], 2 if index == 5 else 0)
     with pytest.raises(DataError, match="Item 5 of Few has the label 2, which is none of its"):
         Stream.of(Few(), labels=True).read(Request(0, [0, 5]))
@@ -291,9 +291,9 @@ class Undefined(Pixels):
     ],
 )
 def test_an_item_that_is_wrong_is_named(workers, dataset, text, monkeypatch) -> None:
-    monkeypatch.setattr(stream, "_LOOKED_AT", 2)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 2)
     source = Stream.of(dataset, workers=workers)
-    monkeypatch.setattr(stream, "_LOOKED_AT", 8)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 8)
     reader = source.batches(requests([0, 1], [3, 2], [4, 5]), workers)
     assert len(reader.next()[0]) == 2
     with pytest.raises(DataError, match=text) as caught:
@@ -525,7 +525,7 @@ def stuck(monkeypatch):
     """A reader of which all three workers are in the midst of a long item, and they."""
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 1000)  # for each
     monkeypatch.setattr(reading_ahead, "_PATIENCE", 0.2)  # for all
-    monkeypatch.setattr(stream, "_LOOKED_AT", 2)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 2)
     monkeypatch.setattr(Pixels, "__len__", lambda self: 1)
     source = Stream.of(Stuck())
     reader = source.batches(requests([0], [1], [2], [3], [4], [5]), 3)
@@ -674,7 +674,7 @@ def test_a_worker_that_ends_by_itself(monkeypatch) -> None:
 
     iterator = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
     monkeypatch.setattr(iterator._try_get_data, "__defaults__", (0.2,))
-    monkeypatch.setattr(stream, "_LOOKED_AT", 2)
+    monkeypatch.setattr(stream, "MOST_LOOKED_AT", 2)
     source = Stream.of(Leaving())
     reader = source.batches(requests([5]), 1)
     with pytest.raises(DataError, match="ended with exit code 3; .*__main__.*workers=0"):

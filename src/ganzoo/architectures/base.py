@@ -116,7 +116,9 @@ class Architecture(Component):
         Returns:
             None where these cannot be the weights of such a generator.
         """
-        return None
+        if cls.infer_given.__func__ is Architecture.infer_given.__func__:  # type: ignore[attr-defined]
+            return None
+        return cls.infer_given(shapes, {})
 
     @classmethod
     def infer_given(

@@ -153,11 +153,6 @@ class DCGAN(Architecture):
         return self
 
     @classmethod
-    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
-        """Tell all from the transposed convolutions, if each but the first doubles the map."""
-        return cls.infer_given(shapes, {})
-
-    @classmethod
     def infer_given(
         cls,
         shapes: Mapping[str, tuple[int, ...]],

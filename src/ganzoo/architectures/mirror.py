@@ -56,11 +56,6 @@ class Mirror(Architecture):
     activation: Activation = Field("selu", description="activation of the hidden layers")
 
     @classmethod
-    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
-        """Tell from dense layers their widths; a sample is a flat row of values to them."""
-        return cls.infer_given(shapes, {})
-
-    @classmethod
     def infer_given(
         cls,
         shapes: Mapping[str, tuple[int, ...]],
@@ -69,7 +64,7 @@ class Mirror(Architecture):
         *,
         likely: bool = True,
     ) -> Inferred | None:
-        """Do so, and refuse convolutions."""
+        """Tell from dense layers their widths; a sample is a flat row of values to them."""
         refuse_maps(shapes, "mirror")
         if not (widths := dense_widths(shapes)):
             return None

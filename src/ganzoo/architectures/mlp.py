@@ -63,11 +63,6 @@ class MLP(Architecture):
     )
 
     @classmethod
-    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
-        """Tell from dense layers their widths; a sample is a flat row of values to them."""
-        return cls.infer_given(shapes, {})
-
-    @classmethod
     def infer_given(
         cls,
         shapes: Mapping[str, tuple[int, ...]],
@@ -76,7 +71,7 @@ class MLP(Architecture):
         *,
         likely: bool = True,
     ) -> Inferred | None:
-        """Do so, and refuse convolutions."""
+        """Tell from dense layers their widths; a sample is a flat row of values to them."""
         refuse_maps(shapes, "mlp")
         if not (widths := dense_widths(shapes)):
             return None

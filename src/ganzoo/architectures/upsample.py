@@ -72,11 +72,6 @@ class Upsample(Architecture):
     )
 
     @classmethod
-    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
-        """Tell from the dense layer the number of places of its map, but not their rows."""
-        return cls.infer_given(shapes, {})
-
-    @classmethod
     def infer_given(
         cls,
         shapes: Mapping[str, tuple[int, ...]],
@@ -85,7 +80,7 @@ class Upsample(Architecture):
         *,
         likely: bool = True,
     ) -> Inferred | None:
-        """Do so with regard to the activation that is given."""
+        """Tell from the dense layer the number of places of its map, but not their rows."""
         dense = [shape for shape in shapes.values() if len(shape) == 2]
         convs = [shape for shape in shapes.values() if len(shape) == 4]
         if len(dense) != 1 or not convs:

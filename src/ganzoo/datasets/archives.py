@@ -11,8 +11,9 @@ import zipfile
 import zlib
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from ganzoo.datasets.cache import printable
 from ganzoo.datasets.decoding import SUFFIXES, PictureError
@@ -21,8 +22,6 @@ from ganzoo.errors import DataError, listing
 from ganzoo.storage import read_all
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -74,7 +73,7 @@ def order_of(name: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big")
 
 
-class Archive(Generic[Entry]):
+class Archive(AbstractContextManager["Archive[Entry]"], Generic[Entry]):
     """The pictures of an archive, listed, in the order and with the names that a folder has.
 
     A folder that holds everything else is passed over, as archives of a folder have it.
@@ -134,15 +133,7 @@ class Archive(Generic[Entry]):
         self.group_names = [printable(folder) for folder in folders]
         self.key = f"{self.what}-{len(self._files)}-{total:064x}-{self._stamp()}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, PositiveInt, field_validator
 
 from ganzoo.datasets.advice import advice
-from ganzoo.datasets.base import DataPath, Dataset, Samples
+from ganzoo.datasets.base import DataPath, Dataset, Samples, StoredRange
 from ganzoo.datasets.reading import (
     MOST_LOOKED_AT,
     NAMED,
@@ -93,20 +93,11 @@ class ArrayDataset(Dataset):
     item_shape: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)] | None = (
         Field(None, description="shape of one sample, where it is stored as a row: 1 28 28")
     )
-    stored_range: Range | None = Field(
+    stored_range: StoredRange | None = Field(
         None, description="lowest and highest value that the array may hold"
     )
     key: str | None = Field(None, description="name of the samples where arrays have names")
     labels_key: str | None = Field(None, description="name of the labels where arrays have names")
-
-    @field_validator("stored_range")
-    @classmethod
-    def _ordered(cls, value: Range | None) -> Range | None:
-        if value is not None and not value[0] < value[1]:
-            raise ConfigError(
-                f"A stored_range is (low, high) with low < high, not {value}; swap or correct it."
-            )
-        return value
 
 
 class Array(ArrayDataset):

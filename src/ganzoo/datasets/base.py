@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ganzoo.mixture import Mixture
     from ganzoo.spec import SampleSpec
 
-__all__ = ["PARTS", "DataPath", "Dataset", "Samples"]
+__all__ = ["PARTS", "DataPath", "Dataset", "Samples", "StoredRange"]
 
 PARTS = ("repo", "subset", "revision", "split")
 """Options of a dataset that say which of its samples."""
@@ -85,8 +85,19 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else expanded(path).absolute()
 
 
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if not value[0] < value[1]:
+        raise ConfigError(
+            f"A stored_range is (low, high) with low < high, not {value}; swap or correct it."
+        )
+    return value
+
+
 DataPath = Annotated[Path, AfterValidator(_absolute)]
 """A path that is kept absolute, so that a saved setting means the same from any folder."""
+
+StoredRange = Annotated[tuple[float, float], AfterValidator(_ordered)]
+"""Lowest and highest value that data may hold."""
 
 
 class Dataset(Component):

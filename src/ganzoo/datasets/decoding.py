@@ -281,12 +281,10 @@ def decode(data: bytes, look: Look | None) -> tuple[Pixels, Facts]:
     try:
         found, facts = _opened(data, look)
         if isinstance(found, _Deep):
-            if look is None:
-                found = _image(_eight_bits(found, facts))
-            elif look.deep:
+            if look is not None and look.deep:
                 return _arranged_deep(found, look), facts
-            else:  # integers within 0..255; of others, another look will be taken
-                found = _image(_clipped(found))
+            # What a look of 8 bits cannot hold is worth a word only where all is seen as it is.
+            found = _image(_eight_bits(found, facts, clip=look is not None))
         elif look is not None and look.deep:
             return _arranged_deep(_deepened(found, look.bounds), look), facts
         return (_array(found) if look is None else _arranged(found, look)), facts
@@ -782,7 +780,7 @@ def _parted(planes: NDArray[Any]) -> _Deep:
     return _Deep("uint16", planes[:-1], planes[-1] / np.float32(65535))
 
 
-def _eight_bits(deep: _Deep, facts: Facts) -> NDArray[np.uint8]:
+def _eight_bits(deep: _Deep, facts: Facts, clip: bool = False) -> NDArray[np.uint8]:
     """A deep picture as (C, H, W) of 8 bits; Pillow's own conversion would clip it."""
     import numpy as np
 
@@ -790,20 +788,14 @@ def _eight_bits(deep: _Deep, facts: Facts) -> NDArray[np.uint8]:
     top = 1.0 if deep.depth == "float32" else 65535.0
     if deep.depth == "int32" and high <= 255:
         top = 255.0
-    if not (low >= 0 and high <= top):
+    if not (clip or (low >= 0 and high <= top)):
         raise PictureError(f"values from {low:g} to {high:g}, where 0 to {top:g} have a meaning")
     planes = deep.planes * (255.0 / top)
     if deep.alpha is not None:
         colours = np.repeat(planes, 3, axis=0) if len(planes) == 1 else planes
         planes = np.concatenate([colours, deep.alpha[None] * 255])
-    pixels: NDArray[np.uint8] = np.rint(planes).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(planes).clip(0, 255).astype(np.uint8)
     return pixels
-
-
-def _clipped(deep: _Deep) -> NDArray[np.uint8]:
-    import numpy as np
-
-    return np.clip(deep.planes, 0, 255).astype(np.uint8)
 
 
 def carries(bounds: Range) -> bool:

@@ -37,8 +37,6 @@ from ganzoo.errors import ConfigError, DataError, listing
 from ganzoo.storage import read_all
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -109,11 +107,12 @@ class Folder(PictureDataset):
             IndexError: If there is no such sample.
             DataError: As ``load``.
         """
-        with self._source() as source:
+        with self.encoded() as source:
             name = self._decoded(source).name(index)
         return self.path / os.fsdecode(name)
 
-    def _source(self) -> Tree | Archive[Any]:
+    def encoded(self) -> Tree | Archive[Any]:
+        """Open the files, to be decoded by the caller."""
         if self.path.suffix.lower() in ARCHIVES and self.path.is_file():
             return opened(self.path)
         return Tree(self.path)
@@ -252,7 +251,7 @@ def _counted(classes: tuple[str, ...]) -> str:
     return f"{len(classes):,} class{'es' if len(classes) > 1 else ''}"
 
 
-class Tree:
+class Tree(contextlib.AbstractContextManager["Tree"]):
     """The pictures of a folder, listed. Of each, 36 bytes stay in memory; names are in a file.
 
     Args:
@@ -288,15 +287,7 @@ class Tree:
                 f"({_reason(error)}); free some space, or set TMPDIR to a folder on another disk."
             ) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._text.close()
         self._names.close()
 

@@ -22,8 +22,6 @@ from ganzoo.datasets.reading import classes_of_values, option, read_labels
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -79,11 +77,12 @@ class HuggingFace(PictureDataset):
             raise ConfigError("With labels='none' there is no label_column; leave one of them out.")
         return self
 
-    def _source(self) -> _Rows:
+    def encoded(self) -> contextlib.AbstractContextManager[_Rows]:
+        """Open the rows, to be decoded by the caller; their files are memory-mapped."""
         origin = f"'{printable(os.fsencode(self.path or str(self.repo)))}'"
         table = self._table(origin)
         folder = self.path is not None and self.path.is_dir() and not holds_tables(self.path)
-        return _Rows(
+        rows = _Rows(
             table,
             origin,
             self.image_column,
@@ -91,6 +90,7 @@ class HuggingFace(PictureDataset):
             wants_labels=self.labels == "auto",
             from_folders=folder and table.info.builder_name == "imagefolder",
         )
+        return contextlib.nullcontext(rows)
 
     def _labelled(self, found: Decoded, source: Any) -> Labelling:
         import numpy as np
@@ -230,17 +230,6 @@ class _Rows:
         # datasets keeps this hash of content and of what was done to it, and has no other name.
         parts = (table._fingerprint, len(table), self._column, column)
         self.key = "rows-" + hashlib.sha256(repr(parts).encode()).hexdigest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is open: the files are memory-mapped."""
 
     def __len__(self) -> int:
         return len(self._rows)

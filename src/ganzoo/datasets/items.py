@@ -15,7 +15,7 @@ from ganzoo.datasets.array import (
     pick_keys,
 )
 from ganzoo.datasets.reading import Classes, Labels, classes_named, classes_of_values
-from ganzoo.errors import ConfigError, DataError, GanzooError, listing
+from ganzoo.errors import ConfigError, DataError, GanzooError, an, listing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ __all__ = [
     "classes_of",
     "columns_of",
     "count_of",
+    "each_item",
     "gather",
     "is_sequential",
     "labels_of",
@@ -138,7 +139,7 @@ def _parts(item: Any, origin: str, key: str | None, labels_key: str | None) -> I
             item = _of_lists(item)
     elif key or labels_key:
         raise ConfigError(
-            f"{origin} is {_article(type(item).__name__)}, not a dict, so that key and labels_key "
+            f"{origin} is {an(type(item).__name__)}, not a dict, so that key and labels_key "
             f"name nothing in it; leave them out."
         )
     elif isinstance(item, (tuple, list)) and item:
@@ -151,7 +152,7 @@ def _parts(item: Any, origin: str, key: str | None, labels_key: str | None) -> I
     else:
         how = advice(item, "each item")
         raise DataError(
-            f"{origin} is {_article(type(item).__name__)}; an item is a tensor, an array or a "
+            f"{origin} is {an(type(item).__name__)}; an item is a tensor, an array or a "
             f"Pillow image, a tuple of that and a label, or a dict with image and label"
             f"{f': {how}' if how else ''}."
         )
@@ -289,7 +290,7 @@ def read_items(
     import numpy as np
 
     title = title_of(dataset)
-    for index, value in _items(dataset, indices, title):
+    for index, value in each_item(dataset, indices):
         item = read_item(value, index, title, key, labels_key)
         array = item.data
         like = like or (array.shape, array.dtype)
@@ -302,8 +303,12 @@ def read_items(
         yield item._replace(data=np.array(array))
 
 
-def _items(dataset: Any, indices: Iterable[int] | None, title: str) -> Iterator[tuple[int, Any]]:
-    """Items as the dataset gives them, and their numbers."""
+def each_item(dataset: Any, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
+    """Yield items as the dataset gives them, and their numbers; by default all in its own order.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
     index = 0
     try:
         if indices is None:
@@ -316,7 +321,7 @@ def _items(dataset: Any, indices: Iterable[int] | None, title: str) -> Iterator[
     except GanzooError:
         raise
     except Exception as error:
-        raise _unreadable(f"Item {index} of {title}", error) from error
+        raise _unreadable(f"Item {index} of {title_of(dataset)}", error) from error
 
 
 def gather(
@@ -481,7 +486,3 @@ def told(error: BaseException) -> str:
 
 def _unreadable(origin: str, error: Exception) -> DataError:
     return DataError(f"{origin} cannot be read ({told(error)}); mend it or leave it out.")
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

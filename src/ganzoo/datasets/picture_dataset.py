@@ -7,9 +7,9 @@ from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from ganzoo.datasets.base import DataPath, Dataset, Samples
+from ganzoo.datasets.base import DataPath, Dataset, Samples, StoredRange
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries, span
 from ganzoo.datasets.reading import lonely, option, suggested_range, understand_range
@@ -86,7 +86,7 @@ class PictureDataset(Dataset):
     )
     flip: bool = Field(False, description="mirror left to right at random whenever one is drawn")
     mode: Mode = Field("auto", description="channels; auto is what the pictures have")
-    stored_range: Range | None = Field(
+    stored_range: StoredRange | None = Field(
         None, description="lowest and highest value that the pictures may hold, before any scaling"
     )
     max_bad: float = Field(
@@ -104,15 +104,6 @@ class PictureDataset(Dataset):
         """Runs of earlier versions call the threads workers."""
         if isinstance(value, dict) and "workers" in value and "threads" not in value:
             value = {"threads" if key == "workers" else key: each for key, each in value.items()}
-        return value
-
-    @field_validator("stored_range")
-    @classmethod
-    def _ordered(cls, value: Range | None) -> Range | None:
-        if value is not None and not value[0] < value[1]:
-            raise ConfigError(
-                f"A stored_range is (low, high) with low < high, not {value}; swap or correct it."
-            )
         return value
 
     def sized(self, size: tuple[int, int]) -> Self:
@@ -157,7 +148,7 @@ class PictureDataset(Dataset):
         """Load, and say what is guessed about classes unless labels are not wanted."""
         import torch
 
-        with self._source() as source:
+        with self.encoded() as source:
             found = self._decoded(source)
             bounds, told = self.ranged(found.facts, found.examples, found.extent, source.origin)
             labels, classes, own, guessed = self._labelled(found, source)
@@ -165,7 +156,7 @@ class PictureDataset(Dataset):
         if wanted is not False and labels is not None and classes is not None:
             counts = torch.bincount(torch.from_numpy(labels), minlength=len(classes))
             notices += [*guessed, *lonely(classes, counts.tolist())]
-        size = self._wanted.size_of(found.facts)
+        size = self.wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),
             spec=SampleSpec(kind="image", shape=(found.pictures.shape[1], *size), classes=classes),
@@ -175,13 +166,13 @@ class PictureDataset(Dataset):
             notices=tuple(notices),
         )
 
+    @abstractmethod
     def encoded(self) -> AbstractContextManager[Source]:
         """Open the pictures as they are stored, to be decoded by the caller.
 
         Raises:
             DataError: If there are none.
         """
-        return self._source()
 
     def ranged(
         self, facts: Facts, names: Mapping[str, str], extent: Range, origin: str
@@ -235,7 +226,9 @@ class PictureDataset(Dataset):
     @property
     def wanted(self) -> Wanted:
         """The form that was asked for, where it was."""
-        return self._wanted
+        return Wanted(
+            size=self.size, crop=self.crop, mode=self.mode, stored_range=self.stored_range
+        )
 
     @property
     def decoders(self) -> int:
@@ -243,22 +236,12 @@ class PictureDataset(Dataset):
         return self.threads or min(_MOST_THREADS, os.cpu_count() or 1)
 
     @abstractmethod
-    def _source(self) -> AbstractContextManager[Source]:
-        """Open what the pictures are read from."""
-
-    @abstractmethod
     def _labelled(self, found: Decoded, source: Any) -> Labelling:
         """Find the labels of what was decoded from a source that is still open."""
 
-    @property
-    def _wanted(self) -> Wanted:
-        return Wanted(
-            size=self.size, crop=self.crop, mode=self.mode, stored_range=self.stored_range
-        )
-
     def _decoded(self, source: Source) -> Decoded:
         root, threads = cache_root(self.cache), self.decoders
-        return decoded(source, self._wanted, root=root, threads=threads, max_bad=self.max_bad)
+        return decoded(source, self.wanted, root=root, threads=threads, max_bad=self.max_bad)
 
     def _notices(self, found: Decoded) -> list[str]:
         facts, notices = found.facts, []
@@ -276,7 +259,7 @@ class PictureDataset(Dataset):
                 f"{found.total:,}; {found.folder / 'cache.json'} names all."
             )
         if self.size is None and facts.native is None:
-            height, width = self._wanted.size_of(facts)
+            height, width = self.wanted.size_of(facts)
             if facts.low == facts.high:
                 fact = f"All pictures are {facts.high[0]}x{facts.high[1]}, which is large"
             else:

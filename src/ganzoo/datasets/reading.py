@@ -468,7 +468,7 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
             low, high = exact.min().item(), exact.max().item()
             raise DataError(
                 f"{origin} holds values from {low} to {high}{where}, of which "
-                f" float32, with which nets compute, can tell {after:,} of {before:,} apart; "
+                f"float32, with which nets compute, can tell {after:,} of {before:,} apart; "
                 f"take their mean away and scale them first: "
                 f"data = (data - data.mean(0)) / data.std(0).clip(1e-9)."
             )
@@ -718,6 +718,4 @@ def _type_of(array: AnyArray) -> str:
     if array.dtype.kind == "O":
         kinds = in_order({type(item).__name__ for item in array.flat})
         return f"Python objects ({listing(kinds[:3])})"
-    return {"S": "bytes", "f": f"{array.dtype} values"}.get(
-        array.dtype.kind, f"{array.dtype} values"
-    )
+    return "bytes" if array.dtype.kind == "S" else f"{array.dtype} values"

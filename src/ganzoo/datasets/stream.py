@@ -67,7 +67,6 @@ T = TypeVar("T")
 USAGE = "ganzoo.datasets.Given.of(data, {})"
 """How a caller gives an option, with ``{}`` for the option."""
 
-_LOOKED_AT = MOST_LOOKED_AT  # items by which it is decided what all of them are
 _EXCERPT = 2**22  # values of them that are kept to see how exact they have to be
 
 
@@ -111,8 +110,6 @@ class Stream:
         spec: What one sample is, at its native size.
         item_shape: Shape of each item as the dataset gives it.
         item_dtype: Type of its numbers.
-        stored_range: Lowest and highest value that a sample may hold; None where values are
-            taken as they are.
         numbers: The class index of each label; None where labels are not read.
         hot: Whether labels are one-hot rows.
         key: Under which name an item that is a dict has the sample.
@@ -130,7 +127,6 @@ class Stream:
     spec: SampleSpec
     item_shape: tuple[int, ...]
     item_dtype: np.dtype[Any]
-    stored_range: Range | None
     understood: Understood
     numbers: Mapping[int | str, int] | None = None
     hot: bool = False
@@ -193,7 +189,7 @@ class Stream:
                 f"read into memory."
             )
         count = count_of(dataset)
-        most = min(count, _LOOKED_AT)
+        most = min(count, MOST_LOOKED_AT)
         looked_at = {round(i * (count - 1) / max(1, most - 1)) for i in range(most)}
         key, labels_key = columns_of(dataset, key, labels_key)
         look = functools.partial(_look, dataset, key, labels_key, item_shape)
@@ -224,7 +220,7 @@ class Stream:
             stored_range,
         )
         bounds = understood.values.bounds
-        one = converted(reshaped(found.excerpt[:1], None, origin), understood)
+        one = converted(found.excerpt[:1], understood)
         return cls(
             dataset=dataset,
             spec=SampleSpec(
@@ -235,7 +231,6 @@ class Stream:
             ),
             item_shape=found.shape,
             item_dtype=found.dtype,
-            stored_range=bounds,
             understood=understood,
             numbers=None if classes is None else classes.numbers,
             hot=hot,
@@ -254,6 +249,11 @@ class Stream:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def stored_range(self) -> Range | None:
+        """Lowest and highest value of a sample; None where values are taken as they are."""
+        return self.understood.values.bounds
 
     @property
     def labeled(self) -> bool:
@@ -320,7 +320,7 @@ class Stream:
     def _samples(self, array: AnyArray, origin: str) -> Tensor:
         array = reshaped(array, self.taken_shape, origin)
         if (array.dtype.name, self.stored_range) != ("uint8", (0, 255)):
-            looked = min(len(self), _LOOKED_AT) if self.assumed else 0
+            looked = min(len(self), MOST_LOOKED_AT) if self.assumed else 0
             low, high = extent_of(array, origin)
             kind = self.understood.axes.kind
             check = functools.partial(understand_range, array.dtype, low, high, kind)

@@ -64,8 +64,35 @@ _BLOCK = 256  # generated samples with a seed of their own: no number of them ch
 _HASHED = 64 * 2**20  # bytes that are hashed together
 
 
+class _Arrays:
+    """Samples that are no files, all of one size."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def spec(self) -> SampleSpec: ...
+
+    def reading(self, asked: Reading) -> Reading:
+        """Whether alpha is dropped, as programs do with files."""
+        return asked if self.spec.kind == "image" and self.spec.channels == 4 else "data"
+
+    def spec_for(self, asked: Reading) -> SampleSpec:
+        """What one sample is, with or without alpha."""
+        if self.reading(asked) == "data":
+            return self.spec
+        return self.spec.model_copy(update={"shape": (self.spec.channels - 1, *self.spec.size)})
+
+    def sizes(self, asked: Reading = "data") -> Sizes:
+        """Heights and widths, of which there is one."""
+        return Sizes(self.spec.size, self.spec.size)
+
+    def left(self, program: str) -> tuple[str, ...]:
+        """Return nothing: programs read files."""
+        return ()
+
+
 @dataclass(frozen=True, eq=False)
-class Stored:
+class Stored(_Arrays):
     """Samples of a dataset, in the order in which they are looked at.
 
     ``grain`` is how many samples belong together, where several processes divide them.
@@ -111,18 +138,6 @@ class Stored:
             return self.samples.notices
         return (*self.samples.notices, dropped_alpha(called(self.dataset), program))
 
-    def reading(self, asked: Reading) -> Reading:
-        """Whether alpha is dropped, as programs do with files."""
-        return _alpha(self.spec, asked)
-
-    def spec_for(self, asked: Reading) -> SampleSpec:
-        """What one sample is, with or without alpha."""
-        return _opaque(self.spec) if self.reading(asked) == "program" else self.spec
-
-    def sizes(self, asked: Reading = "data") -> Sizes:
-        """Heights and widths, of which there is one."""
-        return Sizes(self.spec.size, self.spec.size)
-
     def read(self, asked: Reading) -> dict[str, str]:
         """What was done to pictures on the way, where it was."""
         done: dict[str, str] = {}
@@ -133,10 +148,6 @@ class Stored:
         if self.reading(asked) == "program":
             done["alpha"] = "dropped"
         return done
-
-    def left(self, program: str) -> tuple[str, ...]:
-        """Return nothing: no program reads arrays."""
-        return ()
 
     def kept_as(self, asked: Reading) -> dict[str, Any]:
         """What else decides what an extractor sees of them."""
@@ -197,7 +208,7 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Generated:
+class Generated(_Arrays):
     """Samples of a generator."""
 
     generator: Generator
@@ -223,25 +234,9 @@ class Generated:
             return ()
         return (dropped_alpha("this generator", program),)
 
-    def reading(self, asked: Reading) -> Reading:
-        """Whether alpha is dropped, as programs do with files."""
-        return _alpha(self.spec, asked)
-
-    def spec_for(self, asked: Reading) -> SampleSpec:
-        """What one sample is, with or without alpha."""
-        return _opaque(self.spec) if self.reading(asked) == "program" else self.spec
-
-    def sizes(self, asked: Reading = "data") -> Sizes:
-        """Heights and widths, of which there is one."""
-        return Sizes(self.spec.size, self.spec.size)
-
     def read(self, asked: Reading) -> dict[str, str]:
         """What was done to pictures on the way, where it was."""
         return {"alpha": "dropped"} if self.reading(asked) == "program" else {}
-
-    def left(self, program: str) -> tuple[str, ...]:
-        """Return nothing: a generator has no files."""
-        return ()
 
     def batches(self, size: int, part: slice, asked: Reading = "data") -> Iterator[Tensor]:
         """Floats in the spec's range, all finite; ``part`` begins at a multiple of ``grain``."""
@@ -321,14 +316,6 @@ def side_of(
                 return found
             samples = found
     return Stored.load(dataset, count, generator, samples)
-
-
-def _alpha(spec: SampleSpec, asked: Reading) -> Reading:
-    return asked if spec.kind == "image" and spec.channels == 4 else "data"
-
-
-def _opaque(spec: SampleSpec) -> SampleSpec:
-    return spec.model_copy(update={"shape": (spec.channels - 1, *spec.shape[1:])})
 
 
 def form_of(side: Side, asked: Reading, channels: int) -> str:
