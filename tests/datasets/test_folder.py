@@ -254,7 +254,7 @@ def test_a_size_that_is_asked_for(root: Path, size, asked, made) -> None:
         data if asked is None else data.sized(asked if isinstance(asked, tuple) else (asked,) * 2)
     )
     assert sized.load().spec.size == made
-    trainer = Trainer("mlp", data, size=asked, fit="resize", progress=False, batch_size=4)
+    trainer = Trainer("mlp", data, size=asked, resize_mode="resize", progress=False, batch_size=4)
     trainer.setup()
     wanted = asked or size
     assert trainer.spec.size == (wanted if isinstance(wanted, tuple) else (wanted, wanted))
