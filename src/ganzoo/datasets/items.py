@@ -455,7 +455,13 @@ def _names_of(dataset: Any, labels_key: str | None) -> Classes | None:
     if pairs and (not words or sorted(name for _, name in pairs[0]) == sorted(map(str, words))):
         return classes_named((name for _, name in pairs[0]), [number for number, _ in pairs[0]])
     if words and all(isinstance(each, int) for each in words):
-        return classes_named(map(str, words), words)  # the labels themselves
+        found = classes_named(map(str, words), words)  # the labels themselves
+        places = {number: number for number in range(len(words))}
+        return (
+            found
+            if places.keys() & set(words)
+            else found._replace(numbers={**found.numbers, **places})
+        )
     if words and all(isinstance(each, str) for each in words):
         return classes_named(words)
     return None
