@@ -155,7 +155,11 @@ def test_labels_of_files(root: Path, file: str, content: str, classes, found) ->
         ("dataset.json", pairs([None] * COUNT), "it has a label for none of the pictures"),
         ("dataset.json", pairs([*THREE[:-1], None]), "it has no label for 1 of 12 pictures"),
         ("dataset.json", pairs(THREE[:-2]), "2 of 12 pictures, such as '00001/img0000001"),
-        ("dataset.json", pairs([0.5 * each for each in THREE]), "float64 values, which are no"),
+        (
+            "dataset.json",
+            pairs([0.5 * each for each in THREE]),
+            "labels are float64 values, which are no",
+        ),
         ("dataset.json", pairs([[0.1 * each, 2.0] for each in THREE]), "of shape (2,), which are"),
         ("dataset.json", pairs([[each] * (1 + each) for each in THREE]), "no classes"),
         ("dataset.json", pairs([{"x": 1}] * COUNT), "(dict), which are no classes"),

@@ -574,6 +574,28 @@ def test_a_layout_of_what_has_no_channels_is_refused(shape, layout) -> None:
             Given.of(value, layout=layout).opened(workers)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(24) % 4.0,
+        (np.arange(24) % 4).astype(np.float16),
+        torch.arange(24).float() % 4,
+        (torch.arange(24) % 4).bfloat16(),
+        (np.arange(24) % 4.0).tolist(),
+        np.arange(24)[:, None] % 4.0,
+    ],
+)
+def test_whole_floats_become_classes_as_the_message_says(labels) -> None:
+    data = drawn(0, 255, 24, 1, 8, 8, dtype=np.uint8)
+    (notice,) = Given.of((data, labels)).load().notices
+    advice = re.search(r"; (numpy.*\('int64'\)) makes classes", notice)
+    assert advice
+    if getattr(labels, "dtype", None) is torch.bfloat16:
+        labels = labels.float()  # numpy has no bfloat16
+    given = eval(advice[1], {"labels": labels, "numpy": np})
+    assert Given.of((data, given)).load().spec.classes == ("0", "1", "2", "3")
+
+
 # -- classes of torch Datasets ----------------------------------------------------------------
 
 PICTURES = drawn(0, 255, 24, 1, 8, 8, dtype=np.uint8)
@@ -708,6 +730,8 @@ def test_tables_of_the_package_datasets() -> None:
     for workers in (None, 0):
         _, samples = Given.of(table, labels_key="other").opened(workers, labels=True)
         assert samples.spec.classes == ("0", "1", "2", "3")
+        hot = plain.map(lambda row: {"label": [int(row["label"] == k) for k in range(1, 5)]})
+        assert Given.of(hot).opened(workers, True)[1].spec.classes == ("0", "1", "2", "3")
         _, samples = Given.of(plain).opened(workers, labels=True)
         assert samples.spec.classes == ("1", "2", "3", "4") and samples.spec.shape == (1, 8, 8)
     assert Given.of(plain.to_iterable_dataset()).load().spec.classes == ("1", "2", "3", "4")

@@ -634,6 +634,8 @@ def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
     """
     if not problem:
         return ()
+    if problem.startswith("whole "):  # floats, as files of other programs keep classes
+        problem += "; numpy.asarray(labels).astype('int64') makes classes of them"
     if wanted:
         raise DataError(
             f"{origin} has labels that are no classes ({problem}), and conditional training needs "

@@ -493,11 +493,11 @@ def _targets_of(dataset: Any, labels_key: str | None) -> Classes | None:
     if isinstance(dataset, TensorDataset):
         targets = dataset.tensors[1] if len(dataset.tensors) > 1 else None
     features = getattr(dataset, "features", None)
-    if isinstance(features, Mapping) and hasattr(dataset, "unique"):
-        targets = dataset.unique(labels_key) if labels_key in features else None
-    if targets is None or callable(targets):
-        return None
     try:
+        if isinstance(features, Mapping) and hasattr(dataset, "unique"):
+            targets = dataset.unique(labels_key) if labels_key in features else None
+        if targets is None or callable(targets):
+            return None
         found = as_label_array(targets)
     except Exception:  # what somebody else calls targets may be anything
         return None

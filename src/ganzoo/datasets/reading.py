@@ -62,7 +62,6 @@ MOST_LOOKED_AT = 256
 NAMED = "the option {}"
 """How a caller gives an option of a dataset that has a name, with ``{}`` for the option."""
 
-_AS_INTEGERS = ", all of them whole: numpy.asarray(labels).astype('int64') makes classes of them"
 _SHOWN = 3  # classes that a notice names
 _FEW = 4  # an axis of at most this length is one of channels, beside a longer one
 _SHORT = 3 / 4  # of each other axis: so much at most has one that is clearly the shortest
@@ -761,7 +760,7 @@ def read_labels(value: Any) -> Labels:
         return Labels(None, kind)
     if array.dtype.kind not in "biuU":
         whole = array.dtype.kind == "f" and bool((array == np.round(array)).all())
-        return Labels(None, _type_of(array) + (_AS_INTEGERS if whole else ""))
+        return Labels(None, ("whole " if whole else "") + _type_of(array))
     return Labels(array)
 
 
