@@ -317,7 +317,7 @@ def test_classes_of_columns(tmp_path: Path, values: list, classes, numbers: list
         [[0.1, 0.9], [1.0, 0.0], [0.0, 1.0]],
         [[1, 1], [0, 1], [1, 0]],
         [{"x": 1}] * 3,
-        [b"1", b"2", b"1"],
+        [b"\xff", b"2", b"\xff"],
         [[1, 2, 3], [1], []],
         [[1, 2, 3, 4]] * 3,
         [[["a"]], [["b"]], [["c"]]],

@@ -455,13 +455,11 @@ def _names_of(dataset: Any, labels_key: str | None) -> Classes | None:
     if pairs and (not words or sorted(name for _, name in pairs[0]) == sorted(map(str, words))):
         return classes_named((name for _, name in pairs[0]), [number for number, _ in pairs[0]])
     if words and all(isinstance(each, int) for each in words):
-        found = classes_named(map(str, words), words)  # the labels themselves
-        places = {number: number for number in range(len(words))}
-        return (
-            found
-            if places.keys() & set(words)
-            else found._replace(numbers={**found.numbers, **places})
-        )
+        values = classes_named(map(str, words), words)  # the labels themselves
+        places: dict[int | str, int] = {number: number for number in range(len(words))}
+        if places.keys() & set(words):
+            return values
+        return values._replace(numbers={**values.numbers, **places})
     if words and all(isinstance(each, str) for each in words):
         return classes_named(words)
     return None
