@@ -443,3 +443,13 @@ def test_doctor_of_an_installation_that_is_not_whole(
     assert "numpy>=2.0 is needed, and 0.1 is installed" in told
     assert "safetensors" in told
     assert "and nothing is installed" in told
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_path_alone_names_its_dataset(tmp_path, capsys, joined: bool) -> None:
+    path = str(tmp_path / "x.npy")
+    np.save(path, np.zeros((120, 64), np.uint8))
+    words = [f"--dataset.path={path}"] if joined else ["--dataset.path", path]
+    main(["train", "mlp", *words, "--dataset.item-shape", "1", "8", "8", "--dry-run"])
+    out = capsys.readouterr().out
+    assert "name: array" in out and f"path: {path}" in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,22 @@ WORDS = [("dog", "cat", "a b")[index % 3] for index in range(COUNT)]
         ("metadata.csv", table("species", WORDS), ("a b", "cat", "dog"), WORDS),
         ("metadata.csv", table("text,label", [f"hello,{each}" for each in WORDS]), None, WORDS),
         ("metadata.csv", table("Class", WORDS).replace("\n", "\r\n"), None, WORDS),
+        ("metadata.csv", table("label", THREE).replace(",", ";"), ("0", "1", "2"), THREE),
+        ("metadata.csv", table("label", WORDS).replace(",", "\t"), ("a b", "cat", "dog"), WORDS),
+        ("metadata.csv", table("label", WORDS).replace(",", "|"), ("a b", "cat", "dog"), WORDS),
+        ("metadata.csv", table("label", WORDS).replace(",", ", "), ("a b", "cat", "dog"), WORDS),
+        ("metadata.csv", table("LABEL", WORDS).replace("file_name", "File_Name"), None, WORDS),
+        ("metadata.csv", table("label", WORDS).replace("file_name", "Filename"), None, WORDS),
+        ("metadata.csv", table("label", [f"{each}.0" for each in THREE]), ("0", "1", "2"), THREE),
+        (
+            "metadata.csv",
+            table("label", [f"{each + 9}.00" for each in THREE]),
+            ("9", "10", "11"),
+            [each + 9 for each in THREE],
+        ),
+        ("dataset.json", pairs([float(each) for each in THREE]), ("0", "1", "2"), THREE),
+        ("metadata.jsonl", lines("label", [1.0 * each for each in THREE]), None, THREE),
+        ("metadata.csv", table("label", THREE) + table("label", THREE), ("0", "1", "2"), THREE),
         ("metadata.jsonl", lines("label", THREE), ("0", "1", "2"), THREE),
         ("metadata.jsonl", lines("label", WORDS) + "\n\n", ("a b", "cat", "dog"), WORDS),
         ("metadata.jsonl", lines("target", WORDS), ("a b", "cat", "dog"), WORDS),
@@ -138,7 +155,11 @@ def test_labels_of_files(root: Path, file: str, content: str, classes, found) ->
         ("dataset.json", pairs([None] * COUNT), "it has a label for none of the pictures"),
         ("dataset.json", pairs([*THREE[:-1], None]), "it has no label for 1 of 12 pictures"),
         ("dataset.json", pairs(THREE[:-2]), "2 of 12 pictures, such as '00001/img0000001"),
-        ("dataset.json", pairs([0.5 * each for each in THREE]), "float64 values, which are no"),
+        (
+            "dataset.json",
+            pairs([0.5 * each for each in THREE]),
+            "labels are float64 values, which are no",
+        ),
         ("dataset.json", pairs([[0.1 * each, 2.0] for each in THREE]), "of shape (2,), which are"),
         ("dataset.json", pairs([[each] * (1 + each) for each in THREE]), "no classes"),
         ("dataset.json", pairs([{"x": 1}] * COUNT), "(dict), which are no classes"),
@@ -151,12 +172,30 @@ def test_labels_of_files(root: Path, file: str, content: str, classes, found) ->
         ("metadata.csv", table("text", [f"a photo of {k}" for k in range(COUNT)]), "too many for"),
         ("metadata.csv", table("label", [f"photo {k}" for k in range(COUNT)]), "captions"),
         ("metadata.csv", table("label", [each / 2 for each in THREE]), "with a fraction"),
-        ("metadata.csv", table("a,b", ["1,2"] * COUNT), "(a, b); choose one with label_column"),
+        ("metadata.csv", table("a,b", ["1,2"] * COUNT), "(a, b); choose one with label_column='a'"),
         ("metadata.csv", "picture,label\nx,1\n", "it has no column file_name (columns: picture, "),
         ("metadata.csv", "file_name\nx\n", "it has no column besides that of the files"),
         ("metadata.csv", "", "it has no column file_name"),
         ("metadata.jsonl", lines("bbox", [[1, 2, 3, 4]] * COUNT), "of shape (4,), which are no"),
         ("metadata.jsonl", "[1]\n", "its lines are no objects"),
+        (
+            "metadata.csv",
+            table("label", THREE) + table("label", THREE[1:]),
+            "several labels (0 and",
+        ),
+        (
+            "metadata.jsonl",
+            lines("label", WORDS) + "\n" + lines("label", WORDS[1:]),
+            "several labels (",
+        ),
+        ("dataset.json", pairs(THREE)[:-2] + ", " + pairs(THREE[1:])[12:], "several labels ("),
+        ("metadata.csv", table("label", THREE).replace(".png", ""), "not '00000/img00000000'"),
+        (
+            "dataset.json",
+            pairs(THREE).replace("img0", "IMG0"),
+            "named like '00000/img00000000.png'",
+        ),
+        ("metadata.csv", table("label", THREE).replace("\n0", "\n/all/0"), "not 'all/00000/img"),
         ("metadata.jsonl", "{", "it is damaged"),
         ("metadata.parquet", "rubbish", "it is damaged"),
     ],
@@ -343,6 +382,43 @@ def test_labels_of_tables_are_in_the_same_order(tmp_path: Path, names: list[str]
 def test_shards_are_no_classes(tmp_path: Path, names: list[str]) -> None:
     path = with_folders(tmp_path, names)
     samples = load(path)
-    assert samples.labels is None and "numbered parts of one set" in samples.notices[-1]
-    assert "labels='folders' (--dataset.labels folders)" in samples.notices[-1]
+    (notice,) = (each for each in samples.notices if "numbered parts of one set" in each)
+    assert samples.labels is None and "labels='folders' (--dataset.labels folders)" in notice
     assert load(path, labels="folders").spec.classes == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (["a/1", "b/1", "x"], "folders (a, b), and a picture lies beside them"),
+        (["a/1", "a/2", "b/1", "x", "y"], "folders (a, b), and 2 pictures lie beside them"),
+        (["flowers/rose/1", "flowers/tulip/1"], "in the folder 'flowers'"),
+        (["train/cat/1", "train/dog/1", "train/emu/1"], "in the folder 'train'"),
+        (["trainA/1", "trainB/1", "testA/1"], "look like parts of a dataset"),
+        (["train2017/1", "val2017/1"], "look like parts of a dataset"),
+        (["Train/1", "Val/1"], "look like parts of a dataset"),
+        (["train-clean/1", "test_set/1"], "look like parts of a dataset"),
+        (["a/1", "x", "y", "z"], ""),
+        (["a/1", "a/2"], ""),
+        (["a/b/1", "a/b/2"], ""),
+        (["trained/1", "tester/1"], ""),
+    ],
+)
+def test_folders_that_may_be_classes(tmp_path: Path, places: list[str], said: str) -> None:
+    for number, place in enumerate(places):
+        file = tmp_path / f"{place}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 60 * number, np.uint8)).save(file)
+    samples = load(tmp_path)
+    notices = [each for each in samples.notices if "without labels" in each]
+    assert [said in each for each in notices] == ([True] if said else [])
+    if said:
+        assert samples.labels is None
+    for notice in notices:  # as it says
+        if way := re.search("Give (?:one of them, such as )?'(.*?)'", notice):
+            inner = load(Path(way[1]))
+            assert "train" in notice.lower() or inner.spec.classes == ("rose", "tulip")
+        else:
+            for file in tmp_path.glob("*.png"):
+                file.unlink()
+            assert load(tmp_path).spec.classes == ("a", "b")

@@ -402,6 +402,11 @@ def test_suggested_ranges(low, high, kind, dtype, expected) -> None:
         (drawn(0, 1, 20, 100, dtype=np.uint8), (1, 10, 10)),
         (drawn(0, 65_000, 20, 256, dtype=np.int32), (1, 16, 16)),
         (drawn(0, 255, 20, 192, dtype=np.uint8), (3, 8, 8)),
+        (drawn(0, 255, 20, 784) / 127.5 - 1, (1, 28, 28)),
+        ((drawn(0, 255, 20, 3072) / 127.5 - 1).astype(np.float32), (3, 32, 32)),
+        (drawn(0, 255, 20, 560, dtype=np.uint8), (1, 28, 20)),
+        (drawn(0, 255, 20, 2914).astype(np.float64), (1, 62, 47)),
+        (drawn(0, 255, 20, 10304, dtype=np.uint8), (1, 112, 92)),
     ],
 )
 def test_rows_that_may_be_pictures(tmp_path, data, shape) -> None:
@@ -415,8 +420,78 @@ def test_rows_that_may_be_pictures(tmp_path, data, shape) -> None:
         options["stored_range"] = suggested(first)
     spec, notices, _ = check_alike(ways(data, None, tmp_path, **options))
     assert spec.kind == "image" and spec.shape == shape and not notices
+    if data.min() < 0:  # they are scaled
+        assert "to scale" not in notice
+        return
     scaled = Given.of(data, stored_range=suggested(notice)).load()
     assert scaled.spec.value_range == (-1, 1) and not scaled.notices
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("top", "shape"), [(255, (1, 28, 28)), (255, (3, 32, 32)), (16, (1, 8, 8))]
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_rows_of_a_label_and_a_picture(tmp_path, dtype, top, shape, last) -> None:
+    pictures = drawn(0, top, 20, int(np.prod(shape)), dtype=dtype)
+    labels = (np.arange(20) % 10).astype(dtype)[:, None]
+    data = np.concatenate([pictures, labels] if last else [labels, pictures], 1)
+    _, notices, _ = check_alike(ways(data, None, tmp_path))
+    (notice,) = notices
+    advice = re.search("data = (.*?), or with (.*) and (.*) where", notice)
+    assert advice
+    text = advice[1]
+    if last:
+        text = text.replace("data[:, 1:]", advice[2]).replace("data[:, 0]", advice[3])
+    for each in (data, torch.from_numpy(data)):
+        given = eval(text, {"data": each, "numpy": np})
+        bounds = None if dtype is np.uint8 and top == 255 else (0, top)
+        found = Given.of(given, stored_range=bounds).load()
+        assert found.spec.shape == shape and found.spec.classes == tuple(map(str, range(10)))
+        assert np.array_equal(found.data.numpy().reshape(20, -1), pictures)
+
+
+def test_long_rows_of_both_signs_may_be_audio(tmp_path) -> None:
+    data = np.random.default_rng(0).uniform(-0.7, 0.7, (12, 5000)).astype(np.float32)
+    (notice,) = check_alike(ways(data, None, tmp_path))[1]
+    assert "sample_kind='audio' (--dataset.sample-kind audio)" in notice
+    assert not check_alike(ways(data, None, tmp_path, sample_kind="audio"))[1]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (28, 28, 60),
+        (64, 64, 200),
+        (32, 32, 3, 50),
+        (16, 24, 1, 50),
+        (24, 16, 4, 200),
+        (8, 8, 9),
+        (48, 64, 1000),
+        (20, 28, 300),
+        (9, 7, 3, 40),
+        (28, 28, 10),
+    ],
+)
+def test_samples_that_the_last_axis_counts(tmp_path, shape) -> None:
+    data = drawn(0, 255, *shape, dtype=np.uint8)
+    found = check_alike(ways(data, None, tmp_path))[1]
+    (notice,) = (each for each in found if "The first axis counts the samples" in each)
+    advice = re.search(r"data = (.*)\.$", notice)
+    assert advice
+    for each in (data, torch.from_numpy(data)):
+        turned = eval(advice[1], {"data": each, "numpy": np})
+        assert len(turned) == shape[-1]
+        samples = Given.of(turned).load()
+        assert not samples.notices and samples.spec.shape[1:] == shape[:2]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(60, 28, 28), (28, 28, 28), (50, 32, 32, 3), (50, 3, 32, 32), (64, 64, 64, 3), (30, 80, 100)],
+)
+def test_samples_that_the_first_axis_counts(tmp_path, shape) -> None:
+    assert not check_alike(ways(drawn(0, 255, *shape, dtype=np.uint8), None, tmp_path))[1]
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32])
@@ -499,6 +574,28 @@ def test_a_layout_of_what_has_no_channels_is_refused(shape, layout) -> None:
             Given.of(value, layout=layout).opened(workers)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(24) % 4.0,
+        (np.arange(24) % 4).astype(np.float16),
+        torch.arange(24).float() % 4,
+        (torch.arange(24) % 4).bfloat16(),
+        (np.arange(24) % 4.0).tolist(),
+        np.arange(24)[:, None] % 4.0,
+    ],
+)
+def test_whole_floats_become_classes_as_the_message_says(labels) -> None:
+    data = drawn(0, 255, 24, 1, 8, 8, dtype=np.uint8)
+    (notice,) = Given.of((data, labels)).load().notices
+    advice = re.search(r"; (numpy.*\('int64'\)) makes classes", notice)
+    assert advice
+    if getattr(labels, "dtype", None) is torch.bfloat16:
+        labels = labels.float()  # numpy has no bfloat16
+    given = eval(advice[1], {"labels": labels, "numpy": np})
+    assert Given.of((data, given)).load().spec.classes == ("0", "1", "2", "3")
+
+
 # -- classes of torch Datasets ----------------------------------------------------------------
 
 PICTURES = drawn(0, 255, 24, 1, 8, 8, dtype=np.uint8)
@@ -514,6 +611,17 @@ NAMES = ["ant", "bee", "cat", "dog"]
 
 def words(numbers: Any) -> list[str]:
     return [NAMES[number] for number in numbers]
+
+
+def transformed(transform: Any) -> Items:
+    """As torchvision's datasets are, whose names and targets are those before the transform."""
+    dataset = labelled(classes=NAMES, targets=NUMBERS, target_transform=transform)
+    dataset.make = lambda i: (PICTURES[i], transform(int(NUMBERS[i])))
+    return dataset
+
+
+TENS = {name: 10 * number for number, name in enumerate(NAMES)}
+BACK = {name: 3 - number for number, name in enumerate(NAMES)}
 
 
 @pytest.mark.parametrize(
@@ -546,6 +654,28 @@ def words(numbers: Any) -> list[str]:
         (labelled(np.eye(4, dtype=int)[NUMBERS], classes=NAMES), NAMES, {0, 1, 2, 3}),
         (labelled(NUMBERS[:, None], classes=NAMES), NAMES, {0, 1, 2, 3}),
         (labelled(classes=4), ["0", "1", "2", "3"], {0, 1, 2, 3}),
+        (labelled(classes=dict(enumerate(NAMES))), NAMES, {0, 1, 2, 3}),
+        (labelled(idx_to_class=dict(enumerate([*NAMES, "eel"]))), [*NAMES, "eel"], {0, 1, 2, 3}),
+        (labelled(NUMBERS * 2 + 3, classes=[3, 5, 7, 9]), ["3", "5", "7", "9"], {0, 1, 2, 3}),
+        (labelled(NUMBERS, classes=[13, 15, 17, 19]), ["13", "15", "17", "19"], {0, 1, 2, 3}),
+        (labelled(NUMBERS + 1, classes=np.arange(1, 5)), ["1", "2", "3", "4"], {0, 1, 2, 3}),
+        (labelled(NUMBERS * 10, classes=NAMES, class_to_idx=TENS), NAMES, {0, 1, 2, 3}),
+        (labelled(classes=NAMES, class_to_idx=BACK), NAMES[::-1], {0, 1, 2, 3}),
+        (
+            labelled(classes=[("ant", "x"), "bee", "cat", "dog"], class_to_idx={"ant": 0, "x": 0}),
+            ["ant, x", *NAMES[1:]],
+            {0, 1, 2, 3},
+        ),
+        (labelled([each.encode() for each in words(NUMBERS)]), NAMES, {0, 1, 2, 3}),
+        (labelled([np.bytes_(each) for each in words(NUMBERS)]), NAMES, {0, 1, 2, 3}),
+        (transformed(lambda label: label), NAMES, {0, 1, 2, 3}),
+        (transformed(torch.tensor), NAMES, {0, 1, 2, 3}),
+        (transformed(lambda label: np.eye(4)[label]), NAMES, {0, 1, 2, 3}),
+        (transformed(lambda label: label % 2), ["0", "1"], {0, 1}),
+        (transformed(lambda label: label + 10), ["10", "11", "12", "13"], {0, 1, 2, 3}),
+        (transformed(lambda label: 3 - label), ["0", "1", "2", "3"], {0, 1, 2, 3}),
+        (transformed(lambda label: NAMES[label].upper()), [n.upper() for n in NAMES], None),
+        (Subset(transformed(lambda label: label // 2), range(24)), ["0", "1"], {0, 1}),
     ],
 )
 def test_classes_are_those_of_the_data(dataset, classes, numbers) -> None:
@@ -600,6 +730,8 @@ def test_tables_of_the_package_datasets() -> None:
     for workers in (None, 0):
         _, samples = Given.of(table, labels_key="other").opened(workers, labels=True)
         assert samples.spec.classes == ("0", "1", "2", "3")
+        hot = plain.map(lambda row: {"label": [int(row["label"] == k) for k in range(1, 5)]})
+        assert Given.of(hot).opened(workers, True)[1].spec.classes == ("0", "1", "2", "3")
         _, samples = Given.of(plain).opened(workers, labels=True)
         assert samples.spec.classes == ("1", "2", "3", "4") and samples.spec.shape == (1, 8, 8)
     assert Given.of(plain.to_iterable_dataset()).load().spec.classes == ("1", "2", "3", "4")

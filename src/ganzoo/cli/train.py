@@ -127,6 +127,7 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
     flags = {flag_of(name): name for name in (*COMPONENTS, "recipe")}
     chosen: dict[str, str] = {}
     layer: Mapping[str, Any] = {}
+    place = ""
     for token, following in zip(tokens, [*tokens, ""][1:], strict=True):
         flag, equals, value = token.partition("=")
         value = value if equals else following
@@ -134,6 +135,10 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
             layer = read_config(Path(value))
         elif flag in flags and value:
             chosen[flags[flag]] = value
+        elif flag in ("--dataset.path", "--dataset.repo") and value:
+            place = value if flag == "--dataset.path" else "huggingface"
+    if place and "dataset" not in {**layer, **chosen}:
+        chosen["dataset"] = place
     if "arch" in chosen:
         return layer, chosen
     for before, token in zip(["", *tokens], tokens, strict=False):

@@ -122,6 +122,8 @@ def _of_python(value: Any, name: str) -> str:
 def _of_a_mapping(value: Mapping[Any, Any], name: str) -> str:
     if not value:
         return "it is empty: give a name, or leave the dataset out for the default one"
+    if all(isinstance(key, bytes) for key in value):  # as a pickle of Python 2 has them
+        return f"its keys are to be texts: {{key.decode(): {name}[key] for key in {name}}}"
     splits = [key for key, item in value.items() if _is_whole_dataset(item)]
     if not splits and _SPLITS.issuperset(str(key).lower() for key in value):
         splits = list(value)
@@ -146,6 +148,8 @@ def _of_a_sequence(value: Sequence[Any], name: str) -> str:
     if isinstance(value, tuple) and len(value) <= 3:
         if len(value) == 1:
             return f"it is a tuple of one: give {name}[0]"
+        if all(isinstance(part, tuple) and len(part) == 2 for part in value):
+            return f"it is a tuple of splits: give one of them, such as {name}[0]"
         if text := advice(first, f"{name}[0]"):
             return f"{text}, with labels as a tuple of the two"
         return ""

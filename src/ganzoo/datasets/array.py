@@ -255,8 +255,9 @@ def pick_keys(
         found = [name for name in rest if name in SAMPLE_KEYS] or rest
         if len(found) != 1:
             raise ConfigError(
-                f"It is not clear which array of {origin} holds the samples; say it with key and "
-                f"labels_key{_such_as(rest, labels_key)}. Names in it: {listing(names)}."
+                f"It is not clear which array of {origin.replace('The ', 'the ', 1)} holds the "
+                f"samples; say it with key and labels_key{_such_as(rest, labels_key)}. Names in "
+                f"it: {listing(names)}."
             )
         key = found[0]
     return key, labels_key
@@ -417,7 +418,7 @@ def _looked_at(array: AnyArray, stored_range: Range | None, origin: str) -> Fact
 
 def _facts(array: AnyArray, origin: str) -> Facts:
     low, high = extent_of(array, origin)
-    return Facts(array.shape[1:], array.dtype, low, high, scales_of(_some(array)))
+    return Facts(array.shape[1:], array.dtype, low, high, scales_of(_some(array)), len(array))
 
 
 def extent_of(array: AnyArray, origin: str) -> tuple[float, float]:
@@ -624,6 +625,8 @@ def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
     """
     if not problem:
         return ()
+    if problem.startswith("whole "):  # floats, as files of other programs keep classes
+        problem += "; numpy.asarray(labels).astype('int64') makes classes of them"
     if wanted:
         raise DataError(
             f"{origin} has labels that are no classes ({problem}), and conditional training needs "

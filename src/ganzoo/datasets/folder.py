@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Folder", "Tree"]
 
-_SPLITS = frozenset(
-    ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
+_SPLIT = re.compile(
+    "(train(ing)?|test(ing)?|val(id(ation)?)?|dev|eval)([ab]|[-_ ]?[0-9]{4}|[-_ ][a-z]+)?"
 )
 _SHARD = re.compile("[0-9]{5,}")
 _LISTED = 5  # folders that a notice names
@@ -208,11 +208,12 @@ class Folder(PictureDataset):
         names = [found.group_names[index] for index in present]
         if self.labels == "auto":
             if beside or len(names) < 2:
-                return Labelling()
-            if _SPLITS.issuperset(name.lower() for name in names):
-                way = f"Give one of them, such as {_quoted(self.path / names[-1])}"
+                return Labelling(notices=self._no_classes(found, names, beside))
+            if all(_SPLIT.fullmatch(name.lower()) for name in names):
+                main = next((name for name in names if name.lower().startswith("train")), names[0])
+                way = f"Give one of them, such as {_quoted(self.path / main)}"
                 if self.path.is_file():
-                    way = f"Pack one of them alone, such as '{names[-1]}'"
+                    way = f"Pack one of them alone, such as '{main}'"
                 notice = (
                     f"{_quoted(self.path)} has the folders {listing(names)}, which look like parts "
                     f"of a dataset: all pictures are taken, without labels. {way}, or say "
@@ -220,11 +221,10 @@ class Folder(PictureDataset):
                 )
                 return Labelling(notices=(notice,))
             if _like_shards(names):
-                more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
                 notice = (
-                    f"{_quoted(self.path)} has the folders {listing(names[:_LISTED])}{more}, which "
-                    f"look like numbered parts of one set: all pictures are taken, without labels. "
-                    f"If they are classes, say {option('labels', 'folders')}."
+                    f"{_quoted(self.path)} has the folders {_listed(names)}, which look like "
+                    f"numbered parts of one set: all pictures are taken, without labels. If they "
+                    f"are classes, say {option('labels', 'folders')}."
                 )
                 return Labelling(notices=(notice,))
         elif beside or not names:
@@ -239,6 +239,33 @@ class Folder(PictureDataset):
         numbers = np.zeros(len(found.group_names), np.int64)
         numbers[present] = [classes.numbers[name] for name in names]
         return Labelling(numbers[found.groups], classes.names, guessed=classes.notices)
+
+    def _no_classes(self, found: Decoded, names: list[str], beside: int) -> tuple[str, ...]:
+        """Say so where folders may well be classes but are not taken as such."""
+        if len(names) > 1 and 2 * beside < len(found.groups):
+            files = "a picture lies" if beside == 1 else f"{beside:,} pictures lie"
+            return (
+                f"{_quoted(self.path)} has folders ({_listed(names)}), and {files} beside them, so "
+                f"that they are not taken as classes: all pictures are taken, without labels. If "
+                f"they are, move {'it' if beside == 1 else 'those'} away.",
+            )
+        if len(names) == 1 and not beside:
+            inner = {name.split(b"/")[1] for name in found.names() if name.count(b"/") > 1}
+            if len(inner) > 1:
+                place = f"Pack '{names[0]}' alone"
+                if self.path.is_dir():
+                    place = f"Give {_quoted(self.path / names[0])}"
+                return (
+                    f"All pictures lie in the folder '{names[0]}' of {_quoted(self.path)}, and are "
+                    f"taken without labels. {place} if the folders in it are classes "
+                    f"({_listed(sorted(map(printable, inner)))}).",
+                )
+        return ()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{listing(names[:_LISTED])}{more}"
 
 
 def _like_shards(names: list[str]) -> bool:

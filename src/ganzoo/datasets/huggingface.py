@@ -264,7 +264,7 @@ class _Rows:
         if found:
             self.notices.append(
                 f"{self.origin} has several columns of labels ({listing(found)}) and none is used; "
-                f"choose one with label_column."
+                f"choose one with {option('label_column', found[0])}."
             )
         return None
 
@@ -337,11 +337,15 @@ def _image_column(features: Any, origin: str, given: str | None) -> str:
     named = [name for name in found if name in _IMAGE_KEYS]
     chosen = found if len(found) == 1 else named
     if len(chosen) != 1:
-        what = "several columns of pictures" if found else "no column of pictures"
-        raise ConfigError(
-            f"{origin} has {what}; say which one to take with image_column. Columns: "
-            f"{listing(features)}."
-        )
+        what, way = "no column of pictures", "say which one has them with image_column"
+        if found:
+            what = "several columns of pictures"
+            way = f"say which one to take with {option('image_column', (named or found)[0])}"
+        else:
+            way += (
+                ", or give its numbers as an array: pandas.read_parquet(file).to_numpy('float32')"
+            )
+        raise ConfigError(f"{origin} has {what}; {way}. Columns: {listing(features)}.")
     return chosen[0]
 
 

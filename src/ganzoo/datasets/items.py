@@ -193,6 +193,9 @@ def _label(label: Any) -> Any:
 
     if label is None or isinstance(label, (int, str, float)):
         return label
+    if isinstance(label, bytes):
+        with contextlib.suppress(UnicodeDecodeError):
+            return label.decode()
     if isinstance(label, list):
         label = _of_lists(label)
     if not (hasattr(label, "shape") and hasattr(label, "dtype")):
@@ -373,10 +376,11 @@ def columns_of(
 def classes_of(dataset: Any, labels_key: str | None = None) -> Classes | None:
     """Return the classes that a dataset says it has, without reading an item; None if it does not.
 
-    These are its ``classes`` (names in the order of their labels 0, 1, ...) or ``class_to_idx``,
-    the names of its column of class labels, or else the distinct values of its ``targets``,
-    ``labels`` or second tensor. A ``Subset`` has those of its whole, a ``ConcatDataset`` those
-    that its parts agree on.
+    These are its ``classes`` (names in the order of their labels 0, 1, ..., or the labels where
+    they are integers), with the numbers of ``class_to_idx`` where it has them, the names of its
+    column of class labels, or else the distinct values of its ``targets``, ``labels`` or second
+    tensor. A ``Subset`` has those of its whole, a ``ConcatDataset`` those that its parts agree on.
+    What a ``target_transform`` turns into other labels does not count.
 
     Raises:
         DataError: If the parts of a ``ConcatDataset`` have different classes.
@@ -384,10 +388,30 @@ def classes_of(dataset: Any, labels_key: str | None = None) -> Classes | None:
     return _named(dataset, labels_key) or _valued(dataset, labels_key)
 
 
+def _kept(dataset: Any, classes: Classes | None) -> Classes | None:
+    """Return the classes unless the dataset gives other labels than those that they are of.
+
+    Its ``target_transform`` may do so; to one-hot rows or the same numbers is no other.
+    """
+    transform = getattr(dataset, "target_transform", None)
+    if transform is None or classes is None:
+        return classes
+    numbers = classes.numbers
+    integers = [label for label in numbers if isinstance(label, int)]
+    try:
+        for label in integers or numbers:
+            found = as_label_array([_label(transform(label))]).values
+            if found is None or found[0] not in (label, numbers[label]):
+                return None
+    except Exception:  # what somebody else's transform cannot take
+        return None
+    return classes
+
+
 def _named(dataset: Any, labels_key: str | None) -> Classes | None:
     from torch.utils.data import ConcatDataset, Subset
 
-    found = _names_of(dataset, labels_key)
+    found = _kept(dataset, _names_of(dataset, labels_key))
     if found is None and isinstance(dataset, Subset):
         return _named(dataset.dataset, labels_key)
     if found is None and isinstance(dataset, ConcatDataset):
@@ -407,7 +431,7 @@ def _named(dataset: Any, labels_key: str | None) -> Classes | None:
 def _valued(dataset: Any, labels_key: str | None) -> Classes | None:
     from torch.utils.data import ConcatDataset, Subset
 
-    found = _targets_of(dataset, labels_key)
+    found = _kept(dataset, _targets_of(dataset, labels_key))
     if found is None and isinstance(dataset, Subset):
         return _valued(dataset.dataset, labels_key)
     if found is None and isinstance(dataset, ConcatDataset):
@@ -424,23 +448,39 @@ def _names_of(dataset: Any, labels_key: str | None) -> Classes | None:
     if isinstance(features, Mapping):
         known = getattr(features.get(labels_key), "names", None)
         return classes_named(known) if known else None
-    numbers = getattr(dataset, "class_to_idx", None)
     names: Any = getattr(dataset, "classes", None)
     if hasattr(names, "tolist"):
         names = names.tolist()
     if isinstance(names, int) and not isinstance(names, bool) and names > 0:
         return classes_named(map(str, range(names)))
-    if isinstance(names, (list, tuple)) and names:
+    numbered = [getattr(dataset, name, None) for name in ("class_to_idx", "idx_to_class")]
+    pairs = [found for each in (*numbered, names) if (found := _pairs(each))]
+    words: list[Any] = []
+    if isinstance(names, (list, tuple)):
         # Those of ImageNet are tuples of words that mean the same.
         words = [", ".join(each) if _is_words(each) else each for each in names]
-        if all(isinstance(each, int) for each in words):
-            words = [str(each) for each in words]
-        if all(isinstance(each, str) for each in words):
-            return classes_named(words)
-    if isinstance(numbers, Mapping) and numbers:
-        pairs = sorted((number, str(name)) for name, number in numbers.items())
-        return classes_named((name for _, name in pairs), [number for number, _ in pairs])
+    # Numbers are those of the mapping, unless several of its names mean the same.
+    if pairs and (not words or sorted(name for _, name in pairs[0]) == sorted(map(str, words))):
+        return classes_named((name for _, name in pairs[0]), [number for number, _ in pairs[0]])
+    if words and all(isinstance(each, int) for each in words):
+        values = classes_named(map(str, words), words)  # the labels themselves
+        places: dict[int | str, int] = {number: number for number in range(len(words))}
+        if places.keys() & set(words):
+            return values
+        return values._replace(numbers={**values.numbers, **places})
+    if words and all(isinstance(each, str) for each in words):
+        return classes_named(words)
     return None
+
+
+def _pairs(mapping: Any) -> list[tuple[int, str]]:
+    """Numbers and names of classes in the order of the numbers, of a mapping of either way."""
+    if not isinstance(mapping, Mapping):
+        return []
+    for pairs in (mapping.items(), [(number, name) for name, number in mapping.items()]):
+        if all(isinstance(number, int) and isinstance(name, str) for number, name in pairs):
+            return sorted(pairs)
+    return []
 
 
 def _is_words(value: Any) -> bool:
@@ -459,11 +499,11 @@ def _targets_of(dataset: Any, labels_key: str | None) -> Classes | None:
     if isinstance(dataset, TensorDataset):
         targets = dataset.tensors[1] if len(dataset.tensors) > 1 else None
     features = getattr(dataset, "features", None)
-    if isinstance(features, Mapping) and hasattr(dataset, "unique"):
-        targets = dataset.unique(labels_key) if labels_key in features else None
-    if targets is None or callable(targets):
-        return None
     try:
+        if isinstance(features, Mapping) and hasattr(dataset, "unique"):
+            targets = dataset.unique(labels_key) if labels_key in features else None
+        if targets is None or callable(targets):
+            return None
         found = as_label_array(targets)
     except Exception:  # what somebody else calls targets may be anything
         return None

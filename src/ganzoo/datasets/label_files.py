@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ganzoo.datasets.array import LABEL_KEYS
-from ganzoo.datasets.reading import Classes, classes_of_values, read_labels
+from ganzoo.datasets.reading import Classes, classes_of_values, option, read_labels
 from ganzoo.errors import listing
 
 __all__ = [
@@ -31,6 +32,7 @@ MOST_BYTES = 256 * 2**20
 
 _FILE_COLUMNS = ("file_name", "filename", "file", "path", "image")
 _LABEL_COLUMNS = (*LABEL_KEYS, "class", "category")
+_WHOLE = re.compile(r"-?[0-9]{1,15}\.0+")
 _NAMED = 5  # columns that a message names
 
 
@@ -80,14 +82,17 @@ class LabelFile(NamedTuple):
             name for name, value in zip(wanted, values, strict=True) if value is None or value == ""
         ]
         if len(missing) == len(values):
-            raise UnusableError("it has a label for none of the pictures")
+            names = ""
+            if self.values:
+                names = f", which are named like '{min(wanted)}' and not '{min(self.values)}'"
+            raise UnusableError(f"it has a label for none of the pictures{names}")
         if missing:
             raise UnusableError(
                 f"it has no label for {len(missing):,} of {len(values):,} pictures, such as "
                 f"'{missing[0]}'"
             )
         try:
-            found = read_labels(values)
+            found = read_labels(_as_integers(values))
         except (TypeError, ValueError):
             raise UnusableError(f"{what} are no classes") from None
         if found.values is None:
@@ -152,10 +157,10 @@ def _from_json(content: bytes, column: str | None) -> LabelFile:
     if labels is None:
         raise UnusableError("its labels are null")
     pairs = labels.items() if isinstance(labels, dict) else labels
-    values = {}
+    values: dict[str, Any] = {}
     try:
         for file, value in pairs:
-            values[key_of(file)] = value
+            _keep(values, key_of(file), value)
     except (TypeError, ValueError, AttributeError):
         raise UnusableError('its labels are not of the form [["picture.png", 0], ...]') from None
     return LabelFile(values, None, sure=True)
@@ -164,8 +169,12 @@ def _from_json(content: bytes, column: str | None) -> LabelFile:
 def _from_csv(content: bytes, column: str | None) -> LabelFile:
     # Of another encoding than it should be, what is not read is only what has accents.
     text = content.decode("utf-8-sig", "replace")
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    return _from_rows(list(table.fieldnames or ()), table, column)
+    head = text.partition("\n")[0]
+    # Spreadsheets write semicolons where a comma is that of fractions.
+    between = max(",;\t|", key=head.count)
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=between, skipinitialspace=True)
+    table.fieldnames = [name.strip() for name in table.fieldnames or ()]
+    return _from_rows(table.fieldnames, table, column)
 
 
 def _from_lines(content: bytes, column: str | None) -> LabelFile:
@@ -193,17 +202,18 @@ def _from_rows(
     columns: Sequence[str], rows: Iterable[Mapping[str, Any]], given: str | None
 ) -> LabelFile:
     files, labels = _columns(columns, given)
-    values = {}
+    values: dict[str, Any] = {}
     for row in rows:
         if isinstance(row.get(files), str):
-            values[key_of(row[files])] = row.get(labels)
+            _keep(values, key_of(row[files]), row.get(labels))
     sure = given is not None or labels.lower() in _LABEL_COLUMNS
     return LabelFile(values, labels, sure)
 
 
 def _columns(columns: Sequence[str], given: str | None) -> tuple[str, str]:
     """The columns of the files and of their labels."""
-    files = next((name for name in _FILE_COLUMNS if name in columns), None)
+    lower = {name.lower(): name for name in reversed(columns) if name}
+    files = next((lower[name] for name in _FILE_COLUMNS if name in lower), None)
     if files is None:
         raise UnusableError(f"it has no column file_name (columns: {_some(columns)})")
     rest = [name for name in columns if name and name != files]
@@ -217,8 +227,26 @@ def _columns(columns: Sequence[str], given: str | None) -> tuple[str, str]:
         why = "it has no column besides that of the files"
         if rest:
             why = f"it is not clear which of its columns holds labels ({_some(rest)})"
-        raise UnusableError(f"{why}; choose one with label_column" if rest else why)
+            why += f"; choose one with {option('label_column', (named or rest)[0])}"
+        raise UnusableError(why)
     return files, chosen[0]
+
+
+def _keep(values: dict[str, Any], name: str, value: Any) -> None:
+    """Keep the label of a file, which has one only."""
+    if values.setdefault(name, value) != value:
+        raise UnusableError(f"it gives '{name}' several labels ({values[name]} and {value})")
+
+
+def _as_integers(values: list[Any]) -> list[Any]:
+    """Labels as integers where they are whole numbers with a fraction of 0, as pandas makes them.
+
+    It does so where other rows have none.
+    """
+    texts = all(isinstance(value, str) and _WHOLE.fullmatch(value) for value in values)
+    if texts or all(isinstance(value, float) and value.is_integer() for value in values):
+        return [int(float(value)) for value in values]
+    return values
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ which says otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,6 +73,8 @@ _BITS = (10, 12, 14, 16)
 _HALVES = (2**7, 2**15, 2**23, 2**31)
 _TOLERANCE = 1e-5  # of the range: what rounding may add to it
 _UNLIKE = 100  # times: scales of columns that differ so much are worth a word
+_LONG = 4096  # numbers: a longer row of both signs within [-1, 1] may be audio
+_FILLED = 0.95  # of [-1, 1]: images that were scaled to it go so far
 _UNIT = 30  # times around 1: the scales that nets learn well at
 
 
@@ -195,6 +198,24 @@ def _channels_last(shape: tuple[int, ...]) -> bool:
     if middle == last != first:
         return False
     return max(first, last) > _FEW and last <= _SHORT * min(first, middle)
+
+
+def _counted_last(count: int, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Say so where it is likely that the last axis counts the samples, as in (H, W, C, N)."""
+    if count < 2 or len(shape) not in (2, 3) or shape[-1] <= _FEW or shape[-1] == shape[0]:
+        return ()
+    if len(shape) == 3:  # a middle axis of channels
+        likely = shape[1] <= _FEW < min(count, shape[0])
+    else:  # a square beforehand, or a last axis that is far longer than both
+        long = shape[1] >= 4 * max(count, shape[0]) and not _like_a_window(*shape)
+        likely = count == shape[0] or long
+    if not likely:
+        return ()
+    return (
+        f"The first axis counts the samples: these are {count} of shape {shape}. If the last one "
+        f"counts them, so that there are {shape[-1]} of shape {(count, *shape[:-1])}, give "
+        f"data = numpy.moveaxis(numpy.asarray(data), -1, 0).",
+    )
 
 
 def _like_a_window(height: int, width: int) -> bool:
@@ -376,6 +397,7 @@ class Facts(NamedTuple):
         low: The lowest of them.
         high: The highest of them.
         scales: (D,) standard deviation of each column, of items with one axis; else None.
+        samples: How many items there are.
     """
 
     shape: tuple[int, ...]
@@ -383,6 +405,7 @@ class Facts(NamedTuple):
     low: float
     high: float
     scales: AnyArray | None = None
+    samples: int = 0
 
 
 class Understood(NamedTuple):
@@ -425,7 +448,10 @@ def understand(
         if axes.channels is None and axes.notices:  # perhaps it is another kind altogether
             raise DataError(f"{error} {axes.notices[0]}") from None
         raise
-    notices = (*axes.notices, *values.notices)
+    last: tuple[str, ...] = ()
+    if kind == layout == "auto":
+        last = _counted_last(facts.samples, facts.shape)
+    notices = (*axes.notices, *last, *values.notices)
     if axes.kind == "vector" and facts.scales is not None:
         notices += rows(facts.dtype, facts.low, facts.high, facts.scales, stored_range)
     return Understood(axes, values, notices)
@@ -500,18 +526,25 @@ def rows(
 
     width = len(scales)
     if stored_range is None:
+        taken = suggested_range(low, high, "image", dtype)
+        scaled = f"; to scale vectors to [-1, 1], say {option('stored_range', taken)}"
+        if low < 0 and within(low, high, (-1, 1)):  # they are scaled
+            scaled = ""
         if (side := _picture_of(width, low, high)) is not None:
-            channels, height = side
-            shape = (channels, height, height)
+            channels, height, across = shape = side
             colour = {1: "greyscale", 3: "RGB"}[channels]
             ways = option("item_shape", shape)
-            taken = suggested_range(low, high, "image", dtype)
             if not _known_as_image(dtype, low, high):
                 ways += f" and {option('stored_range', taken)}"
             return (
                 f"Rows of {width} numbers from {_about(low)} to {_about(high)} are taken as "
-                f"vectors, as they are. If they are {height}x{height} {colour} images, say {ways}; "
-                f"to scale vectors to [-1, 1], say {option('stored_range', taken)}.",
+                f"vectors, as they are. If they are {height}x{across} {colour} images, say {ways}"
+                f"{scaled}.",
+            )
+        if width > _LONG and -1 <= low < 0 < high <= 1:
+            return (
+                f"Rows of {width} numbers from {_about(low)} to {_about(high)} are taken as "
+                f"vectors, as they are. If they are audio, say {option('sample_kind', 'audio')}.",
             )
         if dtype.kind == "i" and low < 0 and width >= 64 and max(-low, high) > 255:
             taken = suggested_range(low, high, "audio", dtype)
@@ -522,6 +555,17 @@ def rows(
                 f"Rows of {width} {dtype.name} numbers from {_about(low)} to {_about(high)} are "
                 f"taken as vectors, as they are. If they are audio, say {ways}; to scale vectors "
                 f"to [-1, 1], say {option('stored_range', taken)}.",
+            )
+        if (side := _picture_of(width - 1, low, high)) and side[1] == side[2] and side[1] >= 8:
+            where = f"data[:, 1:].reshape(-1, {', '.join(map(str, side))})"
+            label = "data[:, 0]"
+            if dtype.kind == "f":
+                label = f"numpy.asarray({label}).astype('int64')"
+            return (
+                f"Rows of {width} numbers from {_about(low)} to {_about(high)} are taken as "
+                f"vectors, as they are. If each is a label and an image of {width - 1} numbers, "
+                f"give them apart: data = {{'images': {where}, 'labels': {label}}}, or with "
+                f"data[:, :-1] and data[:, -1] where the label comes last{scaled}.",
             )
     how = "data = (data - data.mean(0)) / data.std(0).clip(1e-9)"
     varying = scales[scales > 0]
@@ -545,14 +589,23 @@ def rows(
     return ()
 
 
-def _picture_of(width: int, low: float, high: float) -> tuple[int, int] | None:
-    """Channels and side of the square image that a row of numbers may be."""
-    if low < 0 or high > 65535 or width < 49:
+def _picture_of(width: int, low: float, high: float) -> tuple[int, int, int] | None:
+    """Channels, height and width of the image that a row of numbers may be.
+
+    It is a square; of what goes up to 255 also a rectangle near to one. Of numbers of both signs
+    it has to fill [-1, 1], which embeddings do not.
+    """
+    signed = -1 <= low <= -_FILLED and _FILLED <= high <= 1
+    if not (signed or 0 <= low <= high <= 65535) or width < 49:
         return None
     for channels in (1, 3):
         side = math.isqrt(width // channels)
         if channels * side * side == width and side >= 7:
-            return channels, side
+            return channels, side, side
+    if low >= 0 and 127 < high <= 255:
+        for across in range(math.isqrt(width), math.isqrt(2 * width // 3), -1):
+            if width % across == 0:
+                return 1, width // across, across
     return None
 
 
@@ -599,9 +652,7 @@ def classes_of_values(values: Iterable[int | str]) -> Classes:
     distinct = in_order(set(values))
     names = tuple(str(value) for value in distinct)
     notices: tuple[str, ...] = ()
-    if all(_is_whole(name.removeprefix("-")) for name in names) and names != tuple(
-        map(str, range(len(names)))
-    ):
+    if all(_is_whole(name) for name in names) and names != tuple(map(str, range(len(names)))):
         shown = listing(names if len(names) <= 6 else (*names[:3], "...", *names[-2:]))
         notices = (
             f"The labels {shown} are numbered 0 to {len(names) - 1} in this order, and stay the "
@@ -642,6 +693,7 @@ def in_order(values: Iterable[Any]) -> list[Any]:
 
 
 def _is_whole(text: str) -> bool:
+    text = text.removeprefix("-")
     return text.isascii() and text.isdecimal() and len(text) < 100
 
 
@@ -666,8 +718,8 @@ def read_labels(value: Any) -> Labels:
     """Find classes in what came as labels.
 
     Args:
-        value: (N,) or (N, 1) integers, bool or strings, or one-hot rows (N, K), as an array or
-            sequence; whatever else is no class.
+        value: (N,) or (N, 1) integers, bool, strings or bytes of UTF-8, or one-hot rows (N, K), as
+            an array or sequence; whatever else is no class.
     """
     import numpy as np
 
@@ -678,13 +730,18 @@ def read_labels(value: Any) -> Labels:
         array[:] = list(value)
     if array.dtype.kind == "O" and array.size:
         flat = list(array.flat)
-        if all(isinstance(item, str) for item in flat):
+        if all(isinstance(item, bytes) for item in flat):
+            array = array.astype(bytes)
+        elif all(isinstance(item, str) for item in flat):
             array = array.astype(str)
         elif all(isinstance(item, (int, np.integer)) for item in flat):
             try:
                 array = array.astype(np.int64)
             except OverflowError:
                 return Labels(None, "integers beyond 64 bits")
+    if array.dtype.kind == "S":  # as HDF5 keeps strings
+        with contextlib.suppress(UnicodeDecodeError):
+            array = np.char.decode(array, "utf-8")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
@@ -702,7 +759,8 @@ def read_labels(value: Any) -> Labels:
         kind = f"{_type_of(array)} of shape {shape}" if shape else f"of type {type(value).__name__}"
         return Labels(None, kind)
     if array.dtype.kind not in "biuU":
-        return Labels(None, _type_of(array))
+        whole = array.dtype.kind == "f" and bool((array == np.round(array)).all())
+        return Labels(None, ("whole " if whole else "") + _type_of(array))
     return Labels(array)
 
 

@@ -407,7 +407,7 @@ def _look(
             kept.append(array)
     assert dtype is not None
     excerpt = np.concatenate(kept)
-    facts = Facts(excerpt.shape[1:], dtype, low, high, scales_of(excerpt))
+    facts = Facts(excerpt.shape[1:], dtype, low, high, scales_of(excerpt), len(dataset))
     return _Found(shape, dtype, facts, excerpt, labels_of(labels, title, request.indices), more)
 
 
