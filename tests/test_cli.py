@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from packaging.requirements import Requirement
 from PIL import Image
 
 from ganzoo import recipes
@@ -443,6 +446,10 @@ def test_doctor_of_an_installation_that_is_not_whole(
     assert "numpy>=2.0 is needed, and 0.1 is installed" in told
     assert "safetensors" in told
     assert "and nothing is installed" in told
+    (advice,) = re.findall("Run: pip install (.*)", told)
+    asked = [Requirement(word) for word in shlex.split(advice)]  # not our name
+    assert [each.name for each in asked] == ["numpy", "safetensors"]
+    assert all(each.specifier for each in asked)
 
 
 @pytest.mark.parametrize("joined", [False, True])

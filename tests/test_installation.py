@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -270,6 +271,20 @@ def test_it_is_installed_again_from_where_it_came(site, direct, expected) -> Non
     (info / "direct_url.json").write_text(direct)
     install(site)
     assert told(site).endswith(f"then: pip install --force-reinstall --no-deps {expected}")
+
+
+def test_damaged_data_are_installed_again_from_where_pip_had_them(monkeypatch) -> None:
+    class Found:
+        def read_text(self, name: str) -> str | None:
+            url = "file:///home/me/my%20wheels/ganzoo-1.0-py3-none-any.whl"
+            return json.dumps({"url": url}) if name == "direct_url.json" else None
+
+    monkeypatch.setattr(ganzoo.installation.importlib.metadata, "distribution", lambda _: Found())
+    told = str(ganzoo.datasets.get("fashion-mnist-10k")()._damaged("cut short"))
+    expected = (
+        "pip install --force-reinstall --no-deps '/home/me/my wheels/ganzoo-1.0-py3-none-any.whl'"
+    )
+    assert told.endswith(f"reinstall ganzoo: {expected}")
 
 
 def test_the_steps_it_names_are_those_that_help(site, original) -> None:

@@ -616,6 +616,35 @@ def test_alpha_is_on_white_for_pixels_and_dropped_for_features() -> None:
     assert both["fid"].value == pytest.approx(0, abs=1e-6) and both["swd"].value > 1
 
 
+@pytest.mark.parametrize(
+    ("features", "pixels"),
+    [("fid", SWD), ({"name": "kid", "subset_size": 4}, "ms-ssim"), ("precision", SWD)],
+    ids=["fid-swd", "kid-ms-ssim", "precision-swd"],
+)
+@pytest.mark.parametrize("kind", ["files", "said", "array", "sizes", "generator"])
+def test_scores_with_alpha_do_not_depend_on_the_others(kind, features, pixels) -> None:
+    pictures = transparent(some())
+    if kind == "sizes":
+        pictures[1] = pictures[1].resize((50, 40))
+    a, b = saved(pictures, "a"), saved(transparent(some(strength=20)), "b")
+    sides = (a, b)
+    if kind == "said":
+        sides = tuple({"name": "folder", "path": str(each), "mode": "rgba"} for each in sides)
+    if kind == "array":
+        sides = tuple(
+            np.stack([np.array(Image.open(path)) for path in sorted(each.iterdir())])
+            for each in sides
+        )
+    if kind == "generator":
+        sides = (make(size=40, channels=4), b)
+    ask = {"fakes": COUNT, "size": 40, "device": "cpu", "seed": 3}
+    both = ganzoo.evaluate(*sides, [pixels, features], **ask)
+    for metric in (pixels, features):
+        ((name, alone),) = ganzoo.evaluate(*sides, [metric], **ask).items()
+        assert both[name].value == alone.value
+        assert both[name].protocol == alone.protocol
+
+
 def test_a_function_sees_each_picture_at_its_own_size() -> None:
     shapes = set()
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["check_root", "fault"]
+__all__ = ["check_root", "fault", "reinstall"]
 
 _NAME = "ganzoo"
 
@@ -38,7 +38,7 @@ def fault() -> str | None:
         steps.append(f"pip uninstall {shlex.quote(name)}")
     if gone:
         facts.append(f"files of ganzoo are gone ({_some(gone)})")
-    steps.append(f"pip install --force-reinstall --no-deps {_source()}")
+    steps.append(reinstall())
     return f"This installation is not whole: {'; '.join(facts)}. Run: {', then: '.join(steps)}"
 
 
@@ -52,7 +52,7 @@ def check_root() -> None:
         raise ImportError(
             fault()
             or f"This installation is not whole: ganzoo/__init__.py is missing or not ganzoo's. "
-            f"Run: pip install --force-reinstall --no-deps {_source()}"
+            f"Run: {reinstall()}"
         )
 
 
@@ -86,6 +86,14 @@ def _own() -> importlib.metadata.Distribution | None:
         return importlib.metadata.distribution(_NAME)
     except importlib.metadata.PackageNotFoundError:  # run from a source folder
         return None
+
+
+def reinstall() -> str:
+    """Return the command that installs ganzoo again, from the folder or address that pip had.
+
+    The name alone is no way while another's package has it on PyPI.
+    """
+    return f"pip install --force-reinstall --no-deps {_source()}"
 
 
 def _source() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
+import shlex
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -75,12 +76,14 @@ def _installation() -> None:
 
     row("ganzoo", __version__)
     row("python", f"{platform.python_version()} on {platform.platform()}")
-    lacking = []
+    lacking, wanted = [], []
     for requirement in _requirements():
         there = _version(requirement.name)
         row(requirement.name, there or "missing")
         if there is None or not requirement.specifier.contains(there, prereleases=True):
-            lacking.append(f"{requirement} is needed, and {there or 'nothing'} is installed")
+            needed = f"{requirement.name}{requirement.specifier}"
+            lacking.append(f"{needed} is needed, and {there or 'nothing'} is installed")
+            wanted.append(shlex.quote(needed))
     row("device", f"{device.type} ({_device_name(device)}, {torch.get_num_threads()} threads)")
     row("CPU's bfloat16", bf16_feature() or "none")
     row("CUDA", torch.version.cuda if torch.cuda.is_available() else "no device")
@@ -104,7 +107,7 @@ def _installation() -> None:
     if lacking:
         raise PluginError(
             f"This installation is not whole: {'; '.join(lacking)}. "
-            f"Run: pip install --upgrade ganzoo"
+            f"Run: pip install {' '.join(wanted)}"
         )
     if broken:
         raise PluginError(" ".join(broken))

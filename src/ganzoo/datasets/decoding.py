@@ -798,6 +798,13 @@ def _eight_bits(deep: _Deep, facts: Facts, clip: bool = False) -> NDArray[np.uin
     return pixels
 
 
+def _clipped(deep: _Deep) -> NDArray[np.uint8]:
+    """The numbers that 8 bits hold, as Pillow's conversion takes them."""
+    import numpy as np
+
+    return np.clip(deep.planes, 0, 255).astype(np.uint8)
+
+
 def carries(bounds: Range) -> bool:
     """Return whether pictures of 8 bits are carried to a range; else it is one of their numbers."""
     return not (bounds[0] >= 0 and 1 < bounds[1] <= 255)

@@ -7,6 +7,7 @@ import zlib
 from importlib import resources
 from typing import ClassVar
 
+from ganzoo import installation
 from ganzoo.datasets.base import Dataset, Samples
 from ganzoo.errors import DataError
 from ganzoo.spec import SampleSpec
@@ -74,5 +75,5 @@ class FashionMNIST10k(Dataset):
         reason = " ".join(reason.split())
         return DataError(
             f"The file {_FILE} inside the ganzoo package is absent or damaged ({reason}); "
-            f"reinstall ganzoo: pip install --force-reinstall --no-deps ganzoo"
+            f"reinstall ganzoo: {installation.reinstall()}"
         )

@@ -88,9 +88,10 @@ class Parts:
         self, metric: Metric, generator: Generator | None, mixture: Mixture | None
     ) -> Gathered:
         """Return a metric's share of it."""
-        spec, samples = shown(metric, self.side, self.other, self.size), self.samples
-        if samples is not None and spec.kind == "image" and spec.channels != samples.shape[1]:
-            samples = samples.expand(-1, spec.channels, -1, -1)
+        spec = shown(metric, self.side, self.other, self.size)
+        samples = self.samples if "samples" in metric.wants(spec) else None
+        if samples is not None and spec.kind == "image":  # grey as RGB, or RGBA as RGB
+            samples = samples[:, : spec.channels].expand(-1, spec.channels, -1, -1)
         view = _view(metric, spec, self.side)
         seen = self.seen.get(view, Collected())
         return Gathered(
@@ -98,7 +99,7 @@ class Parts:
             moments=seen.moments,
             features=seen.features,
             logits=seen.logits,
-            samples=samples if "samples" in metric.wants(spec) else None,
+            samples=samples,
             generator=generator,
             spec=spec,
             mixture=mixture,
