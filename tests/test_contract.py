@@ -76,6 +76,7 @@ def trainer(**settings: Any) -> ganzoo.Trainer:
         "batch_size": BATCH,
         "steps": 2,
         "device": "cpu",
+        "precision": "fp32",
         "progress": False,
         **settings,
     }
@@ -86,7 +87,7 @@ def trainer(**settings: Any) -> ganzoo.Trainer:
 def core(message: str) -> str:
     """A sentence without the figures that differ from one batch to another."""
     sentence = message.partition(" This is ")[0].partition(" Its logits have shape")[0]
-    return re.sub(r"-?\d+\.\d+(e-?\d+)?", "#", sentence)
+    return re.sub(r"-?\d+\.\d+(e-?\d+)?|-?inf", "#", sentence)
 
 
 def same_sentence(check: Callable[[], None], train: Callable[[], Any], fault: str) -> str:
@@ -111,7 +112,7 @@ class G(nn.Module):
         self.layer, self.shape = nn.Linear(latent.numel, spec.numel), spec.shape
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return torch.tanh(self.layer(z.flatten(1))).view(len(z), *self.shape)
+        return torch.tanh(self.layer(z.flatten(1))).reshape(-1, *self.shape)
 
 
 class D(nn.Module):
@@ -292,6 +293,20 @@ def test_architectures(mistake: str) -> None:
     assert told.endswith(
         f"This is architecture 'broken' of {__name__}; "
         'ganzoo.testing.check_architecture("broken") checks all of it.'
+    )
+
+
+@pytest.mark.parametrize(
+    "mistake", ["another shape", "an axis more", "D (N, 1)", "D ()", "D of patches", "D float64"]
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bfloat16_is_never_the_fault(mistake: str, precision: str) -> None:
+    nets, fault = ARCHITECTURES[mistake]
+    registered(architecture(**nets))
+    same_sentence(
+        lambda: check_architecture("broken", SPEC),
+        lambda: list(trainer(arch="broken", precision=precision).iterations()),
+        fault,
     )
 
 
@@ -488,7 +503,7 @@ class Named(G):
         samples = self.layer(z)
         if self.classes is not None:
             samples = samples + self.classes(labels) * self.use
-        return torch.tanh(samples).view(len(z), *self.shape)
+        return torch.tanh(samples).reshape(-1, *self.shape)
 
 
 class NamedD(D):
@@ -652,7 +667,27 @@ class WantsSamples(Alone):
         return (step.real.mean(0) - step.fake.mean(0)).square().mean()
 
 
+class Reports(Alone):
+    def generator_loss(self, step: Any) -> Tensor:
+        return -step.fake_output.logits.mean() / (step.fake_output.logits.sum() * 0).detach()
+
+
+def no_such(self: Loss, discriminator: nn.Module) -> None:
+    raise AttributeError("no layer of that name")
+
+
 LOSSES = {
+    "not a number": (simple(lambda r, f: (f - r).mean() * float("nan")), "loss is nan for logits"),
+    "infinite": (simple(g=lambda f, r: -f.mean() / 0), "The generator's loss is -?inf for logits"),
+    "D a log of what is negative": (
+        simple(lambda r, f: (f - r).mean() + (-1 - f.square()).log().mean()),
+        "The discriminator's loss is nan for logits .* Use a stable form",
+    ),
+    "general, divided by zero": (Reports, "The generator's loss is -?(inf|nan) for logits"),
+    "constrain": (
+        simple(constrain=no_such),
+        r"constrain\(\) raised AttributeError in test_contract.py, line \d+ \(no layer",
+    ),
     "a vector": (
         simple(g=lambda f, r: -f),
         r"it is a float32 tensor of shape \(4,\). Take the mea",
@@ -703,6 +738,36 @@ def test_losses(mistake: str) -> None:
         f"This is loss 'broken' of {__name__}; "
         'ganzoo.testing.check_loss("broken") checks all of it.'
     )
+
+
+class WantsClasses(Alone):
+    def generator_loss(self, step: Any) -> Tensor:
+        return cross_entropy(step.fake_output.classes, step.labels)
+
+
+class WantsFeatures(Alone):
+    def generator_loss(self, step: Any) -> Tensor:
+        return step.fake_output.features.mean()
+
+
+class WantsLabels(Alone):
+    def generator_loss(self, step: Any) -> Tensor:
+        return -step.fake_output.logits[step.labels.bool()].mean()
+
+
+@pytest.mark.parametrize(
+    ("cls", "fault"),
+    [
+        (WantsClasses, "In this phase step.labels, step.fake_output.classes are None."),
+        (WantsFeatures, "In this phase step.fake_output.features is None."),
+        (WantsLabels, "In this phase step.labels is None."),
+    ],
+)
+def test_what_a_loss_reads_in_vain_is_named(cls: type[Loss], fault: str) -> None:
+    registered(cls)
+    with pytest.raises(ContractError, match=re.escape(fault)) as caught:
+        list(trainer(loss="broken", conditional=False).iterations())
+    assert "generator_sees_real" not in str(caught.value)
 
 
 def test_no_half_at_all() -> None:

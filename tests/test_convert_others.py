@@ -564,6 +564,48 @@ def test_the_nearest_difference_comes_first_and_alone():
     assert "'D'" not in str(caught.value)
 
 
+def blocks() -> dict[str, Tensor]:
+    """A dense layer, then convolutions and norms in a part of their own."""
+    bn = under("blocks.0", nn.BatchNorm2d(16).state_dict())
+    conv = under("blocks.2", nn.Conv2d(16, 16, 3).state_dict())
+    last = under("blocks.5", nn.Conv2d(16, 1, 3).state_dict())
+    return {**under("l1", dense(10, 16 * 64)), **bn, **conv, **last}
+
+
+def normed() -> dict[str, Tensor]:
+    net = their_gan()
+    for part in net.modules():
+        if isinstance(part, nn.ConvTranspose2d):
+            nn.utils.parametrizations.spectral_norm(part)
+    return net.state_dict()
+
+
+def named() -> dict[str, dict[str, Tensor]]:
+    return {"G": normed()}
+
+
+@pytest.mark.parametrize("arch", ["mlp", "dcgan", "upsample", "mirror"])
+@pytest.mark.parametrize("make", [blocks, normed, named], ids=lambda f: f.__name__)
+def test_parts_of_what_does_not_fit_are_not_guessed_at(make, arch):
+    with pytest.raises(CheckpointError) as caught:
+        convert(save(make()), arch, "out")
+    told = str(caught.value)
+    assert " more." not in told and "'.'" not in told
+    assert "cannot do a" not in told and "values, which is no" not in told
+    assert "'blocks'" not in told and "'0'" not in told
+
+
+@pytest.mark.parametrize("place", ["", "net", "net.g"])
+def test_the_key_that_is_named_is_taken(place):
+    state = under(place, dense(784, 32, 10)) if place else dense(784, 32, 10)
+    with pytest.raises(CheckpointError, match="say so with --key") as caught:
+        convert(save(state), "mlp", "out")
+    key = str(caught.value).rpartition("--key ")[2]
+    for copied in (key, key.removesuffix(".")) if key == ".." else (key.removesuffix("."),):
+        done = convert(save(state), "mlp", "out", key=copied, kind="vector")
+        assert done.config.sample.numel == 10
+
+
 # -- other names ----------------------------------------------------------------------------------
 
 

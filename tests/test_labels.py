@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import enum
+import re
 import unicodedata
 
 import numpy as np
@@ -427,3 +429,11 @@ def test_the_command_says_which_class_a_number_is(saved, capsys) -> None:
     assert found.err == "note: label 2 is the class called 2, number 1; number 2 is called 12.\n"
     assert found.out == "drawn.npy\n"
     assert painted(np.load("drawn.npy")) == [1]
+
+
+@pytest.mark.parametrize("line", ["Bag,Coat", "bag, coat", "Bag,Coat,Bag", " Coat ,Bag"])
+def test_names_in_one_string_are_given_in_a_list(line) -> None:
+    with pytest.raises(ConfigError, match=r"Several are given in a list: \[") as caught:
+        numbers(line, ("Bag", "Coat"))
+    given = ast.literal_eval(re.search(r"list: (\[.*?\])", str(caught.value))[1])
+    assert numbers(given, ("Bag", "Coat")).shape == (len(given),)

@@ -20,7 +20,7 @@ from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
 from ganzoo.callbacks import Callback, Progress
 from ganzoo.cli import main
-from ganzoo.errors import BundleError, ConfigError, GanzooError
+from ganzoo.errors import BundleError, ConfigError, ContractError, GanzooError
 from ganzoo.generator import Generator
 from ganzoo.losses import registry
 from ganzoo.losses.base import Loss
@@ -350,7 +350,7 @@ def test_a_net_without_parameters_is_not_trained(pictures: Tensor, player: str) 
     ganzoo.architectures.register("still")(Still)
     try:
         settings = TINY | {"arch": {"name": "still", "player": player}, "dataset": pictures}
-        with pytest.raises(ConfigError, match=f"The {player} of 'still' has no parameters"):
+        with pytest.raises(ContractError, match=f"The {player} has no parameters .*'still'"):
             ganzoo.Trainer(steps=1, **settings).fit()
         settings["arch"] = {"name": "still", "player": "neither", "hidden": [4]}
         trainer = ganzoo.Trainer(steps=1, **settings)
@@ -381,7 +381,7 @@ def test_a_seed_that_is_one(seed: Any) -> None:
     assert torch.equal(generator.sample(2, seed=seed), generator.sample(2, seed=int(seed)))
 
 
-@pytest.mark.parametrize("count", ["4", 2.5, -1, None, True, [4], 1e9])
+@pytest.mark.parametrize("count", ["4", 2.5, -1, True, [4], 1e9])
 def test_a_count_that_is_none(count: Any) -> None:
     with pytest.raises(ConfigError, match="Cannot draw .* samples in batches of 64"):
         made(Mean()).sample(count)
@@ -599,6 +599,15 @@ def test_a_switch_takes_no_value(line: str, expected: tuple[str, str], capsys) -
         ("train dcgan sgd", "say it as --g-optimizer sgd."),
         ("train dcgan cosine", "say it as --schedule cosine."),
         ("train dcgan mlp", "'mlp' is a second architecture"),
+        ("train mnist dcgan", "'mnist' stands without its option: say it as --dataset mnist."),
+        ("train hinge mlp", "'hinge' stands without its option: say it as --loss hinge."),
+        (
+            "train ./photos",
+            "'./photos' is not an architecture but a path: say it as --dataset",
+        ),
+        ("train dcgan ./photos", "say it as --dataset ./photos if it is the data, or as --out ./"),
+        ("train dcgan ../absent.npz", "say it as --dataset ../absent.npz if it is the data"),
+        ("train ~/photos dcgan", "stands without its option: say it as --dataset"),
         ("train --steps 3 dcgan mnist --seed 1", "say it as --dataset mnist."),
         ("train dcgan .", "say it as --dataset . if it is the data, or as --out ."),
         ("train --loss bce --loss.swapped true mlp", "--loss.swapped takes no value after a space"),

@@ -34,6 +34,7 @@ __all__ = [
     "blaming",
     "build",
     "check_data",
+    "check_finite",
     "check_gradients",
     "check_labels",
     "check_labels_are_used",
@@ -46,6 +47,7 @@ __all__ = [
     "check_type",
     "check_values",
     "check_whole_latent_is_used",
+    "constrain",
     "describe",
     "judge",
     "loss_of",
@@ -79,10 +81,16 @@ def require(condition: bool, fault: str) -> None:
         raise ContractError(fault)
 
 
-def describe(value: Any) -> str:
-    """Return what a value is, in words: of a tensor its type and shape."""
+def describe(value: Any, low_precision: bool = False) -> str:
+    """Return what a value is, in words: of a tensor its type and shape.
+
+    Args:
+        value: The value.
+        low_precision: Whether it was computed in bfloat16, which then counts as float32.
+    """
     if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+        dtype = torch.float32 if low_precision and value.dtype in _LOW else value.dtype
+        return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
     return f"a {type(value).__name__}"
 
 
@@ -122,9 +130,20 @@ def _of_the_machine(error: Exception) -> bool:
 
 def _place(error: Exception) -> str:
     """Where it was raised, in the last file that is neither torch's nor ganzoo's."""
+    frame = _own_frame(error)
+    return f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
+
+
+def _line(error: Exception) -> str:
+    """The line of code that raised it, as far as the source is there."""
+    frame = _own_frame(error)
+    return (frame.line or "") if frame else ""
+
+
+def _own_frame(error: Exception) -> traceback.FrameSummary | None:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(_HOMES)]
-    return f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
+    return own[-1] if own else None
 
 
 def _one(spec: SampleSpec) -> str:
@@ -283,7 +302,7 @@ def check_samples(samples: Any, count: int, spec: SampleSpec, low_precision: boo
     require(
         isinstance(samples, Tensor) and samples.shape == wanted and samples.dtype in types,
         f"The generator must return a float32 tensor of shape {wanted} for a {spec}; "
-        f"it returned {describe(samples)}.",
+        f"it returned {describe(samples, low_precision)}.",
     )
 
 
@@ -308,8 +327,8 @@ def check_output(found: Any, count: int, low_precision: bool = False) -> Output:
     require(
         is_tensor and right and logits.dtype in types,
         f"The discriminator must return float32 logits of shape (N,), here ({count},), or (N, K) "
-        f"for K > 1 of each sample, or an Output with them; it returned {describe(logits)}. "
-        f"{remedy}",
+        f"for K > 1 of each sample, or an Output with them; it returned "
+        f"{describe(logits, low_precision)}. {remedy}",
     )
     return Output.of(output)
 
@@ -565,6 +584,15 @@ def _why(loss: Loss, player: str, step: Step, error: Exception) -> str:
     """What a loss that raised may have relied on in vain."""
     text = str(error)
     lacking = "NoneType" in text or "must be Tensor" in text or "'real'" in text
+    none = [name for name in ("labels", "real", "real_output") if getattr(step, name) is None]
+    for name in ("real_output", "fake_output"):
+        output = getattr(step, name)
+        if output is not None:
+            none += [f"{name}.{x}" for x in ("classes", "features") if getattr(output, x) is None]
+    line = _line(error)
+    read = [name for name in none if f".{name.rpartition('.')[2]}" in line]
+    if lacking and read and ".real" not in line:
+        return _are_none(read)
     if player == "generator" and not loss.generator_sees_real and lacking:
         return (
             "G's phase has real samples only where the loss says generator_sees_real: "
@@ -575,17 +603,15 @@ def _why(loss: Loss, player: str, step: Step, error: Exception) -> str:
             "Where generator_sees_real is set, it is generator(fake, real), and without it "
             "generator(fake)."
         )
-    none = [name for name in ("labels", "real", "real_output") if getattr(step, name) is None]
-    for name in ("real_output", "fake_output"):
-        output = getattr(step, name)
-        if output is not None:
-            none += [f"{name}.{x}" for x in ("classes", "features") if getattr(output, x) is None]
     if "NoneType" in text and none:
-        return (
-            f"In this phase step.{', step.'.join(none)} {'is' if len(none) == 1 else 'are'} None."
-        )
+        return _are_none(none)
     logits = None if step.fake_output is None else tuple(step.fake_output.logits.shape)
     return f"Its logits have shape {logits}, and samples {tuple(step.fake.shape)}."
+
+
+def _are_none(names: Sequence[str]) -> str:
+    are = "is" if len(names) == 1 else "are"
+    return f"In this phase step.{', step.'.join(names)} {are} None."
 
 
 def check_scalar(value: Any, player: str) -> Tensor:
@@ -609,6 +635,25 @@ def check_scalar(value: Any, player: str) -> Tensor:
     )
     scalar: Tensor = value
     return scalar
+
+
+def check_finite(value: Tensor, player: str, scale: float) -> None:
+    """Check that a loss is finite for logits that are so far from 0."""
+    require(
+        bool(value.isfinite()),
+        f"The {player}'s loss is {value.item()} for logits around +-{scale:.3g}. Use a stable "
+        f"form, such as softplus or logsigmoid.",
+    )
+
+
+def constrain(loss: Loss, discriminator: nn.Module) -> None:
+    """Restrict D's weights as the loss wants it.
+
+    Raises:
+        ContractError: If that raises what is no error of ganzoo's.
+    """
+    with blaming("constrain()", lambda _: "It gets the discriminator."):
+        loss.constrain(discriminator)
 
 
 def check_loss_reaches(player: str, gradients: Sequence[Tensor | None]) -> None:
@@ -797,7 +842,16 @@ class FirstBatch:
             value = loss_of(self.loss, player, step)
             for output, old in zip(outputs, before, strict=True):
                 require(_same(old, output.logits.detach()), IN_PLACE)
+            if self._sound(before):
+                scale = max(logits.abs().mean().item() for logits in before)
+                check_finite(value.detach(), player, scale)
         return value
+
+    def _sound(self, logits: Sequence[Tensor]) -> bool:
+        """Whether all that a loss has been given is finite and of nets that nobody has spoilt."""
+        assert self._nets is not None
+        finite = all(bool(each.isfinite().all()) for each in logits)
+        return self.fresh and bool(logits) and finite and all(map(_whole, self._nets))
 
     def backward(self, player: str, loss: Tensor) -> None:
         """Take the gradients of a loss."""
@@ -833,8 +887,8 @@ class FirstBatch:
 
     def constrain(self, discriminator: nn.Module) -> None:
         """Restrict D's weights as the loss wants it."""
-        with told_of(self.loss), blaming("constrain()", lambda _: "It gets the discriminator."):
-            self.loss.constrain(discriminator)
+        with told_of(self.loss):
+            constrain(self.loss, discriminator)
 
     def _check_gradients(self) -> None:
         """Find out whether a gradient that is missing is the nets' fault, by copies of them."""

@@ -39,6 +39,7 @@ _SAME = 1e-3  # by which samples may differ from those expected, for values from
 _ROUNDING = 1e-5  # by which they may without a word
 _TRIES = 800  # settings that are tried for other samples
 _NEAR = 0.5  # share of the layers that fit, from which a reason is the only one told
+_CHANNELS = 4  # that pictures usually have at most
 _LINES = 8  # of a mapping that a message shows
 _REPARAMETRISED = re.compile(r"weight_(orig|u|v|g)$|(^|\.)parametrizations\.")
 _TENSORS = frozenset({"weight", "bias", "running_mean", "running_var", _COUNTER})  # torch's names
@@ -388,6 +389,12 @@ class _Wish:
                 f"{first}); if it is one, give --size, --channels, --latent and the options "
                 f"--arch.*"
             )
+        odd = len(shape) == 3 and shape[0] > _CHANNELS and not self.channels
+        if inferred and math.prod(shape) != inferred.values and odd:
+            raise _MisfitError(
+                f"these shapes are those of no generator of '{self.cls.name}' (its last layer "
+                f"would make {shape[0]} channels); if it is one, give --size and --channels"
+            )
         if inferred and math.prod(shape) != inferred.values:
             raise _MisfitError(
                 f"its samples have {inferred.values:,} values, which is no "
@@ -500,9 +507,22 @@ def _told(refused: Iterable[tuple[StateDict, _MisfitError]]) -> str:
         return str(ranked[0][1])
     if ranked[0][1].nearness > _NEAR:  # others are farther, and would only distract
         return f"'{ranked[0][0].place}': {ranked[0][1]}"
+    ranked = [item for item in ranked if not any(_tells_more(other, item) for other in ranked)]
+    if len(ranked) == 1 and not ranked[0][0].key:
+        return str(ranked[0][1])
     shown = [f"'{state.place}': {reason}" for state, reason in ranked[:_REASONS]]
     more = f"; and {len(ranked) - _REASONS} more" if len(ranked) > _REASONS else ""
     return f"{'; '.join(shown)}{more}"
+
+
+def _tells_more(
+    outer: tuple[StateDict, _MisfitError], inner: tuple[StateDict, _MisfitError]
+) -> bool:
+    """Whether a net's reason makes that of its part a guess at what nobody means."""
+    (whole, reason), (part, other) = outer, inner
+    near = (_meant(whole), reason.nearness) >= (_meant(part), other.nearness)
+    above = not whole.key or part.key.startswith(f"{whole.key}.")
+    return whole.key != part.key and above and near and _holds(whole, part)
 
 
 def _hardly(

@@ -168,7 +168,10 @@ def _number_in(word: str) -> int | None:
 def _unknown(name: str, classes: Sequence[str]) -> str:
     alike = [each for each in classes if _folded(each) == _folded(name)]
     number = _number_in(name)
-    if alike:
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and all(_called(part, classes) is not None for part in parts):
+        hint = f" Several are given in a list: [{', '.join(map(quoted, parts))}]."
+    elif alike:
         hint = f" It may be {' or '.join(map(quoted, alike))}."
     elif number is not None and 0 <= number < len(classes):
         hint = f" The number of a class is given without quotes: {number}."

@@ -233,7 +233,7 @@ def select(found: list[StateDict], key: str, path: Path) -> StateDict:
     Raises:
         ConfigError: If there is none, with what there is.
     """
-    key = "" if key == "." else key
+    key = "" if key in (".", "..") else key  # two where it was copied with a full stop
     for state in found:
         if state.key == key:
             return state

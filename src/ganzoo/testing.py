@@ -159,7 +159,7 @@ def check_loss(component: str | type[Loss] | Loss, spec: SampleSpec | None = Non
             "score() returned values that are not finite for logits between -3 and 3.",
         )
         critic = _TinyDiscriminator(1.0, _SPECS[1])
-        loss.constrain(critic)
+        contract.constrain(loss, critic)
         _require(
             all(bool(torch.isfinite(weight).all()) for weight in critic.parameters()),
             "constrain() left weights that are not finite.",
@@ -582,6 +582,7 @@ def _check_unbound(generator: nn.Module, z: Tensor, labels: Tensor | None) -> No
             traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
                 generator, given, check_trace=False
             )
+            traced(*given)
         except Exception:  # other faults keep it from being exported: not this one
             return
         for count in (1, _BATCH + 3):
@@ -700,7 +701,7 @@ def _check_d_loss(loss: Loss, step: Step, scale: float) -> None:
     again, weights = copy.deepcopy(step.discriminator), list(step.discriminator.parameters())
     with seeds.kept(real.device):
         value = _d_loss(loss, step, real)
-    _check_finite(value, "discriminator", scale)
+    contract.check_finite(value, "discriminator", scale)
     assert step.real_output is not None and step.fake_output is not None
     logits = {"real": step.real_output.logits, "fake": step.fake_output.logits}
     gradients = torch.autograd.grad(value, [*logits.values(), *weights], allow_unused=True)
@@ -738,7 +739,7 @@ def _depends(loss: Loss, step: Step, judge: Any, side: str, batch: Tensor, befor
 
 def _check_g_loss(loss: Loss, step: Step, scale: float) -> None:
     value = _g_loss(loss, step, torch.randn(step.fake.shape))
-    _check_finite(value, "generator", scale)
+    contract.check_finite(value, "generator", scale)
     weights = list(step.generator.parameters())
     gradients = torch.autograd.grad(value, weights, allow_unused=True)
     contract.check_loss_reaches("generator", gradients)
@@ -750,14 +751,6 @@ def _check_g_loss(loss: Loss, step: Step, scale: float) -> None:
     assert step.fake_output is not None
     judged = step.discriminator(step.fake, step.labels).logits
     _require(torch.equal(step.fake_output.logits.detach(), judged.detach()), contract.IN_PLACE)
-
-
-def _check_finite(value: Tensor, player: str, scale: float) -> None:
-    _require(
-        bool(torch.isfinite(value)),
-        f"The {player}'s loss is {value} for logits around +-{scale:g}. Use a stable form, such "
-        f"as softplus or logsigmoid.",
-    )
 
 
 def _finite(gradient: Tensor | None) -> bool:

@@ -522,7 +522,10 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("glr", "lrg", "generatorlr", "lrgenerator"), _RATES[:1]),
     **dict.fromkeys(("dlr", "lrd", "discriminatorlr", "criticlr", "lrdiscriminator"), _RATES[1:]),
     **dict.fromkeys(("optimizer", "optim", "optimiser", "opt"), _OPTIMIZERS),
-    **dict.fromkeys(("betas",), ("g_optimizer.betas", "d_optimizer.betas")),
+    **dict.fromkeys(
+        ("betas", "beta1", "beta2", "b1", "b2", "adambetas"),
+        ("g_optimizer.betas", "d_optimizer.betas"),
+    ),
     "weightdecay": ("g_optimizer.weight_decay", "d_optimizer.weight_decay"),
     **dict.fromkeys(("batch", "bs", "bsize", "minibatch"), ("batch_size",)),
     **dict.fromkeys(
@@ -545,7 +548,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("model", "architecture", "net", "network", "gan"), ("arch",)),
     **dict.fromkeys(("criterion", "objective", "lossfunction", "ganmode", "losstype"), ("loss",)),
     **dict.fromkeys(("scheduler", "lrscheduler", "lrschedule", "lrpolicy"), ("schedule",)),
-    **dict.fromkeys(("gpu", "gpus", "gpuid", "gpuids", "cuda"), ("device",)),
+    **dict.fromkeys(("gpu", "gpus", "gpuid", "gpuids", "cuda", "usecuda", "cpu"), ("device",)),
     **dict.fromkeys(
         ("amp", "fp16", "fp32", "bf16", "half", "mixedprecision", "dtype"), ("precision",)
     ),
@@ -559,6 +562,10 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("logfreq", "loginterval", "printevery", "printfreq"), ("log_every",)),
     **dict.fromkeys(("sampleinterval", "samplefreq", "displayfreq"), ("sample_every",)),
     **dict.fromkeys(("evalevery", "evalfreq", "fidevery"), ("evaluate_every",)),
+    **dict.fromkeys(
+        ("outputdir", "outputfolder", "savedir", "savepath", "logdir", "resultsdir", "rundir"),
+        ("out",),
+    ),
     **dict.fromkeys(("cond", "classconditional", "labels", "classes"), ("conditional",)),
     **dict.fromkeys(("randomseed", "manualseed", "rng"), ("seed",)),
     **dict.fromkeys(("pretrained", "initweights", "warmstart", "transfer"), ("init_from",)),

@@ -256,13 +256,7 @@ class Trainer:
         fresh = start and config.init_from is None
         if start and config.init_from is not None:
             self._start_from(config.init_from, spec, generator, discriminator)
-        for player, net in (("generator", generator), ("discriminator", discriminator)):
-            if not any(True for _ in net.parameters()):
-                raise ConfigError(
-                    f"The {player} of '{config.arch.name}' has no parameters, so that there is "
-                    f"nothing to train. Register its weights as nn.Parameter, or its layers as "
-                    f"attributes or in an nn.ModuleList."
-                )
+        for net in (generator, discriminator):
             if spec.kind == "image":
                 net.to(memory_format=torch.channels_last)
             net.to(device)

@@ -37,7 +37,7 @@ def explain(error: UnknownOptionError | UnusedCliTokensError, tokens: Sequence[s
     """
     command, *rest = tokens or [""]
     if isinstance(error, UnusedCliTokensError):
-        return _unused(command, list(error.unused_tokens or ()))
+        return _unused(command, list(error.unused_tokens or ()), rest)
     given = (error.token.keyword or error.token.value or "").partition("=")[0]
     flags = [
         name
@@ -86,9 +86,12 @@ def _near(given: str, flags: Collection[str], command: str) -> str:
     return f" '{' '.join(['ganzoo', *([command] if command else []), '--help'])}' lists them."
 
 
-def _unused(command: str, unused: Sequence[str]) -> str:
-    word = unused[0] if unused else ""
-    if command == "train" and word in COMPONENTS["arch"].names():
+def _unused(command: str, unused: Sequence[str], rest: Sequence[str]) -> str:
+    word, first = unused[0] if unused else "", rest[0] if rest else ""
+    known = COMPONENTS["arch"].names()
+    if command == "train" and word in known and first not in known and (told := meant(first)):
+        return f"'{first}' stands without its option: {told[1]}."
+    if command == "train" and word in known:
         return f"'{word}' is a second architecture; one is trained at a time."
     if command == "train" and (told := meant(word)):
         return f"'{word}' stands without its option: {told[1]}."
@@ -108,7 +111,8 @@ def meant(word: str) -> tuple[str, str] | None:
             return an(registry.base.kind), f"say it as {flag_of(setting)} {word}"
     if word in recipes.names():
         return "a recipe", f"say it as --recipe {word}"
-    if word and os.path.exists(expanded(word)):  # noqa: PTH110 - of any text
+    looks_like_one = word.startswith(("./", "../", "~/", "/", ".\\", "..\\"))
+    if looks_like_one or (word and os.path.exists(expanded(word))):  # noqa: PTH110 - of any text
         path = shlex.quote(word)
         return "a path", (
             f"say it as --dataset {path} if it is the data, or as --out {path} if the run is to "
