@@ -97,6 +97,7 @@ def test_what_is_in_the_folder(folder: Path) -> None:
             "d_hidden": None,
             "slope": 0.2,
             "dropout": 0.3,
+            "activation": "relu",
         },
         "sample": {
             "kind": "image",

@@ -73,7 +73,7 @@ def clock(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def trainer() -> SimpleNamespace:
-    named = {key: SimpleNamespace(name=key) for key in ("arch", "dataset", "loss")}
+    named = {key: SimpleNamespace(name=key, called=key) for key in ("arch", "dataset", "loss")}
     return SimpleNamespace(
         config=SimpleNamespace(batch_size=8, **named),
         precision=Precision("fp32", "as asked"),

@@ -601,6 +601,9 @@ def test_a_conditional_training_reads_labels() -> None:
     class Unnamed(Shaken):
         classes = None
 
+    class Many(Unnamed):
+        count = 300  # more than are looked at
+
     settings = {"steps": 2, "conditional": True, "workers": 1, **SETTINGS}
     trainer = Trainer("test-labelled-feed", Shaken(), **settings)
     trainer.setup()
@@ -608,8 +611,12 @@ def test_a_conditional_training_reads_labels() -> None:
     _, labels = trainer.feed.next()
     trainer.feed.close()
     assert labels.tolist() == drawn(streamed(), 1)[0][1].tolist()
-    with pytest.raises(DataError, match="Unnamed does not say what classes it has"):
-        Trainer("test-labelled-feed", Unnamed(), **settings).setup()
+    with pytest.raises(DataError, match="Many does not say what classes it has"):
+        Trainer("test-labelled-feed", Many(), **settings).setup()
+    trainer = Trainer("test-labelled-feed", Unnamed(), **settings)
+    trainer.setup()
+    trainer.feed.close()
+    assert trainer.spec.classes == ("0", "1", "2")
     settings["conditional"] = False
     trainer = Trainer("test-labelled-feed", Unnamed(), **settings)
     trainer.setup()

@@ -76,7 +76,7 @@ def test_a_seed_gives_the_same_samples_whatever_the_count_and_batches(count, bat
 @pytest.mark.parametrize("latent", [LATENT, LatentSpec(shape=(2, 2), distribution="truncated")])
 def test_no_latent_is_drawn_twice(latent) -> None:
     generator = echo(latent=latent)
-    drawn = torch.cat([generator.sample(130, seed=seed).flatten(1) for seed in (0, 1, 2, -1)])
+    drawn = torch.cat([generator.sample(130, seed=seed).flatten(1) for seed in (0, 1, 2, 2**63 - 1)])
     assert len(drawn.unique(dim=0)) == 4 * 130
 
 
@@ -112,7 +112,10 @@ def test_latents_of_another_shape(shape) -> None:
 def test_impossible_numbers(count, batch_size) -> None:
     with pytest.raises(ConfigError) as caught:
         make().sample(count, batch_size=batch_size)
-    assert str(caught.value) == f"Cannot draw {count} samples in batches of {batch_size}."
+    assert str(caught.value) == (
+        f"Cannot draw {count} samples in batches of {batch_size}: both are whole numbers, of at "
+        f"least 0 and 1."
+    )
 
 
 def test_large_samples_are_drawn_few_at_a_time() -> None:

@@ -19,7 +19,7 @@ from ganzoo.errors import ConfigError, GanzooError, RunFolderError, listing
 from ganzoo.evaluation import Score, differences, measured_as, same_protocol
 from ganzoo.run import BEST, GENERATOR, METRICS, SCORES
 from ganzoo.storage import expanded
-from ganzoo.train_config import TrainConfig, defaults, read_config, resolve, unlike
+from ganzoo.train_config import TrainConfig, defaults, read_config, renamed, resolve, unlike
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -384,12 +384,21 @@ class _Part:
         try:
             part.settings = resolve(read_config(folder / "config.yaml", root=folder))
             part.total = part.settings.steps
+            part._computed_in()
         except GanzooError as error:
             part._unknown(error)
         part._rows(*part._newest())
         for place in (BEST, GENERATOR):
             part._bundle(folder / place)
         return part
+
+    def _computed_in(self) -> None:
+        """Say what ``auto`` was, as saved generators do."""
+        assert self.settings is not None
+        with contextlib.suppress(OSError, ValueError):
+            found = self._mapping(self.path / "environment.json").get("precision")
+            if self.settings.precision == "auto" and found in ("fp32", "bf16"):
+                self.settings = self.settings.model_copy(update={"precision": found})
 
     def _unknown(self, error: object) -> None:
         self.notices.append(f"{self.name}: settings are not compared ({str(error).rstrip('.')}).")
@@ -405,8 +414,10 @@ class _Part:
                 described = self._mapping(self.path / bundle.CONFIG)
                 training = described.get("training")
                 training = training if isinstance(training, dict) else {}
-                told = {k: v for k, v in training.items() if k in TrainConfig.model_fields}
+                known = renamed(training).items()
+                told = {k: v for k, v in known if k in TrainConfig.model_fields}
                 told |= {"arch": described["architecture"], "latent": described["latent"]}
+            told = renamed(told)
             self.known = frozenset(told)
             self.settings = resolve(told)
         except KeyError as error:

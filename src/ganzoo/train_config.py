@@ -52,6 +52,7 @@ __all__ = [
     "flag_of",
     "located",
     "read_config",
+    "renamed",
     "resolve",
     "several",
     "synonyms",
@@ -431,12 +432,17 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
             f"The configuration {path} has format {quoted(version)}, but this ganzoo reads up to "
             f"{FORMAT_VERSION}: upgrade ganzoo."
         )
-    settings = {_RENAMED.get(key, key): value for key, value in settings.items()}
+    settings = renamed(settings)
     _known(settings, f"{path}: ")
     with located(path):
         for key in (key for key in COMPONENTS if key in settings):
             _class(key, _merge(_DEFAULTS, {key: settings[key]})[key])
     return settings
+
+
+def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored settings under the names that they have today."""
+    return {_RENAMED.get(key, key): value for key, value in settings.items()}
 
 
 def _yaml(content: bytes) -> Any:
