@@ -531,7 +531,7 @@ def no_architecture_but_something_else_first(word: str, line: Line) -> None:
     line.runs("train", other, *said_so, *TINY, "--dry-run")
 
 
-@row("command line", ("hidden", "4"), ("reversed", "1"), ("slope", "0.1"), ("maps", "8"))
+@row("command line", ("hidden", "4"), ("reversed", "1"), ("dropout", "0.1"), ("maps", "8"))
 def an_option_of_another_architecture(option: str, value: str, line: Line) -> None:
     text = line.refused("train", "dcgan", f"--arch.{option}", value, "--dry-run")
     other = re.search(r"say (--arch) (\w+) too", text)

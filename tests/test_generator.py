@@ -76,7 +76,9 @@ def test_a_seed_gives_the_same_samples_whatever_the_count_and_batches(count, bat
 @pytest.mark.parametrize("latent", [LATENT, LatentSpec(shape=(2, 2), distribution="truncated")])
 def test_no_latent_is_drawn_twice(latent) -> None:
     generator = echo(latent=latent)
-    drawn = torch.cat([generator.sample(130, seed=seed).flatten(1) for seed in (0, 1, 2, 2**63 - 1)])
+    drawn = torch.cat(
+        [generator.sample(130, seed=seed).flatten(1) for seed in (0, 1, 2, 2**63 - 1)]
+    )
     assert len(drawn.unique(dim=0)) == 4 * 130
 
 

@@ -336,6 +336,9 @@ def test_a_size_reaches_a_dataset_that_reads_pictures_of_any_size() -> None:
 
         size: tuple[int, int] | None = None
 
+        def sized(self, size: tuple[int, int]) -> "Sized":
+            return self if self.size else self.replace(size=size)
+
         def load(self) -> Samples:
             data = torch.zeros(32, 1, *(self.size or (8, 8)), dtype=torch.uint8)
             return Samples(data, SampleSpec(shape=tuple(data.shape[1:])), notices=("black",))
@@ -743,7 +746,7 @@ def test_wrong_settings_are_named_at_once(
         (
             {"conditional": True},
             DataError,
-            "conditional=True needs labels, and dataset 'given' has none.",
+            "conditional=True needs labels, and dataset 'tensor' has none.",
         ),
     ],
 )

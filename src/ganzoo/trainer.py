@@ -279,7 +279,9 @@ class Trainer:
             clip=config.clip_grad,
             autocast=self.precision.autocast,
             skip_nonfinite=config.nonfinite == "skip",
-            first=contract.FirstBatch(config.arch, spec, fresh),
+            first=contract.FirstBatch(
+                config.arch, spec, fresh, skipping=config.nonfinite == "skip"
+            ),
         )
         if config.joint_batch and uses_batch_norm(discriminator):
             self._note(

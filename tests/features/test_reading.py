@@ -8,7 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from ganzoo import features, metrics, statedicts
+from ganzoo.datasets import Given
 from ganzoo.evaluation import gathering
+from ganzoo.evaluation.sides import side_of
 from ganzoo.features import huggingface, inception, vgg16, weights
 from ganzoo.features.base import fingerprint
 from ganzoo.features.inception_net import InceptionNet
@@ -53,7 +55,9 @@ def inception_file(tmp_path_factory):
 
 
 def gathered(*chosen):
-    found = gathering.Gathering(chosen, SPEC, CPU, "fp32", 4, None)
+    pictures = Given.of(torch.zeros(4, *SPEC.shape, dtype=torch.uint8))
+    side = side_of(pictures, None, None, keep=False)
+    found = gathering.Gathering(chosen, None, side, CPU, "fp32", 4, None)
     found.build()
     return found
 

@@ -142,8 +142,8 @@ class DCGAN(Architecture):
         for number, stage in enumerate(plan, start=1):
             if stage.kernel < 1 or stage.stride < 1 or stage.extra >= stage.stride:
                 raise ConfigError(
-                    f"Architecture 'dcgan' cannot have {stage} as layer {number}: kernels and "
-                    f"strides are at least 1, output paddings less than the stride."
+                    f"Architecture 'dcgan' cannot have {stage} as layer {number}: give kernels "
+                    f"and strides of at least 1, and output paddings less than the stride."
                 )
         if grown(plan, (1, 1)) is None:
             raise ConfigError(

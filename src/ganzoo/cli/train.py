@@ -127,7 +127,7 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
     flags = {flag_of(name): name for name in (*COMPONENTS, "recipe")}
     chosen: dict[str, str] = {}
     layer: Mapping[str, Any] = {}
-    place = ""
+    place = option = ""
     for token, following in zip(tokens, [*tokens, ""][1:], strict=True):
         flag, equals, value = token.partition("=")
         value = value if equals else following
@@ -136,9 +136,9 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
         elif flag in flags and value:
             chosen[flags[flag]] = value
         elif flag in ("--dataset.path", "--dataset.repo") and value:
-            place = value if flag == "--dataset.path" else "huggingface"
-    if place and "dataset" not in {**layer, **chosen}:
-        chosen["dataset"] = place
+            place, option = value, flag.rpartition(".")[2]
+    if place and option not in type(defaults(layer, chosen)["dataset"]).model_fields:
+        chosen["dataset"] = place if option == "path" else "huggingface"
     if "arch" in chosen:
         return layer, chosen
     for before, token in zip(["", *tokens], tokens, strict=False):
