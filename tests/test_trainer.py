@@ -336,7 +336,7 @@ def test_a_size_reaches_a_dataset_that_reads_pictures_of_any_size() -> None:
 
         size: tuple[int, int] | None = None
 
-        def sized(self, size: tuple[int, int]) -> "Sized":
+        def sized(self, size: tuple[int, int]) -> Sized:
             return self if self.size else self.replace(size=size)
 
         def load(self) -> Samples:
