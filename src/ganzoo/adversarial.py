@@ -244,9 +244,9 @@ class Game:
             it has waited for the device.
 
         Raises:
-            ConfigError: If the loss reports what is no number or by a name of ganzoo's own, or a
-                net exchanges its tensors for others of other names or shapes.
-            ConfigError: If somebody's autocast is on that keeps cast weights over updates.
+            ConfigError: If the loss reports what is no number or by a name of ganzoo's own, a net
+                exchanges its tensors for others of other names or shapes, or somebody's autocast
+                is on that keeps cast weights over updates.
             ContractError: If the first iteration shows that nets or loss break their contract.
         """
         foreign_autocast(self.noise.device)
