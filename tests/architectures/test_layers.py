@@ -7,8 +7,10 @@ from ganzoo.architectures.layers import (
     FromMap,
     Halve,
     ToMap,
+    _by_parity,
     _Double,
     _Halve,
+    _overlaid,
     dense_stack,
     output_activation,
 )
@@ -107,9 +109,31 @@ def test_the_hand_made_gradients_are_exact_and_can_be_differentiated(
     weight = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(function.apply, (x, weight))
     assert torch.autograd.gradgradcheck(function.apply, (x, weight))
-    by_products = function.apply(x, weight)
-    monkeypatch.setattr("ganzoo.architectures.layers._SMALL_MAP", 0)
-    torch.testing.assert_close(by_products, function.apply(x, weight))
+    expected = function.apply(x, weight)
+    for few, amx in ((4, False), (0, True), (0, False)):
+        monkeypatch.setattr("ganzoo.architectures.layers._FEW_CHANNELS", few)
+        monkeypatch.setattr("ganzoo.architectures.layers._has_amx", lambda amx=amx: amx)
+        torch.testing.assert_close(function.apply(x, weight), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "height", "width"),
+    [(5, 1, 4, 6), (7, 3, 1, 5), (2, 4, 3, 1), (64, 1, 16, 16), (6, 9, 4, 2)],
+)
+def test_every_way_of_doubling_a_map_is_the_transposed_convolution(
+    inputs: int, outputs: int, height: int, width: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, inputs, height, width).to(dtype)
+    weight = torch.randn(inputs, outputs, 4, 4).to(dtype)
+    expected = nn.functional.conv_transpose2d(x.double(), weight.double(), stride=2, padding=1)
+    near = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.01}[dtype]
+    near *= expected.abs().max().item()
+    for way in (_overlaid, _by_parity):
+        found = way(x, weight)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=near)
 
 
 def test_map_ends_are_plain_convolutions() -> None:
