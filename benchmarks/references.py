@@ -45,9 +45,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganzoo import evaluate, metrics, storage
+from ganzoo import evaluate, metrics
 from ganzoo.features.inception import Inception
 from ganzoo.features.inception_net import InceptionNet
+from ganzoo.files import storage
 from ganzoo.metrics.kid import KID
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "agreement.json"

@@ -21,14 +21,15 @@ from typing import Any, get_args
 import pytest
 
 import ganzoo
-from ganzoo import generator, recipes
+from ganzoo import recipes
 from ganzoo.cli import app, main
-from ganzoo.component import Component
+from ganzoo.config import COMPONENTS, TrainConfig, flag_of
+from ganzoo.core.component import Component
+from ganzoo.core.model import Model
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation.sides import Labels
-from ganzoo.model import Model
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.train_config import COMPONENTS, TrainConfig, flag_of
+from ganzoo.generators import generator
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(ganzoo.__file__).parent
@@ -253,7 +254,8 @@ def _object(dotted: str) -> Any:
                 module = importlib.import_module(".".join(parts[:cut]))
                 return functools.reduce(getattr, parts[cut:], module)
         return None
-    from ganzoo import datasets, trainer
+    from ganzoo import datasets
+    from ganzoo.training import trainer
 
     start = {
         "Trainer": trainer.Trainer,
@@ -291,7 +293,7 @@ def _takes(owner: type[Model], name: str, value: Any) -> bool:
     from pydantic import TypeAdapter, ValidationError
 
     if owner is TrainConfig and name in ("device",):
-        from ganzoo.device import pick_device
+        from ganzoo.core.device import pick_device
 
         with contextlib.suppress(GanzooError):
             return pick_device(value) is not None

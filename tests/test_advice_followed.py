@@ -22,27 +22,28 @@ import torch
 from PIL import Image
 
 import ganzoo
-from ganzoo import bundle, datasets, hub, losses, metrics, optimizers, schedules
+from ganzoo import datasets, losses, metrics, optimizers, schedules
 from ganzoo.architectures import Architecture, registry
 from ganzoo.architectures.mlp import MLP
-from ganzoo.bundle import BundleConfig
-from ganzoo.callbacks import Callback
 from ganzoo.cli import main
-from ganzoo.convert import convert
+from ganzoo.config import read_config, resolve
+from ganzoo.core.device import pick_device
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets import Given
-from ganzoo.device import pick_device
-from ganzoo.diagnosis import Diagnoses
+from ganzoo.datasets.framing import Framing
 from ganzoo.errors import GanzooError
 from ganzoo.features.callable import Callable as Function
-from ganzoo.framing import Framing
-from ganzoo.generator import Generator
+from ganzoo.generators import bundle, hub
+from ganzoo.generators.bundle import BundleConfig
+from ganzoo.generators.convert import convert
+from ganzoo.generators.generator import Generator
 from ganzoo.losses import Loss
 from ganzoo.metrics import Metric
-from ganzoo.pictures import animate
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.showing.pictures import animate
 from ganzoo.testing import check_loss
-from ganzoo.train_config import read_config, resolve
-from ganzoo.trainer import Trainer
+from ganzoo.training.callbacks import Callback
+from ganzoo.training.diagnosis import Diagnoses
+from ganzoo.training.trainer import Trainer
 from hub.conftest import hub as hub_fixture
 from hub.server import HubServer
 

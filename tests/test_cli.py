@@ -286,7 +286,7 @@ def test_a_folder_that_cannot_be_written(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_that_fills_while_training(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run").mkdir()
-    from ganzoo import trainer
+    from ganzoo.training import trainer
 
     real = trainer.write_json
 
@@ -403,8 +403,8 @@ def test_an_interruption_tells_how_to_go_on(tmp_path: Path) -> None:
     code = (
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from ganzoo.callbacks import Callback\n"
-        "import ganzoo.trainer as t\n"
+        "from ganzoo.training.callbacks import Callback\n"
+        "import ganzoo.training.trainer as t\n"
         "class Now(Callback):\n"
         "    def on_step(self, trainer, step):\n"
         "        if trainer.step == 4: os.kill(os.getpid(), signal.SIGINT)\n"

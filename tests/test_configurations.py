@@ -33,14 +33,14 @@ from pydantic.fields import FieldInfo
 
 import ganzoo
 from ganzoo import architectures, recipes
-from ganzoo.callbacks import Callback
-from ganzoo.component import Component
+from ganzoo.config import COMPONENTS, TrainConfig, read_config, resolve
+from ganzoo.core.component import Component
+from ganzoo.core.registry import Registry
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets import Given
 from ganzoo.datasets import registry as datasets
 from ganzoo.errors import GanzooError, UnsupportedSampleError
-from ganzoo.registry import Registry
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.train_config import COMPONENTS, TrainConfig, read_config, resolve
+from ganzoo.training.callbacks import Callback
 
 LARGE = 16  # a default beyond that is never left to stand: the nets and data are to be tiny
 STEPS = 2
@@ -711,7 +711,7 @@ def explore(count: int, *, derandomize: bool) -> Findings:
 @pytest.fixture(autouse=True)
 def _quick_and_strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small pictures, one thread, no waiting for the disk; each of torch's warnings every time."""
-    monkeypatch.setattr("ganzoo.gallery._SHOWN", 4)
+    monkeypatch.setattr("ganzoo.training.gallery._SHOWN", 4)
     monkeypatch.setattr("os.fsync", lambda handle: None)
     before, threads = torch.is_warn_always_enabled(), torch.get_num_threads()
     torch.set_warn_always(True)

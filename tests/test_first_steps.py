@@ -18,8 +18,8 @@ from torch.nn.functional import conv2d, pad
 
 import ganzoo
 from ganzoo import recipes
-from ganzoo.adversarial import Average
-from ganzoo.step import Step
+from ganzoo.core.step import Step
+from ganzoo.training.game import Average
 
 SEED = 3  # of dropout and label noise
 

@@ -15,19 +15,21 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 import ganzoo
-from ganzoo import bundle, checkup, comparison, hub, storage
 from ganzoo.architectures.mlp import MLP
-from ganzoo.bundle import BundleConfig
-from ganzoo.callbacks import Callback, Progress
 from ganzoo.cli import main
+from ganzoo.config import TrainConfig
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, ContractError, GanzooError
-from ganzoo.generator import Generator
+from ganzoo.files import storage
+from ganzoo.generators import bundle, hub
+from ganzoo.generators.bundle import BundleConfig
+from ganzoo.generators.generator import Generator
 from ganzoo.losses import registry
 from ganzoo.losses.base import Loss
 from ganzoo.losses.hinge import Hinge
-from ganzoo.run import Run
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.train_config import TrainConfig
+from ganzoo.runs import checkup, comparison
+from ganzoo.runs.run import Run
+from ganzoo.training.callbacks import Callback, Progress
 
 TINY: dict[str, Any] = {
     "arch": {"name": "mlp", "hidden": [4]},
@@ -148,8 +150,8 @@ def test_reports_go_on_where_a_run_was_left(pictures: Tensor, left: int) -> None
 
 
 def test_own_names_of_rows(pictures: Tensor) -> None:
-    from ganzoo.ledger import NAMES
-    from ganzoo.step import OWN
+    from ganzoo.core.step import OWN
+    from ganzoo.training.ledger import NAMES
 
     trainer = ganzoo.Trainer(**TINY | {"dataset": "ring", "steps": 2, "nonfinite": "skip"})
     row = trainer.fit().history[-1]

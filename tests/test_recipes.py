@@ -11,9 +11,9 @@ from PIL import Image
 
 import ganzoo
 from ganzoo import recipes
+from ganzoo.config import differences, resolve
 from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.optimizers import SGD, Adam, RMSprop
-from ganzoo.train_config import differences, resolve
 
 NAMES = [
     "dcgan-faces",

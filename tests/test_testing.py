@@ -9,13 +9,13 @@ from torch import nn
 
 from ganzoo import architectures, datasets, features, losses, metrics, trackers
 from ganzoo.architectures import Architecture, Output
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets import Dataset, Samples
 from ganzoo.errors import ConfigError, UnknownNameError, UnsupportedSampleError
 from ganzoo.features import Extractor, Features
 from ganzoo.features.base import fingerprint
 from ganzoo.losses import Loss
 from ganzoo.metrics import Metric, Result
-from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.testing import (
     check_architecture,
     check_dataset,

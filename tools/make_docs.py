@@ -27,9 +27,9 @@ from pydantic.fields import FieldInfo
 
 from ganzoo import Trainer, recipes
 from ganzoo.cli.zoo import KINDS, worded
-from ganzoo.component import Component
-from ganzoo.spec import LatentSpec
-from ganzoo.train_config import COMPONENTS, TrainConfig, differences, resolve
+from ganzoo.config import COMPONENTS, TrainConfig, differences, resolve
+from ganzoo.core.component import Component
+from ganzoo.core.spec import LatentSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- zoo:start -->", "<!-- zoo:end -->"

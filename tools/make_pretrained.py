@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ganzoo
-from ganzoo import bundle
+from ganzoo.generators import bundle
 
 PACKAGE = Path(ganzoo.__file__).parent / "pretrained"
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"

@@ -27,10 +27,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from ganzoo import architectures, contract, datasets, features, losses, metrics, seeds, trackers
-from ganzoo.adversarial import Judge
+from ganzoo import architectures, datasets, features, losses, metrics, trackers
 from ganzoo.architectures import Output
-from ganzoo.component import Component
+from ganzoo.config import TrainConfig, resolve
+from ganzoo.core import seeds
+from ganzoo.core.component import Component
+from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.core.step import Judge, Step
+from ganzoo.datasets.mixture import Mixture
 from ganzoo.errors import (
     ConfigError,
     ContractError,
@@ -46,17 +50,14 @@ from ganzoo.losses import Loss
 from ganzoo.metrics import Result
 from ganzoo.metrics.base import ANY_KIND, Part
 from ganzoo.metrics.gathered import Gathered, Moments
-from ganzoo.mixture import Mixture
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.step import Step
-from ganzoo.train_config import TrainConfig, resolve
+from ganzoo.training import contract
 
 if TYPE_CHECKING:
     from ganzoo.architectures import Architecture
+    from ganzoo.core.registry import Registry
     from ganzoo.datasets import Dataset
     from ganzoo.features import Extractor
     from ganzoo.metrics import Metric
-    from ganzoo.registry import Registry
     from ganzoo.trackers import Tracker
 
 __all__ = [

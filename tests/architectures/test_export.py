@@ -12,7 +12,7 @@ from torch import nn
 
 from ganzoo import architectures
 from ganzoo.architectures import Architecture
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.testing import check_architecture
 
 ROOT = Path(__file__).resolve().parents[2]

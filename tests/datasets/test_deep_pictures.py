@@ -16,7 +16,7 @@ from ganzoo.datasets import decoding
 from ganzoo.datasets.array import as_samples
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.feed import Feed
+from ganzoo.training.feed import Feed
 
 COUNT, SIDE = 12, 8
 

@@ -22,8 +22,8 @@ from torch.utils.data import Dataset
 import ganzoo
 from ganzoo.architectures import Architecture, registry
 from ganzoo.architectures.layers import output_activation
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets import Given
-from ganzoo.spec import LatentSpec, SampleSpec
 
 EXAMPLES = 500  # of all origins together
 

@@ -23,7 +23,7 @@ from ganzoo.datasets.base import Samples
 from ganzoo.datasets.reading import in_order, suggested_range
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError, GanzooError
-from ganzoo.feed import Feed
+from ganzoo.training.feed import Feed
 
 RNG = np.random.default_rng(0)
 

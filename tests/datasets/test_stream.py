@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import reader as reading_ahead
 from ganzoo.datasets import stream
 from ganzoo.datasets.reader import Reader, Request
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.spec import SampleSpec
 
 PIXELS = torch.arange(9 * 3 * 6 * 8).remainder(251).to(torch.uint8).reshape(9, 3, 6, 8)
 

@@ -45,15 +45,16 @@ import yaml
 from PIL import PngImagePlugin  # noqa: F401 (imported once, before all forks)
 from safetensors import SafetensorError
 
-import ganzoo.checkpoint
-import ganzoo.plots
-import ganzoo.trainer
-from ganzoo import bundle, checkpoint
-from ganzoo.adversarial import Game
+import ganzoo.files.checkpoint
+import ganzoo.showing.plots
+import ganzoo.training.trainer
 from ganzoo.cli import main as command_line
 from ganzoo.cli import train as _commands  # noqa: F401
 from ganzoo.errors import GanzooError
-from ganzoo.trainer import Trainer
+from ganzoo.files import checkpoint
+from ganzoo.generators import bundle
+from ganzoo.training.game import Game
+from ganzoo.training.trainer import Trainer
 
 STEPS = 60
 SETTINGS: dict[str, Any] = {
@@ -494,7 +495,7 @@ def _watch(disk: Disk, plan: Plan) -> None:
     """Have the trainer tell where it is."""
     told = disk.told
     save, write, play, stop = checkpoint.save, bundle.write, Game.play, Trainer.stop
-    heed = ganzoo.trainer.on_signals
+    heed = ganzoo.training.trainer.on_signals
 
     def saved(*arguments: Any, **named: Any) -> Path:
         with disk.saving():
@@ -529,7 +530,7 @@ def _watch(disk: Disk, plan: Plan) -> None:
 
     checkpoint.save, bundle.write = saved, written
     Game.play, Trainer.stop = played, asked  # type: ignore[method-assign, assignment]
-    ganzoo.trainer.on_signals = heeded
+    ganzoo.training.trainer.on_signals = heeded
 
 
 def _without_locks() -> None:
@@ -996,7 +997,7 @@ def main() -> None:
         parser.add_argument(f"--{part}", type=int, default=0, help="how many")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    ganzoo.plots.available = lambda: False  # they take longer than these trainings
+    ganzoo.showing.plots.available = lambda: False  # they take longer than these trainings
     shop = Workshop(asked.root.resolve())
     shop.measure()
     found = {}

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from ganzoo import features
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
 from ganzoo.features import classifier, kept
 from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train
-from ganzoo.spec import SampleSpec
-from ganzoo.storage import own_copies
+from ganzoo.files.storage import own_copies
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ganzoo import features, metrics, statedicts
+from ganzoo import features, metrics
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import Given
 from ganzoo.evaluation import gathering
 from ganzoo.evaluation.sides import side_of
@@ -15,8 +16,8 @@ from ganzoo.features import huggingface, inception, vgg16, weights
 from ganzoo.features.base import fingerprint
 from ganzoo.features.inception_net import InceptionNet
 from ganzoo.features.weights import Reading, stamp
+from ganzoo.files import statedicts
 from ganzoo.metrics import lpips
-from ganzoo.spec import SampleSpec
 
 SPEC = SampleSpec(kind="image", shape=(3, 32, 32), value_range=(-1, 1))
 CPU = torch.device("cpu")

@@ -15,12 +15,13 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from ganzoo import bundle, hub, sealed
 from ganzoo.architectures.mlp import MLP
-from ganzoo.bundle import BundleConfig
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, GanzooError, HubError
-from ganzoo.generator import Generator
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.files import sealed
+from ganzoo.generators import bundle, hub
+from ganzoo.generators.bundle import BundleConfig
+from ganzoo.generators.generator import Generator
 from hub.server import HubServer
 
 CARD = """---
@@ -702,7 +703,8 @@ def test_nothing_of_the_client_is_imported_before_it_is_needed() -> None:
     import subprocess
 
     program = (
-        "import sys, ganzoo.hub; print([m for m in sys.modules if m.startswith(('hug', 'tor'))])"
+        "import sys, ganzoo.generators.hub; "
+        "print([m for m in sys.modules if m.startswith(('hug', 'tor'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

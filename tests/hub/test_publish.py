@@ -20,13 +20,13 @@ import torch
 from huggingface_hub import ModelCard, constants
 from PIL import Image
 
-from ganzoo import bundle, card, hub
 from ganzoo.architectures.mlp import MLP
-from ganzoo.bundle import BundleConfig
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, HubError
-from ganzoo.generator import Generator
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.storage import write_json
+from ganzoo.files.storage import write_json
+from ganzoo.generators import bundle, card, hub
+from ganzoo.generators.bundle import BundleConfig
+from ganzoo.generators.generator import Generator
 from hub.server import HubServer
 
 ARCH = MLP(hidden=(4,))

@@ -12,8 +12,9 @@ import yaml
 from huggingface_hub import ModelCard
 
 import ganzoo
-from ganzoo import bundle, pretrained
+from ganzoo import pretrained
 from ganzoo.cli import main
+from ganzoo.generators import bundle
 from hub.server import HubServer
 
 NAMES = pretrained.bundled()

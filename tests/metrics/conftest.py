@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.metrics.gathered import Gathered, Moments
-from ganzoo.spec import SampleSpec
 
 
 def features(count: int, seed: int, size: int = 24, shift: float = 0.0, scale: float = 1.0):

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from ganzoo import datasets, metrics
+from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import Metric, Result
 from ganzoo.metrics.classified import Classified
 from ganzoo.metrics.gathered import Gathered
-from ganzoo.spec import SampleSpec
 from ganzoo.testing import check_metric
 
 BUILT_IN = [e.name for e in metrics.registry.entries() if e.distribution == "ganzoo"]

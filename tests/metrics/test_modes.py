@@ -11,12 +11,12 @@ import torch
 
 import ganzoo
 from ganzoo import datasets, evaluation, features, metrics
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.mixture import Mixture
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.features import Features, classifier
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.metrics.modes import reverse_kl
-from ganzoo.mixture import Mixture
-from ganzoo.spec import SampleSpec
 
 VECTOR = SampleSpec(kind="vector", shape=(2,), value_range=None)
 FOUR = Mixture(centres=((-1, -1), (-1, 1), (1, -1), (1, 1)), sd=0.05)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ganzoo import metrics
+from ganzoo.core.spec import SampleSpec
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.metrics.ms_ssim import ms_ssim, pairs
-from ganzoo.spec import SampleSpec
 
 WEIGHTS = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 import ganzoo
-from ganzoo import metrics, pictures
+from ganzoo import metrics
+from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import neighbours
 from ganzoo.metrics.gathered import Gathered
-from ganzoo.spec import SampleSpec
+from ganzoo.showing import pictures
 
 FOUR = ["precision", "recall", "density", "coverage"]
 # The package prdc 0.2 with k = 5, torch-fidelity 0.4 with k = 3.

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from ganzoo import metrics
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import CheckpointError, ConfigError, DataError
 from ganzoo.features import weights
 from ganzoo.metrics import lpips
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.metrics.perceptual import path_lengths, slerp
-from ganzoo.spec import LatentSpec, SampleSpec
 
 
 class Curve:

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from ganzoo import metrics
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.metrics import lpips
 from ganzoo.metrics.frechet import frechet_distance
 from ganzoo.metrics.gathered import Gathered
 from ganzoo.metrics.ms_ssim import _ssim
 from ganzoo.metrics.perceptual import slerp
-from ganzoo.spec import LatentSpec, SampleSpec
 
 
 def program(name):

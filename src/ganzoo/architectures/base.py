@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 from pydantic import Field
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
+from ganzoo.core.step import Output
 from ganzoo.errors import ConfigError, UnsupportedSampleError, an
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["Architecture", "Inferred", "Output", "Width", "Widths"]
 
@@ -23,28 +24,6 @@ Width = Annotated[int, Field(gt=0, le=2**20)]
 """Channels or units of one layer; bounded, since files from anywhere may ask for some."""
 Widths = Annotated[tuple[Width, ...], Field(max_length=256)]
 """Of layers one after the other."""
-
-
-@dataclass(frozen=True, eq=False)
-class Output:
-    """What a discriminator may return where a method needs more than logits.
-
-    Attributes:
-        logits: (N,), one score per sample, or (N, K) with K > 1 of each sample, as of patches,
-            scales or heads; higher means more real. Losses take the mean over all.
-        classes: (N, classes) class logits of an auxiliary classifier.
-        features: Whatever the method matches or regularises.
-    """
-
-    logits: Tensor
-    classes: Tensor | None = None
-    features: Tensor | None = None
-
-    @classmethod
-    def of(cls, found: Tensor | Output) -> Output:
-        """Return what a discriminator said as an ``Output`` with logits in float32."""
-        output = found if isinstance(found, Output) else cls(found)
-        return replace(output, logits=output.logits.float())
 
 
 @dataclass(frozen=True)

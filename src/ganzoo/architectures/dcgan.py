@@ -24,13 +24,13 @@ from ganzoo.architectures.layers import (
     in_a_row,
     output_activation,
 )
+from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.errors import ConfigError
-from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["DCGAN", "DCGANDiscriminator", "DCGANGenerator"]
 

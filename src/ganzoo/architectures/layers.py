@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from ganzoo.device import has_amx
+from ganzoo.core.device import has_amx
 from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import SampleSpec
+    from ganzoo.core.spec import SampleSpec
 
 __all__ = [
     "Activation",

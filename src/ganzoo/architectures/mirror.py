@@ -19,7 +19,7 @@ from ganzoo.architectures.layers import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["Mirror", "MirrorDiscriminator", "MirrorGenerator"]
 

@@ -18,12 +18,12 @@ from ganzoo.architectures.layers import (
     hidden_activation,
     output_activation,
 )
-from ganzoo.spec import FLOAT32_MAX
+from ganzoo.core.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["Upsample", "UpsampleDiscriminator", "UpsampleGenerator"]
 

@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import ConfigError, plain
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
-    from ganzoo.comparison import Column, Comparison, Row, Standing
+    from ganzoo.runs.comparison import Column, Comparison, Row, Standing
 
 __all__ = ["compare"]
 
@@ -48,7 +48,8 @@ def compare(
         group_seeds: take runs that differ in their seed only as one, with mean and deviation
         json_: print everything as JSON, and nothing else
     """
-    from ganzoo import comparison, plots
+    from ganzoo.runs import comparison
+    from ganzoo.showing import plots
 
     plot = None if plot is None else expanded(plot)
     if plot is not None and plot.suffix.lower() not in _PICTURES:
@@ -102,8 +103,8 @@ def _draw(found: Comparison, target: Path) -> None:
 
 
 def _show(found: Comparison) -> None:
-    from ganzoo import card
-    from ganzoo.comparison import letter
+    from ganzoo.generators import card
+    from ganzoo.runs.comparison import letter
 
     console = Console(highlight=False, soft_wrap=True)
     wide = console if console.is_terminal else Console(highlight=False, width=_WIDE)
@@ -157,7 +158,7 @@ def _cell(
     standing: Standing | None, row: Row, part: Literal["best", "last"], *, leads: bool, mixed: bool
 ) -> Text:
     """A score: value, error, the step if it is not the run's last one, and marks."""
-    from ganzoo.comparison import letter
+    from ganzoo.runs.comparison import letter
 
     point = None if standing is None else getattr(standing, part)
     if standing is None or point is None:
@@ -169,7 +170,7 @@ def _cell(
 
 
 def _settings(row: Row) -> str:
-    from ganzoo.comparison import setting
+    from ganzoo.runs.comparison import setting
 
     return ", ".join(setting(key, value) for key, value in row.settings.items())
 

@@ -22,11 +22,11 @@ from ganzoo.cli.options import (
     repeated,
     setting_options,
 )
+from ganzoo.config import defaults
 from ganzoo.errors import ConfigError, listing
-from ganzoo.train_config import defaults
 
 if TYPE_CHECKING:
-    from ganzoo.convert import Conversion
+    from ganzoo.generators.convert import Conversion
 
 __all__ = ["convert"]
 
@@ -121,7 +121,7 @@ def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
             raise ConfigError(f"A size is a height and a width, not {len(size)} numbers.")
         given["size"] = size[0] if len(size) == 1 else size
 
-    from ganzoo.convert import convert as made
+    from ganzoo.generators.convert import convert as made
 
     done = made(given.pop("checkpoint"), given.pop("arch"), given.pop("out"), **given)
     _report(done)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import ConfigError, DataError, GanzooError, plain
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.evaluation import Score
@@ -68,8 +68,9 @@ def evaluate(
         no_write: do not write metrics.json into the folder of the generator
         no_cache: compute everything of the real samples, and keep nothing of it
     """
-    from ganzoo import bundle, evaluation
+    from ganzoo import evaluation
     from ganzoo.evaluation.score import check_savable
+    from ganzoo.generators import bundle
 
     folder = None if no_write else evaluation.bundle_folder(source)
     weights = None

@@ -8,10 +8,11 @@ from collections.abc import Collection, Sequence
 
 from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
-from ganzoo import preparation, recipes
+from ganzoo import recipes
+from ganzoo.config import COMPONENTS, flag_of, synonyms
 from ganzoo.errors import an, did_you_mean, quoted
-from ganzoo.storage import expanded
-from ganzoo.train_config import COMPONENTS, flag_of, synonyms
+from ganzoo.files.storage import expanded
+from ganzoo.training import preparation
 
 __all__ = ["explain", "meant"]
 

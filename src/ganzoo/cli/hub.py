@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import BundleError
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
-    from ganzoo.hub import Push
+    from ganzoo.generators.hub import Push
 
 __all__ = ["pull", "push"]
 
@@ -54,8 +54,8 @@ def push(
         overwrite_card: replace a README.md too that somebody has edited there
         dry_run: show what would be sent, without a network
     """
-    from ganzoo import card
-    from ganzoo.generator import Generator
+    from ganzoo.generators import card
+    from ganzoo.generators.generator import Generator
 
     aside = Console(stderr=True, soft_wrap=True, highlight=False)
     generator = Generator.from_pretrained(source)
@@ -99,7 +99,8 @@ def _report(done: Push, dry_run: bool) -> None:
 
 def _pulled_from(folder: Path) -> str | None:
     """The repository that a bundle says it was pulled from, even if it is damaged."""
-    from ganzoo import bundle, sealed
+    from ganzoo.files import sealed
+    from ganzoo.generators import bundle
 
     try:
         config, _ = sealed.read(folder / bundle.CONFIG)
@@ -125,7 +126,7 @@ def pull(
         source: org/name or org/name@revision
         out: the folder; by default one here that is called as the repository
     """
-    from ganzoo import bundle, card, hub
+    from ganzoo.generators import bundle, card, hub
 
     repo_id, revision = hub.parse(source)
     folder = Path(repo_id.split("/")[1]) if out is None else expanded(out)
@@ -139,7 +140,7 @@ def pull(
             f"{folder} holds a generator that was not pulled from {repo_id}, or was changed since, "
             f"and pulling would replace it. Choose another folder with --out."
         )
-    from ganzoo.generator import of_repository
+    from ganzoo.generators.generator import of_repository
 
     generator = of_repository(repo_id, revision=revision)
     origin = generator.config.origin

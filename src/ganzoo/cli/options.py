@@ -12,9 +12,9 @@ from cyclopts import App, Group, Parameter
 from pydantic.fields import FieldInfo
 
 from ganzoo import recipes
-from ganzoo.component import Component
+from ganzoo.config import COMPONENTS, TrainConfig, flag_of
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError, did_you_mean, listing
-from ganzoo.train_config import COMPONENTS, TrainConfig, flag_of
 
 __all__ = [
     "Option",

@@ -13,7 +13,7 @@ from ganzoo import pretrained
 from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ganzoo.hub import Push
+    from ganzoo.generators.hub import Push
 
 __all__ = ["publish_zoo"]
 
@@ -40,7 +40,7 @@ def publish_zoo(
                 f"'{one.name}' does not lie inside this package but at {one.place}. "
                 f"Bundled are: {', '.join(pretrained.bundled())}."
             )
-    from ganzoo.generator import Generator
+    from ganzoo.generators.generator import Generator
 
     console = Console(soft_wrap=True, highlight=False)
     aside = Console(stderr=True, soft_wrap=True, highlight=False)

@@ -10,10 +10,10 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from ganzoo.errors import ConfigError, plain
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
-    from ganzoo.generator import Generator
+    from ganzoo.generators.generator import Generator
 
 __all__ = ["FAVOURITE", "sample"]
 
@@ -53,7 +53,7 @@ def sample(
     """
     from safetensors import SafetensorError
 
-    from ganzoo.generator import Generator
+    from ganzoo.generators.generator import Generator
 
     if count is not None and count < 1:
         raise ConfigError(f"Cannot draw {count} samples; --count must be at least 1.")
@@ -82,7 +82,7 @@ def _labels(words: tuple[str, ...] | None, generator: Generator) -> Any:
     """What the words mean to the generator; it refuses them itself if it knows no classes."""
     if not words or generator.spec.classes is None:
         return words or None
-    from ganzoo.labels import of_words
+    from ganzoo.core.labels import of_words
 
     labels, notices = of_words(words, generator.spec.classes)
     for notice in notices:

@@ -21,11 +21,11 @@ from ganzoo.cli.options import (
     setting_options,
     switches,
 )
+from ganzoo.config import COMPONENTS, defaults, flag_of, read_config
 from ganzoo.errors import ConfigError, listing, plain
-from ganzoo.train_config import COMPONENTS, defaults, flag_of, read_config
 
 if TYPE_CHECKING:
-    from ganzoo.callbacks import Callback
+    from ganzoo.training.callbacks import Callback
 
 __all__ = ["resume", "train"]
 
@@ -94,7 +94,7 @@ def resume(
         patience: from here on, how many scores in a row may fail to be the best
         quiet: show no progress
     """
-    from ganzoo.trainer import Trainer
+    from ganzoo.training.trainer import Trainer
 
     trainer = Trainer.resume(
         run,
@@ -179,7 +179,7 @@ def _check_switches(tokens: Sequence[str], flags: Collection[str]) -> None:
 
 
 def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
-    from ganzoo.trainer import Trainer
+    from ganzoo.training.trainer import Trainer
 
     own = {option.path[0] for option in _OWN}
     run = {path[0]: value for path, value in values.items() if path[0] in own}
@@ -201,7 +201,7 @@ def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
 
 def _explain(trainer: Any) -> None:
     """Print what a training would be, as YAML that ``--config`` reads."""
-    from ganzoo.estimate import estimate
+    from ganzoo.training.estimate import estimate
 
     facts = estimate(trainer)
     notes = [f"note: {notice}" for notice in trainer.notices]
@@ -213,7 +213,7 @@ def _explain(trainer: Any) -> None:
 
 
 def _progress(quiet: bool) -> list[Callback]:
-    from ganzoo.callbacks import Progress
+    from ganzoo.training.callbacks import Progress
 
     return [] if quiet else [Progress(results=False)]  # the results go to standard output
 

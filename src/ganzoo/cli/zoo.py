@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo import architectures, pretrained, recipes, sealed
+from ganzoo import architectures, pretrained, recipes
 from ganzoo.errors import (
     ConfigError,
     PluginError,
@@ -21,12 +21,13 @@ from ganzoo.errors import (
     listing,
     plain,
 )
+from ganzoo.files import sealed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ganzoo.component import Component
-    from ganzoo.registry import Registry
+    from ganzoo.core.component import Component
+    from ganzoo.core.registry import Registry
 
 __all__ = ["KINDS", "list_", "show"]
 
@@ -161,7 +162,7 @@ def _list_pretrained(console: Console, online: bool) -> None:
     ]
     _print_generators(console, "pretrained", rows)
     if online:
-        from ganzoo import hub
+        from ganzoo.generators import hub
 
         known = architectures.names()
         rows = [
@@ -242,7 +243,7 @@ def _list_recipes(console: Console) -> None:
 
 
 def _describe_recipe(console: Console, recipe: recipes.Recipe) -> None:
-    from ganzoo.train_config import differences
+    from ganzoo.config import differences
 
     console.print(Text.assemble((recipe.name, "bold"), "  recipe from ganzoo"))
     console.print(f"{recipe.summary}\n\n{recipe.about}", markup=False)

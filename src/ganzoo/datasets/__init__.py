@@ -1,8 +1,8 @@
 """Datasets: where real samples come from."""
 
+from ganzoo.core.registry import Registry
 from ganzoo.datasets.base import Dataset, Samples
 from ganzoo.datasets.given import Given, interpret
-from ganzoo.registry import Registry
 
 __all__ = [
     "Dataset",

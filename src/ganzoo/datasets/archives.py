@@ -19,7 +19,7 @@ from ganzoo.datasets.cache import printable
 from ganzoo.datasets.decoding import SUFFIXES, PictureError
 from ganzoo.datasets.label_files import NAMES
 from ganzoo.errors import DataError, listing
-from ganzoo.storage import read_all
+from ganzoo.files.storage import read_all
 
 if TYPE_CHECKING:
     import numpy as np

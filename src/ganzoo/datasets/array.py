@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveInt, field_validator
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.advice import advice
 from ganzoo.datasets.base import DataPath, Dataset, Samples, StoredRange
 from ganzoo.datasets.reading import (
@@ -35,8 +36,7 @@ from ganzoo.datasets.reading import (
     understand_range,
 )
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
-from ganzoo.spec import SampleSpec
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import AfterValidator
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.spec import SampleSpec
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.stream import Stream
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import SampleSpec
 
 __all__ = ["PARTS", "DataPath", "Dataset", "Samples", "StoredRange"]
 

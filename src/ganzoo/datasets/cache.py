@@ -33,7 +33,7 @@ from ganzoo.datasets.decoding import (
     resized,
 )
 from ganzoo.errors import DataError
-from ganzoo.storage import expanded, new_folder, sha256, write_json
+from ganzoo.files.storage import expanded, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,10 +7,10 @@ import zlib
 from importlib import resources
 from typing import ClassVar
 
-from ganzoo import installation
+from ganzoo.core import installation
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import Dataset, Samples
 from ganzoo.errors import DataError
-from ganzoo.spec import SampleSpec
 
 __all__ = ["CLASSES", "FashionMNIST10k"]
 

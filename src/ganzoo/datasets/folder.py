@@ -34,7 +34,7 @@ from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.reading import classes_of_values, option
 from ganzoo.errors import ConfigError, DataError, listing
-from ganzoo.storage import read_all
+from ganzoo.files.storage import read_all
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.datasets.advice import advice, is_dataset
 from ganzoo.datasets.archives import ARCHIVES, PACKED, unpacking
 from ganzoo.datasets.array import (
@@ -40,7 +40,7 @@ from ganzoo.datasets.items import (
 from ganzoo.datasets.reading import Classes, Labels
 from ganzoo.datasets.stream import USAGE, Form, Stream
 from ganzoo.errors import ConfigError, DataError, GanzooError, did_you_mean, listing
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.datasets.array import AnyArray

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from ganzoo.core.seeds import derive
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import Dataset, Samples
-from ganzoo.mixture import Mixture
-from ganzoo.seeds import derive
-from ganzoo.spec import SampleSpec
+from ganzoo.datasets.mixture import Mixture
 
 if TYPE_CHECKING:
     import torch

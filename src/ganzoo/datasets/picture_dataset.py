@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset, Samples, StoredRange
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries, span
 from ganzoo.datasets.reading import lonely, option, suggested_range, understand_range
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.array import (
     as_label_array,
     as_tensor,
@@ -49,14 +50,13 @@ from ganzoo.datasets.reading import (
     understand_range,
 )
 from ganzoo.errors import ConfigError, DataError, listing
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
     from ganzoo.datasets.array import AnyArray
-    from ganzoo.mixture import Mixture
+    from ganzoo.datasets.mixture import Mixture
 
     Batches = Reader[tuple[Tensor, Tensor | None]]
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.decoding import PictureError, Wanted
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.errors import DataError
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     import numpy as np

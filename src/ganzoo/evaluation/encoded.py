@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from PIL import __version__ as pillow
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.decoding import carries
 from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, in_range, together
 from ganzoo.evaluation.survey import Survey, cut, in_order, look_of, place_of, read, surveyed
 from ganzoo.features import kept
 from ganzoo.features.programs import PROGRAMS
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
     from ganzoo.datasets.decoding import Range
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.picture_dataset import PictureDataset
     from ganzoo.features.programs import Reading
-    from ganzoo.mixture import Mixture
 
 __all__ = ["Encoded"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import metrics as zoo
-from ganzoo import pictures
-from ganzoo.device import pick_device
+from ganzoo.core.device import pick_device
+from ganzoo.core.seeds import checked
 from ganzoo.errors import ConfigError, DataError, GanzooError, listing
 from ganzoo.evaluation import ranks
 from ganzoo.evaluation.gathering import (
@@ -41,18 +41,18 @@ from ganzoo.evaluation.sides import (
     side_of,
     source_of,
 )
-from ganzoo.generator import Generator
+from ganzoo.files.storage import expanded
+from ganzoo.generators.generator import Generator
 from ganzoo.metrics import Metric
-from ganzoo.seeds import checked
-from ganzoo.storage import expanded
+from ganzoo.showing import pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ganzoo.core.device import PrecisionName
+    from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets import Dataset, Samples
-    from ganzoo.device import PrecisionName
     from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import SampleSpec
 
 __all__ = ["Evaluator", "evaluate"]
 

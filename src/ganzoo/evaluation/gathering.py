@@ -27,13 +27,13 @@ from ganzoo.metrics.gathered import Gathered, Moments
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
+    from ganzoo.core.spec import SampleSpec
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.features import Extractor, Features
     from ganzoo.features.programs import Reading
-    from ganzoo.generator import Generator
+    from ganzoo.generators.generator import Generator
     from ganzoo.metrics import Metric
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import SampleSpec
 
 __all__ = [
     "SEEN",

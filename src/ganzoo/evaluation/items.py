@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.array import as_samples, extent_of
 from ganzoo.datasets.items import left_out, title_of
 from ganzoo.datasets.reading import understand_range
@@ -25,15 +26,14 @@ from ganzoo.evaluation.own_size import (
     in_range,
     together,
 )
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets import Given, Samples
     from ganzoo.datasets.items import Item
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.features.programs import Reading
-    from ganzoo.mixture import Mixture
 
 __all__ = ["Items", "items_of"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ganzoo.core.seeds import derive
 from ganzoo.datasets.base import PARTS
 from ganzoo.datasets.decoding import span
 from ganzoo.errors import DataError
-from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from ganzoo import errors
-from ganzoo.processes import group_size
+from ganzoo.core.processes import group_size
 
 __all__ = ["all_agree", "first", "gathered", "share", "together"]
 

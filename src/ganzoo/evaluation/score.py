@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ganzoo import bundle, sealed, storage
+from ganzoo.core.model import Model
 from ganzoo.datasets.base import PARTS
 from ganzoo.errors import DataError
-from ganzoo.model import Model
+from ganzoo.files import sealed, storage
+from ganzoo.generators import bundle
 
 __all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "same_protocol", "save"]
 

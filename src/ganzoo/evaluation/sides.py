@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
-from ganzoo import bundle, datasets, storage
+from ganzoo import datasets
+from ganzoo.core.seeds import derive
 from ganzoo.datasets.picture_dataset import PictureDataset
 from ganzoo.errors import ConfigError, DataError, GanzooError
 from ganzoo.evaluation.encoded import Encoded
@@ -27,18 +28,19 @@ from ganzoo.evaluation.own_size import (
     dropped_alpha,
     in_range,
 )
-from ganzoo.generator import Generator
+from ganzoo.files import storage
+from ganzoo.generators import bundle
+from ganzoo.generators.generator import Generator
 from ganzoo.metrics.gathered import batches
-from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets import Dataset, Samples
+    from ganzoo.datasets.framing import Framing
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.features.programs import Reading
-    from ganzoo.framing import Framing
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import SampleSpec
 
 __all__ = [
     "Generated",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ganzoo.device import Precision, PrecisionName, has_amx, pick_precision
+from ganzoo.core.device import Precision, PrecisionName, has_amx, pick_precision
 
 __all__ = ["feature_precision", "full_float32"]
 

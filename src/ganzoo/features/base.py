@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["Extractor", "Features", "fingerprint"]
 

@@ -18,13 +18,13 @@ import torch
 from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError
 from ganzoo.features.base import Extractor, Features
 from ganzoo.features.identity import identity
 
 if TYPE_CHECKING:
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["Callable", "interpret"]
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, pad
 
 from ganzoo import datasets
+from ganzoo.core.seeds import derive
 from ganzoo.datasets import progress
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import only_one
@@ -24,14 +25,13 @@ from ganzoo.features import kept
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.features.base import Extractor, Features, fingerprint
 from ganzoo.features.weights import extractors_root
-from ganzoo.seeds import derive
-from ganzoo.storage import own_copies
+from ganzoo.files.storage import own_copies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.device import PrecisionName
     from ganzoo.datasets.base import Samples
-    from ganzoo.device import PrecisionName
 
 __all__ = ["Classifier", "ClassifierNet", "Trained", "accuracy", "train"]
 

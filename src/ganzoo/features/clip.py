@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["CLIP", "MODEL"]
 

@@ -18,7 +18,7 @@ from ganzoo.features.vision import IMAGENET, Seen
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["MODEL", "DINOv2"]
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.features.base import Extractor, fingerprint
 from ganzoo.features.weights import Reading, faults, not_finite, stamp
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 __all__ = ["SOURCE", "HubExtractor", "HubModel"]
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import foreign, sealed
-from ganzoo.storage import is_leftover, new_folder, sha256, write_json
+from ganzoo.files import foreign, sealed
+from ganzoo.files.storage import is_leftover, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["ENVIRONMENT", "VGG16", "WEIGHTS"]
 

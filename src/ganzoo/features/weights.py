@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ganzoo import statedicts
 from ganzoo.datasets.cache import cache_root
 from ganzoo.errors import CheckpointError, listing
-from ganzoo.storage import expanded, make, new_file, sha256
+from ganzoo.files import statedicts
+from ganzoo.files.storage import expanded, make, new_file, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ganzoo.step import Step
+    from ganzoo.core.step import Step
 
 __all__ = ["Loss"]
 

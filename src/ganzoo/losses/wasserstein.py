@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import Field
 
+from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.losses.base import Loss
-from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

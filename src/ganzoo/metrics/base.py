@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, SerializeAsAny
 
 from ganzoo import features
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError, DataError, an, listing
 from ganzoo.features.base import Extractor
 
 if TYPE_CHECKING:
     import torch
 
+    from ganzoo.core.spec import Kind, SampleSpec
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.metrics.gathered import Gathered
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import Kind, SampleSpec
 
 __all__ = ["ANY_KIND", "Chosen", "Metric", "Part", "Result"]
 

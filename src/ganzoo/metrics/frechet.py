@@ -11,8 +11,8 @@ from ganzoo.errors import DataError
 from ganzoo.metrics.base import ANY_KIND, Chosen, Metric, Part, Result
 
 if TYPE_CHECKING:
+    from ganzoo.core.spec import Kind
     from ganzoo.metrics.gathered import Gathered, Moments
-    from ganzoo.spec import Kind
 
 __all__ = ["FID", "FDDinov2", "frechet_distance"]
 

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganzoo import foreign, storage
 from ganzoo.errors import ConfigError, DataError
+from ganzoo.files import foreign, storage
 
 if TYPE_CHECKING:
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.datasets.mixture import Mixture
 
 __all__ = ["Gathered", "Moments", "Sampler", "batches"]
 

@@ -13,8 +13,8 @@ from ganzoo.metrics.base import ANY_KIND, Chosen, Part, Result
 from ganzoo.metrics.classified import Classified
 
 if TYPE_CHECKING:
+    from ganzoo.core.spec import Kind
     from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import Kind
 
 __all__ = ["ClassifierScore", "InceptionScore"]
 

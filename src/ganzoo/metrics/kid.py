@@ -16,8 +16,8 @@ from ganzoo.metrics.base import ANY_KIND, Chosen, Metric, Part, Result
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.spec import Kind
     from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import Kind
 
 __all__ = ["KID", "Spread", "polynomial_mmd"]
 

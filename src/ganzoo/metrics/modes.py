@@ -18,9 +18,9 @@ from ganzoo.metrics.classified import Classified
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.spec import Kind, SampleSpec
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.metrics.gathered import Gathered
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import Kind, SampleSpec
 
 __all__ = ["Modes", "reverse_kl"]
 

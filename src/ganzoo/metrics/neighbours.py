@@ -15,8 +15,8 @@ from ganzoo.metrics.gathered import batches
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.spec import Kind
     from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import Kind
 
 __all__ = ["Coverage", "Density", "NearestNeighbours", "Precision", "Recall", "nearest", "radii"]
 

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from ganzoo.core.seeds import derive
 from ganzoo.errors import ConfigError, DataError, an
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.metrics import lpips
 from ganzoo.metrics.base import Metric, Part, Result
 from ganzoo.metrics.gathered import Gathered, batches
 from ganzoo.metrics.ms_ssim import pairs
-from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.spec import SampleSpec
+    from ganzoo.datasets.mixture import Mixture
     from ganzoo.metrics.gathered import Sampler
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import SampleSpec
 
 __all__ = ["PPL", "LPIPSDiversity", "path_lengths", "slerp"]
 

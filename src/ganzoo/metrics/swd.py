@@ -9,17 +9,17 @@ import torch
 from pydantic import Field
 from torch.nn.functional import normalize, pad
 
+from ganzoo.core.seeds import derive
 from ganzoo.errors import ConfigError, DataError, an
 from ganzoo.metrics.base import Metric, Part, Result
 from ganzoo.metrics.filters import separable
 from ganzoo.metrics.gathered import batches
-from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.core.spec import SampleSpec
     from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import SampleSpec
 
     _Chosen = tuple[Gathered, Tensor]  # a side, and which of its images are used
 

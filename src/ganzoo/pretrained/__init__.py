@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ganzoo.core.model import Model
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing
-from ganzoo.model import Model
 
 __all__ = ["Pretrained", "Score", "bundled", "get", "names"]
 

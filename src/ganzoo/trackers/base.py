@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 
 if TYPE_CHECKING:
     from pathlib import Path

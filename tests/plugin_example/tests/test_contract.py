@@ -4,7 +4,7 @@ import ganzoo_example
 import pytest
 
 from ganzoo import Trainer, architectures, datasets, trackers
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.testing import check_architecture, check_dataset, check_loss, check_tracker
 
 

@@ -1,0 +1,41 @@
+"""What is asked of nets, and modes they are put in for a while."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import nn
+
+__all__ = ["evaluating", "frozen", "uses_batch_norm"]
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Need no gradients of a net's weights; what its author froze stays so afterwards."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module, asked: bool = True) -> Iterator[None]:
+    """Put a net in evaluation mode, if asked; each of its parts returns to the mode it was in."""
+    parts = [part for part in module.modules() if part.training] if asked else []
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True
+
+
+def uses_batch_norm(module: nn.Module) -> bool:
+    """Whether the net normalises over the batch, so that samples of a batch see each other."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
