@@ -28,7 +28,7 @@ from ganzoo.core.component import Component
 from ganzoo.core.model import Model
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
-from ganzoo.evaluation.sides import Labels
+from ganzoo.evaluation.sources import Labels
 from ganzoo.generators import generator
 
 ROOT = Path(__file__).parents[1]
@@ -259,7 +259,7 @@ def _object(dotted: str) -> Any:
 
     start = {
         "Trainer": trainer.Trainer,
-        "Given": datasets.Given,
+        "InMemoryDataset": datasets.InMemoryDataset,
         "Generator": generator.Generator,
         "Samples": datasets.Samples,
         "SampleSpec": SampleSpec,

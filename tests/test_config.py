@@ -15,7 +15,7 @@ from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.config import TrainConfig, defaults, read_config, resolve
 from ganzoo.core.spec import LatentSpec
-from ganzoo.datasets.given import Given
+from ganzoo.datasets.in_memory import InMemoryDataset
 from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.losses.hinge import Hinge
 from ganzoo.losses.non_saturating import NonSaturating
@@ -149,8 +149,8 @@ def test_options_of_an_architecture_given_as_an_object() -> None:
 def test_datasets_in_memory() -> None:
     data = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
     config = resolve({"dataset": data})
-    assert isinstance(config.dataset, Given)
-    assert config.dataset == Given.of(data)
+    assert isinstance(config.dataset, InMemoryDataset)
+    assert config.dataset == InMemoryDataset.of(data)
     assert torch.equal(config.dataset.load().data, data)
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d, pad
 import ganzoo
 from ganzoo import recipes
 from ganzoo.core.step import Step
-from ganzoo.training.game import Average
+from ganzoo.training.game import EMA
 
 SEED = 3  # of dropout and label noise
 
@@ -61,7 +61,7 @@ def play(recipe: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Itera
     game = trainer.game
     game.generator.double()
     game.discriminator.double()
-    game.average = Average(game.generator, trainer.config.ema_decay)
+    game.average = EMA(game.generator, trainer.config.ema_decay)
     calls: list[Call] = []
     latents: list[Tensor] = []
 
@@ -87,7 +87,7 @@ def play(recipe: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Itera
     handed: list[Tensor] = []
 
     def batch() -> tuple[Tensor, Tensor | None]:
-        real, labels = trainer.feed.next()
+        real, labels = trainer.loader.next()
         handed.append(real)
         return real, labels
 

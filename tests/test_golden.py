@@ -21,7 +21,7 @@ import yaml
 from ganzoo import Generator, Run, Trainer
 from ganzoo.config import FORMAT_VERSION
 from ganzoo.errors import BundleError, CheckpointError, ConfigError
-from ganzoo.files import checkpoint, sealed
+from ganzoo.files import checkpoint, checksummed
 from ganzoo.files.storage import sha256, write_json
 from ganzoo.generators import bundle
 from ganzoo.runs.checkup import examine
@@ -157,7 +157,7 @@ def newer_bundle(folder: Path) -> None:
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del raw["sha256"]
     raw |= {"format_version": bundle.FORMAT_VERSION + 1, "invention": 1}
-    write_json(folder / "config.json", sealed.seal(raw))
+    write_json(folder / "config.json", checksummed.add_checksum(raw))
 
 
 def resume(run: Path) -> object:

@@ -96,7 +96,7 @@ def test_epochs_are_passes_over_the_data(
     class Counting(Callback):
         def on_step(self, trainer, step) -> None:
             nonlocal drawn
-            drawn = trainer.feed._batches
+            drawn = trainer.loader._batches
 
     trainer.callbacks.append(Counting())
     run = trainer.fit()
@@ -151,11 +151,11 @@ def test_reports_go_on_where_a_run_was_left(pictures: Tensor, left: int) -> None
 
 def test_own_names_of_rows(pictures: Tensor) -> None:
     from ganzoo.core.step import OWN
-    from ganzoo.training.ledger import NAMES
+    from ganzoo.training.accumulator import NAMES
 
-    trainer = ganzoo.Trainer(**TINY | {"dataset": "ring", "steps": 2, "nonfinite": "skip"})
+    trainer = ganzoo.Trainer(**TINY | {"dataset": "ring", "steps": 2, "nan_policy": "skip"})
     row = trainer.fit().history[-1]
-    assert {*row, *NAMES, *trainer.gallery.numbers} <= {*OWN}
+    assert {*row, *NAMES, *trainer.visualizer.numbers} <= {*OWN}
 
 
 # -- a person's own folder -------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_a_path_from_home_is_one_everywhere(home: Path, pictures: Tensor) -> Non
     started = ganzoo.Trainer(init_from="~/run", **{**settings, "arch": None, "latent": 3})
     started.setup()
     assert ganzoo.Trainer.resume("~/run", steps=4, progress=False).fit().history[-1]["step"] == 4
-    ganzoo.evaluate("~/saved", "~/data.npy", metrics=["swd"], fakes=96)
+    ganzoo.evaluate("~/saved", "~/data.npy", metrics=["swd"], num_fake=96)
     assert len(comparison.compare("~/run", "~/saved").rows) == 2
     assert all(finding.verdict == "ok" for finding in checkup.examine("~/saved"))
     assert not Path("~").exists()
@@ -204,7 +204,7 @@ def test_a_path_from_home_on_the_command_line(home: Path, pictures: Tensor) -> N
         "resume ~/run --steps 4 --quiet",
         "sample ~/run --out=~/one.png -n 4",
         "sample ~/run --out=~/many -n 4",
-        "evaluate ~/run --dataset=~/data.npy --metrics swd --fakes 96",
+        "evaluate ~/run --dataset=~/data.npy --metrics swd --num-fake 96",
         "compare ~/run ~/again",
         "push ~/run org/name --dry-run",
         "doctor ~/run/generator",
@@ -431,7 +431,7 @@ def test_sizes_of_all_types(parameters: dict[str, int], size: int | None) -> Non
 
 KEPT = sorted(
     set(TrainConfig.model_fields)
-    - {"steps", "epochs", "device", "dataset", "workers", "nonfinite", "metrics", "patience"}
+    - {"steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience"}
 )
 
 
@@ -533,7 +533,7 @@ def test_the_way_on_with_words_of_other_programs(
         ("gpu", "device"),
         ("devices", "device"),
         ("pacience", "patience"),
-        ("non_finite", "nonfinite"),
+        ("non_finite", "nan_policy"),
         ("losss", "loss"),
         ("worker", "workers"),
         ("emadecay", "ema_decay"),

@@ -641,8 +641,8 @@ def test_tracker_that_lacks_something(registered):
 class SoundMetric(Metric):
     """How far apart the means of the first feature are."""
 
-    gathers: ClassVar = ("features",)
-    kinds: ClassVar = ("vector", "audio")
+    requires: ClassVar = ("features",)
+    sample_kinds: ClassVar = ("vector", "audio")
 
     extractor: str = "any"
 
@@ -660,9 +660,9 @@ def test_sound_metric(registered):
 
 def test_metric_of_the_latent_space(registered):
     class Paths(Metric):
-        gathers: ClassVar = ("generator",)
+        requires: ClassVar = ("generator",)
         reals: ClassVar = False
-        least: ClassVar = 0
+        min_samples: ClassVar = 0
 
         seed: int = 0
 
@@ -706,10 +706,10 @@ def lenient(real, fake):
     ("metric", "fault"),
     [
         (declaring(better="up"), "better is 'up': say 'lower' or 'higher'"),
-        (declaring(gathers=("feature",)), r"gathers is \('feature',\): give a tuple of moments"),
-        (declaring(gathers="samples"), "gathers is 'samples': give a tuple"),
-        (declaring(kinds=()), r"kinds is \(\): give a tuple of image, audio"),
-        (declaring(gathers=("samples",)), "has an option 'extractor': moments, features"),
+        (declaring(requires=("feature",)), r"gathers is \('feature',\): give a tuple of moments"),
+        (declaring(requires="samples"), "gathers is 'samples': give a tuple"),
+        (declaring(sample_kinds=()), r"sample_kinds is \(\): give a tuple of image, audio"),
+        (declaring(requires=("samples",)), "has an option 'extractor': moments, features"),
         (computing(lambda r, f: 1.0), "must return a Result.*not a float"),
         (computing(lambda r, f: Result(first(f).mean())), "The value of the Result must be a numb"),
         (computing(lambda r, f: Result(1.0, -1.0)), "error of the Result is -1.0"),
@@ -730,7 +730,7 @@ def lenient(real, fake):
             r"score\(\) without real samples raised nothing; it must raise ConfigError",
         ),
         (
-            computing(lenient, score=lambda self, *sides: lenient(*sides), reals=False),
+            computing(lenient, score=lambda self, *sides: lenient(*sides), num_real=False),
             r"score\(\) of features with NaN raised nothing; it must raise DataError",
         ),
     ],
@@ -742,19 +742,21 @@ def test_broken_metrics(registered, metric, fault):
 
 def test_metric_with_too_few(registered):
     class Few(SoundMetric):
-        least: ClassVar = 100
+        min_samples: ClassVar = 100
 
         def score(self, real, fake):
-            few = fake.count < self.least
+            few = fake.count < self.min_samples
             return Result(0.0) if few else super().score(real, fake)
 
-    with pytest.raises(AssertionError, match=r"of 99 samples, fewer than its 'least', raised noth"):
+    with pytest.raises(
+        AssertionError, match=r"99 samples, fewer than its 'min_samples', raised no"
+    ):
         check_metric(registered(Few))
 
 
 def test_metric_that_needs_an_extractor(registered):
     class Lacking(Metric):
-        gathers: ClassVar = ("moments",)
+        requires: ClassVar = ("moments",)
 
         def compute(self, real, fake):
             return Result(0.0)

@@ -323,7 +323,7 @@ def agreement_page() -> str:
                 ],
             ),
             '```sh\nganzoo evaluate \'{"name": "mnist", "split": "test"}\' --dataset mnist '
-            "--real-split train --reals 10000 --metrics fid\n```",
+            "--real-split train --num-real 10000 --metrics fid\n```",
         ]
     return "\n\n".join(parts) + "\n"
 

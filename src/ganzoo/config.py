@@ -34,7 +34,7 @@ from ganzoo.core.registry import Registry
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
-from ganzoo.files import foreign, sealed, storage
+from ganzoo.files import checksummed, storage, untrusted
 from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
 from ganzoo.optimizers import Optimizer
@@ -50,7 +50,6 @@ __all__ = [
     "flag_of",
     "located",
     "read_config",
-    "renamed",
     "resolve",
     "several",
     "synonyms",
@@ -58,7 +57,6 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
-_RENAMED = {"fit": "resize_mode"}  # what earlier versions called a setting
 _LARGEST = 2**17  # bytes of a configuration file: one of ganzoo has some thousand
 
 COMPONENTS: dict[str, Registry[Any]] = {
@@ -207,20 +205,20 @@ class TrainConfig(Model):
     metrics: Metrics = Field(
         (), description="what is scored, such as fid,kid; by default fid, or modes of a mixture"
     )
-    evaluate_fakes: int = Field(10_000, ge=1, description="generated samples that are scored")
-    evaluate_reals: int | None = Field(
+    evaluate_num_fake: int = Field(10_000, ge=1, description="generated samples that are scored")
+    evaluate_num_real: int | None = Field(
         None, ge=1, description="real samples that they are compared with; by default all"
     )
     real_split: str | None = Field(
         None, description="part of the dataset that they are compared with; by default dataset's"
     )
-    evaluate_beside: bool = Field(
+    evaluate_async: bool = Field(
         False, description="score in a thread of its own, while the training goes on"
     )
     patience: int | None = Field(
         None, ge=1, description="stop after so many scores in a row that are not the best"
     )
-    nonfinite: Literal["stop", "skip", "rollback"] = Field(
+    nan_policy: Literal["stop", "skip", "rollback"] = Field(
         "stop",
         description="what follows NaN or infinity in a loss or gradient: stop, skip that update, "
         "or go back to the last checkpoint with half the learning rates",
@@ -407,7 +405,7 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
     try:
         path = storage.expanded(path)
         root = Path(os.path.realpath(path)).parent if root is None else root
-        with foreign.opened(path, root) as file:
+        with untrusted.opened(path, root) as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise ValueError(f"it is larger than {_LARGEST:,} bytes")
@@ -430,17 +428,11 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
             f"The configuration {path} has format {quoted(version)}, but this ganzoo reads up to "
             f"{FORMAT_VERSION}: upgrade ganzoo."
         )
-    settings = renamed(settings)
     _known(settings, f"{path}: ")
     with located(path):
         for key in (key for key in COMPONENTS if key in settings):
             _class(key, _merge(_DEFAULTS, {key: settings[key]})[key])
     return settings
-
-
-def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored settings under the names that they have today."""
-    return {_RENAMED.get(key, key): value for key, value in settings.items()}
 
 
 def _yaml(content: bytes) -> Any:
@@ -468,7 +460,7 @@ def _yaml(content: bytes) -> Any:
         value = yaml.load(content.decode("utf-8"), Loader=Loader)
     except yaml.YAMLError as error:
         raise ValueError(error) from None
-    if problem := sealed.excess(value):
+    if problem := checksummed.excess(value):
         raise ValueError(problem)
     return value
 
@@ -489,8 +481,6 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
     for key, value in layer.items():
         if key not in names:
             word = key if isinstance(key, str) else quoted(key)
-            if word in _RENAMED:
-                raise ConfigError(f"{where}'{word}' is called '{_RENAMED[word]}'; write that.")
             raise ConfigError(
                 f"{where}'{word}' is no setting.{_meant(word, value, bool(where))} "
                 f"Settings: {listing(sorted(names))}."
@@ -616,7 +606,7 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in layer.items():
             if key == "dataset":
                 # A path or an object becomes a component.
-                value = datasets.interpret(value, merged.get(key))
+                value = datasets.as_dataset(value, merged.get(key))
             if key in COMPONENTS:
                 merged[key] = _merged_component(merged.get(key), value)
             elif key == "latent":

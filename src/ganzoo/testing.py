@@ -49,7 +49,7 @@ from ganzoo.features import Features
 from ganzoo.losses import Loss
 from ganzoo.metrics import Result
 from ganzoo.metrics.base import ANY_KIND, Part
-from ganzoo.metrics.gathered import Gathered, Moments
+from ganzoo.metrics.inputs import MetricInputs, Moments
 from ganzoo.training import contract
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def check_metric(component: str | type[Metric] | Metric, spec: SampleSpec | None
 
     Args:
         component: The metric, its class or its registered name. It is tried on 64 samples, or as
-            many as ``least`` and the options ``subset_size`` and ``splits`` ask for.
+            many as ``min_samples`` and the options ``subset_size`` and ``splits`` ask for.
         spec: What a sample is; by default the first of a small RGB image, a vector, audio and a
             sequence that the metric is for.
 
@@ -269,7 +269,7 @@ def check_metric(component: str | type[Metric] | Metric, spec: SampleSpec | None
         spec = _measured_spec(metric) if spec is None else spec
         metric.check(spec)
         options = (getattr(metric, option, 0) for option in ("subset_size", "splits"))
-        count = max(_SAMPLES, metric.least, *options)
+        count = max(_SAMPLES, metric.min_samples, *options)
         first = _check_result(metric, "compute", spec, count)
         random = torch.get_rng_state()
         again = _check_result(metric, "score", spec, count)
@@ -700,7 +700,7 @@ def _g_loss(loss: Loss, step: Step, real: Tensor) -> Tensor:
 def _check_d_loss(loss: Loss, step: Step, scale: float) -> None:
     real = torch.randn(step.fake.shape)
     again, weights = copy.deepcopy(step.discriminator), list(step.discriminator.parameters())
-    with seeds.kept(real.device):
+    with seeds.preserve_rng_state(real.device):
         value = _d_loss(loss, step, real)
     contract.check_finite(value, "discriminator", scale)
     assert step.real_output is not None and step.fake_output is not None
@@ -733,7 +733,7 @@ def _depends(loss: Loss, step: Step, judge: Any, side: str, batch: Tensor, befor
         real = 1.5 - batch
     else:
         other.fake = 1.5 - batch
-    with seeds.kept(batch.device):
+    with seeds.preserve_rng_state(batch.device):
         value = _d_loss(loss, other, real)
     return not torch.equal(value, before)
 
@@ -840,16 +840,16 @@ def _check_declared(metric: Metric) -> None:
         cls.better in ("lower", "higher", None),
         f"{cls.__name__}.better is {cls.better!r}: say 'lower' or 'higher', or None for neither.",
     )
-    for name, known in (("gathers", get_args(Part)), ("kinds", ANY_KIND)):
+    for name, known in (("requires", get_args(Part)), ("sample_kinds", ANY_KIND)):
         given = getattr(cls, name)
         _require(
             isinstance(given, tuple) and bool(given) and set(given) <= {*known},
             f"{cls.__name__}.{name} is {given!r}: give a tuple of {listing(known)}.",
         )
-    has, needs = "extractor" in cls.model_fields, bool(_FROM_NET & {*cls.gathers})
+    has, needs = "extractor" in cls.model_fields, bool(_FROM_NET & {*cls.requires})
     _require(
         has == needs,
-        f"{cls.__name__} gathers {listing(cls.gathers)} and has {'an' if has else 'no'} option "
+        f"{cls.__name__} gathers {listing(cls.requires)} and has {'an' if has else 'no'} option "
         f"'extractor': moments, features and logits are those of its extractor, which nothing "
         f"else needs.",
     )
@@ -902,7 +902,7 @@ class _MadeUp(nn.Module):
         return (values + 1) * ((high - low) / 2) + low
 
 
-def _gathered(
+def _inputs(
     metric: Metric,
     spec: SampleSpec,
     count: int,
@@ -910,7 +910,7 @@ def _gathered(
     *,
     order: Tensor | None = None,
     broken: Part | None = None,
-) -> Gathered:
+) -> MetricInputs:
     """What a metric asks for of real (0) or generated (1) samples, and nothing else."""
     parts = metric.wants(spec)
     source = torch.Generator().manual_seed(10 + side)
@@ -930,7 +930,7 @@ def _gathered(
     mixture = None
     if spec.kind == "vector":
         mixture = Mixture(centres=tuple((float(k),) * spec.numel for k in range(3)), sd=1.0)
-    return Gathered(
+    return MetricInputs(
         count=count,
         moments=moments,
         generator=_MadeUp(spec) if "generator" in parts and side else None,
@@ -944,9 +944,9 @@ def _gathered(
 
 def _sides(
     metric: Metric, spec: SampleSpec, count: int, **how: Any
-) -> tuple[Gathered | None, Gathered]:
-    real = _gathered(metric, spec, count, 0, **how) if metric.reals else None
-    return real, _gathered(metric, spec, count, 1, **how)
+) -> tuple[MetricInputs | None, MetricInputs]:
+    real = _inputs(metric, spec, count, 0, **how) if metric.reals else None
+    return real, _inputs(metric, spec, count, 1, **how)
 
 
 def _check_result(metric: Metric, method: str, spec: SampleSpec, count: int) -> Result:
@@ -987,7 +987,7 @@ def _check_result(metric: Metric, method: str, spec: SampleSpec, count: int) -> 
     return checked
 
 
-def _tensors(part: Gathered | None) -> dict[str, Tensor]:
+def _tensors(part: MetricInputs | None) -> dict[str, Tensor]:
     if part is None:
         return {}
     names = ("features", "logits", "samples")
@@ -1008,22 +1008,22 @@ def _check_order(metric: Metric, spec: SampleSpec, count: int, value: float) -> 
 
 def _check_refusals(metric: Metric, spec: SampleSpec, count: int) -> None:
     for other in _SPECS:
-        if other.kind not in metric.kinds:
+        if other.kind not in metric.sample_kinds:
             _check_refused(
                 partial(metric.check, other),
                 ConfigError,
-                f"check() of a {other}, whose kind is not among its kinds,",
+                f"check() of a {other}, whose kind is not among its sample_kinds,",
             )
     if metric.reals:
-        fake = _gathered(metric, spec, count, 1)
+        fake = _inputs(metric, spec, count, 1)
         call = partial(metric.score, None, fake)
         _check_refused(call, ConfigError, "score() without real samples")
     tensors: tuple[Part, ...] = ("features", "logits", "samples")
     cases: list[tuple[str, int, Part | None]] = [
         (f"{part} with NaN", count, part) for part in tensors if part in metric.wants(spec)
     ]
-    if (few := metric.least - 1) >= 0:
-        cases.append((f"{few} samples, fewer than its 'least',", few, None))
+    if (few := metric.min_samples - 1) >= 0:
+        cases.append((f"{few} samples, fewer than its 'min_samples',", few, None))
     for what, size, part in cases:
         real, fake = _sides(metric, spec, size, broken=part)
         _check_refused(partial(metric.score, real, fake), DataError, f"score() of {what}")

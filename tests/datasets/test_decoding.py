@@ -9,7 +9,15 @@ import pytest
 from PIL import Image, ImageOps
 
 from ganzoo.datasets import decoding
-from ganzoo.datasets.decoding import Facts, Look, PictureError, Wanted, _arranged, decode, resized
+from ganzoo.datasets.decoding import (
+    ImageStats,
+    OutputFormat,
+    PictureError,
+    RequestedFormat,
+    _arranged,
+    decode,
+    resized,
+)
 
 
 def ramp(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -32,13 +40,13 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **options: objec
     return buffer.getvalue()
 
 
-def plain(data: bytes, look: Look | None = None) -> np.ndarray:
+def plain(data: bytes, look: OutputFormat | None = None) -> np.ndarray:
     """What ``decode`` makes of it, with the channels last."""
     return decode(data, look)[0].transpose(1, 2, 0)
 
 
-def look(*size: int, channels: int = 3, stretch: bool = False) -> Look:
-    return Look(channels=channels, size=size, stretch=stretch)
+def look(*size: int, channels: int = 3, stretch: bool = False) -> OutputFormat:
+    return OutputFormat(channels=channels, size=size, stretch=stretch)
 
 
 # -- formats and modes ------------------------------------------------------------------------
@@ -56,7 +64,7 @@ def test_formats(kind: str, channels: int) -> None:
         assert np.array_equal(pixels, np.repeat(picture.transpose(2, 0, 1), 3, 0))
     else:
         assert np.array_equal(pixels.transpose(1, 2, 0), picture)
-    assert facts.low == facts.high == (20, 31) and facts.bare and not facts.clear
+    assert facts.low == facts.high == (20, 31) and facts.any_opaque and not facts.clear
     assert facts.colour is (channels == 3 or kind == "WEBP")
 
 
@@ -150,10 +158,10 @@ def test_palettes() -> None:
     assert not decode(encoded(grey), None)[1].colour
     coloured = Image.fromarray(ramp(8, 8)).quantize(16)
     pixels, facts = decode(encoded(coloured), None)
-    assert facts.colour and facts.bare
+    assert facts.colour and facts.any_opaque
     assert np.array_equal(pixels.transpose(1, 2, 0), np.asarray(coloured.convert("RGB")))
     pixels, facts = decode(encoded(coloured, transparency=0), None)
-    assert pixels.shape[0] == 4 and facts.clear and not facts.bare
+    assert pixels.shape[0] == 4 and facts.clear and not facts.any_opaque
     assert set(np.unique(pixels[3])) == {0, 255}
 
 
@@ -168,7 +176,7 @@ def test_palettes() -> None:
 )
 def test_alpha(mode, value, colour, clear) -> None:
     _, facts = decode(encoded(Image.new(mode, (4, 4), value)), None)
-    assert facts == Facts((4, 4), (4, 4), colour=colour, bare=False, clear=clear)
+    assert facts == ImageStats((4, 4), (4, 4), colour=colour, any_opaque=False, clear=clear)
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (1, 2, 3)), ("L", 7)])
@@ -334,8 +342,8 @@ def test_only_small_jpegs_wait_to_be_resized_together() -> None:
 # -- what the form of a set is ----------------------------------------------------------------
 
 
-def facts(*size: int, colour: bool = False, alpha: bool = False, clear: bool = False) -> Facts:
-    return Facts(size, size, colour=colour, bare=not alpha, clear=clear)
+def facts(*size: int, colour: bool = False, alpha: bool = False, clear: bool = False) -> ImageStats:
+    return ImageStats(size, size, colour=colour, any_opaque=not alpha, clear=clear)
 
 
 @pytest.mark.parametrize(
@@ -356,9 +364,9 @@ def test_channels_of_a_set(seen, channels) -> None:
         merged = order[0]
         for each in order[1:]:
             merged = merged.merged(each)
-        assert Wanted(None, "center", "auto").look(merged).channels == channels
+        assert RequestedFormat(None, "center", "auto").look(merged).channels == channels
     for mode, fixed in (("grey", 1), ("rgb", 3), ("rgba", 4)):
-        assert Wanted(None, "center", mode).look(merged).channels == fixed
+        assert RequestedFormat(None, "center", mode).look(merged).channels == fixed
 
 
 @pytest.mark.parametrize(
@@ -372,12 +380,12 @@ def test_channels_of_a_set(seen, channels) -> None:
 )
 def test_size_of_a_set(first, second, size) -> None:
     merged = facts(*first).merged(facts(*second))
-    assert Wanted(None, "center", "auto").size_of(merged) == size
-    assert Wanted((5, 6), "center", "auto").size_of(merged) == (5, 6)
+    assert RequestedFormat(None, "center", "auto").size_of(merged) == size
+    assert RequestedFormat((5, 6), "center", "auto").size_of(merged) == (5, 6)
 
 
 def test_random_crops_have_an_eighth_to_spare() -> None:
-    wanted = Wanted((48, 97), "random", "rgb")
+    wanted = RequestedFormat((48, 97), "random", "rgb")
     assert wanted.look(None).size == (55, 111) and not wanted.look(None).stretch
     assert wanted.size_of(None) == (48, 97)
 
@@ -387,7 +395,7 @@ def test_random_crops_have_an_eighth_to_spare() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP"])
 @pytest.mark.parametrize("form", [None, look(8, 8)])
-def test_truncated_pictures(kind: str, form: Look | None) -> None:
+def test_truncated_pictures(kind: str, form: OutputFormat | None) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     data = encoded(noise, kind)
     for length in (0, 3, 30, len(data) // 2):

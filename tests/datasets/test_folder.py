@@ -507,22 +507,22 @@ def test_links_that_lead_to_each_other(root: Path) -> None:
 
 def test_a_folder_that_changes_while_it_is_read(root: Path, monkeypatch) -> None:
     fill(root, 4)
-    listed = folder.Tree._arrange
+    listed = folder.ImageFolderIndex._arrange
 
-    def change(tree: folder.Tree) -> None:
+    def change(tree: folder.ImageFolderIndex) -> None:
         listed(tree)
         (root / "000.png").unlink()
         save(root / "001.png", 77, size=(6, 40))
         save(root / "new.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder.Tree, "_arrange", change)
+        patch.setattr(folder.ImageFolderIndex, "_arrange", change)
         text = refused(root)
         assert "(removed while the folder was read)" in text
     fill(root, 4)
     (root / "new.png").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(folder.Tree, "_arrange", change)
+        patch.setattr(folder.ImageFolderIndex, "_arrange", change)
         samples = load(root, max_bad=2)
     assert sorted(values(samples)) == [2, 3]
     assert "while the folder was read" in notices(samples)[0]
@@ -554,10 +554,10 @@ def test_a_folder_that_fails_while_it_is_listed(root: Path, monkeypatch) -> None
 def test_no_room_for_the_names(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(root, 1)
 
-    def fail(tree: folder.Tree, *rest: object) -> None:
+    def fail(tree: folder.ImageFolderIndex, *rest: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder.Tree, "_add", fail)
+    monkeypatch.setattr(folder.ImageFolderIndex, "_add", fail)
     assert refused(root) == (
         f"The names of the pictures in '{root}' cannot be kept in a temporary file (No space left "
         f"on device); free some space, or set TMPDIR to a folder on another disk."

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from ganzoo import datasets
 from ganzoo.datasets import cache, progress
 from ganzoo.datasets.base import Samples
-from ganzoo.datasets.given import interpret
+from ganzoo.datasets.in_memory import as_dataset
 from ganzoo.errors import ConfigError, DataError
 
 hf = pytest.importorskip("datasets")
@@ -86,8 +86,8 @@ def check(samples: Samples, count: int = 12) -> None:
 def test_a_saved_dataset(tmp_path: Path) -> None:
     table().save_to_disk(str(tmp_path / "saved"))
     check(load(tmp_path / "saved"))
-    assert interpret(str(tmp_path / "saved"))["name"] == "huggingface"
-    check(datasets.create(interpret(tmp_path / "saved")).load())
+    assert as_dataset(str(tmp_path / "saved"))["name"] == "huggingface"
+    check(datasets.create(as_dataset(tmp_path / "saved")).load())
 
 
 def test_a_saved_dataset_of_several_parts(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_single_files(tmp_path: Path, suffix: str) -> None:
         table().save_to_disk(str(tmp_path / "saved"))
         next((tmp_path / "saved").glob("*.arrow")).rename(path)
     check(load(path))
-    assert interpret(path) == {"name": "huggingface", "path": str(path)}
+    assert as_dataset(path) == {"name": "huggingface", "path": str(path)}
 
 
 @pytest.mark.parametrize("place", [".", "data"])
@@ -129,7 +129,7 @@ def test_a_folder_of_files(tmp_path: Path, place: str) -> None:
     assert "Unknown split" in text and text.endswith("choose one with the option split.")
     text = refused(DataError, tmp_path / "repo", subset="other")
     assert "'other' not found" in text and text.endswith("choose one with the option subset.")
-    assert interpret(tmp_path / "repo")["name"] == "huggingface"
+    assert as_dataset(tmp_path / "repo")["name"] == "huggingface"
 
 
 def test_files_that_another_program_wrote(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_a_table_of_labels(root: Path) -> None:
     parquet.write_table(rows, root / "metadata.parquet")
     assert class_of(load(root)) == WORDS
     # The folder is one of pictures, not one of tables.
-    assert datasets.interpret(str(root))["name"] == "folder"
+    assert datasets.as_dataset(str(root))["name"] == "folder"
 
 
 def test_which_column(root: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 import ganzoo
-from ganzoo.datasets import Given
+from ganzoo.datasets import InMemoryDataset
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.features import inception
 from ganzoo.features.inception import Inception
@@ -141,7 +141,7 @@ def of_kind(kind: str):
             return folder(deep(top=4095)), deep(top=4095), scaled
         case "12 bits":
             done = {"depth": "scaled", "range": "0 to 4095"}
-            data = Given.of(deep(top=4095), stored_range=(0, 4095))
+            data = InMemoryDataset.of(deep(top=4095), stored_range=(0, 4095))
             return ranged(folder(deep(top=4095)), 0, 4095), data, done
         case "12 bits in colour":
             done = {"depth": "scaled", "range": "0 to 4095"}
@@ -155,16 +155,16 @@ def of_kind(kind: str):
         case "floats of a range that is said":
             done = {"depth": "scaled", "range": "-3 to 3"}
             values = unit * 6 - 3
-            data = Given.of(values, stored_range=(-3, 3))
+            data = InMemoryDataset.of(values, stored_range=(-3, 3))
             return ranged(folder(values, suffix=".tif"), -3, 3), data, done
         case "integers within 8 bits":
             return folder(shades().astype(np.int32), suffix=".tif"), shades(), None
         case "integers of a range that is said":
             done = {"depth": "scaled", "range": "-1024 to 3071"}
-            data = Given.of(signed, stored_range=(-1024, 3071))
+            data = InMemoryDataset.of(signed, stored_range=(-1024, 3071))
             return ranged(folder(signed, suffix=".tif"), -1024, 3071), data, done
         case "8 bits of a range that is said":
-            data = Given.of(shades() // 2, stored_range=(0, 127))
+            data = InMemoryDataset.of(shades() // 2, stored_range=(0, 127))
             return ranged(folder(shades() // 2), 0, 127), data, {"range": "0 to 127"}
         case "8 bits beside 16":
             mixed = [
@@ -334,7 +334,7 @@ def test_options_mean_what_they_mean_in_a_training(channels, options) -> None:
     samples = ganzoo.datasets.create(side).load()
     if channels == 4 and "mode" not in options:
         pytest.skip("alpha is dropped, as the program does, and not kept as in a training")
-    same = Given.of(samples.data, stored_range=samples.stored_range)
+    same = InMemoryDataset.of(samples.data, stored_range=samples.stored_range)
     assert score(side).value == pytest.approx(score(same).value, rel=1e-5)
 
 
@@ -375,7 +375,7 @@ def items_of(kind: str):
         case "a range":
             return (
                 Held(list(grey // 2)),
-                Given.of(grey // 2, stored_range=(0, 127)),
+                InMemoryDataset.of(grey // 2, stored_range=(0, 127)),
                 {"stored_range": (0, 127)},
             )
         case "12 bits":
@@ -444,23 +444,23 @@ def items_of(kind: str):
 )
 def test_items_are_scored_as_a_training_reads_them(kind) -> None:
     source, same, options = items_of(kind)
-    given = Given.of(source, **options)
+    given = InMemoryDataset.of(source, **options)
     alike = not isinstance(same, list)
     same = same if alike else folder(same)
     assert score(given).value == pytest.approx(score(same).value, rel=1e-6)
     if alike:
-        notices = Given.of(source, **options).load().notices
-        assert score(Given.of(source, **options)).notices == notices
+        notices = InMemoryDataset.of(source, **options).load().notices
+        assert score(InMemoryDataset.of(source, **options)).notices == notices
 
 
 def test_options_that_do_not_apply_to_items_are_refused() -> None:
     with pytest.raises(ConfigError, match="key"):
-        score(Given.of(Held(list(shades())), key="image"))
+        score(InMemoryDataset.of(Held(list(shades())), key="image"))
     with pytest.raises(DataError, match="stored_range"):
         sizes = [each[: 20 + i].astype(np.int64) * 9 for i, each in enumerate(shades())]
-        score(Given.of(Held(sizes)))
+        score(InMemoryDataset.of(Held(sizes)))
     with pytest.raises(DataError, match="only pictures may differ in size"):
-        score(Given.of(Held([np.zeros(5 + i) for i in range(COUNT)])))
+        score(InMemoryDataset.of(Held([np.zeros(5 + i) for i in range(COUNT)])))
 
 
 # -- archives -------------------------------------------------------------------------------------

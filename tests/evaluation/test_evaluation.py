@@ -20,9 +20,9 @@ from ganzoo.architectures.mlp import MLP
 from ganzoo.cli import main
 from ganzoo.core.seeds import derive
 from ganzoo.core.spec import LatentSpec, SampleSpec
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, CheckpointError, ConfigError, DataError
-from ganzoo.evaluation.sides import Generated
+from ganzoo.evaluation.sources import GeneratedSamples
 from ganzoo.features import Features
 from ganzoo.features.classifier import Classifier
 from ganzoo.features.inception import Inception
@@ -30,7 +30,7 @@ from ganzoo.generators import card
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
 from ganzoo.metrics import lpips
-from ganzoo.metrics.gathered import Gathered, Moments
+from ganzoo.metrics.inputs import MetricInputs, Moments
 
 SPEC = SampleSpec(shape=(1, 16, 16))
 POINTS = SampleSpec(kind="vector", shape=(2,), value_range=None)
@@ -58,13 +58,17 @@ KID = {"name": "kid", "extractor": cells, "subset_size": 20, "subsets": 5}
 PRECISION = {"name": "precision", "extractor": cells}
 
 
-def make(spec=SPEC, framing=None, training=None) -> Generator:
+def make(spec=SPEC, preprocessing=None, training=None) -> Generator:
     arch, latent = MLP(hidden=(8,)), LatentSpec(shape=(3,))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = arch.generator(spec, latent)
     config = BundleConfig(
-        architecture=arch, sample=spec, framing=framing, latent=latent, training=training or {}
+        architecture=arch,
+        sample=spec,
+        preprocessing=preprocessing,
+        latent=latent,
+        training=training or {},
     )
     return Generator(net, config)
 
@@ -105,7 +109,7 @@ def test_samples_against_themselves(pictures) -> None:
 def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
     """Floats of a generator, which a function sees, in blocks of 256 with a seed each."""
     generator = make()
-    score = evaluate(generator, pictures, [FID], fakes=300, batch_size=batch_size, cache=False)
+    score = evaluate(generator, pictures, [FID], num_fake=300, batch_size=batch_size, cache=False)
     drawn = torch.cat(
         [
             generator.sample(count, seed=derive(0, "evaluate", block))
@@ -116,7 +120,7 @@ def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
     for samples in (pictures.float() / 127.5 - 1, drawn):
         moments = Moments()
         moments.add(cells(samples))
-        parts.append(Gathered(len(samples), moments, spec=SPEC))
+        parts.append(MetricInputs(len(samples), moments, spec=SPEC))
     expected = metrics.create(FID).score(*parts).value
     assert score["fid"].value == pytest.approx(expected, rel=1e-5)
     assert score["fid"].protocol["fakes"]["count"] == 300
@@ -125,7 +129,9 @@ def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
 def test_more_fakes_begin_with_the_same_ones(pictures) -> None:
     side = [
         torch.cat(
-            list(Generated(make(), count, 3, 64, "uniform", None).batches(50, slice(0, count)))
+            list(
+                GeneratedSamples(make(), count, 3, 64, "uniform", None).batches(50, slice(0, count))
+            )
         )
         for count in (40, 300)
     ]
@@ -161,7 +167,7 @@ def test_extractors_that_see_bytes(pictures) -> None:
     bright[0] = 0
     stacks = torch.stack((dark, bright) * 5).to(torch.uint8)
     modes = {"name": "modes", "extractor": Sees()}
-    score = evaluate(stacks, metrics=[modes], fakes=10)["modes"]
+    score = evaluate(stacks, metrics=[modes], num_fake=10)["modes"]
     assert (score.value, score.extra["total"]) == (2, 8)  # 000 and 011 of three channels
     assert Sees.seen == {(torch.uint8, (1, 16, 16))}
 
@@ -171,16 +177,16 @@ def test_modes_of_a_mixture() -> None:
     training = {"dataset": {"name": "ring", "count": 50}}
     generator = make(POINTS, training=training)
     generator.module = Constant(torch.tensor([[1.0, 0.0]]))
-    score = evaluate(generator, metrics="modes", fakes=30)["modes"]
+    score = evaluate(generator, metrics="modes", num_fake=30)["modes"]
     assert (score.value, score.extra["high_quality"]) == (1, 1)
     assert "reals" not in score.protocol
     assert score.protocol["samples"]["form"] == "vector of shape (2,)"
-    assert evaluate("ring", metrics=["modes"], fakes=1000)["modes"].value == 8
+    assert evaluate("ring", metrics=["modes"], num_fake=1000)["modes"].value == 8
 
 
 def test_vectors_with_features_of_the_callers_own() -> None:
     metric = {"name": "fid", "extractor": as_they_are}
-    scores = evaluate({"name": "ring", "seed": 1}, "ring", [metric], fakes=2000, reals=2000)
+    scores = evaluate({"name": "ring", "seed": 1}, "ring", [metric], num_fake=2000, num_real=2000)
     assert scores["fid"].value < 0.01
     with pytest.raises(ConfigError, match="'inception', which sees pictures"):
         evaluate("ring", "ring")
@@ -244,20 +250,22 @@ def test_a_function_may_fill_one_tensor_again_and_again(pictures) -> None:
 
 
 def test_reals_are_resized_as_in_training(pictures) -> None:
-    framing = Framing(method="resize", native=(16, 16), size=(8, 8))
-    generator = make(SampleSpec(shape=(1, 8, 8)), framing)
-    score = evaluate(generator, pictures, [FID], fakes=20)["fid"]
+    preprocessing = Preprocessing(method="resize", original_size=(16, 16), size=(8, 8))
+    generator = make(SampleSpec(shape=(1, 8, 8)), preprocessing)
+    score = evaluate(generator, pictures, [FID], num_fake=20)["fid"]
     assert score.protocol["samples"] == {
         "form": "8x8 greyscale image",
         "resized": "reals from 16x16",
     }
-    small = framing.apply(pictures, 0)
-    assert evaluate(generator, small, [FID], fakes=20)["fid"].value == pytest.approx(score.value)
+    small = preprocessing.apply(pictures, 0)
+    assert evaluate(generator, small, [FID], num_fake=20)["fid"].value == pytest.approx(score.value)
 
 
 def test_padding_is_cropped(pictures) -> None:
-    framing = Framing(method="pad", native=(16, 16), size=(20, 20))
-    score = evaluate(make(SampleSpec(shape=(1, 20, 20)), framing), pictures, [FID], fakes=20)
+    preprocessing = Preprocessing(method="pad", original_size=(16, 16), size=(20, 20))
+    score = evaluate(
+        make(SampleSpec(shape=(1, 20, 20)), preprocessing), pictures, [FID], num_fake=20
+    )
     assert score["fid"].protocol["samples"] == {"form": "16x16 greyscale image"}
 
 
@@ -268,20 +276,20 @@ def test_labels(pictures) -> None:
     labels = torch.tensor([0] * 95 + [1])
     bright = {}
     for how in ("uniform", "data"):
-        side = Generated(generator, 400, 0, 64, how, labels if how == "data" else None)
+        side = GeneratedSamples(generator, 400, 0, 64, how, labels if how == "data" else None)
         bright[how] = float((torch.cat(list(side.batches(64, slice(0, 400)))) > 0).float().mean())
     assert 0.4 < bright["uniform"] < 0.6 and bright["data"] < 0.1
-    score = evaluate(generator, (pictures, labels), [FID], fakes=60, labels="data")["fid"]
+    score = evaluate(generator, (pictures, labels), [FID], num_fake=60, labels="data")["fid"]
     assert score.protocol["fakes"]["labels"] == "data"
     with pytest.raises(ConfigError, match="labels='data' needs real samples with the classes"):
-        evaluate(generator, pictures, [FID], fakes=60, labels="data")
+        evaluate(generator, pictures, [FID], num_fake=60, labels="data")
 
 
 def test_from_which_labels_classes_were_drawn_is_in_the_protocol(pictures) -> None:
     generator = make(SampleSpec(shape=(1, 16, 16), classes=("0", "1")))
     generator.module = Constant(torch.stack((-torch.ones(1, 16, 16), torch.ones(1, 16, 16))))
     scores = [
-        evaluate(generator, (pictures, labels), [FID], fakes=60, labels="data")["fid"]
+        evaluate(generator, (pictures, labels), [FID], num_fake=60, labels="data")["fid"]
         for labels in (torch.arange(96) % 2, (torch.arange(96) > 90).long())
     ]
     assert evaluation.differences(*scores) == ("fakes.label_shares",)
@@ -322,38 +330,38 @@ def by_net() -> list[dict]:
 
 @pytest.mark.usefixtures("_counted")
 def test_one_pass_for_all_metrics_and_none_for_known_reals(pictures) -> None:
-    first = evaluate(make(), pictures, by_net(), fakes=40)
+    first = evaluate(make(), pictures, by_net(), num_fake=40)
     assert sum(LOOKED) == 96 + 40
     assert [path.name for path in statistics()] == ["features", "moments"]
     LOOKED.clear()
-    assert evaluate(make(), pictures, by_net(), fakes=40) == first
+    assert evaluate(make(), pictures, by_net(), num_fake=40) == first
     assert sum(LOOKED) == 40
     LOOKED.clear()
     other = pictures.clone()
     other[0, 0, 0, 0] ^= 1
-    evaluate(make(), other, by_net(), fakes=40)
+    evaluate(make(), other, by_net(), num_fake=40)
     assert sum(LOOKED) == 96 + 40
 
 
 @pytest.mark.usefixtures("_counted")
 @pytest.mark.parametrize("part", ["moments", "features"])
 def test_what_is_damaged_in_the_cache_is_made_again(part, pictures) -> None:
-    first = evaluate(make(), pictures, by_net(), fakes=40)
+    first = evaluate(make(), pictures, by_net(), num_fake=40)
     (folder,) = (path for path in statistics() if path.name == part)
     file = folder / "weights.safetensors"
     content = bytearray(file.read_bytes())
     content[-3] ^= 0x40
     file.write_bytes(content)
     LOOKED.clear()
-    assert evaluate(make(), pictures, by_net(), fakes=40) == first
+    assert evaluate(make(), pictures, by_net(), num_fake=40) == first
     assert sum(LOOKED) == 96 + 40
     LOOKED.clear()
-    evaluate(make(), pictures, by_net(), fakes=40)
+    evaluate(make(), pictures, by_net(), num_fake=40)
     assert sum(LOOKED) == 40
 
 
 def test_a_cache_that_cannot_be_written_costs_no_score(pictures, monkeypatch) -> None:
-    first = evaluate(make(), pictures, by_net(), fakes=40, cache=False)
+    first = evaluate(make(), pictures, by_net(), num_fake=40, cache=False)
 
     class SafetensorError(Exception):
         """As safetensors wraps what the system says."""
@@ -362,7 +370,7 @@ def test_a_cache_that_cannot_be_written_costs_no_score(pictures, monkeypatch) ->
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    assert evaluate(make(), pictures, by_net(), fakes=40) == first
+    assert evaluate(make(), pictures, by_net(), num_fake=40) == first
     assert statistics() == []
 
 
@@ -370,7 +378,7 @@ def test_functions_and_code_of_scripts_are_not_kept(pictures) -> None:
     def brighter(factor):
         return {"name": "fid", "extractor": lambda samples: cells(samples) * factor}
 
-    values = [evaluate(make(), pictures, [brighter(k)], fakes=40)["fid"] for k in (1, 2)]
+    values = [evaluate(make(), pictures, [brighter(k)], num_fake=40)["fid"] for k in (1, 2)]
     assert values[1].value == pytest.approx(4 * values[0].value, rel=1e-4)
     assert evaluation.differences(*values) == ("extractor.weights",)
 
@@ -380,27 +388,27 @@ def test_functions_and_code_of_scripts_are_not_kept(pictures) -> None:
         name: ClassVar[str] = "script"
         provider: ClassVar[str] = "__main__"
 
-    assert not Script().lasting and Inception().lasting
+    assert not Script().cacheable and Inception().cacheable
     assert Script.__module__ == __name__ and statistics() == []
 
 
 @pytest.mark.usefixtures("_counted")
 def test_other_versions_have_statistics_of_their_own(pictures, monkeypatch) -> None:
-    evaluate(make(), pictures, by_net(), fakes=40)
-    monkeypatch.setattr("ganzoo.evaluation.gathering.__version__", "another")
+    evaluate(make(), pictures, by_net(), num_fake=40)
+    monkeypatch.setattr("ganzoo.evaluation.feature_pass.__version__", "another")
     LOOKED.clear()
-    evaluate(make(), pictures, by_net(), fakes=40)
+    evaluate(make(), pictures, by_net(), num_fake=40)
     assert sum(LOOKED) == 96 + 40
 
 
 @pytest.mark.usefixtures("_small_inception")
 def test_so_have_other_versions_of_packages_that_an_extractor_names(pictures, monkeypatch) -> None:
     monkeypatch.setattr(Inception, "packages", ("pillow",))
-    first = evaluate(make(), pictures, fakes=40)["fid"]
+    first = evaluate(make(), pictures, num_fake=40)["fid"]
     assert first.protocol["versions"]["pillow"] == PIL.__version__
     before = statistics()
-    monkeypatch.setattr("ganzoo.evaluation.gathering._version", lambda package: "another")
-    second = evaluate(make(), pictures, fakes=40)["fid"]
+    monkeypatch.setattr("ganzoo.evaluation.feature_pass._version", lambda package: "another")
+    second = evaluate(make(), pictures, num_fake=40)["fid"]
     assert len(statistics()) == 2 * len(before) > 0
     assert evaluation.same_protocol(first, second)
 
@@ -412,12 +420,12 @@ def test_what_a_kill_left_half_written_is_removed_after_a_day(pictures) -> None:
         each.mkdir(parents=True)
         (each / "weights.safetensors").touch()
     os.utime(old, (0, 0))
-    evaluate(make(), pictures, by_net(), fakes=40)
+    evaluate(make(), pictures, by_net(), num_fake=40)
     assert young.exists() and not old.exists()
 
 
 def test_nothing_is_kept_unless_asked_for(pictures) -> None:
-    evaluate(make(), pictures, [FID], fakes=40, cache=False)
+    evaluate(make(), pictures, [FID], num_fake=40, cache=False)
     assert statistics() == []
 
 
@@ -427,7 +435,9 @@ def test_nothing_is_kept_unless_asked_for(pictures) -> None:
 def test_the_protocol_says_all(pictures) -> None:
     np.save("squares.npy", pictures.numpy())
     training = {"dataset": {"name": "array", "path": "squares.npy"}, "ema_decay": 0.9}
-    score = evaluate(make(training=training), metrics=[KID], reals=50, fakes=40, seed=3)["kid"]
+    score = evaluate(make(training=training), metrics=[KID], num_real=50, num_fake=40, seed=3)[
+        "kid"
+    ]
     protocol = score.protocol
     assert protocol["metric"] == "kid"
     assert protocol["options"] == {"subsets": 5, "subset_size": 20, "seed": 2020}
@@ -443,9 +453,11 @@ def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
         return evaluate(make(), pictures, [FID], **{"fakes": 40, **options})["fid"]
 
     assert evaluation.same_protocol(score(), score(seed=1))
-    assert evaluation.differences(score(), score(fakes=41)) == ("fakes.count",)
-    assert evaluation.differences(score(), score(reals=50)) == ("reals.count", "reals.sha256")
-    assert not evaluation.same_protocol(score(), evaluate(make(), pictures, [KID], fakes=40)["kid"])
+    assert evaluation.differences(score(), score(num_fake=41)) == ("fakes.count",)
+    assert evaluation.differences(score(), score(num_real=50)) == ("reals.count", "reals.sha256")
+    assert not evaluation.same_protocol(
+        score(), evaluate(make(), pictures, [KID], num_fake=40)["kid"]
+    )
 
 
 def test_sources_of_all_kinds_may_be_compared() -> None:
@@ -465,29 +477,29 @@ def test_sources_of_all_kinds_may_be_compared() -> None:
 
 def test_reals_that_decide_nothing_make_no_other_protocol(pictures) -> None:
     alone, beside = (
-        evaluate(make(), given, "ms-ssim", fakes=40)["ms-ssim"] for given in (None, pictures)
+        evaluate(make(), given, "ms-ssim", num_fake=40)["ms-ssim"] for given in (None, pictures)
     )
     assert "real" in beside.extra and beside.protocol["beside"]["count"] == 96
     assert beside.value == alone.value and evaluation.same_protocol(alone, beside)
 
 
 def test_reals_that_were_asked_for_in_vain_are_noted(pictures) -> None:
-    score = evaluate(make(), None, "ms-ssim", fakes=40, reals=10)["ms-ssim"]
+    score = evaluate(make(), None, "ms-ssim", num_fake=40, num_real=10)["ms-ssim"]
     assert score.notices == (
         "'reals' changed nothing: none of these metrics looks at real samples.",
     )
-    assert evaluate(make(), pictures, [FID], fakes=40, reals=50)["fid"].notices == ()
+    assert evaluate(make(), pictures, [FID], num_fake=40, num_real=50)["fid"].notices == ()
 
 
 def test_samples_that_are_compared_with_themselves_are_noted(pictures) -> None:
     same = "The source and the real samples are the same ones"
     assert evaluate(pictures, pictures, [PRECISION])["precision"].notices[0].startswith(same)
-    other = evaluate(pictures, pictures, [PRECISION], reals=95)["precision"]
+    other = evaluate(pictures, pictures, [PRECISION], num_real=95)["precision"]
     assert not any(notice.startswith(same) for notice in other.notices)
 
 
 def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) -> None:
-    told, suited = [], []
+    told, for_dataset = [], []
 
     def protocol(self, spec, mixture):
         told.append(spec)
@@ -495,12 +507,12 @@ def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) 
 
     monkeypatch.setattr("ganzoo.metrics.swd.SWD.protocol", protocol)
     monkeypatch.setattr(
-        "ganzoo.metrics.swd.SWD.suited", lambda self, name: suited.append(name) or self
+        "ganzoo.metrics.swd.SWD.for_dataset", lambda self, name: for_dataset.append(name) or self
     )
     training = {"dataset": {"name": "mnist"}}
-    score = evaluate(make(training=training), pictures, json.loads(SWD), fakes=40)["swd"]
+    score = evaluate(make(training=training), pictures, json.loads(SWD), num_fake=40)["swd"]
     assert score.protocol["measured"] == {"weights": "abc"}
-    assert told == [SPEC] and suited == ["mnist"]
+    assert told == [SPEC] and for_dataset == ["mnist"]
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -540,7 +552,7 @@ def test_refusals(source, options, text, pictures) -> None:
 
 
 def test_a_dataset_that_cannot_be_made_again(pictures) -> None:
-    training = {"dataset": ganzoo.datasets.Given.of(pictures).model_dump(mode="json")}
+    training = {"dataset": ganzoo.datasets.InMemoryDataset.of(pictures).model_dump(mode="json")}
     with pytest.raises(ConfigError, match="trained on cannot be made again"):
         evaluate(make(training=training), metrics=[FID])
 
@@ -548,7 +560,7 @@ def test_a_dataset_that_cannot_be_made_again(pictures) -> None:
 def test_missing_weights_are_told_before_anything_is_computed(pictures) -> None:
     metric = {"name": "fid", "extractor": {"name": "inception", "weights": "absent.pth"}}
     with pytest.raises(CheckpointError, match=r"absent\.pth"):
-        evaluate(make(), pictures, [metric, PRECISION], fakes=40)
+        evaluate(make(), pictures, [metric, PRECISION], num_fake=40)
     assert LOOKED == []
 
 
@@ -646,7 +658,7 @@ def test_a_bundle_keeps_its_scores(pictures, capsys) -> None:
     np.save("squares.npy", pictures.numpy())
     training = {"dataset": {"name": "array", "path": "squares.npy"}}
     make(training=training).save_pretrained("saved")
-    line = ("evaluate", "saved", "--fakes", "20", "--device", "cpu")
+    line = ("evaluate", "saved", "--num-fake", "20", "--device", "cpu")
     run(*line, "--metrics", SWD, "--no-write")
     assert not Path("saved/metrics.json").exists()
     run(*line, "--metrics", SWD)
@@ -677,7 +689,7 @@ def test_scores_of_a_generator_that_was_replaced_meanwhile(pictures, capsys, mon
         return score(self)
 
     monkeypatch.setattr(evaluation.Evaluator, "score", slow)
-    line = ("evaluate", "saved", "--fakes", "20", "--device", "cpu", "--metrics", SWD, "--json")
+    line = ("evaluate", "saved", "--num-fake", "20", "--device", "cpu", "--metrics", SWD, "--json")
     run(*line, code=2)
     told = capsys.readouterr()
     assert json.loads(told.out)["swd"]["value"] > 0
@@ -689,7 +701,7 @@ def test_scores_that_cannot_be_saved_are_shown(pictures, capsys, monkeypatch) ->
     np.save("squares.npy", pictures.numpy())
     training = {"dataset": {"name": "array", "path": "squares.npy"}}
     make(training=training).save_pretrained("saved")
-    line = ("evaluate", "saved", "--fakes", "20", "--device", "cpu", "--metrics", SWD, "--json")
+    line = ("evaluate", "saved", "--num-fake", "20", "--device", "cpu", "--metrics", SWD, "--json")
     with monkeypatch.context() as patch:
         patch.setattr("ganzoo.files.storage.write_json", unwritable)
         run(*line, code=2)

@@ -31,7 +31,7 @@ cells = lambda samples: adaptive_avg_pool2d(samples.float(), 4).mean(1).flatten(
 for metric in metrics:
     metric.setdefault("extractor", cells)
 found = ganzoo.evaluate(
-    f"{folder}/generator", f"{folder}/real.npy", metrics, fakes=600, device="cpu"
+    f"{folder}/generator", f"{folder}/real.npy", metrics, num_fake=600, device="cpu"
 )
 values = {name: score.value for name, score in found.items()}
 
@@ -47,7 +47,7 @@ try:
         f"{folder}/generator",
         f"{folder}/real.npy",
         [{"name": "fid", "extractor": fails_in_one}],
-        fakes=600,
+        num_fake=600,
         device="cpu",
     )
 except ganzoo.errors.DataError as error:
@@ -115,7 +115,7 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
         tmp_path / "generator",
         tmp_path / "real.npy",
         [metric | {"extractor": cells} for metric in METRICS],
-        fakes=600,
+        num_fake=600,
         device="cpu",
         cache=False,
     )

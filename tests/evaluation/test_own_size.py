@@ -314,7 +314,7 @@ def test_scores_do_not_depend_on_the_batches(batch_size, monkeypatch) -> None:
 
 def test_of_many_the_same_ones_are_chosen_at_their_own_sizes() -> None:
     a, b = saved(some(MIXED), "a"), saved(some(MIXED, 20, 20), "b")
-    first, second = (scores(a, b, reals=9, cache=cache)["fid"] for cache in (True, False))
+    first, second = (scores(a, b, num_real=9, cache=cache)["fid"] for cache in (True, False))
     assert first.value == pytest.approx(second.value, rel=1e-6)
     assert first.protocol["reals"] == second.protocol["reals"]
     assert first.protocol["reals"]["count"] == 9
@@ -553,7 +553,7 @@ def make(size: int = 16, channels: int = 3, **training) -> Generator:
 
 def test_reals_beside_a_generator_are_brought_to_its_size() -> None:
     folder = saved(some(MIXED), "a")
-    fid = scores(make(), folder, fakes=COUNT)["fid"]
+    fid = scores(make(), folder, num_fake=COUNT)["fid"]
     reals = fid.protocol["reals"]
     assert reals["read"] == {"size": "resized and cropped to 16x16, as for a training"}
     assert fid.protocol["samples"] == {"form": "16x16 RGB image"}
@@ -570,7 +570,7 @@ def test_reals_beside_a_generator_are_brought_to_its_size() -> None:
 
 def test_alpha_of_a_generator_is_dropped() -> None:
     clear = make(channels=4)
-    fid = scores(clear, saved(some(), "a"), fakes=COUNT)["fid"]
+    fid = scores(clear, saved(some(), "a"), num_fake=COUNT)["fid"]
     assert fid.protocol["fakes"]["read"] == {"alpha": "dropped"}
     assert any("of this generator is taken for alpha" in notice for notice in fid.notices)
 
@@ -720,7 +720,7 @@ def test_a_folder_that_changed_is_looked_at_again() -> None:
 def test_equal_pictures_of_a_folder_and_an_array_have_one_hash() -> None:
     """So scores of a generator, whose reals are loaded, compare with those of a folder."""
     folder = saved(some(((16, 16),)), "a")
-    side = scores(make(), folder, fakes=COUNT)["fid"].protocol["reals"]["sha256"]
+    side = scores(make(), folder, num_fake=COUNT)["fid"].protocol["reals"]["sha256"]
     assert scores(folder, folder)["fid"].protocol["reals"]["sha256"] == side
 
 
@@ -755,7 +755,7 @@ def test_the_whole_network_on_sizes_of_all_kinds(preset, real) -> None:
     a, b = saved(some(MIXED, count=8), "a"), saved(some(((64, 64),), 20, 8), "b")
     found = scores(a, b, preset, 8)
     first, second = (features(files(each), preset, real) for each in (a, b))
-    moments = [ganzoo.metrics.gathered.Moments() for _ in range(2)]
+    moments = [ganzoo.metrics.inputs.Moments() for _ in range(2)]
     for each, seen in zip(moments, (second, first), strict=True):
         each.add(torch.from_numpy(seen))
     wanted = ganzoo.metrics.frechet.frechet_distance(*moments)

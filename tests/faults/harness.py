@@ -137,7 +137,7 @@ class Plan:
     kill_saving: int = 0
     fail: int = 0
     error: int = errno.EIO
-    lasting: bool = False
+    cacheable: bool = False
     half: bool = False
     pause: float = 0.0
     cli: bool = False
@@ -249,7 +249,7 @@ class Disk:
             dies = number == plan.kill or (saving and told["save_operations"] == plan.kill_saving)
             due = bool(plan.fail) and number >= plan.fail
             if due and (plan.error != errno.ENOSPC or name in _SPACE):
-                due = plan.lasting or not told["failed"]
+                due = plan.cacheable or not told["failed"]
             else:
                 due = False
             if dies:
@@ -725,14 +725,14 @@ def failing(shop: Workshop, report: Report, seed: int, wanted: int) -> None:
         draw = random.Random(f"failing {seed} {number}")
         story = Story(shop, report, f"failing writes, seed {seed}, run {number}")
         for _ in range(3):
-            error, lasting = draw.choice(kinds)
+            error, cacheable = draw.choice(kinds)
             done = checkpoint.latest(story.run / "checkpoints")
             left = 1 - (checkpoint.step_of(done) if done else 0) / STEPS
             last = 60 if draw.random() < 0.2 else max(60, int(left * shop.told["operations"]))
             plan = Plan(
                 fail=draw.randint(1, last),
                 error=error,
-                lasting=lasting,
+                cacheable=cacheable,
                 half=draw.random() < 0.5,
                 cli=draw.random() < 0.3,
             )
@@ -863,7 +863,7 @@ def others(shop: Workshop, report: Report, seed: int, rounds: int) -> None:
         story = Story(shop, report, f"read-only folder, seed {seed}, run {number}")
         story.end(story.start(Plan(kill_saving=draw.randint(60, 120))))
         before = contents(story.run)
-        life = story.end(story.start(Plan(fail=1, error=errno.EROFS, lasting=True, cli=True)))
+        life = story.end(story.start(Plan(fail=1, error=errno.EROFS, cacheable=True, cli=True)))
         _one_error(story, life)
         story.check(contents(story.run) == before, "a read-only folder has changed")
         report.figures["read-only folders refused"] += 1
@@ -973,7 +973,7 @@ def full_disk(shop: Workshop, report: Report, seed: int, rounds: int) -> None:
         shutil.rmtree(story.run, ignore_errors=True)
 
 
-PARTS: dict[str, Callable[[Workshop, Report, int, int], None]] = {
+SUBSET_FIELDS: dict[str, Callable[[Workshop, Report, int, int], None]] = {
     "kills": kills,
     "failing": failing,
     "signals": signals,
@@ -993,7 +993,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="an empty folder to work in")
     parser.add_argument("--report", type=Path, required=True, help="where the findings go")
     parser.add_argument("--seed", type=int, default=0)
-    for part in PARTS:
+    for part in SUBSET_FIELDS:
         parser.add_argument(f"--{part}", type=int, default=0, help="how many")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -1001,7 +1001,7 @@ def main() -> None:
     shop = Workshop(asked.root.resolve())
     shop.measure()
     found = {}
-    for part, act in PARTS.items():
+    for part, act in SUBSET_FIELDS.items():
         if wanted := getattr(asked, part.replace("-", "_")):
             report, began, before = Report(), time.monotonic(), _cpu()
             try:

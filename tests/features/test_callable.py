@@ -8,7 +8,7 @@ from torch import nn
 from ganzoo import features
 from ganzoo.errors import ConfigError
 from ganzoo.features import Features
-from ganzoo.features.callable import Callable, interpret
+from ganzoo.features.callable import Callable, as_extractor
 
 CPU = torch.device("cpu")
 
@@ -49,7 +49,7 @@ def test_the_fingerprint_tells_contents_apart():
     same.load_state_dict(net.state_dict())
     assert Callable.of(net) == Callable.of(same)
     assert Callable.of(net).fingerprint != Callable.of(nn.Linear(4, 2)).fingerprint
-    assert Callable.of(net).lasting
+    assert Callable.of(net).cacheable
     assert Callable.of(flat).fingerprint != Callable.of(torch.flatten).fingerprint
     assert Callable.of(flat).protocol() == {
         "extractor": "callable",
@@ -106,7 +106,7 @@ def test_functions_that_differ_in_what_no_source_tells(make):
     extractors = [Callable.of(each) for each in (one, other)]
     assert extractors[0] == Callable.of(one) != extractors[1]
     assert extractors[0].protocol() == Callable.of(one).protocol() != extractors[1].protocol()
-    assert extractors[0].lasting == isinstance(one, nn.Module)
+    assert extractors[0].cacheable == isinstance(one, nn.Module)
 
 
 def test_nets_of_one_content_are_one():
@@ -117,7 +117,7 @@ def test_nets_of_one_content_are_one():
 
 def test_a_net_with_objects_in_it_is_only_itself():
     net, twin = Scaled(object()), Scaled(object())
-    assert not Callable.of(net).lasting
+    assert not Callable.of(net).cacheable
     assert Callable.of(net) == Callable.of(net) != Callable.of(twin)
 
 
@@ -140,8 +140,8 @@ def importing(line):
         ("def within(): import helper", False),
     ],
 )
-def test_what_a_net_imports_as_it_computes_is_known_of_libraries_only(line, lasting):
-    assert Callable.of(importing(line)).lasting == lasting
+def test_what_a_net_imports_as_it_computes_is_known_of_libraries_only(line, cacheable):
+    assert Callable.of(importing(line)).cacheable == cacheable
 
 
 def test_another_object_does_not_get_the_name_of_one_that_is_gone():
@@ -181,9 +181,9 @@ def test_what_is_not_one_row_per_sample_is_refused(result, got):
 
 
 def test_interpret_takes_names_components_and_callables():
-    assert interpret("inception") == "inception"
-    assert interpret({"name": "clip"}) == {"name": "clip"}
-    assert interpret(Callable) is Callable
-    assert interpret(flat) == Callable.of(flat)
+    assert as_extractor("inception") == "inception"
+    assert as_extractor({"name": "clip"}) == {"name": "clip"}
+    assert as_extractor(Callable) is Callable
+    assert as_extractor(flat) == Callable.of(flat)
     with pytest.raises(ConfigError, match="An extractor is a name"):
-        interpret(3)
+        as_extractor(3)

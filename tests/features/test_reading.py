@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from ganzoo import features, metrics
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets import Given
+from ganzoo.datasets import InMemoryDataset
 from ganzoo.evaluation import gathering
-from ganzoo.evaluation.sides import side_of
+from ganzoo.evaluation.sources import sample_source
 from ganzoo.features import huggingface, inception, vgg16, weights
 from ganzoo.features.base import fingerprint
 from ganzoo.features.inception_net import InceptionNet
@@ -56,9 +56,9 @@ def inception_file(tmp_path_factory):
 
 
 def gathered(*chosen):
-    pictures = Given.of(torch.zeros(4, *SPEC.shape, dtype=torch.uint8))
-    side = side_of(pictures, None, None, keep=False)
-    found = gathering.Gathering(chosen, None, side, CPU, "fp32", 4, None)
+    pictures = InMemoryDataset.of(torch.zeros(4, *SPEC.shape, dtype=torch.uint8))
+    side = sample_source(pictures, None, None, keep=False)
+    found = gathering.FeaturePass(chosen, None, side, CPU, "fp32", 4, None)
     found.build()
     return found
 

@@ -40,7 +40,7 @@ from ganzoo.errors import (
     UnknownNameError,
     UnsupportedSampleError,
 )
-from ganzoo.files import checkpoint, sealed
+from ganzoo.files import checkpoint, checksummed
 from ganzoo.files.storage import sha256, write_json
 from ganzoo.generators import bundle
 from ganzoo.generators.bundle import CONFIG, DISCRIMINATOR, WEIGHTS, BundleConfig, Half
@@ -69,7 +69,7 @@ def told(folder: Path) -> dict[str, Any]:
 def tell(folder: Path, config: dict[str, Any]) -> None:
     """Write a config.json with its seal."""
     config.pop("sha256", None)
-    write_json(folder / CONFIG, sealed.seal(config))
+    write_json(folder / CONFIG, checksummed.add_checksum(config))
 
 
 def reseal(folder: Path) -> None:
@@ -274,7 +274,11 @@ def test_a_tensor_without_values(folder: Path) -> None:
         ("latent", {"shape": [10**12]}, "shape.0 cannot be 1000000000000"),
         ("latent", {"shape": [2**30] * 8}, "at most 2,147,483,647 values"),
         ("latent", {"shape": [1] * 9}, "at most 8 items"),
-        ("framing", {"method": "none", "native": [10**12, 4], "size": [4, 4]}, "native.0 cannot"),
+        (
+            "preprocessing",
+            {"method": "none", "original_size": [10**12, 4], "size": [4, 4]},
+            "native.0 cannot",
+        ),
     ],
 )
 def test_sizes_beyond_reason(folder: Path, key: str, value, problem: str) -> None:
@@ -516,8 +520,8 @@ def test_writing_into_a_file_that_was_loaded(folder: Path) -> None:
 def test_large_files_are_mapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And may be removed and replaced."""
     expected = bundle.read(folder)[1]
-    monkeypatch.setattr("ganzoo.files.foreign._SMALL", 0)
-    monkeypatch.setattr("ganzoo.files.foreign.bytearray", None, raising=False)
+    monkeypatch.setattr("ganzoo.files.untrusted._SMALL", 0)
+    monkeypatch.setattr("ganzoo.files.untrusted.bytearray", None, raising=False)
     weights = bundle.read(folder)[1]
     (folder / WEIGHTS).unlink()
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
@@ -572,8 +576,8 @@ def test_large_weights_are_finite(tmp_path: Path) -> None:
 
 
 def test_a_framing_of_other_samples(folder: Path) -> None:
-    framing = {"method": "pad", "native": [2, 2], "size": [8, 8]}
-    tell(folder, told(folder) | {"framing": framing})
+    preprocessing = {"method": "pad", "original_size": [2, 2], "size": [8, 8]}
+    tell(folder, told(folder) | {"preprocessing": preprocessing})
     assert "The framing makes images of 8x8, but the net a 4x4 greyscale image" in refusal(folder)
 
 

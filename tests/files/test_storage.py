@@ -10,8 +10,8 @@ import pytest
 from ganzoo.files import storage
 from ganzoo.files.storage import (
     ContendedError,
-    leftovers,
     new_folder,
+    partial_writes,
     sha256,
     write_json,
     write_text,
@@ -163,11 +163,11 @@ def test_leftovers_are_those_of_one_folder(tmp_path: Path) -> None:
     names = [".a.0123abcd.old", ".a.0123abce.tmp", ".a.b.0123abcd.tmp", ".a.old", "a", "b"]
     for name in names:
         (tmp_path / name).mkdir()
-    assert [path.name for path in leftovers(tmp_path / "a")] == names[:2]
+    assert [path.name for path in partial_writes(tmp_path / "a")] == names[:2]
     (tmp_path / "link").symlink_to("a")
-    assert len(leftovers(tmp_path / "link")) == 2
-    assert leftovers(tmp_path / "b") == leftovers(tmp_path / "x" / "y") == []
-    assert leftovers(Path("a\0b")) == []
+    assert len(partial_writes(tmp_path / "link")) == 2
+    assert partial_writes(tmp_path / "b") == partial_writes(tmp_path / "x" / "y") == []
+    assert partial_writes(Path("a\0b")) == []
 
 
 def test_a_file_in_the_way_of_the_parent(tmp_path: Path) -> None:

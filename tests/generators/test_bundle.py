@@ -17,9 +17,9 @@ from ganzoo.architectures import Architecture
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.spec import LatentSpec, SampleSpec
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError, PluginError, UnknownNameError
-from ganzoo.files import sealed
+from ganzoo.files import checksummed
 from ganzoo.files.storage import sha256, write_json
 from ganzoo.generators import bundle
 from ganzoo.generators.bundle import BundleConfig
@@ -30,7 +30,7 @@ LATENT = LatentSpec(shape=(3,), distribution="uniform", low=-0.5)
 CONFIG = BundleConfig(
     architecture=ARCH,
     sample=SAMPLE,
-    framing=Framing.fit((2, 3), (4, 4), "pad"),
+    preprocessing=Preprocessing.fit((2, 3), (4, 4), "pad"),
     latent=LATENT,
     training={"dataset": {"name": "given"}, "steps": 3},
 )
@@ -56,7 +56,7 @@ def edit(folder: Path, **changes) -> None:
     """Change keys of config.json as if it had been written so; None removes one."""
     merged = {**config_of(folder), "sha256": None, **changes}
     changed = {key: value for key, value in merged.items() if value is not None}
-    write_json(folder / "config.json", sealed.seal(changed))
+    write_json(folder / "config.json", checksummed.add_checksum(changed))
 
 
 def exchange(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -107,7 +107,7 @@ def test_what_is_in_the_folder(folder: Path) -> None:
             "value_range": [-1.0, 1.0],
             "classes": ["a", "b"],
         },
-        "framing": {"method": "pad", "native": [2, 3], "size": [4, 4]},
+        "preprocessing": {"method": "pad", "original_size": [2, 3], "size": [4, 4]},
         "latent": {
             "shape": [3],
             "distribution": "uniform",

@@ -25,9 +25,9 @@ from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.config import resolve
 from ganzoo.core.spec import LatentSpec, SampleSpec
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError
-from ganzoo.files import sealed
+from ganzoo.files import checksummed
 from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle, card
 from ganzoo.generators.bundle import BundleConfig, Half, Origin, WeightFile
@@ -111,7 +111,7 @@ def make(folder: Path, config: BundleConfig, **files) -> Path:
         f"{name.removesuffix('.safetensors')}.safetensors": fact for name, fact in facts.items()
     }
     config = config.model_copy(update={"weights": facts})
-    write_json(folder / "config.json", sealed.seal(config.model_dump(mode="json")))
+    write_json(folder / "config.json", checksummed.add_checksum(config.model_dump(mode="json")))
     for name, content in files.items():
         path = folder / f"{name}.{'png' if content is None else 'json'}"
         if content is None:
@@ -208,9 +208,9 @@ def well_formed(text: str, caplog: pytest.LogCaptureFixture) -> None:
     assert yaml.safe_load(re.split("^---$", text, flags=re.M)[1]) == loaded.data.to_dict()
     assert loaded.data.library_name == "ganzoo" and "gan" in loaded.data.tags
     assert not card.edited(text)
-    *details, seal = html(text)
+    *details, add_checksum = html(text)
     assert details in ([], ["<details>\n<summary>All settings</summary>", "</details>"])
-    assert re.fullmatch(r"<!-- ganzoo wrote this card, sha256 [0-9a-f]{64} -->", seal)
+    assert re.fullmatch(r"<!-- ganzoo wrote this card, sha256 [0-9a-f]{64} -->", add_checksum)
     assert "None" not in plain(text) and "..." not in plain(text)
     assert all(line == line.rstrip() for line in text.splitlines())
 
@@ -294,7 +294,7 @@ def test_padding_is_told(tmp_path: Path) -> None:
     framed = config(
         architecture=DCGAN(channels=2),
         sample=SampleSpec(shape=(1, 32, 32)),
-        framing=Framing.fit((28, 28), (32, 32), "pad"),
+        preprocessing=Preprocessing.fit((28, 28), (32, 32), "pad"),
     )
     words = plain(card.render(make(tmp_path, framed)))
     assert "into a 28x28 greyscale image" in words and "padded to 32x32" in words
@@ -581,7 +581,7 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
             "error": 0.00034,
             "extra": {"std": 0.003},
             "notices": ["Too few *samples*."],
-            "protocol": protocol(metric="kid", options=subsets, reals=other),
+            "protocol": protocol(metric="kid", options=subsets, num_real=other),
         },
         "ms-ssim": {
             "value": 0.2,
@@ -736,7 +736,7 @@ def test_scores_are_filed_under_what_they_were_measured_against(
     ],
 )
 def test_what_is_said_of_repeating_the_data(data, reals, words, tmp_path: Path, caplog) -> None:
-    how = protocol(reals={**reals, "count": 5000, "sha256": "f" * 64})
+    how = protocol(num_real={**reals, "count": 5000, "sha256": "f" * 64})
     near = {"value": 0.25, "protocol": how, "extra": {"authenticity": 0.4}}
     described = config(training={**TRAINED, "dataset": data})
     text = card.render(make(tmp_path, described, metrics={"nearest-neighbours": near}))
@@ -761,7 +761,7 @@ def test_the_card_shows_what_evaluate_measured(tmp_path: Path, caplog) -> None:
     swd = {"name": "swd", "patches": 2, "directions": 4}
     similar = {"name": "ms-ssim", "seed": 3}
     scores = evaluation.evaluate(
-        tmp_path / "saved", pictures, [swd, similar], reals=20, fakes=25, device="cpu"
+        tmp_path / "saved", pictures, [swd, similar], num_real=20, num_fake=25, device="cpu"
     )
     evaluation.save(scores, tmp_path / "saved")
     text = card.render(tmp_path / "saved")

@@ -11,7 +11,7 @@ from ganzoo import pretrained
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.spec import LatentSpec, SampleSpec
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError, DeviceError
 from ganzoo.files import checkpoint
 from ganzoo.generators import bundle
@@ -22,12 +22,14 @@ LATENT = LatentSpec(shape=(3,))
 SMALL = SampleSpec(shape=(1, 4, 6))
 
 
-def make(spec: SampleSpec = SMALL, framing=None, arch=None, latent=LATENT) -> Generator:
+def make(spec: SampleSpec = SMALL, preprocessing=None, arch=None, latent=LATENT) -> Generator:
     arch = arch or MLP(hidden=(4,))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = arch.generator(spec, latent)
-    config = BundleConfig(architecture=arch, sample=spec, framing=framing, latent=latent)
+    config = BundleConfig(
+        architecture=arch, sample=spec, preprocessing=preprocessing, latent=latent
+    )
     return Generator(net, config)
 
 
@@ -286,8 +288,8 @@ def test_other_kinds_of_samples(spec, tmp_path: Path) -> None:
 
 
 def test_padding_is_cropped() -> None:
-    framing = Framing.fit((3, 4), (4, 6), "pad")
-    whole, cropped = make(), make(framing=framing)
+    preprocessing = Preprocessing.fit((3, 4), (4, 6), "pad")
+    whole, cropped = make(), make(preprocessing=preprocessing)
     samples = cropped.sample(5, seed=0)
     assert cropped.spec.shape == (1, 3, 4) and samples.is_contiguous()
     assert torch.equal(samples, whole.sample(5, seed=0)[..., 0:3, 1:5])
@@ -298,8 +300,8 @@ def test_padding_is_cropped() -> None:
 
 @pytest.mark.parametrize("method", ["none", "resize"])
 def test_nothing_else_is_cropped(method) -> None:
-    native = (4, 6) if method == "none" else (3, 4)
-    generator = make(framing=Framing.fit(native, (4, 6), method))
+    original_size = (4, 6) if method == "none" else (3, 4)
+    generator = make(preprocessing=Preprocessing.fit(original_size, (4, 6), method))
     assert generator.spec == SMALL
     assert torch.equal(generator.sample(5, seed=0), make().sample(5, seed=0))
 
@@ -344,8 +346,8 @@ def test_text() -> None:
 
 @pytest.mark.parametrize("arch", [MLP(hidden=(4,)), DCGAN(channels=2)], ids=["mlp", "dcgan"])
 def test_saved_and_loaded(arch, tmp_path: Path) -> None:
-    framing = Framing.fit((14, 15), (16, 16), "pad")
-    generator = make(SampleSpec(shape=(1, 16, 16)), framing, arch)
+    preprocessing = Preprocessing.fit((14, 15), (16, 16), "pad")
+    generator = make(SampleSpec(shape=(1, 16, 16)), preprocessing, arch)
     generator.sample(2)
     assert generator.save_pretrained(str(tmp_path / "b")) == tmp_path / "b"
     loaded = Generator.from_pretrained(str(tmp_path / "b"))

@@ -6,7 +6,7 @@ import torch
 
 from ganzoo import metrics
 from ganzoo.errors import DataError
-from ganzoo.metrics.gathered import Gathered
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.metrics.kid import Spread, polynomial_mmd
 
 
@@ -64,7 +64,7 @@ def test_the_error_is_the_deviation_over_fresh_samples(draw, reals, fakes, optio
     for seed in range(60):
         source = torch.Generator().manual_seed(seed)
         parts = [
-            Gathered(count, features=draw(count, source, side))
+            MetricInputs(count, features=draw(count, source, side))
             for side, count in enumerate((reals, fakes))
         ]
         results.append(metrics.create("kid", seed=seed, **options).score(*parts))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.metrics.gathered import Moments
+from ganzoo.metrics.inputs import Moments
 
 
 def moments(*batches):

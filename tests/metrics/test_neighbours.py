@@ -9,7 +9,7 @@ from ganzoo import metrics
 from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import neighbours
-from ganzoo.metrics.gathered import Gathered
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.showing import pictures
 
 FOUR = ["precision", "recall", "density", "coverage"]
@@ -247,7 +247,7 @@ def enlarged(image):
 def test_pairs_are_side_by_side_with_their_ratio_below(images, gather):
     real, fake = images(40, seed=1), images(30, seed=2)
     fake[11] = real[5]
-    parts = (Gathered(len(x), features=x.flatten(1).float(), spec=COLOUR) for x in (real, fake))
+    parts = (MetricInputs(len(x), features=x.flatten(1).float(), spec=COLOUR) for x in (real, fake))
     closest = metrics.create("nearest-neighbours", shown=5).score(*parts).extra["closest"]
     fakes, reals = (
         fake[[pair["fake"] for pair in closest]],

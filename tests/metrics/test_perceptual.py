@@ -14,7 +14,7 @@ from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import CheckpointError, ConfigError, DataError
 from ganzoo.features import weights
 from ganzoo.metrics import lpips
-from ganzoo.metrics.gathered import Gathered
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.metrics.perceptual import path_lengths, slerp
 
 
@@ -45,7 +45,7 @@ def net(monkeypatch):
 
 
 def ppl(generator, **options):
-    fake = Gathered(0, generator=generator, spec=generator.spec)
+    fake = MetricInputs(0, generator=generator, spec=generator.spec)
     return metrics.create("ppl", **{"ways": 200, **options}).score(None, fake)
 
 
@@ -115,7 +115,9 @@ def test_it_computes_where_it_is_told_to(images, monkeypatch, name, device):
     metric = metrics.create({"name": name, "size": 32, **({"ways": 4} if name == "ppl" else {})})
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
-    metric.score(None, Gathered(4, samples=samples, generator=Curve(), spec=spec, device=device))
+    metric.score(
+        None, MetricInputs(4, samples=samples, generator=Curve(), spec=spec, device=device)
+    )
     assert asked == [(32, device or torch.device("cpu"))]
 
 
@@ -139,7 +141,7 @@ def test_float32_is_that_of_the_generator_too(images, monkeypatch, name, looks):
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
     metric = metrics.create({"name": name, **({"ways": 4} if name == "ppl" else {})})
-    metric.score(None, Gathered(4, samples=samples, generator=generator, spec=spec))
+    metric.score(None, MetricInputs(4, samples=samples, generator=generator, spec=spec))
     assert seen == [["ieee"] * 3] * looks
     assert [part.fp32_precision for part in parts] == before
 
@@ -286,7 +288,7 @@ def test_no_global_random_numbers_are_drawn(images, files, name):
     state = torch.get_rng_state()
     metric.prepare(torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), state)
-    metric.score(None, Gathered(4, samples=samples, generator=Curve(), spec=spec))
+    metric.score(None, MetricInputs(4, samples=samples, generator=Curve(), spec=spec))
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -61,8 +61,8 @@ def evaluated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         "snapshot_every": 0,
         "metrics": [{"name": "swd", "patches": 2, "directions": 4}],
         "evaluate_every": 3,
-        "evaluate_fakes": 20,
-        "evaluate_beside": request.param,
+        "evaluate_num_fake": 20,
+        "evaluate_async": request.param,
     }
     Trainer(dataset=pictures.byte(), out=folder, **settings).fit()
     return folder
@@ -114,7 +114,7 @@ def reweigh(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -
         size, digest = (folder / file).stat().st_size, sha256(folder / file)
         facts = {**config.weights, file: bundle.WeightFile(size=size, sha256=digest)}
         raw = config.model_copy(update={"weights": facts}).model_dump(mode="json")
-        write_json(folder / bundle.CONFIG, bundle.sealed.seal(raw))
+        write_json(folder / bundle.CONFIG, bundle.checksummed.add_checksum(raw))
     else:
         state = checkpoint.load(folder)[1]
         del state["format_version"]
@@ -268,7 +268,7 @@ def rows_of(run: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
 def test_a_good_run_with_scores(scored: Path) -> None:
     steps = [row["step"] for row in rows_of(scored)]
     assert sorted(steps) == [2, 3, 4, 6, 6, 8, 9, 10, 12, 12]
-    beside = yaml.safe_load((scored / "config.yaml").read_text("utf-8"))["evaluate_beside"]
+    beside = yaml.safe_load((scored / "config.yaml").read_text("utf-8"))["evaluate_async"]
     assert (steps == sorted(steps)) is not beside  # else this looks at nothing
     assert findings(scored, "wrong") == {}
     assert findings(scored, "note") == {}
@@ -396,7 +396,7 @@ def test_numbers_that_are_not_finite(run: Path, folder: str, tensor: str, value:
 
 
 @pytest.mark.parametrize(
-    ("folder", "lead"), [("generator", ""), ("checkpoints/step-00000004", "average.")]
+    ("folder", "lead"), [("generator", ""), ("checkpoints/step-00000004", "ema.")]
 )
 @pytest.mark.parametrize("kind", ["shape", "dtype", "absent", "extra"])
 def test_tensors_that_do_not_fit(run: Path, folder: str, lead: str, kind: str) -> None:

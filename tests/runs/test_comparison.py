@@ -183,7 +183,7 @@ def test_scores_of_the_best_and_of_the_newest_generator():
 
 
 def test_what_was_evaluated_alike_while_training_is_one_score():
-    seeded = protocol(fakes={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
+    seeded = protocol(num_fake={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
     run(
         "a",
         {50: {"fid": 5.0}, 100: {"fid": 6.0}},
@@ -388,7 +388,7 @@ def test_a_metric_that_is_not_installed(pair, capsys):
     class Odd(Metric):
         """Something."""
 
-        gathers: ClassVar = ("samples",)
+        requires: ClassVar = ("samples",)
 
         def compute(self, real, fake): ...
 
@@ -595,8 +595,8 @@ def test_runs_that_were_scored_while_training(pictures, capsys):
             seed=seed,
             evaluate_every=2,
             metrics=[swd],
-            evaluate_fakes=20,
-            evaluate_reals=20,
+            evaluate_num_fake=20,
+            evaluate_num_real=20,
             device="cpu",
             out=f"runs/{seed}",
             progress=False,

@@ -55,7 +55,9 @@ def parsed(line: str) -> TrainConfig:
 
 def decisive(config: TrainConfig) -> dict[str, Any]:
     """The settings that decide the generator."""
-    kept = {key: value for key, value in config.dump().items() if key not in provenance._HABITS}
+    kept = {
+        key: value for key, value in config.dump().items() if key not in provenance._NON_ALGORITHMIC
+    }
     kept.pop("epochs")
     return kept
 
@@ -131,13 +133,13 @@ def test_a_training_that_was_not_straight_has_no_command(pictures: Tensor) -> No
     assert told("stopped") is None
     ganzoo.Trainer.resume("stopped", progress=False).fit()
     assert told("stopped") is not None
-    for schedule, straight in (("constant", True), ("linear", False)):
+    for schedule, settings_unchanged in (("constant", True), ("linear", False)):
         ganzoo.Trainer(dataset="squares.npy", out=schedule, schedule=schedule, **TINY).fit()
         assert told(schedule) is not None
         ganzoo.Trainer.resume(schedule, steps=4, progress=False).fit()
-        assert (told(schedule) is not None) == straight
+        assert (told(schedule) is not None) == settings_unchanged
         ganzoo.Trainer.resume(schedule, steps=6, progress=False).fit()
-        assert (told(schedule) is not None) == straight
+        assert (told(schedule) is not None) == settings_unchanged
 
 
 def test_no_command_repeats_data_that_were_an_object() -> None:

@@ -247,10 +247,10 @@ def test_tidying_finds_what_kills_left(folder: Path) -> None:
     (folder / "checkpoints" / ".step-00000020.0123abcd.tmp").mkdir()
     (folder / ".generator.0123abcd.old").mkdir()
     (folder / ".metrics.jsonl.0123abcd.tmp").touch()
-    done = Run(folder).tidy()
+    done = Run(folder).clean_partial_writes()
     assert len(done) == 3
     assert (folder / "generator").is_dir()
-    assert not Run(folder).tidy()
+    assert not Run(folder).clean_partial_writes()
 
 
 def test_a_folder_that_vanished_is_named(folder: Path) -> None:

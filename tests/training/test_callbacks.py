@@ -79,7 +79,7 @@ def trainer() -> SimpleNamespace:
         precision=Precision("fp32", "as asked"),
         device=SimpleNamespace(type="cpu"),
         spec=SampleSpec(shape=(1, 28, 28)),
-        gallery=SimpleNamespace(mixture=None),
+        visualizer=SimpleNamespace(mixture=None),
         notices=["[images] are padded"],
         total_steps=1000,
         images_per_step=8,
@@ -253,7 +253,7 @@ def test_clock(seconds, text) -> None:
 @pytest.mark.parametrize(("modes", "collapse"), [(1, " (mode collapse)"), (3, "")])
 def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
     trainer.spec = SampleSpec(kind="vector", shape=(2,), value_range=None)
-    trainer.gallery.mixture = SimpleNamespace(centres=((0, 0), (1, 1), (2, 2)))
+    trainer.visualizer.mixture = SimpleNamespace(centres=((0, 0), (1, 1), (2, 2)))
     file = StringIO()
     progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
     progress.on_start(trainer, SimpleNamespace(path=Path("run")))
@@ -270,7 +270,7 @@ def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
 
 def test_one_mode_is_no_news(clock, trainer) -> None:
     trainer.spec = SampleSpec(kind="vector", shape=(1,), value_range=None)
-    trainer.gallery.mixture = SimpleNamespace(centres=((5,),))
+    trainer.visualizer.mixture = SimpleNamespace(centres=((5,),))
     file = StringIO()
     progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
     progress.on_start(trainer, RUN)

@@ -998,7 +998,7 @@ def test_several_logits_are_trained_and_plotted() -> None:
     assert [row["step"] for row in run.history] == [2, 4]
     points = torch.randn(6, 3)
     wanted = made.game.discriminator(points).mean(1)
-    torch.testing.assert_close(made.gallery._judge(points), wanted)
+    torch.testing.assert_close(made.visualizer._judge(points), wanted)
 
 
 # -- data -----------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class End(Callback):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small pictures, one thread, no waiting for the disk."""
-    monkeypatch.setattr("ganzoo.training.gallery._SHOWN", 4)
+    monkeypatch.setattr("ganzoo.training.visualizer._SHOWN", 4)
     monkeypatch.setattr("os.fsync", lambda handle: None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -181,8 +181,8 @@ def test_every_optimizer_and_schedule(optimizer: str, schedule: str, images: Ten
         {"d_steps": 2, "g_steps": 3},
         {"joint_batch": True, "d_eval_for_g": True},
         {"ema_decay": 0.0, "clip_grad": 0.1},
-        {"nonfinite": "skip", "deterministic": True},
-        {"nonfinite": "rollback"},
+        {"nan_policy": "skip", "deterministic": True},
+        {"nan_policy": "rollback"},
         {"latent": {"shape": [2, 2], "distribution": "uniform"}, "seed": 7},
         {"size": (24, 16), "resize_mode": "resize"},
     ],

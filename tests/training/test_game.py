@@ -19,7 +19,7 @@ from ganzoo.losses.base import Loss
 from ganzoo.losses.non_saturating import NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 from ganzoo.optimizers import SGD, Adam
-from ganzoo.training.game import Average, Game
+from ganzoo.training.game import EMA, Game
 
 BATCH, LATENT, SAMPLE = 5, 3, 2
 
@@ -97,7 +97,7 @@ def game(loss, optimizer=None, *, dtype=torch.float64, rich=False, **options) ->
         latent=LatentSpec(shape=(LATENT,)),
         g_optimizer=optimizer.build(generator.parameters()),
         d_optimizer=optimizer.build(discriminator.parameters()),
-        average=Average(generator, 0.9),
+        ema=EMA(generator, 0.9),
         noise=torch.Generator().manual_seed(7),
         **options,
     )
@@ -326,14 +326,14 @@ def test_each_phase_draws_its_own_latents_and_real_samples() -> None:
 class Watching(Loss):
     """Tells a test what each phase looks like from within."""
 
-    watch: ClassVar = staticmethod(lambda phase, step: None)
+    monitor: ClassVar = staticmethod(lambda phase, step: None)
 
     def discriminator_loss(self, step: Step):
-        self.watch("D", step)
+        self.monitor("D", step)
         return super().discriminator_loss(step)
 
     def generator_loss(self, step: Step):
-        self.watch("G", step)
+        self.monitor("G", step)
         return super().generator_loss(step)
 
     def discriminator(self, real, fake):
@@ -343,8 +343,8 @@ class Watching(Loss):
         return log_g(fake)
 
 
-def watched(watch, base: type[Watching] = Watching) -> Watching:
-    return type("Watched", (base,), {"watch": staticmethod(watch), "__module__": __name__})()
+def watched(monitor, base: type[Watching] = Watching) -> Watching:
+    return type("Watched", (base,), {"watch": staticmethod(monitor), "__module__": __name__})()
 
 
 def gradients(net: nn.Module) -> list:
@@ -354,12 +354,12 @@ def gradients(net: nn.Module) -> list:
 def test_the_discriminator_is_frozen_while_the_generator_learns() -> None:
     seen = []
 
-    def watch(phase: str, step: Step) -> None:
+    def monitor(phase: str, step: Step) -> None:
         net = step.discriminator
         trained = {weight.requires_grad for weight in net.parameters()}
         seen.append((phase, trained, copied(net), gradients(net)))
 
-    played = game(watched(watch), d_steps=2, g_steps=2)
+    played = game(watched(monitor), d_steps=2, g_steps=2)
     batch, _ = reals()
     for _ in range(2):
         seen.clear()
@@ -381,12 +381,12 @@ def test_the_discriminator_is_frozen_while_the_generator_learns() -> None:
 def test_the_generator_is_untouched_while_the_discriminator_learns() -> None:
     seen = []
 
-    def watch(phase: str, step: Step) -> None:
+    def monitor(phase: str, step: Step) -> None:
         if phase == "D":
             assert not step.fake.requires_grad
         seen.append((phase, copied(step.generator), gradients(step.generator)))
 
-    played = game(watched(watch), d_steps=3)
+    played = game(watched(monitor), d_steps=3)
     start = copied(played.generator)
     played.play(reals()[0])
     assert [phase for phase, *_ in seen] == ["D", "D", "D", "G"]
@@ -424,7 +424,7 @@ def test_the_average_follows_each_update_of_the_generator() -> None:
     batch, _ = reals()
     played.play(batch)
     played.play(batch)
-    assert played.average.updates == 6
+    assert played.ema.updates == 6
 
 
 def test_rates() -> None:
@@ -542,11 +542,11 @@ class Relativistic(Watching):
 def test_a_relativistic_loss_sees_fresh_real_samples() -> None:
     seen = []
 
-    def watch(phase: str, step: Step) -> None:
+    def monitor(phase: str, step: Step) -> None:
         if phase == "G":
             seen.append((step.real, step.labels, step.real_output.logits))
 
-    played = game(watched(watch, Relativistic), d_steps=2, g_steps=2)
+    played = game(watched(monitor, Relativistic), d_steps=2, g_steps=2)
     batch, drawn = reals(labels=True)
     before = copy.deepcopy(played.generator)
     played.play(batch)
@@ -600,14 +600,14 @@ def test_a_finished_relativistic_step_is_of_one_piece() -> None:
 def test_losses_work_in_float32_whatever_the_nets_compute_in(autocast, joint) -> None:
     seen = []
 
-    def watch(phase: str, step: Step) -> None:
+    def monitor(phase: str, step: Step) -> None:
         assert not torch.is_autocast_enabled("cpu")
         seen.append(step.fake_output.features.dtype)
         for output in (step.real_output, step.fake_output):
             assert output is None or output.logits.dtype == torch.float32
 
     played = game(
-        watched(watch), dtype=torch.float32, rich=True, autocast=autocast, joint_batch=joint
+        watched(monitor), dtype=torch.float32, rich=True, autocast=autocast, joint_batch=joint
     )
     products = []
     for net in (played.generator, played.discriminator):
@@ -616,7 +616,7 @@ def test_losses_work_in_float32_whatever_the_nets_compute_in(autocast, joint) ->
     assert len(seen) == 2
     assert set(products) == {torch.bfloat16 if autocast else torch.float32}
     assert {value.dtype for value in step.scalars.values()} == {torch.float32}
-    for net in (played.generator, played.discriminator, played.average.module):
+    for net in (played.generator, played.discriminator, played.ema.module):
         assert {weight.dtype for weight in net.parameters()} == {torch.float32}
     for weight in played.generator.parameters():
         assert weight.grad is None or weight.grad.dtype == torch.float32
@@ -627,7 +627,7 @@ def test_losses_work_in_float32_whatever_the_nets_compute_in(autocast, joint) ->
 
 def test_an_average_by_hand() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).double()
-    average = Average(net, 0.2)
+    ema = EMA(net, 0.2)
     names = [name for name, value in net.state_dict().items() if value.is_floating_point()]
     assert "1.running_mean" in names and "0.weight" in names
     kept = {name: net.state_dict()[name].tolist() for name in names}
@@ -638,50 +638,50 @@ def test_an_average_by_hand() -> None:
                 value.copy_(torch.randn(value.shape, generator=source, dtype=value.dtype))
             else:
                 value += 3
-        average.update()
+        ema.update()
         now = net.state_dict()
         for name in names:
             old = torch.tensor(kept[name], dtype=torch.float64)
             expected = decay * old + (1 - decay) * now[name]
-            found = average.module.state_dict()[name]
+            found = ema.module.state_dict()[name]
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
             kept[name] = found.tolist()
-        count = average.module.state_dict()["1.num_batches_tracked"]
+        count = ema.module.state_dict()["1.num_batches_tracked"]
         assert torch.equal(count, now["1.num_batches_tracked"])
-    assert average.updates == 4
+    assert ema.updates == 4
 
 
 def test_the_ramp_ends_at_the_decay() -> None:
     net = nn.Linear(1, 1, bias=False).double()
-    average = Average(net, 0.999)
-    average.updates = 10**6
-    average.module.weight.fill_(1.0)
+    ema = EMA(net, 0.999)
+    ema.updates = 10**6
+    ema.module.weight.fill_(1.0)
     net.weight.data.fill_(2.0)
-    average.update()
-    assert average.module.weight.item() == pytest.approx(1.001, rel=1e-12)
+    ema.update()
+    assert ema.module.weight.item() == pytest.approx(1.001, rel=1e-12)
 
 
 def test_no_decay_follows_the_net_itself() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    average = Average(net, 0.0)
+    ema = EMA(net, 0.0)
     for _ in range(3):
         for value in net.state_dict().values():
             value.copy_(torch.randn(value.shape) * 100)
-        average.update()
-        assert same(copied(average.module), copied(net))
+        ema.update()
+        assert same(copied(ema.module), copied(net))
 
 
 def test_an_average_is_a_net_of_its_own() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)).train()
-    average = Average(net, 0.5)
-    assert net.training and not average.module.training
-    assert not any(weight.requires_grad for weight in average.module.parameters())
+    ema = EMA(net, 0.5)
+    assert net.training and not ema.module.training
+    assert not any(weight.requires_grad for weight in ema.module.parameters())
     assert all(weight.requires_grad for weight in net.parameters())
-    before = copied(average.module)
+    before = copied(ema.module)
     with torch.no_grad():
         net[0].weight.add_(1)
-    assert same(copied(average.module), before)
+    assert same(copied(ema.module), before)
 
 
 # -- batch norm -----------------------------------------------------------------------------------
@@ -807,48 +807,48 @@ EXCHANGES = {
 def test_the_average_follows_what_the_net_holds_now(exchange, when: int) -> None:
     torch.manual_seed(0)
     net = Holding()
-    average = Average(net, 0.0)
+    ema = EMA(net, 0.0)
     for _ in range(when):
-        average.update()
+        ema.update()
     for _ in range(2):
         exchange(net)
-        average.update()
-        for name, value in average.module.state_dict().items():
+        ema.update()
+        for name, value in ema.module.state_dict().items():
             expected = net.state_dict()[name].to(value)
             torch.testing.assert_close(value, expected, msg=name)
-    assert not any(value.requires_grad for value in average.module.state_dict().values())
+    assert not any(value.requires_grad for value in ema.module.state_dict().values())
 
 
 def test_the_average_of_exchanged_tensors_is_one() -> None:
     net = Holding()
-    average = Average(net, 0.9)
+    ema = EMA(net, 0.9)
     expected = net.mean.clone()
     for number in range(5):
         net.mean = torch.full((SAMPLE,), float(number))
         decay = min(0.9, (1 + number) / (10 + number))
         expected = decay * expected + (1 - decay) * net.mean
-        average.update()
-    torch.testing.assert_close(average.module.mean, expected)
+        ema.update()
+    torch.testing.assert_close(ema.module.mean, expected)
 
 
 def test_the_average_itself_may_be_given_other_tensors() -> None:
     net = Holding()
-    average = Average(net, 0.0)
-    average.module.load_state_dict(copied(average.module), assign=True)
+    ema = EMA(net, 0.0)
+    ema.module.load_state_dict(copied(ema.module), assign=True)
     net.mean = net.mean + 3
-    average.update()
-    assert average.module.mean.tolist() == [3.0] * SAMPLE
+    ema.update()
+    assert ema.module.mean.tolist() == [3.0] * SAMPLE
 
 
 def test_a_tensor_with_two_names_moves_once() -> None:
     net = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     net[1].weight = net[0].weight
-    average = Average(net, 0.5)
+    ema = EMA(net, 0.5)
     before = net[0].weight.detach().clone()
     with torch.no_grad():
         net[0].weight += 1
-    average.update()
-    torch.testing.assert_close(average.module[0].weight, before + 0.9)
+    ema.update()
+    torch.testing.assert_close(ema.module[0].weight, before + 0.9)
 
 
 @pytest.mark.parametrize(
@@ -870,11 +870,11 @@ def test_a_tensor_with_two_names_moves_once() -> None:
 )
 def test_a_net_with_other_tensors_is_refused(change, fact: str) -> None:
     net = Holding()
-    average = Average(net, 0.9)
-    average.update()
+    ema = EMA(net, 0.9)
+    ema.update()
     change(net)
     with pytest.raises(ConfigError) as caught:
-        average.update()
+        ema.update()
     assert str(caught.value).startswith(f"The generator {fact} since it was built: ")
 
 
@@ -920,7 +920,7 @@ def test_skipping_restores_buffers_that_the_net_rebinds() -> None:
         latent=LatentSpec(shape=(LATENT,)),
         g_optimizer=SGD(lr=0.1).build(played.generator.parameters()),
         d_optimizer=SGD(lr=0.1).build(net.parameters()),
-        average=Average(played.generator, 0.9),
+        ema=EMA(played.generator, 0.9),
         noise=torch.Generator().manual_seed(7),
         skip_nonfinite=True,
     )
@@ -954,11 +954,11 @@ REPORTS = {
 @pytest.mark.parametrize("value", REPORTS.values(), ids=REPORTS)
 @pytest.mark.parametrize("phase", ["D", "G"])
 def test_what_a_loss_reports_is_in_the_step(value, phase: str) -> None:
-    def watch(now: str, step: Step) -> None:
+    def monitor(now: str, step: Step) -> None:
         if now == phase:
             step.scalars["gradient penalty"] = value()
 
-    step = game(watched(watch), d_steps=2).play(reals()[0])
+    step = game(watched(monitor), d_steps=2).play(reals()[0])
     assert step.scalars.keys() == {
         *("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad", "gradient penalty")
     }
@@ -969,12 +969,12 @@ def test_what_a_loss_reports_is_in_the_step(value, phase: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("phase", ["D", "G"])
 def test_names_of_rows_are_taken(name: str, phase: str) -> None:
-    def watch(now: str, step: Step) -> None:
+    def monitor(now: str, step: Step) -> None:
         if now == phase:
             step.scalars[name] = 1.0
 
     with pytest.raises(ConfigError, match=f"reports a number as '{name}', a name that rows have"):
-        game(watched(watch)).play(reals()[0])
+        game(watched(monitor)).play(reals()[0])
 
 
 @pytest.mark.parametrize(
@@ -993,9 +993,9 @@ def test_names_of_rows_are_taken(name: str, phase: str) -> None:
     ],
 )
 def test_what_is_no_number_is_refused(name, value, problem: str) -> None:
-    def watch(now: str, step: Step) -> None:
+    def monitor(now: str, step: Step) -> None:
         step.scalars[name] = value
 
     with pytest.raises(ConfigError) as caught:
-        game(watched(watch)).play(reals()[0])
+        game(watched(monitor)).play(reals()[0])
     assert problem in str(caught.value)

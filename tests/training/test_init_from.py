@@ -42,8 +42,8 @@ def test_both_nets_and_the_average_begin_where_a_run_ended(
     trainer = ganzoo.Trainer(dataset=pictures, init_from="first", **ON)
     nets = trainer.nets()
     before = ganzoo.Trainer.resume(first, dataset=pictures, progress=False).nets()
-    assert same(nets["generator"], before["average"])
-    assert same(nets["average"], before["average"])
+    assert same(nets["generator"], before["ema"])
+    assert same(nets["ema"], before["ema"])
     assert same(nets["discriminator"], before["discriminator"])
     assert trainer.config.arch == first.config.arch
     assert trainer.config.latent == first.config.latent

@@ -19,7 +19,7 @@ def trained(recipe: str, seed: int, **settings: Any) -> ganzoo.Trainer:
 
 
 def coverage(trainer: ganzoo.Trainer) -> Any:
-    mixture = trainer.gallery.mixture
+    mixture = trainer.visualizer.mixture
     assert mixture is not None
     return mixture.coverage(trainer.generator.sample(10_000, seed=1, batch_size=10_000))
 

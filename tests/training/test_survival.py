@@ -20,7 +20,7 @@ from torch import Tensor
 import ganzoo
 from ganzoo.core import seeds
 from ganzoo.errors import CheckpointError, ConfigError, DivergenceError, RunFolderError
-from ganzoo.files import checkpoint, foreign
+from ganzoo.files import checkpoint, untrusted
 from ganzoo.files.lock import RunLock
 from ganzoo.training.callbacks import Callback
 
@@ -350,7 +350,7 @@ def test_another_machine_is_told(pictures: Tensor) -> None:
 def test_deterministic_algorithms_are_asked_for_while_playing(pictures: Tensor) -> None:
     during = []
 
-    class Look(torch.nn.Identity):
+    class OutputFormat(torch.nn.Identity):
         def forward(self, x: Tensor) -> Tensor:
             during.append(torch.are_deterministic_algorithms_enabled())
             return x
@@ -358,7 +358,7 @@ def test_deterministic_algorithms_are_asked_for_while_playing(pictures: Tensor) 
     for asked in (True, False):
         trainer = train(pictures, f"out-{asked}", deterministic=asked, steps=1)
         trainer.setup()
-        trainer.game.generator.add_module("look", Look())
+        trainer.game.generator.add_module("look", OutputFormat())
         trainer.game.generator.register_forward_pre_hook(lambda net, inputs: net.look(inputs[0]))
         during.clear()
         trainer.fit()
@@ -416,7 +416,7 @@ def test_the_diagnosis_names_tensor_step_and_checkpoint(
     assert "\n" not in text
     assert "noticed at step 6" in text  # when it would have been saved
     assert f"The last good checkpoint is {Path('out/checkpoints/step-00000003')}" in text
-    assert "ganzoo resume out --nonfinite rollback" in text
+    assert "ganzoo resume out --nan_policy rollback" in text
     assert steps_kept("out") == ["step-00000003"]
 
 
@@ -432,7 +432,7 @@ def test_skipping_leaves_no_trace(where: str, optimizer: str, pictures: Tensor) 
             tensors, _ = trainer.game.state()
             seen[trainer.step] = {name: value.clone() for name, value in tensors.items()}
 
-    settings = {"nonfinite": "skip", "g_optimizer": optimizer, "d_optimizer": optimizer}
+    settings = {"nan_policy": "skip", "g_optimizer": optimizer, "d_optimizer": optimizer}
     for step in (0, 3):  # at once, when optimizers have no state yet, and later
         bad = At(step, poison(where))
         trainer = train(pictures, f"out-{step}", bad, Keep(), **settings)
@@ -460,9 +460,9 @@ def test_skipping_leaves_no_trace(where: str, optimizer: str, pictures: Tensor) 
 
 
 def test_a_bad_batch_spoils_no_running_statistics(pictures: Tensor) -> None:
-    trainer = train(pictures, "out", nonfinite="skip")
+    trainer = train(pictures, "out", nan_policy="skip")
     trainer.setup()
-    draw = trainer.feed.next
+    draw = trainer.loader.next
 
     def bad_once() -> tuple[Tensor, None]:
         batch, _ = draw()
@@ -470,7 +470,7 @@ def test_a_bad_batch_spoils_no_running_statistics(pictures: Tensor) -> None:
             batch[0] = float("nan")
         return batch, None
 
-    trainer.feed.next = bad_once  # type: ignore[assignment]
+    trainer.loader.next = bad_once  # type: ignore[assignment]
     run = trainer.fit()
     assert run.history[-1]["skipped"] == 1
     for net in trainer.nets().values():
@@ -483,7 +483,9 @@ def test_skipping_everything_is_no_training(pictures: Tensor) -> None:
             next(trainer.game.discriminator.parameters()).fill_(float("nan"))
 
     with pytest.raises(DivergenceError, match="all updates were left out"):
-        train(pictures, "out", At(2, ruin), nonfinite="skip", checkpoint_every=0, log_every=3).fit()
+        train(
+            pictures, "out", At(2, ruin), nan_policy="skip", checkpoint_every=0, log_every=3
+        ).fit()
 
 
 def test_going_back_halves_the_learning_rates_and_goes_on(pictures: Tensor) -> None:
@@ -494,7 +496,7 @@ def test_going_back_halves_the_learning_rates_and_goes_on(pictures: Tensor) -> N
             told.append(diagnosis)
 
     run = train(
-        pictures, "out", At(5, poison("generator gradient")), Hear(), nonfinite="rollback"
+        pictures, "out", At(5, poison("generator gradient")), Hear(), nan_policy="rollback"
     ).fit()
     rates = {row["step"]: row["g_lr"] for row in run.history}
     assert [*rates] == [2, 4, 6, 8]
@@ -515,7 +517,7 @@ def test_going_back_is_possible_before_the_first_checkpoint(pictures: Tensor) ->
         pictures,
         "out",
         At(1, poison("discriminator loss")),
-        nonfinite="rollback",
+        nan_policy="rollback",
         checkpoint_every=100,
         log_every=4,
     ).fit()
@@ -530,7 +532,7 @@ def test_going_back_ends_after_a_limit(pictures: Tensor) -> None:
                 poison("generator gradient")(trainer)
 
     with pytest.raises(DivergenceError, match="2 times half of them was not enough"):
-        train(pictures, "out", Always(), nonfinite="rollback", max_rollbacks=2).fit()
+        train(pictures, "out", Always(), nan_policy="rollback", max_rollbacks=2).fit()
     assert len(ganzoo.Run("out").diagnoses) == 2
     assert steps_kept("out")[-1] == "step-00000004"
 
@@ -538,12 +540,12 @@ def test_going_back_ends_after_a_limit(pictures: Tensor) -> None:
 def test_a_stopped_run_goes_on_with_another_policy(pictures: Tensor) -> None:
     with pytest.raises(DivergenceError):
         train(pictures, "out", At(5, poison("generator gradient"))).fit()
-    resumed = resume("out", pictures, nonfinite="rollback")
+    resumed = resume("out", pictures, nan_policy="rollback")
     assert resumed.step == 4
     resumed.callbacks = [At(5, poison("generator gradient"))]
     run = resumed.fit()
     assert run.history[-1]["step"] == 8
-    assert run.config.nonfinite == "rollback"
+    assert run.config.nan_policy == "rollback"
 
 
 def test_rows_tell_gradients_and_diversity(pictures: Tensor) -> None:
@@ -558,7 +560,7 @@ def test_rows_tell_gradients_and_diversity(pictures: Tensor) -> None:
 
 
 def test_a_bad_latent_does_not_reach_the_average(pictures: Tensor) -> None:
-    trainer = train(pictures, "out", nonfinite="skip")
+    trainer = train(pictures, "out", nan_policy="skip")
     trainer.setup()
     draw, drawn = trainer.game._draw, []
 
@@ -582,7 +584,7 @@ def test_a_signal_counts_though_the_same_iteration_goes_back(pictures: Tensor) -
         poison("generator gradient")(trainer)
         signal.raise_signal(signal.SIGTERM)
 
-    trainer = train(pictures, "out", At(5, both), nonfinite="rollback", steps=40)
+    trainer = train(pictures, "out", At(5, both), nan_policy="rollback", steps=40)
     trainer.setup()
     trainer.callbacks.append(At(5, lambda _: None))
     with pytest.raises(SystemExit):
@@ -596,22 +598,22 @@ def test_stopping_on_the_way_back_is_heard(pictures: Tensor) -> None:
             trainer.stop()
 
     trainer = train(
-        pictures, "out", At(5, poison("generator gradient")), Enough(), nonfinite="rollback"
+        pictures, "out", At(5, poison("generator gradient")), Enough(), nan_policy="rollback"
     )
     trainer.fit()
     assert trainer.step == 4
 
 
-@pytest.mark.parametrize("nonfinite", ["stop", "rollback"])
+@pytest.mark.parametrize("nan_policy", ["stop", "rollback"])
 @pytest.mark.parametrize("step", [1, 5, 7])
 def test_training_goes_on_in_the_same_process_after_any_end(
-    step: int, nonfinite: str, pictures: Tensor
+    step: int, nan_policy: str, pictures: Tensor
 ) -> None:
     """As in a notebook: the cell is interrupted twice, and run again."""
 
     def trainer_of(out: str) -> ganzoo.Trainer:
-        bad = [At(3, poison("generator gradient"))] if nonfinite == "rollback" else []
-        return train(pictures, out, *bad, steps=12, nonfinite=nonfinite)
+        bad = [At(3, poison("generator gradient"))] if nan_policy == "rollback" else []
+        return train(pictures, out, *bad, steps=12, nan_policy=nan_policy)
 
     trainer = trainer_of("out")
     trainer.setup()
@@ -692,7 +694,7 @@ def test_closing_is_complete_whatever_fails(pictures: Tensor) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    trainer.feed.close = interrupted  # type: ignore[method-assign]
+    trainer.loader.close = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     assert closed == [8]
@@ -739,7 +741,7 @@ def test_what_cannot_be_read_now_is_not_taken_for_damage(
     train(pictures, "out").fit()
     before = steps_kept("out")
     with monkeypatch.context() as patch:
-        patch.setattr(foreign, "tensors", fail)
+        patch.setattr(untrusted, "tensors", fail)
         with pytest.raises(CheckpointError, match="cannot be read") as caught:
             resume("out", pictures)
     assert type(error).__name__ in str(caught.value) or str(error) in str(caught.value)
@@ -763,7 +765,7 @@ def test_going_back_past_a_damaged_checkpoint_sets_it_aside(pictures: Tensor) ->
         Path("out/checkpoints/step-00000004/state.json").write_bytes(b"")
         poison("generator gradient")(trainer)
 
-    run = train(pictures, "out", At(5, damage), nonfinite="rollback", keep_checkpoints=3).fit()
+    run = train(pictures, "out", At(5, damage), nan_policy="rollback", keep_checkpoints=3).fit()
     (told,) = run.diagnoses
     assert "to the checkpoint of step 2" in told["text"]
     assert "renamed to broken-step-00000004" in told["text"]
@@ -777,7 +779,7 @@ def test_a_kill_after_going_back_does_not_forget_it(pictures: Tensor) -> None:
 
     with pytest.raises(RuntimeError, match="gone"):
         train(
-            pictures, "out", At(5, poison("generator gradient")), Dies(), nonfinite="rollback"
+            pictures, "out", At(5, poison("generator gradient")), Dies(), nan_policy="rollback"
         ).fit()
     resumed = resume("out", pictures)
     assert (resumed.step, resumed._rollbacks, resumed._lr_scale) == (4, 1, 0.5)
@@ -810,11 +812,11 @@ def test_at_most_one_copy_of_the_state_is_held(
 def test_hooks_are_told_of_checkpoints_that_are_there(pictures: Tensor) -> None:
     seen = []
 
-    class Look(Callback):
+    class OutputFormat(Callback):
         def on_checkpoint(self, trainer: ganzoo.Trainer, path: Path) -> None:
             seen.append((path.name, path.is_dir()))
 
-    train(pictures, "out", Look(), checkpoint_every=1, keep_checkpoints=1).fit()
+    train(pictures, "out", OutputFormat(), checkpoint_every=1, keep_checkpoints=1).fit()
     assert seen == [(f"step-{step:08d}", True) for step in range(1, 9)]
 
 

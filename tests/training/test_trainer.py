@@ -84,7 +84,7 @@ def test_every_loss_trains(loss: str, pictures: Tensor) -> None:
     before = weights(trainer)
     run = trainer.fit()
     after = weights(trainer)
-    for part in ("generator.", "discriminator.", "average."):
+    for part in ("generator.", "discriminator.", "ema."):
         names = [name for name in before if name.startswith(part)]
         assert any(not torch.equal(before[name], after[name]) for name in names)
     assert all(abs(value) < 1e4 for row in run.history for value in row.values())
@@ -271,8 +271,8 @@ def test_modes_are_counted_where_they_are_known() -> None:
         output = trainer.game.generator.output
         output.weight.zero_()
         output.bias.copy_(torch.tensor([5.0, 5.0]))
-    trainer.game.average.module.load_state_dict(trainer.game.generator.state_dict())
-    assert trainer.gallery.scores() == {"modes": 1, "high_quality": 1.0, "rarest_mode": 0.0}
+    trainer.game.ema.module.load_state_dict(trainer.game.generator.state_dict())
+    assert trainer.visualizer.scores() == {"modes": 1, "high_quality": 1.0, "rarest_mode": 0.0}
     row = trainer.fit().history[-1]
     assert 0 <= row["modes"] <= 3 and 0 <= row["rarest_mode"] <= row["high_quality"] <= 1
 
@@ -348,11 +348,11 @@ def test_a_size_reaches_a_dataset_that_reads_pictures_of_any_size() -> None:
         trainer = ganzoo.Trainer(dataset="sized", size=(12, 20), **small())
         trainer.setup()
         assert trainer.config.dataset.size == (12, 20)
-        assert trainer.framing is not None and trainer.framing.method == "none"
+        assert trainer.preprocessing is not None and trainer.preprocessing.method == "none"
         assert trainer.notices == ["black"]
         chosen = ganzoo.Trainer(dataset=Sized(size=(8, 8)), size=(12, 20), **small())
         chosen.setup()
-        assert chosen.framing is not None and chosen.framing.method == "pad"
+        assert chosen.preprocessing is not None and chosen.preprocessing.method == "pad"
     finally:
         ganzoo.datasets.registry.unregister("sized")
 
@@ -562,7 +562,7 @@ def test_resuming_writes_only_when_training_goes_on(pictures: Tensor) -> None:
 
 
 def test_resuming_forgets_what_the_lost_end_left(plotted: None) -> None:
-    class Look(Callback):
+    class OutputFormat(Callback):
         def on_start(self, trainer: ganzoo.Trainer, run: ganzoo.Run) -> None:
             left.update(path.relative_to(run.path).as_posix() for path in run.path.rglob("*"))
 
@@ -575,7 +575,7 @@ def test_resuming_forgets_what_the_lost_end_left(plotted: None) -> None:
     files = {path: path.read_bytes() for path in run.path.rglob("*.*") if path.is_file()}
     assert {Path("whole") / end for end in ends} <= set(files)
     shutil.rmtree("whole/checkpoints/step-00000009")
-    resumed = ganzoo.Trainer.resume("whole", progress=False, callbacks=[Look()])
+    resumed = ganzoo.Trainer.resume("whole", progress=False, callbacks=[OutputFormat()])
     resumed.fit()
     assert not left & ends
     assert {path for path in left if path.startswith("snapshots/")} == {

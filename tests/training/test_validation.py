@@ -37,7 +37,7 @@ def train(out: Path | None = None, **settings) -> Trainer:
         "checkpoint_every": 6,
         "metrics": [SWD],
         "evaluate_every": 3,
-        "evaluate_fakes": 20,
+        "evaluate_num_fake": 20,
         "device": "cpu",
         "precision": "fp32",
     } | settings
@@ -100,7 +100,7 @@ def content(run) -> dict[str, object]:
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_the_best_generator_is_kept_and_evaluate_finds_its_score(tmp_path, beside) -> None:
-    run = train(tmp_path / "run", evaluate_beside=beside).fit()
+    run = train(tmp_path / "run", evaluate_async=beside).fit()
     assert [row["step"] for row in run.scores] == [3, 6, 9, 12]
     best = min(run.scores, key=lambda row: row["swd"])
     kept = json.loads((run.path / "best" / "metrics.json").read_text())["swd"]
@@ -108,7 +108,7 @@ def test_the_best_generator_is_kept_and_evaluate_finds_its_score(tmp_path, besid
     assert kept["protocol"]["fakes"]["count"] == 20
     assert bundle.config(run.path / "best").training["steps"] == best["step"]
     found = ganzoo.evaluate(
-        run.path / "best", train().config.dataset, [SWD], fakes=20, device="cpu"
+        run.path / "best", train().config.dataset, [SWD], num_fake=20, device="cpu"
     )
     assert found["swd"].value == pytest.approx(best["swd"], rel=1e-6)
     assert (run.path / "checkpoints" / f"step-{best['step']:08d}").is_dir()
@@ -116,7 +116,7 @@ def test_the_best_generator_is_kept_and_evaluate_finds_its_score(tmp_path, besid
 
 def test_beside_the_training_the_same_is_found(tmp_path) -> None:
     one = train(tmp_path / "one").fit()
-    other = train(tmp_path / "other", evaluate_beside=True).fit()
+    other = train(tmp_path / "other", evaluate_async=True).fit()
     assert content(one) == content(other)
 
 
@@ -187,7 +187,7 @@ def test_scores_that_are_measured_otherwise_are_told_once(tmp_path, monkeypatch)
 
 def test_a_score_for_which_memory_lacks_is_told(tmp_path, monkeypatch) -> None:
     planned(monkeypatch, 2.0, torch.OutOfMemoryError("no memory is left"), 1.0, 3.0)
-    run = train(tmp_path / "run", evaluate_beside=True).fit()
+    run = train(tmp_path / "run", evaluate_async=True).fit()
     assert [row["step"] for row in run.scores] == [3, 9, 12]
     assert "no memory" in run.diagnoses[0]["text"]
 
@@ -196,7 +196,7 @@ def test_an_error_that_is_not_ours_ends_the_training(tmp_path, monkeypatch) -> N
     for beside in (False, True):
         planned(monkeypatch, ZeroDivisionError("a fault of the metric"))
         with pytest.raises(ZeroDivisionError):
-            train(tmp_path / f"run-{beside}", evaluate_beside=beside).fit()
+            train(tmp_path / f"run-{beside}", evaluate_async=beside).fit()
     assert not [t for t in threading.enumerate() if t.name == "ganzoo-score"]
 
 
@@ -206,7 +206,7 @@ def test_an_error_that_is_not_ours_ends_the_training(tmp_path, monkeypatch) -> N
 @pytest.mark.parametrize("beside", [False, True])
 def test_patience(tmp_path, monkeypatch, beside) -> None:
     planned(monkeypatch, 3.0, 2.0, 2.0, 2.5, 1.0)
-    trainer = train(tmp_path / "run", steps=30, patience=2, evaluate_beside=beside)
+    trainer = train(tmp_path / "run", steps=30, patience=2, evaluate_async=beside)
     run = trainer.fit()
     assert trainer.step == (15 if beside else 12)
     assert trainer.best_step == 6
@@ -255,16 +255,16 @@ def test_higher_may_be_better(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("left_at", [1, 3, 4, 6, 8])
 def test_a_run_that_was_left_is_evaluated_as_if_it_never_was(tmp_path, beside, left_at) -> None:
-    whole = train(tmp_path / "whole", evaluate_beside=beside).fit()
-    part = train(tmp_path / "part", evaluate_beside=beside, callbacks=[StopsAt(left_at)]).fit()
+    whole = train(tmp_path / "whole", evaluate_async=beside).fit()
+    part = train(tmp_path / "part", evaluate_async=beside, callbacks=[StopsAt(left_at)]).fit()
     again(part).fit()
     assert content(part) == content(whole)
 
 
 def test_a_run_that_was_made_longer(tmp_path) -> None:
     for beside in (False, True):
-        whole = train(tmp_path / f"whole-{beside}", evaluate_beside=beside).fit()
-        part = train(tmp_path / f"part-{beside}", steps=6, evaluate_beside=beside).fit()
+        whole = train(tmp_path / f"whole-{beside}", evaluate_async=beside).fit()
+        part = train(tmp_path / f"part-{beside}", steps=6, evaluate_async=beside).fit()
         again(part, steps=12).fit()
         assert content(part) == content(whole)
 
@@ -287,7 +287,7 @@ def test_what_a_kill_left_behind_after_the_checkpoint_is_forgotten(tmp_path, mon
 
 
 def test_a_generator_whose_checkpoint_is_gone_is_not_scored(tmp_path) -> None:
-    run = train(tmp_path / "run", evaluate_beside=True, callbacks=[StopsAt(4)]).fit()
+    run = train(tmp_path / "run", evaluate_async=True, callbacks=[StopsAt(4)]).fit()
     (run.path / "checkpoints" / "step-00000003").rename(tmp_path / "lost")
     trainer = again(run)
     trainer.fit()
@@ -299,10 +299,10 @@ def test_a_generator_whose_checkpoint_is_gone_is_not_scored(tmp_path) -> None:
 
 def test_a_run_whose_last_scores_are_owed_is_not_finished(tmp_path) -> None:
     for beside in (False, True):
-        whole = train(tmp_path / f"whole-{beside}", evaluate_beside=beside)
+        whole = train(tmp_path / f"whole-{beside}", evaluate_async=beside)
         whole.fit()
         assert whole.finished
-        options = {"evaluate_beside": beside, "callbacks": [StopsAt(12)]}
+        options = {"evaluate_async": beside, "callbacks": [StopsAt(12)]}
         part = train(tmp_path / f"part-{beside}", **options)
         part.fit()
         assert (part.step, part.finished) == (12, False)
@@ -322,7 +322,7 @@ def test_who_stops_right_before_scores_does_not_wait_for_them(
             trainer.stop()
 
     monkeypatch.setattr(Evaluator, "score", lambda *_, **__: pytest.fail("computed"))
-    run = train(tmp_path / "run", evaluate_beside=beside, callbacks=[Stops()]).fit()
+    run = train(tmp_path / "run", evaluate_async=beside, callbacks=[Stops()]).fit()
     assert run.scores == []
     assert run.diagnoses == []
 
@@ -373,9 +373,9 @@ class Leaves(StopsAt):
 
 
 def test_whoever_leaves_does_not_wait_for_scores(tmp_path, monkeypatch) -> None:
-    whole = train(tmp_path / "whole", evaluate_beside=True).fit()
+    whole = train(tmp_path / "whole", evaluate_async=True).fit()
     slow = Slow(monkeypatch)
-    trainer = train(tmp_path / "run", evaluate_beside=True, callbacks=[Leaves(4, slow)])
+    trainer = train(tmp_path / "run", evaluate_async=True, callbacks=[Leaves(4, slow)])
     run = trainer.fit()
     assert trainer.step == 4
     assert run.scores == []
@@ -387,9 +387,9 @@ def test_whoever_leaves_does_not_wait_for_scores(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("beside", [False, True])
 def test_scores_that_are_waited_for_when_a_signal_comes(tmp_path, monkeypatch, beside) -> None:
     """Beside, those of step 3 are waited for at step 6: both are owed."""
-    whole = train(tmp_path / "whole", evaluate_beside=beside).fit()
+    whole = train(tmp_path / "whole", evaluate_async=beside).fit()
     slow = Slow(monkeypatch)
-    trainer = train(tmp_path / "run", evaluate_beside=beside, keep_checkpoints=1)
+    trainer = train(tmp_path / "run", evaluate_async=beside, keep_checkpoints=1)
 
     def leave() -> None:
         assert slow.begun.wait(60)
@@ -411,7 +411,7 @@ def test_scores_that_are_waited_for_when_a_signal_comes(tmp_path, monkeypatch, b
 def test_fitting_again_after_leaving_at_once(tmp_path, monkeypatch) -> None:
     whole = train(tmp_path / "whole").fit()
     for beside in (False, True):
-        trainer = train(tmp_path / f"run-{beside}", evaluate_beside=beside)
+        trainer = train(tmp_path / f"run-{beside}", evaluate_async=beside)
 
         class Interrupts(StopsAt):
             def on_step(self, trainer, step) -> None:
@@ -505,7 +505,7 @@ def test_a_state_of_scores_that_is_none(tmp_path, state) -> None:
 
 def test_scores_of_the_end_are_in_a_checkpoint(tmp_path) -> None:
     for beside in (False, True):
-        run = train(tmp_path / f"run-{beside}", evaluate_beside=beside).fit()
+        run = train(tmp_path / f"run-{beside}", evaluate_async=beside).fit()
         state = json.loads((run.path / "checkpoints/step-00000012/state.json").read_text())
         assert state["validation"]["evaluated"] == 12
 
@@ -548,7 +548,7 @@ def test_other_metrics_are_refused_on_resuming(tmp_path) -> None:
         ({"evaluate_every": 0, "metrics": (), "real_split": "test"}, "'real_split' is for scores"),
         ({"evaluate_every": 13}, "nothing would be scored"),
         ({"real_split": "test"}, "no splits"),
-        ({"evaluate_reals": 65}, "fewer than the 65"),
+        ({"evaluate_num_real": 65}, "fewer than the 65"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path, settings, told) -> None:
@@ -581,7 +581,7 @@ def test_a_function_that_sees_is_given_again(tmp_path) -> None:
 
 def test_from_the_command_line(tmp_path, capsys) -> None:
     line = ["train", "mlp", "--dataset", "ring", "--steps", "4", "--batch-size", "8"]
-    line += ["--metrics", "modes", "--evaluate-every", "2", "--evaluate-fakes", "50"]
+    line += ["--metrics", "modes", "--evaluate-every", "2", "--evaluate-num-fake", "50"]
     main([*line, "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"])
     assert len(ganzoo.Run(tmp_path / "run").scores) == 2
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())

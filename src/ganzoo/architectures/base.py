@@ -36,9 +36,9 @@ class Inferred:
         channels: Channels of a sample, where the shapes tell.
         size: Height and width of a sample, where the shapes tell.
         options: Those of the architecture that are not at their defaults.
-        untold: Options that samples depend on and no shape tells, such as a slope.
-        taken: What untold options are taken as, where the options themselves do not say.
-        elsewhere: What untold options are in other programs, to be tried where samples are not
+        not_inferable: Options that samples depend on and no shape tells, such as a slope.
+        taken: What such options are taken as, where the options themselves do not say.
+        elsewhere: What such options are in other programs, to be tried where samples are not
             those expected: of each question the answers, an answer being options and values.
     """
 
@@ -47,7 +47,7 @@ class Inferred:
     channels: int | None = None
     size: tuple[int, int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    untold: tuple[str, ...] = ()
+    not_inferable: tuple[str, ...] = ()
     taken: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: tuple[tuple[Mapping[str, Any], ...], ...] = ()
 

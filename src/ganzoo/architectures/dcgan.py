@@ -199,20 +199,20 @@ class DCGAN(Architecture):
         }
         if any(stage.extra for stage in ranked[0]):
             steps["output_paddings"] = tuple(stage.extra for stage in ranked[0])
-        untold = [*activations_untold(options)]
+        not_inferable = [*activations_untold(options)]
         if ways or norm == "none":
-            untold.append("norm")
+            not_inferable.append("norm")
         if given.get("norm", "batch") != "none":
-            untold += ["activation_first", "norm_eps"]
+            not_inferable += ["activation_first", "norm_eps"]
         if given.get("norm") == "group":
-            untold.append("groups")
+            not_inferable.append("groups")
         return Inferred(
             latent,
             channels * ends[0] * ends[1],
             channels,
             ends,
             {**told, **chosen},
-            (*untold, *steps),
+            (*not_inferable, *steps),
             steps,
             (
                 activations_elsewhere(),

@@ -73,7 +73,7 @@ class Mirror(Architecture):
             latent,
             values,
             options={"hidden": tuple(hidden)},
-            untold=("activation",),
+            not_inferable=("activation",),
             elsewhere=(tuple({"activation": name} for name in _ACTIVATIONS),),
         )
 

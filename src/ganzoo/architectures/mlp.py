@@ -80,7 +80,7 @@ class MLP(Architecture):
             latent,
             values,
             options={"hidden": tuple(hidden)},
-            untold=activations_untold(options),
+            not_inferable=activations_untold(options),
             elsewhere=(activations_elsewhere(),),
         )
 

@@ -93,7 +93,7 @@ class Upsample(Architecture):
             values,
             channels,
             options={"channels": width},
-            untold=activations_untold(options),
+            not_inferable=activations_untold(options),
             elsewhere=(activations_elsewhere(),),
         )
 

@@ -19,7 +19,7 @@ from ganzoo.errors import ConfigError, plain
 from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
-    from ganzoo.runs.comparison import Column, Comparison, Row, Standing
+    from ganzoo.runs.comparison import Column, Comparison, Row, TableCell
 
 __all__ = ["compare"]
 
@@ -120,16 +120,16 @@ def _show(found: Comparison) -> None:
     ]
     lines = []
     for column in found.columns:
-        standings = {
+        table_cells = {
             row.name: row.scores[column.title] for row in found.rows if column.title in row.scores
         }
-        ways = {standing.alike: standing.protocol for standing in standings.values()}
-        for part, header in _parts(column, list(standings.values())):
+        ways = {table_cell.alike: table_cell.protocol for table_cell in table_cells.values()}
+        for part, header in _parts(column, list(table_cells.values())):
             table.add_column(Text(plain(header)), justify="right")
             leaders = found.leaders(column, part)
             for row, line in zip(found.rows, cells, strict=True):
                 leads, mixed = row.name in leaders, len(ways) > 1
-                line.append(_cell(standings.get(row.name), row, part, leads=leads, mixed=mixed))
+                line.append(_cell(table_cells.get(row.name), row, part, leads=leads, mixed=mixed))
         better = f"{column.better} is better" if column.better else "none is marked as the best"
         for alike, protocol in ways.items():
             mark = f" [{letter(alike)}]" if len(ways) > 1 else ""
@@ -144,28 +144,33 @@ def _show(found: Comparison) -> None:
 
 
 def _parts(
-    column: Column, standings: Sequence[Standing]
+    column: Column, table_cells: Sequence[TableCell]
 ) -> list[tuple[Literal["best", "last"], str]]:
     """The best and the last scores, or one column where they are the same."""
-    if all(standing.best is None for standing in standings):
+    if all(table_cell.best is None for table_cell in table_cells):
         return [("last", column.title)]
-    if all(standing.best == standing.last for standing in standings):
+    if all(table_cell.best == table_cell.last for table_cell in table_cells):
         return [("best", column.title)]
     return [("best", f"{column.title}, best"), ("last", f"{column.title}, last")]
 
 
 def _cell(
-    standing: Standing | None, row: Row, part: Literal["best", "last"], *, leads: bool, mixed: bool
+    table_cell: TableCell | None,
+    row: Row,
+    part: Literal["best", "last"],
+    *,
+    leads: bool,
+    mixed: bool,
 ) -> Text:
     """A score: value, error, the step if it is not the run's last one, and marks."""
     from ganzoo.runs.comparison import letter
 
-    point = None if standing is None else getattr(standing, part)
-    if standing is None or point is None:
+    point = None if table_cell is None else getattr(table_cell, part)
+    if table_cell is None or point is None:
         return Text("-", style="dim")
     error = "" if point.error is None else f" ± {point.error:.2g}"
     step = "" if point.step in (None, row.step) else f" @ {point.step:,}"
-    mark = f" [{letter(standing.alike)}]" if mixed else ""
+    mark = f" [{letter(table_cell.alike)}]" if mixed else ""
     return Text(f"{point.value:.5g}{error}{step}{mark}{' *' * leads}", style="bold" * leads)
 
 

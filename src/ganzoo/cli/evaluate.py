@@ -31,8 +31,8 @@ def evaluate(
     dataset: str | None = None,
     metrics: str = "fid",
     real_split: str | None = None,
-    reals: int | None = None,
-    fakes: int | None = None,
+    num_real: int | None = None,
+    num_fake: int | None = None,
     labels: Literal["uniform", "data"] = "uniform",
     preset: str | None = None,
     seed: int = 0,
@@ -54,8 +54,8 @@ def evaluate(
             mapping with a name and options as JSON; by default what the generator was trained on
         metrics: names of 'ganzoo list metrics' with commas between, or JSON where they have options
         real_split: part of the dataset to compare with, such as test
-        reals: how many real samples; by default all
-        fakes: how many samples of the source; by default 10,000, or all where it holds samples
+        num_real: how many real samples; by default all
+        num_fake: how many samples of the source; by default 10,000, or all where it holds samples
         labels: classes that a conditional generator is asked for: uniform, or as the data has them
         preset: preparation for the Inception network: torch-fidelity, pytorch-fid, clean, studiogan
         seed: decides the generated samples
@@ -82,8 +82,8 @@ def evaluate(
         None if dataset is None else _read(dataset),
         _metrics(metrics),
         real_split=real_split,
-        reals=reals,
-        fakes=fakes,
+        num_real=num_real,
+        num_fake=num_fake,
         labels=labels,
         preset=preset,
         seed=seed,

@@ -175,7 +175,7 @@ def repeated(tokens: Sequence[str], options: Sequence[Option]) -> list[str]:
 
 def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     """Return values by path as a layer of settings for ``resolve``."""
-    from ganzoo.datasets import interpret
+    from ganzoo.datasets import as_dataset
 
     settings: dict[str, Any] = {}
     for path in sorted(values, key=len):  # a component's name first, then its options
@@ -184,7 +184,7 @@ def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
             settings.setdefault(path[0], {})[path[1]] = value
             continue
         if path == ("dataset",):
-            value = interpret(value)
+            value = as_dataset(value)
         if path[0] in COMPONENTS and isinstance(value, str):
             value = {"name": value}
         settings[path[0]] = value

@@ -77,7 +77,7 @@ def resume(
     device: str | None = None,
     dataset: str | None = None,
     workers: int | None = None,
-    nonfinite: Literal["stop", "skip", "rollback"] | None = None,
+    nan_policy: Literal["stop", "skip", "rollback"] | None = None,
     patience: int | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -90,7 +90,7 @@ def resume(
         device: another device
         dataset: where the data lie now, if their file has moved
         workers: another number of processes that read data, where they do
-        nonfinite: what follows NaN or infinity from here on
+        nan_policy: what follows NaN or infinity from here on
         patience: from here on, how many scores in a row may fail to be the best
         quiet: show no progress
     """
@@ -103,7 +103,7 @@ def resume(
         device=device,
         dataset=dataset,
         workers=workers,
-        nonfinite=nonfinite,
+        nan_policy=nan_policy,
         patience=patience,
         callbacks=_progress(quiet),
         progress=False,

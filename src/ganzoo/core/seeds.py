@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["checked", "derive", "kept", "restore", "seed_all", "states"]
+__all__ = ["checked", "derive", "preserve_rng_state", "restore", "seed_all", "states"]
 
 
 def checked(seed: Any) -> int:
@@ -101,7 +101,7 @@ def restore(tensors: Mapping[str, Tensor], device: torch.device, same_kind: bool
 
 
 @contextlib.contextmanager
-def kept(device: torch.device) -> Iterator[None]:
+def preserve_rng_state(device: torch.device) -> Iterator[None]:
     """Leave all global generators as they are, whatever is drawn from them in this block."""
     before = states(device)
     try:

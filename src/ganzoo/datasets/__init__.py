@@ -2,15 +2,15 @@
 
 from ganzoo.core.registry import Registry
 from ganzoo.datasets.base import Dataset, Samples
-from ganzoo.datasets.given import Given, interpret
+from ganzoo.datasets.in_memory import InMemoryDataset, as_dataset
 
 __all__ = [
     "Dataset",
-    "Given",
+    "InMemoryDataset",
     "Samples",
+    "as_dataset",
     "create",
     "get",
-    "interpret",
     "names",
     "register",
     "registry",
@@ -27,7 +27,7 @@ registry: Registry[Dataset] = Registry(
         "fashion-mnist-10k": "ganzoo.datasets.fashion_mnist_10k:FashionMNIST10k",
         "folder": "ganzoo.datasets.folder:Folder",
         "gaussian-1d": "ganzoo.datasets.mixtures:Gaussian1D",
-        "given": "ganzoo.datasets.given:Given",
+        "given": "ganzoo.datasets.in_memory:InMemoryDataset",
         "grid": "ganzoo.datasets.mixtures:Grid",
         "huggingface": "ganzoo.datasets.huggingface:HuggingFace",
         "mnist": "ganzoo.datasets.torchvision_sets:MNIST",

@@ -21,7 +21,7 @@ from ganzoo.datasets.reading import (
     MOST_LOOKED_AT,
     NAMED,
     Classes,
-    Facts,
+    ImageStats,
     Labels,
     Layout,
     Range,
@@ -139,10 +139,10 @@ class Array(ArrayDataset):
         """
         return self._load(None)
 
-    def opened(
+    def resolved(
         self, workers: int | None = None, labels: bool = False
     ) -> tuple[Array, Samples | Stream]:
-        """Return this dataset and its samples, as ``Dataset.opened`` has it."""
+        """Return this dataset and its samples, as ``Dataset.resolved`` has it."""
         if workers is not None:
             return self, self.stream(workers, labels)
         return self, self._load(labels)
@@ -402,7 +402,7 @@ def reshaped(array: AnyArray, item_shape: Sequence[int] | None, origin: str) -> 
     return array.reshape(len(array), *item_shape)
 
 
-def _looked_at(array: AnyArray, stored_range: Range | None, origin: str) -> Facts:
+def _looked_at(array: AnyArray, stored_range: Range | None, origin: str) -> ImageStats:
     """Look at an array (N, ...): at some of it where a type of 8 bits limits it anyway.
 
     Raises:
@@ -416,9 +416,9 @@ def _looked_at(array: AnyArray, stored_range: Range | None, origin: str) -> Fact
     return _facts(array, origin)
 
 
-def _facts(array: AnyArray, origin: str) -> Facts:
+def _facts(array: AnyArray, origin: str) -> ImageStats:
     low, high = extent_of(array, origin)
-    return Facts(array.shape[1:], array.dtype, low, high, scales_of(_some(array)), len(array))
+    return ImageStats(array.shape[1:], array.dtype, low, high, scales_of(_some(array)), len(array))
 
 
 def extent_of(array: AnyArray, origin: str) -> tuple[float, float]:

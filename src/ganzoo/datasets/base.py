@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.stream import Stream
 
-__all__ = ["PARTS", "DataPath", "Dataset", "Samples", "StoredRange"]
+__all__ = ["SUBSET_FIELDS", "DataPath", "Dataset", "Samples", "StoredRange"]
 
-PARTS = ("repo", "subset", "revision", "split")
+SUBSET_FIELDS = ("repo", "subset", "revision", "split")
 """Options of a dataset that say which of its samples."""
 
 
@@ -145,7 +145,7 @@ class Dataset(Component):
             f"leave 'workers' out."
         )
 
-    def opened(
+    def resolved(
         self, workers: int | None = None, labels: bool = False
     ) -> tuple[Self, Samples | Stream]:
         """Return this dataset as a config shall keep it, and its samples.

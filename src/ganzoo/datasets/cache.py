@@ -23,11 +23,11 @@ import platformdirs
 
 from ganzoo.datasets import progress
 from ganzoo.datasets.decoding import (
-    Facts,
-    Look,
+    ImageStats,
+    OutputFormat,
     PictureError,
     Range,
-    Wanted,
+    RequestedFormat,
     decode,
     look_at,
     resized,
@@ -128,7 +128,7 @@ class Decoded:
     pictures: Pixels
     groups: NDArray[np.int32]
     group_names: Sequence[str]
-    facts: Facts
+    facts: ImageStats
     extent: Range
     examples: dict[str, str]
     total: int
@@ -179,7 +179,9 @@ def printable(name: bytes) -> str:
     )
 
 
-def decoded(source: Source, wanted: Wanted, *, root: Path, threads: int, max_bad: float) -> Decoded:
+def decoded(
+    source: Source, wanted: RequestedFormat, *, root: Path, threads: int, max_bad: float
+) -> Decoded:
     """Return the pictures of a source, from the cache or decoded now.
 
     A cache is one folder per content and form. It is built under another name, flushed and
@@ -224,7 +226,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, threads: int, max_bad
     return found
 
 
-def _key(source: Source, wanted: Wanted) -> str:
+def _key(source: Source, wanted: RequestedFormat) -> str:
     settings = {"format": FORMAT_VERSION, "source": source.key, **asdict(wanted)}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -279,11 +281,11 @@ def _fault(path: Path, known: dict[str, Any]) -> str:
     return "" if sha256(path) == known["sha256"] else "has another SHA-256 than when it was written"
 
 
-def facts_of(record: dict[str, Any]) -> Facts:
+def facts_of(record: dict[str, Any]) -> ImageStats:
     """Return facts that were written as JSON."""
     low, high = tuple(record["low"]), tuple(record["high"])
     deep = tuple((depth, *extent) for depth, *extent in record["deep"])
-    return Facts(**{**record, "low": low, "high": high, "deep": deep})
+    return ImageStats(**{**record, "low": low, "high": high, "deep": deep})
 
 
 def _hash_of(record: dict[str, Any]) -> str:
@@ -296,7 +298,7 @@ def _hash_of(record: dict[str, Any]) -> str:
 class _OtherForm(Exception):  # noqa: N818 - no error: the pictures are read once more
     """Pictures turned out not to have the form that was guessed from the first ones."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ImageStats) -> None:
         self.facts = facts
 
 
@@ -307,11 +309,11 @@ class _Batch:
     pixels: Pixels
     kept: list[int] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
-    facts: Facts | None = None
+    facts: ImageStats | None = None
     examples: dict[str, int] = field(default_factory=dict)
 
 
-def _build(source: Source, wanted: Wanted, folder: Path, threads: int, limit: int) -> None:
+def _build(source: Source, wanted: RequestedFormat, folder: Path, threads: int, limit: int) -> None:
     with warnings.catch_warnings():  # Pillow warns of what is odd in a file and reads on
         warnings.simplefilter("ignore")
         facts = None if wanted.settled else _survey(source)
@@ -324,9 +326,9 @@ def _build(source: Source, wanted: Wanted, folder: Path, threads: int, limit: in
     write_json(folder / _RECORD, {"record": record, "sha256": _hash_of(record)})
 
 
-def _survey(source: Source) -> Facts | None:
+def _survey(source: Source) -> ImageStats | None:
     """What is seen in a few pictures that are spread over all, if they can be read."""
-    facts: Facts | None = None
+    facts: ImageStats | None = None
     for number in range(min(_SURVEYED, len(source))):
         index = number * len(source) // min(_SURVEYED, len(source))
         for content in source.read(index, index + 1):
@@ -337,7 +339,12 @@ def _survey(source: Source) -> Facts | None:
 
 
 def _write(
-    source: Source, wanted: Wanted, facts: Facts | None, folder: Path, threads: int, limit: int
+    source: Source,
+    wanted: RequestedFormat,
+    facts: ImageStats | None,
+    folder: Path,
+    threads: int,
+    limit: int,
 ) -> dict[str, Any]:
     """Decode everything into files, in the form that follows from the facts."""
     import numpy as np
@@ -405,7 +412,7 @@ def _stamp(path: Path) -> dict[str, Any]:
     return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256(path)}
 
 
-def _header(count: int, look: Look) -> bytes:
+def _header(count: int, look: OutputFormat) -> bytes:
     """The start of a .npy file; numpy gives it one length for all counts."""
     import numpy as np
 
@@ -419,7 +426,7 @@ def _header(count: int, look: Look) -> bytes:
     return start.getvalue()
 
 
-def _batches(source: Source, look: Look, threads: int) -> Iterator[_Batch]:
+def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batch]:
     """Decode everything, a task at a time, and yield the outcomes in order."""
     import numpy as np
 
@@ -429,7 +436,7 @@ def _batches(source: Source, look: Look, threads: int) -> Iterator[_Batch]:
     def decode_from(start: int) -> _Batch:
         stop = min(start + together, len(source))
         batch = _Batch(np.empty((stop - start, *look.shape), kind))
-        last: Facts | None = None
+        last: ImageStats | None = None
         other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
         for index, content in enumerate(source.read(start, stop), start):
             try:
@@ -491,7 +498,7 @@ def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -
     )
 
 
-def _check_space(folder: Path, source: Source, look: Look) -> None:
+def _check_space(folder: Path, source: Source, look: OutputFormat) -> None:
     needed = len(source) * math.prod(look.shape) * (4 if look.deep else 1)
     if needed > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB are needed")

@@ -27,13 +27,13 @@ __all__ = [
     "SUFFIXES",
     "Crop",
     "Depth",
-    "Facts",
-    "Look",
+    "ImageStats",
     "Mode",
     "Opened",
+    "OutputFormat",
     "PictureError",
     "Range",
-    "Wanted",
+    "RequestedFormat",
     "carries",
     "decode",
     "decode_as_programs",
@@ -72,7 +72,7 @@ class PictureError(Exception):
     """A picture that cannot be decoded; the text says why, to stand in parentheses."""
 
 
-class Facts(NamedTuple):
+class ImageStats(NamedTuple):
     """What has been seen in pictures, of which the form of their set follows.
 
     Attributes:
@@ -90,29 +90,29 @@ class Facts(NamedTuple):
     low: tuple[int, int]
     high: tuple[int, int]
     colour: bool
-    bare: bool
-    clear: bool
+    any_opaque: bool
+    any_transparent: bool
     plain: bool = True
     deep: tuple[tuple[Depth, float, float], ...] = ()
     cut: bool = False
 
-    def merged(self, other: Facts | None) -> Facts:
+    def merged(self, other: ImageStats | None) -> ImageStats:
         """Return what has been seen in both."""
         if other is None:
             return self
-        return Facts(
+        return ImageStats(
             low=(min(self.low[0], other.low[0]), min(self.low[1], other.low[1])),
             high=(max(self.high[0], other.high[0]), max(self.high[1], other.high[1])),
             colour=self.colour or other.colour,
-            bare=self.bare or other.bare,
-            clear=self.clear or other.clear,
+            any_opaque=self.any_opaque or other.any_opaque,
+            any_transparent=self.any_transparent or other.any_transparent,
             plain=self.plain or other.plain,
             deep=_joined(self.deep, other.deep),
             cut=self.cut or other.cut,
         )
 
     @property
-    def native(self) -> tuple[int, int] | None:
+    def original_size(self) -> tuple[int, int] | None:
         """Height and width that all pictures have, if they do and are not too large."""
         return self.high if self.low == self.high and max(self.high) <= NATIVE_LIMIT else None
 
@@ -143,7 +143,7 @@ def span(low: tuple[int, int], high: tuple[int, int]) -> str:
 
 
 @dataclass(frozen=True)
-class Look:
+class OutputFormat:
     """The form in which the pictures of a set are kept.
 
     Attributes:
@@ -168,7 +168,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedFormat:
     """The form that was asked for, where it was.
 
     Attributes:
@@ -189,11 +189,11 @@ class Wanted:
         """Whether the form does not depend on the pictures."""
         return self.size is not None and self.mode != "auto"
 
-    def size_of(self, facts: Facts | None) -> tuple[int, int]:
+    def size_of(self, facts: ImageStats | None) -> tuple[int, int]:
         """Return height and width of a sample: as asked for, as all are, or 64x64."""
-        return self.size or (facts.native if facts is not None else None) or FALLBACK
+        return self.size or (facts.original_size if facts is not None else None) or FALLBACK
 
-    def look(self, facts: Facts | None) -> Look:
+    def look(self, facts: ImageStats | None) -> OutputFormat:
         """Return the form in which pictures of these facts are kept.
 
         With ``auto``, the channels are those of RGBA where every picture has an alpha channel and
@@ -203,7 +203,7 @@ class Wanted:
         """
         if self.mode != "auto":
             channels = _CHANNELS[self.mode]
-        elif facts is not None and facts.clear and not facts.bare:
+        elif facts is not None and facts.any_transparent and not facts.any_opaque:
             channels = 4
         else:
             channels = 1 if facts is not None and not facts.colour else 3
@@ -211,15 +211,15 @@ class Wanted:
         if self.crop == "random":
             spare, part = _SPARE
             height, width = -(-height * spare // part), -(-width * spare // part)
-        look = Look(channels=channels, size=(height, width), stretch=self.crop == "none")
+        look = OutputFormat(channels=channels, size=(height, width), stretch=self.crop == "none")
         if facts is None:
             return look
         deep = bool(facts.deep) and (self.stored_range is not None or not _fit_bytes(facts.deep))
-        if facts.clear or (facts.deep and (facts.plain or channels == 4)):
+        if facts.any_transparent or (facts.deep and (facts.plain or channels == 4)):
             return replace(look, deep=deep, bounds=self.bounds(facts))
         return replace(look, deep=deep)
 
-    def bounds(self, facts: Facts | None) -> Range:
+    def bounds(self, facts: ImageStats | None) -> Range:
         """Return the range that the numbers of all pictures are of, as far as it is known."""
         return self.stored_range or _bounds(() if facts is None else facts.deep)
 
@@ -241,7 +241,7 @@ def _bounds(deep: tuple[tuple[Depth, float, float], ...]) -> Range:
     return 0.0, 65535.0
 
 
-def decode(data: bytes, look: Look | None) -> tuple[Pixels, Facts]:
+def decode(data: bytes, look: OutputFormat | None) -> tuple[Pixels, ImageStats]:
     """Decode one picture.
 
     A JPEG without Exif data whose only difference is its size comes back in that size, for
@@ -294,7 +294,7 @@ def decode(data: bytes, look: Look | None) -> tuple[Pixels, Facts]:
         raise PictureError(_reason(error)) from error
 
 
-def look_at(data: bytes) -> Facts:
+def look_at(data: bytes) -> ImageStats:
     """Return what is seen in one picture.
 
     Raises:
@@ -333,7 +333,7 @@ class Opened(NamedTuple):
         return not (self.alpha or self.deep or self.cut) and self.orientation == 1
 
 
-def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
+def decode_as_programs(data: bytes, look: OutputFormat | None) -> tuple[Pixels, Opened]:
     """Decode one picture as the programs that compute FID do: ``Image.open(...).convert("RGB")``.
 
     Alpha is dropped, so that what lies under it is seen; Exif orientation is not looked at; of
@@ -438,16 +438,18 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
         return None
 
 
-def _only_size(height: int, width: int, look: Look) -> bool:
+def _only_size(height: int, width: int, look: OutputFormat) -> bool:
     """Whether a picture that is not too large to wait for others differs in nothing but size."""
     whole = look.stretch or height * look.size[1] == width * look.size[0]
     return whole and height * width <= _SMALL
 
 
 @functools.lru_cache(maxsize=256)
-def _jpeg_facts(height: int, width: int, channels: int) -> Facts:
+def _jpeg_facts(height: int, width: int, channels: int) -> ImageStats:
     size = (height, width)
-    return Facts(low=size, high=size, colour=channels == 3, bare=True, clear=False)
+    return ImageStats(
+        low=size, high=size, colour=channels == 3, any_opaque=True, any_transparent=False
+    )
 
 
 @functools.cache
@@ -509,7 +511,7 @@ def resized(pixels: list[Pixels], size: tuple[int, int]) -> Pixels:
 # -- everything else --------------------------------------------------------------------------
 
 
-def _opened(data: bytes, look: Look | None) -> tuple[Image.Image | _Deep, Facts]:
+def _opened(data: bytes, look: OutputFormat | None) -> tuple[Image.Image | _Deep, ImageStats]:
     """The picture, upright, in the mode L, RGB or RGBA or deep, and what was seen in it."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -542,8 +544,15 @@ def _opened(data: bytes, look: Look | None) -> tuple[Image.Image | _Deep, Facts]
         if image.format not in ("JPEG", "MPO"):
             size = image.height, image.width
         plain, colour, alpha = _plain(image)
-    clear = alpha and bool(np.asarray(plain.getchannel("A")).min() < 255)
-    return plain, Facts(low=size, high=size, colour=colour, bare=not alpha, clear=clear, cut=cut)
+    any_transparent = alpha and bool(np.asarray(plain.getchannel("A")).min() < 255)
+    return plain, ImageStats(
+        low=size,
+        high=size,
+        colour=colour,
+        any_opaque=not alpha,
+        any_transparent=any_transparent,
+        cut=cut,
+    )
 
 
 def _plain(image: Image.Image) -> tuple[Image.Image, bool, bool]:
@@ -568,7 +577,7 @@ def _has_colours(image: Image.Image) -> bool:
     return not red == green == blue
 
 
-def _scaled(height: int, width: int, look: Look) -> tuple[float, float]:
+def _scaled(height: int, width: int, look: OutputFormat) -> tuple[float, float]:
     """Width and height that the whole picture has once it fits the look."""
     tall, wide = look.size
     if look.stretch:
@@ -577,18 +586,18 @@ def _scaled(height: int, width: int, look: Look) -> tuple[float, float]:
     return width * scale, height * scale
 
 
-def _reducible(height: int, width: int, look: Look) -> bool:
+def _reducible(height: int, width: int, look: OutputFormat) -> bool:
     """Whether a JPEG may be decoded at half its size or less without a visible difference."""
     wide, tall = _scaled(height, width, look)
     return min(width / wide, height / tall) >= 2 * _OVERSAMPLED
 
 
-def _arranged(image: Image.Image, look: Look) -> Pixels:
+def _arranged(image: Image.Image, look: OutputFormat) -> Pixels:
     """A picture of mode L, RGB or RGBA as an array of the look."""
     return _array(_of_channels(_placed(image, look), look.channels, look.bounds))
 
 
-def _placed(image: Image.Image, look: Look) -> Image.Image:
+def _placed(image: Image.Image, look: OutputFormat) -> Image.Image:
     """A picture of any mode, cut and resized to the size of the look."""
     from PIL import Image
 
@@ -644,7 +653,7 @@ class _Deep:
     alpha: Planes | None = None
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> ImageStats:
         """What is seen in it.
 
         Raises:
@@ -656,15 +665,15 @@ class _Deep:
         if bad:
             raise PictureError(f"{bad:,} NaN or infinite value{'s' if bad > 1 else ''}")
         size = (self.planes.shape[1], self.planes.shape[2])
-        clear = self.alpha is not None and bool(self.alpha.min() < 1)
+        any_transparent = self.alpha is not None and bool(self.alpha.min() < 1)
         deep = ((self.depth, float(self.planes.min()), float(self.planes.max())),)
         colour = len(self.planes) == 3 and not _grey_alone(self.planes)
-        return Facts(
+        return ImageStats(
             low=size,
             high=size,
             colour=colour,
-            bare=self.alpha is None,
-            clear=clear,
+            any_opaque=self.alpha is None,
+            any_transparent=any_transparent,
             plain=False,
             deep=deep,
         )
@@ -780,7 +789,7 @@ def _parted(planes: NDArray[Any]) -> _Deep:
     return _Deep("uint16", planes[:-1], planes[-1] / np.float32(65535))
 
 
-def _eight_bits(deep: _Deep, facts: Facts, clip: bool = False) -> NDArray[np.uint8]:
+def _eight_bits(deep: _Deep, facts: ImageStats, clip: bool = False) -> NDArray[np.uint8]:
     """A deep picture as (C, H, W) of 8 bits; Pillow's own conversion would clip it."""
     import numpy as np
 
@@ -822,7 +831,7 @@ def _deepened(image: Image.Image, bounds: Range) -> _Deep:
     return _Deep("uint16", planes[:3], alpha)
 
 
-def _arranged_deep(deep: _Deep, look: Look) -> Pixels:
+def _arranged_deep(deep: _Deep, look: OutputFormat) -> Pixels:
     """A deep picture as a float32 array of the look."""
     import numpy as np
 

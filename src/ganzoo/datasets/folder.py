@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets.cache import Decoded
 
-__all__ = ["Folder", "Tree"]
+__all__ = ["Folder", "ImageFolderIndex"]
 
 _SPLIT = re.compile(
     "(train(ing)?|test(ing)?|val(id(ation)?)?|dev|eval)([ab]|[-_ ]?[0-9]{4}|[-_ ][a-z]+)?"
@@ -111,13 +111,13 @@ class Folder(PictureDataset):
             name = self._decoded(source).name(index)
         return self.path / os.fsdecode(name)
 
-    def encoded(self) -> Tree | Archive[Any]:
+    def encoded(self) -> ImageFolderIndex | Archive[Any]:
         """Open the files, to be decoded by the caller."""
         if self.path.suffix.lower() in ARCHIVES and self.path.is_file():
             return opened(self.path)
-        return Tree(self.path)
+        return ImageFolderIndex(self.path)
 
-    def _labelled(self, found: Decoded, source: Tree | Archive[Any]) -> Labelling:
+    def _labelled(self, found: Decoded, source: ImageFolderIndex | Archive[Any]) -> Labelling:
         notices: tuple[str, ...] = ()
         if self.labels == "none":
             return Labelling()
@@ -131,7 +131,9 @@ class Folder(PictureDataset):
         labelling = self._of_folders(found)
         return labelling._replace(notices=(*notices, *labelling.notices))
 
-    def _of_files(self, found: Decoded, source: Tree | Archive[Any]) -> tuple[Labelling, str]:
+    def _of_files(
+        self, found: Decoded, source: ImageFolderIndex | Archive[Any]
+    ) -> tuple[Labelling, str]:
         """The labels in files beside the pictures; why there are none; notices in any case."""
         import numpy as np
 
@@ -170,7 +172,7 @@ class Folder(PictureDataset):
         return Labelling(notices=tuple(f"{each}." for each in problems)), "; ".join(problems)
 
     def _joined(
-        self, kind: str, paths: list[bytes], source: Tree | Archive[Any]
+        self, kind: str, paths: list[bytes], source: ImageFolderIndex | Archive[Any]
     ) -> label_files.LabelFile:
         """What all label files of a kind say; names in each are relative to its folder."""
         joined: label_files.LabelFile | None = None
@@ -188,7 +190,7 @@ class Folder(PictureDataset):
         return joined._replace(values=values)
 
     def _absent(
-        self, file: label_files.LabelFile, names: list[str], source: Tree | Archive[Any]
+        self, file: label_files.LabelFile, names: list[str], source: ImageFolderIndex | Archive[Any]
     ) -> str:
         """What to say of names in a label file that no picture has."""
         absent = file.values.keys() - set(names)
@@ -278,7 +280,7 @@ def _counted(classes: tuple[str, ...]) -> str:
     return f"{len(classes):,} class{'es' if len(classes) > 1 else ''}"
 
 
-class Tree(contextlib.AbstractContextManager["Tree"]):
+class ImageFolderIndex(contextlib.AbstractContextManager["ImageFolderIndex"]):
     """The pictures of a folder, listed. Of each, 36 bytes stay in memory; names are in a file.
 
     Args:

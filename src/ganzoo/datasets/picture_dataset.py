@@ -7,12 +7,12 @@ from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset, Samples, StoredRange
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries, span
+from ganzoo.datasets.decoding import Crop, Mode, Range, RequestedFormat, carries, span
 from ganzoo.datasets.reading import lonely, option, suggested_range, understand_range
 from ganzoo.errors import ConfigError, DataError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.datasets.cache import Decoded, Source
-    from ganzoo.datasets.decoding import Facts
+    from ganzoo.datasets.decoding import ImageStats
     from ganzoo.datasets.stream import Stream
 
 __all__ = ["Labelling", "PictureDataset"]
@@ -98,14 +98,6 @@ class PictureDataset(Dataset):
     )
     threads: int | None = Field(None, ge=1, description="threads that decode; by default 1 per CPU")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, value: Any) -> Any:
-        """Runs of earlier versions call the threads workers."""
-        if isinstance(value, dict) and "workers" in value and "threads" not in value:
-            value = {"threads" if key == "workers" else key: each for key, each in value.items()}
-        return value
-
     def sized(self, size: tuple[int, int]) -> Self:
         """Return the dataset that makes samples of this size, where none was asked for."""
         return self if self.size is not None else self.replace(size=size)
@@ -123,10 +115,10 @@ class PictureDataset(Dataset):
             f"threads is the dataset's option {threads}."
         )
 
-    def opened(
+    def resolved(
         self, workers: int | None = None, labels: bool = False
     ) -> tuple[Self, Samples | Stream]:
-        """Return this dataset and its samples, as ``Dataset.opened`` has it."""
+        """Return this dataset and its samples, as ``Dataset.resolved`` has it."""
         if workers is not None:
             return self, self.stream(workers, labels)
         return self, self._load(labels)
@@ -175,7 +167,7 @@ class PictureDataset(Dataset):
         """
 
     def ranged(
-        self, facts: Facts, names: Mapping[str, str], extent: Range, origin: str
+        self, facts: ImageStats, names: Mapping[str, str], extent: Range, origin: str
     ) -> tuple[Range, list[str]]:
         """Return the range of values, and what to say about it.
 
@@ -224,9 +216,9 @@ class PictureDataset(Dataset):
         return values.bounds, notices
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> RequestedFormat:
         """The form that was asked for, where it was."""
-        return Wanted(
+        return RequestedFormat(
             size=self.size, crop=self.crop, mode=self.mode, stored_range=self.stored_range
         )
 
@@ -258,7 +250,7 @@ class PictureDataset(Dataset):
                 f"{files} cannot be read and {'is' if len(skipped) == 1 else 'are'} left out of "
                 f"{found.total:,}; {found.folder / 'cache.json'} names all."
             )
-        if self.size is None and facts.native is None:
+        if self.size is None and facts.original_size is None:
             height, width = self.wanted.size_of(facts)
             if facts.low == facts.high:
                 fact = f"All pictures are {facts.high[0]}x{facts.high[1]}, which is large"
@@ -268,7 +260,7 @@ class PictureDataset(Dataset):
             notices.append(
                 f"{fact}: they are {how} to {height}x{width}; another size is asked for with size."
             )
-        if facts.clear and found.pictures.shape[1] < 4:
+        if facts.any_transparent and found.pictures.shape[1] < 4:
             notices.append(
                 "Transparent parts of pictures are put on white; mode='rgba' keeps them."
             )

@@ -82,9 +82,9 @@ class Reader(Generic[T]):
         self._requests = requests
         self._title = title
         self._closed = False
-        self._crew: _Crew | None = None
+        self._crew: _WorkerPool | None = None
         if workers:
-            self._crew = _Crew(_Job(answer, title), requests, workers, title, pin)
+            self._crew = _WorkerPool(_Job(answer, title), requests, workers, title, pin)
             weakref.finalize(self, self._crew.stop).atexit = False
 
     def next(self) -> T:
@@ -294,7 +294,7 @@ def _as_it_is(value: T) -> T:
 # -- their processes --------------------------------------------------------------------------
 
 
-class _Crew:
+class _WorkerPool:
     """Worker processes under torch's loader, and what ends them.
 
     Workers do not heed SIGTERM, for which multiprocessing would wait without end when this process
@@ -330,14 +330,14 @@ class _Crew:
             with _undisturbed():
                 self.iterator = self._start(job, requests, workers, pin)
         except BaseException as error:
-            _forsake(error)
+            _disable_del(error)
             self.kill()
             self._at_exit.cancel()
             refusal = _refusal(error, workers, title)
             if refusal is None:
                 raise
             raise refusal from None
-        _unwatch(self.iterator)
+        _unregister_sigchld(self.iterator)
 
     def _start(self, job: _Job, requests: Iterator[Request], workers: int, pin: bool) -> Any:
         import torch
@@ -353,7 +353,7 @@ class _Crew:
                 pin_memory=pin,
                 worker_init_fn=functools.partial(_settle, os.getpid()),
                 generator=torch.Generator(),  # else it draws from the global one
-                multiprocessing_context=_noting(self.processes),
+                multiprocessing_context=_recording(self.processes),
             )
         )
 
@@ -365,7 +365,7 @@ class _Crew:
             # A fork of this process has a copy, but the workers and their queues are not its own.
             self.iterator._shutdown = True
             return
-        impatient = threading.Timer(_PATIENCE, self._strike)
+        impatient = threading.Timer(_PATIENCE, self._kill_all)
         impatient.daemon = True
         try:
             with contextlib.suppress(Exception):  # whatever it is, they are killed
@@ -380,18 +380,18 @@ class _Crew:
     def kill(self) -> None:
         """End them at once."""
         if os.getpid() == self._owner:
-            self._strike()
+            self._kill_all()
             for process in self.processes:
                 if process.pid is not None:
                     process.join()
 
-    def _strike(self) -> None:
+    def _kill_all(self) -> None:
         for process in self.processes:
             if process.pid is not None:
                 process.kill()
 
 
-def _noting(processes: list[Any]) -> Any:
+def _recording(processes: list[Any]) -> Any:
     """A context of multiprocessing that notes each process it makes."""
     import multiprocessing
 
@@ -450,7 +450,7 @@ def _refusal(error: BaseException, workers: int, title: str) -> ConfigError | No
 # What follows uses torch's own names, which another version may not have: all goes without them.
 
 
-def _unwatch(iterator: Any) -> None:
+def _unregister_sigchld(iterator: Any) -> None:
     """Notice a killed worker when its batch is due.
 
     Torch would also raise an error from a signal handler, wherever the main thread happens to be.
@@ -463,7 +463,7 @@ def _unwatch(iterator: Any) -> None:
         iterator._worker_pids_set = False
 
 
-def _forsake(error: BaseException) -> None:
+def _disable_del(error: BaseException) -> None:
     """Keep an iterator that was not finished from ending workers itself, which it cannot."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         unfinished: Any = frame.f_locals.get("self")

@@ -28,7 +28,7 @@ __all__ = [
     "NAMED",
     "Axes",
     "Classes",
-    "Facts",
+    "ImageStats",
     "Labels",
     "Layout",
     "Range",
@@ -388,7 +388,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-class Facts(NamedTuple):
+class ImageStats(NamedTuple):
     """What has to be known of samples to understand them.
 
     Attributes:
@@ -417,7 +417,7 @@ class Understood(NamedTuple):
 
 
 def understand(
-    facts: Facts,
+    facts: ImageStats,
     *,
     kind: SampleKind = "auto",
     layout: Layout = "auto",

@@ -37,7 +37,7 @@ from ganzoo.datasets.reader import Reader, Request, once, seed_all
 from ganzoo.datasets.reading import (
     MOST_LOOKED_AT,
     Classes,
-    Facts,
+    ImageStats,
     Labels,
     Layout,
     Range,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     Batches = Reader[tuple[Tensor, Tensor | None]]
 
-__all__ = ["USAGE", "Form", "Stream"]
+__all__ = ["USAGE", "DatasetSchema", "Stream"]
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ USAGE = "ganzoo.datasets.Given.of(data, {})"
 _EXCERPT = 2**22  # values of them that are kept to see how exact they have to be
 
 
-class Form(NamedTuple):
+class DatasetSchema(NamedTuple):
     """What is known of a dataset without its content.
 
     Attributes:
@@ -152,14 +152,14 @@ class Stream:
         stored_range: Range | None = None,
         key: str | None = None,
         labels_key: str | None = None,
-        check: Callable[[Form], object] | None = None,
+        check: Callable[[DatasetSchema], object] | None = None,
     ) -> Stream:
         """Look at up to 256 items, evenly spaced, and return the stream of all.
 
-        Items are what ``Given.of`` takes, and are understood as ``as_samples`` understands the
-        array of all, but what is not given follows from those that were looked at, which a notice
-        says where there are more. Classes are what the dataset says (``items.classes_of``), or
-        else the labels of all items, if all were looked at.
+        Items are what ``InMemoryDataset.of`` takes, and are understood as ``as_samples``
+        understands the array of all, but what is not given follows from those that were looked
+        at, which a notice says where there are more. Classes are what the dataset says
+        (``items.classes_of``), or else the labels of all items, if all were looked at.
 
         Args:
             dataset: Map-style torch Dataset.
@@ -203,7 +203,7 @@ class Stream:
         elif found.labels is not None:
             classes, hot, notices = _classes(dataset, found.labels, labels_key, indices)
         names = None if classes is None else classes.names
-        form = Form(title, (count, *found.shape), found.dtype.name, names)
+        form = DatasetSchema(title, (count, *found.shape), found.dtype.name, names)
         if check is not None:
             check(form)
         check_precision(found.excerpt, origin)
@@ -261,10 +261,10 @@ class Stream:
         return self.numbers is not None
 
     @property
-    def form(self) -> Form:
+    def form(self) -> DatasetSchema:
         """What is known of the items without their content."""
         shape = (len(self), *self.item_shape)
-        return Form(self.title, shape, self.item_dtype.name, self.spec.classes)
+        return DatasetSchema(self.title, shape, self.item_dtype.name, self.spec.classes)
 
     def with_spec(self, spec: SampleSpec) -> Stream:
         """Return the same samples under another spec; without classes, labels are not read."""
@@ -371,7 +371,7 @@ class _Found(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    facts: Facts
+    facts: ImageStats
     excerpt: AnyArray
     labels: Labels | None
     more: int
@@ -407,7 +407,7 @@ def _look(
             kept.append(array)
     assert dtype is not None
     excerpt = np.concatenate(kept)
-    facts = Facts(excerpt.shape[1:], dtype, low, high, scales_of(excerpt), len(dataset))
+    facts = ImageStats(excerpt.shape[1:], dtype, low, high, scales_of(excerpt), len(dataset))
     return _Found(shape, dtype, facts, excerpt, labels_of(labels, title, request.indices), more)
 
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset, Samples
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import PictureError, Wanted
+from ganzoo.datasets.decoding import PictureError, RequestedFormat
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.errors import DataError
 
@@ -279,7 +279,7 @@ class CelebA(TorchvisionDataset):
         faces = _Faces(folder, list(opened.filename))
         found = decoded(
             faces,
-            Wanted(size=(self.size, self.size), crop="center", mode="rgb"),
+            RequestedFormat(size=(self.size, self.size), crop="center", mode="rgb"),
             root=cache_root(self.cache),
             threads=min(_MOST_THREADS, os.cpu_count() or 1),
             max_bad=len(faces),  # the first is told, with what to do about it

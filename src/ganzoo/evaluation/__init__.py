@@ -2,7 +2,7 @@
 
 from ganzoo.evaluation.evaluator import Evaluator, evaluate
 from ganzoo.evaluation.score import Score, differences, measured_as, plain, same_protocol, save
-from ganzoo.evaluation.sides import bundle_folder
+from ganzoo.evaluation.sources import bundle_folder
 
 __all__ = [
     "Evaluator",

@@ -15,9 +15,9 @@ from PIL import __version__ as pillow
 
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.decoding import carries
-from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, in_range, together
+from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, in_range, in_windows
 from ganzoo.evaluation.survey import Survey, cut, in_order, look_of, place_of, read, surveyed
-from ganzoo.features import kept
+from ganzoo.features import tensor_cache
 from ganzoo.features.programs import PROGRAMS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Encoded:
 
     grain: ClassVar[int] = 1
     mixture: ClassVar[Mixture | None] = None
-    framing: ClassVar[None] = None
+    preprocessing: ClassVar[None] = None
 
     @classmethod
     def load(cls, dataset: PictureDataset, count: int | None, keep: bool) -> Encoded:
@@ -128,7 +128,7 @@ class Encoded:
         reading, spec = self.reading(asked), self.spec_for(asked)
         places = torch.arange(part.start, part.stop) if self.indices is None else self.indices[part]
         stored = self._pictures(places.tolist(), reading, spec.channels)
-        yield from together(
+        yield from in_windows(
             (in_range(each, self.bounds, spec.value_range) for each in stored), size
         )
 
@@ -173,7 +173,7 @@ class Encoded:
             return self.survey.digest
         name = hashlib.sha256(self.indices.numpy().tobytes()).hexdigest()[:16]
         place = place_of(self.dataset, self.source, name)
-        known = kept.read(place) if self.keep else None
+        known = tensor_cache.read(place) if self.keep else None
         if known is not None and isinstance(known[1].get("digest"), str):
             return str(known[1]["digest"])
         running = Digest(self.count, self.bounds)
@@ -182,7 +182,7 @@ class Encoded:
         digest = running.hexdigest()
         if self.keep:
             with contextlib.suppress(OSError):
-                kept.write(place, {"none": torch.zeros(1)}, digest=digest)
+                tensor_cache.write(place, {"none": torch.zeros(1)}, digest=digest)
         return digest
 
     def kept_as(self, asked: Reading) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from ganzoo.core.device import pick_device
 from ganzoo.core.seeds import checked
 from ganzoo.errors import ConfigError, DataError, GanzooError, listing
 from ganzoo.evaluation import ranks
-from ganzoo.evaluation.gathering import (
+from ganzoo.evaluation.feature_pass import (
     GIVEN_UP,
     SEEN,
-    Gathering,
+    FeaturePass,
     Parts,
     compares,
     extractor_of,
@@ -27,18 +27,18 @@ from ganzoo.evaluation.gathering import (
 )
 from ganzoo.evaluation.own_size import fitted
 from ganzoo.evaluation.score import Score
-from ganzoo.evaluation.sides import (
-    Generated,
+from ganzoo.evaluation.sources import (
+    GeneratedSamples,
     Labels,
     Real,
-    Side,
+    SampleSource,
     dataset_of,
     form_of,
     label_weights,
     matched,
     mixture_of,
     picked,
-    side_of,
+    sample_source,
     source_of,
 )
 from ganzoo.files.storage import expanded
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ganzoo.core.device import PrecisionName
     from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets import Dataset, Samples
-    from ganzoo.metrics.gathered import Gathered
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["Evaluator", "evaluate"]
 
@@ -69,8 +69,8 @@ def evaluate(
     metrics: str | Sequence[Any] = ("fid",),
     *,
     real_split: str | None = None,
-    reals: int | None = None,
-    fakes: int | None = None,
+    num_real: int | None = None,
+    num_fake: int | None = None,
     labels: Labels = "uniform",
     preset: str | None = None,
     seed: int = 0,
@@ -104,9 +104,9 @@ def evaluate(
             what the generator was trained on.
         metrics: Names, mappings with ``name`` and options, or components.
         real_split: Part of the dataset that is compared with, such as ``test``.
-        reals: How many real samples, chosen evenly at random and always the same ones; by default
-            all.
-        fakes: How many samples of the source; by default 10,000 of a generator, and all where it
+        num_real: How many real samples, chosen evenly at random and always the same ones; by
+            default all.
+        num_fake: How many samples of the source; by default 10,000 of a generator, and all where it
             is itself a dataset.
         labels: Classes that a conditional generator is asked for: drawn evenly at random, or from
             those of the real samples.
@@ -137,8 +137,8 @@ def evaluate(
         dataset,
         metrics,
         real_split=real_split,
-        reals=reals,
-        fakes=fakes,
+        num_real=num_real,
+        num_fake=num_fake,
         labels=labels,
         preset=preset,
         seed=seed,
@@ -174,7 +174,7 @@ class Evaluator:
         samples: The dataset's samples, where they are loaded already.
     """
 
-    @ranks.together()
+    @ranks.propagate_errors()
     def __init__(
         self,
         source: Any,
@@ -182,8 +182,8 @@ class Evaluator:
         metrics: str | Sequence[Any] = ("fid",),
         *,
         real_split: str | None = None,
-        reals: int | None = None,
-        fakes: int | None = None,
+        num_real: int | None = None,
+        num_fake: int | None = None,
         labels: Labels = "uniform",
         preset: str | None = None,
         seed: int = 0,
@@ -199,13 +199,13 @@ class Evaluator:
         pixel_size = _size(size)
         if batch_size < 1:
             raise ConfigError(f"Samples come in batches of at least 1, not {batch_size}.")
-        for count, what in ((reals, "reals"), (fakes, "fakes")):
+        for count, what in ((num_real, "num_real"), (num_fake, "num_fake")):
             if count is not None and count < 1:
                 raise ConfigError(f"'{what}' is a number of samples from 1 on, not {count}.")
         target = pick_device(device)
         origin = source_of(source, str(target))
         generator = origin if isinstance(origin, Generator) else None
-        self.metrics = [metric.suited(_data_of(origin)) for metric in chosen]
+        self.metrics = [metric.for_dataset(_data_of(origin)) for metric in chosen]
         self._compared = [metric for metric in self.metrics if compares(metric)]
         # Of these, real samples are only told of beside the score.
         self._beside = [
@@ -221,17 +221,19 @@ class Evaluator:
                 metric.check(without_alpha(metric, generator.spec))
         real: Real | None = None
         if known is not None and (looked or (generator is not None and labels == "data")):
-            real = side_of(known, reals, generator, samples, keep=cache)
-        self._notices = _in_vain(real, real_split=real_split, reals=reals)
+            real = sample_source(known, num_real, generator, samples, keep=cache)
+        self._notices = _in_vain(real, real_split=real_split, num_real=num_real)
         self._cache = cache
-        self._fake: Side
+        self._fake: SampleSource
         if isinstance(origin, Generator):
             weights = label_weights(origin, real, labels)
-            self._fake = Generated(origin, fakes or FAKES, seed, batch_size, labels, weights)
+            self._fake = GeneratedSamples(
+                origin, num_fake or FAKES, seed, batch_size, labels, weights
+            )
         else:
-            self._fake = side_of(origin, fakes, None, keep=cache)
-        framing = None if generator is None else generator.config.framing
-        self._real = None if real is None else matched(real, self._fake, framing)
+            self._fake = sample_source(origin, num_fake, None, keep=cache)
+        preprocessing = None if generator is None else generator.config.preprocessing
+        self._real = None if real is None else matched(real, self._fake, preprocessing)
         both = self._real, self._fake
         for metric in self.metrics:
             _check_channels(metric, *both)
@@ -240,7 +242,9 @@ class Evaluator:
             _check(metric, self._against(metric), self._fake, seen)
         if pixel_size is not None and not any(pixels(m, self._fake) for m in self.metrics):
             self._notices += (_NO_PIXELS,)
-        self._gathering = Gathering(self.metrics, *both, target, precision, batch_size, pixel_size)
+        self._gathering = FeaturePass(
+            self.metrics, *both, target, precision, batch_size, pixel_size
+        )
         self._mixture = mixture_of(known, self._real, self._fake)
         self._parts: Parts | None = None  # of the real samples
 
@@ -273,19 +277,19 @@ class Evaluator:
         """
         fake = self._fake
         if generator is not None:
-            assert isinstance(fake, Generated)
+            assert isinstance(fake, GeneratedSamples)
             fake = replace(fake, generator=generator)
         self.prepare()
         parts = self._gathering.gather(fake, self.metrics, "generated", False, given_up)
-        made_by = fake.generator if isinstance(fake, Generated) else None
+        made_by = fake.generator if isinstance(fake, GeneratedSamples) else None
         scores = {}
         for metric in self.metrics:
             if given_up():
                 raise GanzooError(GIVEN_UP)
             real, first = self._against(metric), None
             if real is not None and self._parts is not None:
-                first = self._parts.gathered(metric, None, real.mixture)
-            second = parts.gathered(metric, made_by, self._mixture)
+                first = self._parts.inputs(metric, None, real.mixture)
+            second = parts.inputs(metric, made_by, self._mixture)
             _check_features(metric, first, second)
             result = metric.score(first, second)
             beside = metric in self._beside
@@ -420,7 +424,7 @@ def _data_of(origin: Generator | Dataset) -> str:
 
 def _cheap(metric: Metric) -> bool:
     """Whether a metric that needs no real samples can tell of them at little cost."""
-    return metric.gathers == ("samples",)
+    return metric.requires == ("samples",)
 
 
 def _in_vain(real: Real | None, **asked: Any) -> tuple[str, ...]:
@@ -432,8 +436,8 @@ def _in_vain(real: Real | None, **asked: Any) -> tuple[str, ...]:
     )
 
 
-def _same(real: Real, fake: Side) -> bool:
-    return not isinstance(fake, Generated) and real.fingerprint == fake.fingerprint
+def _same(real: Real, fake: SampleSource) -> bool:
+    return not isinstance(fake, GeneratedSamples) and real.fingerprint == fake.fingerprint
 
 
 def _size(given: Any) -> tuple[int, int] | None:
@@ -447,7 +451,7 @@ def _size(given: Any) -> tuple[int, int] | None:
     return pair
 
 
-def _check_features(metric: Metric, real: Gathered | None, fake: Gathered) -> None:
+def _check_features(metric: Metric, real: MetricInputs | None, fake: MetricInputs) -> None:
     """Refuse features of two lengths, which a function may make of pictures of two sizes."""
     extractor, widths = extractor_of(metric), set()
     for part in (real, fake):
@@ -459,7 +463,7 @@ def _check_features(metric: Metric, real: Gathered | None, fake: Gathered) -> No
         raise unlike(extractor, *sorted(widths))
 
 
-def _check_channels(metric: Metric, real: Real | None, fake: Side) -> None:
+def _check_channels(metric: Metric, real: Real | None, fake: SampleSource) -> None:
     """Refuse to compare images of other numbers of channels, except grey ones with RGB."""
     if real is None or fake.spec.kind != "image" or not compares(metric):
         return
@@ -473,7 +477,7 @@ def _check_channels(metric: Metric, real: Real | None, fake: Side) -> None:
 
 
 def _check_size(
-    metric: Metric, real: Real | None, fake: Side, size: tuple[int, int] | None
+    metric: Metric, real: Real | None, fake: SampleSource, size: tuple[int, int] | None
 ) -> None:
     """Refuse pictures of several sizes, where pixels are compared and nothing says of which."""
     if size is not None or not pixels(metric, fake):
@@ -492,20 +496,20 @@ def _check_size(
     )
 
 
-def _check(metric: Metric, real: Real | None, fake: Side, spec: SampleSpec) -> None:
+def _check(metric: Metric, real: Real | None, fake: SampleSource, spec: SampleSpec) -> None:
     """Refuse now what would be refused after minutes; ``spec`` is what the metric gets."""
     metric.check(spec)
     parts = metric.wants(spec)
-    if "generator" in parts and not isinstance(fake, Generated):
+    if "generator" in parts and not isinstance(fake, GeneratedSamples):
         raise ConfigError(
             f"The metric '{metric.name}' looks at the latents of a generator, and the source is a "
             f"dataset. Leave it out, or give a generator."
         )
     for side, whose in ((real, "real"), (fake, "generated")):
-        if side is not None and side.count < metric.least:
+        if side is not None and side.count < metric.min_samples:
             raise DataError(
-                f"The metric '{metric.name}' needs at least {metric.least:,} {whose} samples, not "
-                f"{side.count:,}: give more."
+                f"The metric '{metric.name}' needs at least {metric.min_samples:,} {whose} "
+                f"samples, not {side.count:,}: give more."
             )
         for option in ("subset_size", "splits"):  # they fail late, after all has been computed
             needed = getattr(metric, option, 0)

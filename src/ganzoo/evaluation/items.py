@@ -24,13 +24,13 @@ from ganzoo.evaluation.own_size import (
     described,
     dropped_alpha,
     in_range,
-    together,
+    in_windows,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.datasets import Given, Samples
+    from ganzoo.datasets import InMemoryDataset, Samples
     from ganzoo.datasets.items import Item
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.features.programs import Reading
@@ -49,7 +49,7 @@ class Items:
         table: Group and row of each picture, int64 (N, 2), in their order.
     """
 
-    dataset: Given
+    dataset: InMemoryDataset
     groups: tuple[Samples, ...]
     told: tuple[str, ...]
     table: Tensor
@@ -57,7 +57,7 @@ class Items:
 
     grain: ClassVar[int] = 1
     mixture: ClassVar[Mixture | None] = None
-    framing: ClassVar[None] = None
+    preprocessing: ClassVar[None] = None
     own: ClassVar[bool] = True
     labels: ClassVar[None] = None
 
@@ -103,7 +103,7 @@ class Items:
         """Pictures (n, C, H, W), or a list of such (C, H, W) where their sizes differ."""
         spec, reading = self.spec_for(asked), self.reading(asked)
         places = self._places[part].tolist()
-        yield from together(
+        yield from in_windows(
             (self._picture(group, row, spec, reading) for group, row in places), size
         )
 
@@ -161,7 +161,7 @@ def _on_white(picture: Tensor, spec: SampleSpec) -> Tensor:
     return found.round().to(torch.uint8) if picture.dtype == torch.uint8 else found
 
 
-def items_of(dataset: Given, count: int | None) -> Items | Samples:
+def items_of(dataset: InMemoryDataset, count: int | None) -> Items | Samples:
     """Read a torch Dataset into memory; ``Samples`` where all items are of one shape.
 
     Args:
@@ -177,7 +177,7 @@ def items_of(dataset: Given, count: int | None) -> Items | Samples:
     return _grouped(dataset, found, title, count) if isinstance(found, list) else found
 
 
-def _grouped(dataset: Given, items: list[Item], title: str, count: int | None) -> Items:
+def _grouped(dataset: InMemoryDataset, items: list[Item], title: str, count: int | None) -> Items:
     import numpy as np
 
     origin = f"The dataset in memory ({title})"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo.core.seeds import derive
-from ganzoo.datasets.base import PARTS
+from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.datasets.decoding import span
 from ganzoo.errors import DataError
 
@@ -33,7 +33,7 @@ __all__ = [
     "dropped_alpha",
     "fitted",
     "in_range",
-    "together",
+    "in_windows",
 ]
 
 Size = tuple[int, int]
@@ -68,7 +68,7 @@ class Sizes:
         return span(self.low, self.high)
 
 
-def together(windows: Iterable[Tensor], size: int) -> Iterator[Tensor | list[Tensor]]:
+def in_windows(windows: Iterable[Tensor], size: int) -> Iterator[Tensor | list[Tensor]]:
     """Gather pictures (C, H, W) into batches of at most ``size`` and ``WINDOW`` bytes, in order.
 
     A batch is a tensor where all are of one shape and type, and otherwise a list.
@@ -165,7 +165,7 @@ def called(dataset: Dataset) -> str:
 def described(dataset: Dataset, count: int, digest: str) -> dict[str, Any]:
     """Which samples these are, for a protocol."""
     settings = dataset.model_dump(mode="json")
-    parts = {name: settings[name] for name in PARTS if settings.get(name) is not None}
+    parts = {name: settings[name] for name in SUBSET_FIELDS if settings.get(name) is not None}
     if Path(parts.get("repo", "")).is_absolute():
         del parts["repo"]  # a folder of this machine, which says nothing elsewhere
     return {"dataset": dataset.name, **parts, "count": count, "sha256": digest}
@@ -180,7 +180,7 @@ def dropped_alpha(title: str, program: str | None) -> str:
 
 
 class Digest:
-    """SHA-256 of pictures: where all are there and of one size it is ``Stored.fingerprint``."""
+    """SHA-256 of pictures: ``StoredSamples.fingerprint`` where all are there and of one size."""
 
     def __init__(self, expected: int, bounds: Range = (0.0, 255.0)) -> None:
         self._expected, self._bounds, self._count = expected, bounds, 0

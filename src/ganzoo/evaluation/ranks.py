@@ -11,7 +11,7 @@ import torch.distributed as dist
 from ganzoo import errors
 from ganzoo.core.processes import group_size
 
-__all__ = ["all_agree", "first", "gathered", "share", "together"]
+__all__ = ["all_agree", "all_gather_object", "first", "propagate_errors", "share"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def share(count: int, grain: int) -> slice:
     return slice(start, stop)
 
 
-def gathered(value: T) -> list[T]:
+def all_gather_object(value: T) -> list[T]:
     """Return what each process gives, in the order of their ranks."""
     if group_size() == 1:
         return [value]
@@ -39,7 +39,7 @@ def gathered(value: T) -> list[T]:
 
 def all_agree(wish: bool) -> bool:
     """Return whether all processes say so."""
-    return all(gathered(wish))
+    return all(all_gather_object(wish))
 
 
 def first() -> bool:
@@ -48,7 +48,7 @@ def first() -> bool:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def propagate_errors() -> Iterator[None]:
     """Have an error of one process within the block be one of all: nobody waits for who failed.
 
     Raises:
@@ -63,7 +63,7 @@ def together() -> Iterator[None]:
         yield
     except Exception as error:
         own = error
-    told = gathered(None if own is None else (type(own).__name__, str(own)))
+    told = all_gather_object(None if own is None else (type(own).__name__, str(own)))
     if own is not None:
         raise own
     for rank, failure in enumerate(told):

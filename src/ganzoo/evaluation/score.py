@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from ganzoo.core.model import Model
-from ganzoo.datasets.base import PARTS
+from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.errors import DataError
-from ganzoo.files import sealed, storage
+from ganzoo.files import checksummed, storage
 from ganzoo.generators import bundle
 
 __all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "same_protocol", "save"]
 
 # Of the fakes: what two scores may differ in.
-_FREE = ("seed", "source", "averaged", "dataset", "sha256", "left", *PARTS)
+_FREE = ("seed", "source", "averaged", "dataset", "sha256", "left", *SUBSET_FIELDS)
 
 
 class Score(Model):
@@ -110,7 +110,7 @@ def _known(path: Path) -> dict[str, Any]:
     known: Any = {}
     with contextlib.suppress(FileNotFoundError):
         try:
-            known, _ = sealed.read(path)
+            known, _ = checksummed.read(path)
         except ValueError as error:
             raise DataError(
                 f"{path} holds no scores ({error}). Delete it; it is made again."

@@ -19,9 +19,9 @@ from PIL import __version__ as pillow
 from ganzoo.datasets import progress
 from ganzoo.datasets.cache import cache_root, facts_of, only_one, printable
 from ganzoo.datasets.decoding import (
-    Facts,
-    Look,
+    ImageStats,
     Opened,
+    OutputFormat,
     PictureError,
     decode,
     decode_as_programs,
@@ -30,7 +30,7 @@ from ganzoo.datasets.decoding import (
 )
 from ganzoo.errors import DataError
 from ganzoo.evaluation.own_size import Digest, Size
-from ganzoo.features import kept
+from ganzoo.features import tensor_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,13 +71,13 @@ class Survey:
         extent: Lowest and highest number in the pictures.
         total: How many there were to read.
         skipped: Names of those that could not be read, and why.
-        digest: SHA-256 of the pictures, upright, as ``Stored.fingerprint`` has it.
+        digest: SHA-256 of the pictures, upright, as ``StoredSamples.fingerprint`` has it.
     """
 
     kept: Tensor
     sizes: Tensor
     stored: Tensor
-    facts: Facts
+    facts: ImageStats
     colour: bool
     alpha: bool
     turned: bool
@@ -127,7 +127,7 @@ def in_order(
 # -- one picture ------------------------------------------------------------------------------
 
 
-def look_of(dataset: PictureDataset, facts: Facts | None, own: Size) -> Look:
+def look_of(dataset: PictureDataset, facts: ImageStats | None, own: Size) -> OutputFormat:
     """Return the form in which a picture of this size is seen, among others of these facts."""
     wanted = dataset.wanted
     look = wanted.look(facts)
@@ -136,7 +136,7 @@ def look_of(dataset: PictureDataset, facts: Facts | None, own: Size) -> Look:
     return look if wanted.size is not None else replace(look, size=own, stretch=True)
 
 
-def read(source: Source, index: int, look: Look, reading: Reading) -> Pixels:
+def read(source: Source, index: int, look: OutputFormat, reading: Reading) -> Pixels:
     """Decode one picture of a source.
 
     Args:
@@ -160,7 +160,7 @@ def read(source: Source, index: int, look: Look, reading: Reading) -> Pixels:
     raise AssertionError
 
 
-def _decoded(content: bytes, look: Look) -> Pixels:
+def _decoded(content: bytes, look: OutputFormat) -> Pixels:
     """A picture as a training sees it."""
     pixels, _ = decode(content, look)
     if pixels.shape == look.shape:
@@ -222,7 +222,7 @@ def surveyed(dataset: PictureDataset, source: Source, keep: bool) -> Survey:
 
 
 def _known(place: Path) -> Survey | None:
-    stored = kept.read(place)
+    stored = tensor_cache.read(place)
     if stored is None:
         return None
     tensors, record = stored
@@ -248,8 +248,8 @@ def _known(place: Path) -> Survey | None:
 
 def _write(place: Path, survey: Survey) -> None:
     tensors = {"kept": survey.kept, "sizes": survey.sizes, "stored": survey.stored}
-    kept.tidy(place.parent.parent)
-    kept.write(
+    tensor_cache.clean_partial_writes(place.parent.parent)
+    tensor_cache.write(
         place,
         tensors,
         facts=survey.facts._asdict(),
@@ -273,22 +273,24 @@ class _Found:
     """One picture that can be read."""
 
     pixels: Pixels  # as a training would see it, in the channels that are guessed
-    facts: Facts
+    facts: ImageStats
     opened: Opened
 
 
 def _survey(dataset: PictureDataset, source: Source) -> Survey:
     """Decode all pictures, again where they have another form than was thought."""
-    found: Survey | Facts | None = None
+    found: Survey | ImageStats | None = None
     while not isinstance(found, Survey):
         found = _survey_in(dataset, source, found)
     return found
 
 
-def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> Survey | Facts:
+def _survey_in(
+    dataset: PictureDataset, source: Source, facts: ImageStats | None
+) -> Survey | ImageStats:
     """The survey, or what was seen when it turned out that they have another form."""
 
-    def form_of(seen: Facts | None) -> tuple[Look, Range]:
+    def form_of(seen: ImageStats | None) -> tuple[OutputFormat, Range]:
         return look_of(dataset, seen, (1, 1)), dataset.wanted.bounds(seen)
 
     guessed, form = facts, form_of(facts)
@@ -344,7 +346,7 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
         stored=torch.tensor(stored, dtype=torch.int32),
         facts=facts,
         colour=colour,
-        alpha=facts.clear,
+        alpha=facts.any_transparent,
         turned=turned,
         deep=deep,
         cut=cut_,
@@ -359,7 +361,7 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
 
 
 def _examined(
-    dataset: PictureDataset, source: Source, index: int, guessed: Facts | None
+    dataset: PictureDataset, source: Source, index: int, guessed: ImageStats | None
 ) -> _Found | PictureError:
     for content in source.read(index, index + 1):
         try:
@@ -367,7 +369,9 @@ def _examined(
                 raise content
             pixels, opened = decode_as_programs(content, None)
             if opened.plain:
-                facts = Facts(opened.size, opened.size, opened.colour, bare=True, clear=False)
+                facts = ImageStats(
+                    opened.size, opened.size, opened.colour, any_opaque=True, any_transparent=False
+                )
             else:
                 facts = look_at(content)
             look = look_of(dataset, guessed, facts.low)

@@ -44,7 +44,7 @@ class Extractor(Component):
     """Numbers of channels that an image may have; None for any."""
     channelwise: ClassVar[bool] = False
     """Whether it sees one channel: those of images that have several are seen one by one."""
-    computes_in: ClassVar[str | None] = None
+    forced_dtype: ClassVar[str | None] = None
     """Precision it computes in, whatever is asked for; None where it computes in that."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions besides torch whose version may decide its numbers; protocols tell them."""
@@ -58,7 +58,7 @@ class Extractor(Component):
         return None
 
     @property
-    def lasting(self) -> bool:
+    def cacheable(self) -> bool:
         """Whether its protocol names its code too, so that what it sees may be kept in the cache.
 
         That of an installed package does, by its version; code of a script or notebook changes.

@@ -26,7 +26,7 @@ from ganzoo.features.identity import identity
 if TYPE_CHECKING:
     from ganzoo.core.device import PrecisionName
 
-__all__ = ["Callable", "interpret"]
+__all__ = ["Callable", "as_extractor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Callable(Extractor):
     each other and with no others, and nothing of what it sees is kept in the cache.
     """
 
-    computes_in: ClassVar[str] = "as given"
+    forced_dtype: ClassVar[str] = "as given"
     name: ClassVar[str] = "callable"
 
     description: str = Field(description="what was given, for people")
@@ -86,7 +86,7 @@ class Callable(Extractor):
         return extractor
 
     @property
-    def lasting(self) -> bool:
+    def cacheable(self) -> bool:
         """Whether the fingerprint is a hash."""
         return re.fullmatch("[0-9a-f]{64}", self.fingerprint) is not None
 
@@ -116,7 +116,7 @@ class Callable(Extractor):
             )
         function = self._held.function
         if isinstance(function, nn.Module):
-            if self.lasting and identity(function) != self.fingerprint:
+            if self.cacheable and identity(function) != self.fingerprint:
                 raise ConfigError(
                     f"These features are those of {self.description} as it was given, and it has "
                     f"changed since. Give a copy that stays as it is: copy.deepcopy(net)."
@@ -159,7 +159,7 @@ class _Module(nn.Module):
             )
 
 
-def interpret(value: Any) -> Any:
+def as_extractor(value: Any) -> Any:
     """Turn what a caller handed in as an extractor into what the registry can create.
 
     Args:

@@ -21,7 +21,7 @@ from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import only_one
 from ganzoo.datasets.root import data_root
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
-from ganzoo.features import kept
+from ganzoo.features import tensor_cache
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.features.base import Extractor, Features, fingerprint
 from ganzoo.features.weights import extractors_root
@@ -71,7 +71,7 @@ class Classifier(Extractor):
     dimensions: ClassVar[int] = _WIDTH
     classes: ClassVar[int] = _CLASSES
     channelwise: ClassVar[bool] = True
-    computes_in: ClassVar[str] = "fp32"
+    forced_dtype: ClassVar[str] = "fp32"
 
     dataset: Literal["mnist", "fashion-mnist"] = Field(
         "mnist", description="data set whose classes it tells apart"
@@ -262,12 +262,12 @@ def _shifted(pictures: Tensor, random: torch.Generator) -> Tensor:
 
 def _keep(folder: Path, trained: Trained) -> None:
     facts = {"format_version": _VERSION, "accuracy": trained.accuracy, "digest": trained.digest}
-    kept.write(folder, trained.tensors, **facts)
+    tensor_cache.write(folder, trained.tensors, **facts)
 
 
 def _kept(folder: Path) -> Trained | None:
     """What is in the cache; None if nothing is, or if it is damaged."""
-    if (found := kept.read(folder)) is None:
+    if (found := tensor_cache.read(folder)) is None:
         return None
     tensors, facts = found
     return Trained(tensors, facts["accuracy"], facts["digest"])

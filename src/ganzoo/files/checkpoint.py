@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import CheckpointError
-from ganzoo.files import foreign, sealed
+from ganzoo.files import checksummed, untrusted
 from ganzoo.files.storage import new_folder, own_copies, remove, sha256, write_json
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ __all__ = [
     "FORMAT_VERSION",
     "Newest",
     "after",
-    "keepers",
     "latest",
     "load",
-    "misfit",
+    "mismatch",
     "misnamed",
     "newest",
     "pack_optimizer",
     "prune",
+    "quarantine",
     "save",
-    "set_aside",
     "step_of",
+    "steps_to_keep",
     "unpack_optimizer",
 ]
 
@@ -75,7 +75,7 @@ def save(
     from safetensors.torch import save_file
 
     target = place(folder, step)
-    if problem := sealed.excess(state):
+    if problem := checksummed.excess(state):
         raise CheckpointError(
             f"The checkpoint {target} could not be read again, as of its state.json {problem}: "
             f"let the optimizer keep tensors instead of so many numbers."
@@ -116,12 +116,12 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         try:
-            manifest, fault = sealed.read(checkpoint / "manifest.json")
-            version = sealed.version(manifest)
+            manifest, fault = checksummed.read(checkpoint / "manifest.json")
+            version = checksummed.version(manifest)
         except ValueError as error:
             raise ValueError(f"manifest.json: {error}") from error
         if version > FORMAT_VERSION:
-            if (sealed.peek(checkpoint / "state.json") or version) <= FORMAT_VERSION:
+            if (checksummed.peek(checkpoint / "state.json") or version) <= FORMAT_VERSION:
                 raise ValueError("manifest.json and state.json differ in format_version")
             raise UnusableError(
                 f"The checkpoint {checkpoint} has format {version}, but this "
@@ -135,16 +135,16 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             files = {}
             for name, facts in manifest["files"].items():
                 try:
-                    file = files[name] = stack.enter_context(foreign.opened(checkpoint / name))
+                    file = files[name] = stack.enter_context(untrusted.opened(checkpoint / name))
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from error
-                if foreign.amount(file) != facts["size"]:
+                if untrusted.amount(file) != facts["size"]:
                     raise ValueError(f"{name} has another size than manifest.json says")
-                if foreign.digest(file) != facts["sha256"]:
+                if untrusted.digest(file) != facts["sha256"]:
                     raise ValueError(f"{name} has another SHA-256 than manifest.json says")
             state = _state(files["state.json"])
-            tensors = foreign.tensors(files["state.safetensors"])
-        if sealed.version(state) != version:
+            tensors = untrusted.tensors(files["state.safetensors"])
+        if checksummed.version(state) != version:
             raise ValueError("manifest.json and state.json differ in format_version")
         return tensors, state
     except CheckpointError:
@@ -164,11 +164,11 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _state(file: io.BufferedReader) -> Any:
-    if foreign.amount(file) > sealed.LARGEST:
-        raise ValueError(f"state.json is larger than {sealed.LARGEST:,} bytes")
+    if untrusted.amount(file) > checksummed.LARGEST:
+        raise ValueError(f"state.json is larger than {checksummed.LARGEST:,} bytes")
     file.seek(0)
     try:
-        return sealed.parse(file.read(sealed.LARGEST))
+        return checksummed.parse(file.read(checksummed.LARGEST))
     except ValueError as error:
         raise ValueError(f"state.json: {error}") from error
 
@@ -228,7 +228,7 @@ def newest(folder: Path) -> Newest:
     return Newest(None, {}, {})
 
 
-def set_aside(checkpoint: Path) -> Path:
+def quarantine(checkpoint: Path) -> Path:
     """Rename a broken checkpoint, so that it is never used and can still be looked at.
 
     Returns:
@@ -241,7 +241,7 @@ def set_aside(checkpoint: Path) -> Path:
     raise AssertionError  # the numbers do not end
 
 
-def keepers(
+def steps_to_keep(
     steps: Sequence[int], last: int, every: int = 0, wanted: Collection[int] = ()
 ) -> list[int]:
     """Return which checkpoints stay.
@@ -257,10 +257,10 @@ def keepers(
 
 
 def prune(folder: Path, last: int, every: int = 0) -> None:
-    """Remove all checkpoints but the ``keepers``, and those that the newest ones need."""
+    """Remove all checkpoints but the ``steps_to_keep``, and those that the newest ones need."""
     found = _all(folder)
     wanted = {step for path in found[-last:] for step in _needs(path)}
-    kept = keepers([step_of(path) for path in found], last, every, wanted)
+    kept = steps_to_keep([step_of(path) for path in found], last, every, wanted)
     for path in found:
         if step_of(path) not in kept:
             remove(path)
@@ -269,8 +269,8 @@ def prune(folder: Path, last: int, every: int = 0) -> None:
 def _needs(checkpoint: Path) -> list[int]:
     """The steps of other checkpoints that one says its state needs."""
     try:
-        with foreign.opened(checkpoint / "state.json") as file:
-            steps = _state(file).get("needs")
+        with untrusted.opened(checkpoint / "state.json") as file:
+            steps = _state(file).get("retain_steps")
     except (OSError, ValueError, AttributeError):
         return []
     return [step for step in steps if isinstance(step, int)] if isinstance(steps, list) else []
@@ -317,7 +317,7 @@ def unpack_optimizer(
         optimizer, (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)
     )  # which do not look
     shapes = {name: item.shape for name, item in zip(names, parameters, strict=True)}
-    if problem := misfit(lead, shapes, tensors, rest, elementwise=elementwise):
+    if problem := mismatch(lead, shapes, tensors, rest, elementwise=elementwise):
         raise ValueError(problem)
     places = {name: index for index, name in enumerate(names)}
     state: dict[int, dict[str, Any]] = {}
@@ -336,7 +336,7 @@ def unpack_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def misfit(
+def mismatch(
     lead: str,
     shapes: Mapping[str, Sequence[int]],
     tensors: Mapping[str, Tensor],

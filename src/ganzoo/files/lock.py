@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.errors import RunFolderError
-from ganzoo.files import foreign, sealed
+from ganzoo.files import checksummed, untrusted
 from ganzoo.files.storage import write_json
 
 __all__ = ["LOCK", "OWNER", "RunLock", "owner"]
@@ -116,8 +116,8 @@ class RunLock:
 def owner(folder: Path) -> dict[str, Any] | None:
     """Return ``host``, ``pid`` and ``started`` of whoever held the folder last; None if unknown."""
     try:
-        with foreign.opened(folder / OWNER) as file:
-            facts = sealed.parse(file.read(_LARGEST))
+        with untrusted.opened(folder / OWNER) as file:
+            facts = checksummed.parse(file.read(_LARGEST))
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and {"host", "pid", "started"} <= set(facts) else None

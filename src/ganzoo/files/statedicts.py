@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ganzoo.errors import CheckpointError, ConfigError, did_you_mean, listing
-from ganzoo.files import foreign
+from ganzoo.files import untrusted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -313,8 +313,8 @@ def _torch(path: Path, *, mapped: bool) -> Any:
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        with foreign.opened(path.resolve()) as file:
-            tensors = foreign.tensors(file)
+        with untrusted.opened(path.resolve()) as file:
+            tensors = untrusted.tensors(file)
     except ValueError as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}). Copy it again, or take it from "

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ContendedError",
+    "clean_partial_writes",
     "copy",
     "expanded",
     "flush",
-    "is_leftover",
-    "leftovers",
+    "is_partial_write",
     "make",
     "new_file",
     "new_folder",
     "own_copies",
+    "partial_writes",
     "read_all",
     "remove",
     "sha256",
     "state_of",
-    "tidy",
     "write_json",
     "write_text",
 ]
@@ -62,8 +62,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     Its files and both folders are flushed to the disk first, so that ``target`` is never there
     in part. An older ``target`` is moved aside as ``.<name>.<random>.old`` and removed once the
     new one has its place; a crash between the two moves leaves both, whole, under those hidden
-    names, and ``tidy`` puts it back. When the block raises, the temporary folder is removed and
-    the older one stays.
+    names, and ``clean_partial_writes`` puts it back. When the block raises, the temporary folder
+    is removed and the older one stays.
 
     Raises:
         ContendedError: If another process puts a folder there at the same moment; that one stays.
@@ -130,12 +130,12 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")))
 
 
-def is_leftover(path: Path) -> bool:
+def is_partial_write(path: Path) -> bool:
     """Whether a file or folder is what an unfinished write leaves."""
     return _LEFTOVER.fullmatch(path.name) is not None
 
 
-def leftovers(target: Path) -> list[Path]:
+def partial_writes(target: Path) -> list[Path]:
     """What a write of ``target`` that goes on, or that a kill has cut short, has put beside it."""
     try:
         target = target.resolve()
@@ -158,7 +158,7 @@ def state_of(place: Path) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
-def tidy(folder: Path) -> list[str]:
+def clean_partial_writes(folder: Path) -> list[str]:
     """Clear away what writes that a kill cut short have left in a folder.
 
     An older folder that was moved aside returns to its place if no newer one has come there.

@@ -24,9 +24,9 @@ from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.core.model import Model
 from ganzoo.core.spec import LatentSpec, SampleSpec
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError, GanzooError
-from ganzoo.files import foreign, sealed, storage
+from ganzoo.files import checksummed, storage, untrusted
 from ganzoo.files.storage import new_folder, own_copies, sha256, write_json
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ __all__ = [
     "Origin",
     "WeightFile",
     "assemble",
+    "build_on_meta",
     "check_affordable",
     "check_sizes",
     "config",
     "discriminator",
     "extras",
-    "limit",
     "load",
-    "misfit",
+    "max_bytes",
+    "mismatch",
     "not_finite",
-    "outline",
     "read",
     "replaceable",
     "write",
@@ -123,7 +123,7 @@ class BundleConfig(Model):
         library_version: The ganzoo that wrote it.
         architecture: The architecture with its options.
         sample: What the net makes, at the size of its output.
-        framing: How native images were brought to that size; undone when sampling.
+        preprocessing: How native images were brought to that size; undone when sampling.
         latent: What the net is fed.
         weights: Size and hash of every weight file, by name.
         training: Where the weights come from: dataset, loss, steps and the like.
@@ -138,7 +138,7 @@ class BundleConfig(Model):
     library_version: str = __version__
     architecture: SerializeAsAny[Architecture]
     sample: SampleSpec
-    framing: Framing | None = None
+    preprocessing: Preprocessing | None = None
     latent: LatentSpec
     weights: dict[str, WeightFile] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -153,11 +153,13 @@ class BundleConfig(Model):
 
     @model_validator(mode="after")
     def _framed(self) -> BundleConfig:
-        framing, sample = self.framing, self.sample
-        if framing is not None and (sample.kind != "image" or sample.size != framing.size):
+        preprocessing, sample = self.preprocessing, self.sample
+        if preprocessing is not None and (
+            sample.kind != "image" or sample.size != preprocessing.size
+        ):
             raise ConfigError(
-                f"The framing makes images of {framing.size[0]}x{framing.size[1]}, but the net a "
-                f"{sample}."
+                f"The preprocessing makes images of {preprocessing.size[0]}x{preprocessing.size[1]}"
+                f", but the net a {sample}."
             )
         return self
 
@@ -206,9 +208,9 @@ def write(
                 size = (fresh / file).stat().st_size
                 files[file] = WeightFile(size=size, sha256=sha256(fresh / file))
             config = config.model_copy(update={"weights": files})
-            content = sealed.seal(config.model_dump(mode="json"))
+            content = checksummed.add_checksum(config.model_dump(mode="json"))
             write_json(fresh / CONFIG, content)
-            problem = sealed.excess(content)
+            problem = checksummed.excess(content)
             if (fresh / CONFIG).stat().st_size > _LARGEST_CONFIG:
                 problem = f"it is larger than {_LARGEST_CONFIG:,} bytes"
             if problem:
@@ -248,8 +250,8 @@ def _check_writable(
     # A plug-in's nets may draw random numbers while they are built, which a training that goes on
     # would miss; ganzoo's own do not on this device.
     if not config.architecture.provider:
-        expected = outline(_builder(config, file)).state_dict()
-        if problem := misfit(expected, weights):
+        expected = build_on_meta(_builder(config, file)).state_dict()
+        if problem := mismatch(expected, weights):
             raise BundleError(
                 f"The {net} cannot be saved: it {problem}. Give the net that its architecture "
                 f"builds."
@@ -278,8 +280,8 @@ def _replaceable(folder: Path) -> bool:
     if not any(folder.iterdir()):
         return True
     try:
-        with foreign.opened(folder / CONFIG) as file:
-            content = file.read(sealed.LARGEST)
+        with untrusted.opened(folder / CONFIG) as file:
+            content = file.read(checksummed.LARGEST)
     except (OSError, ValueError):
         return False
     try:
@@ -298,8 +300,8 @@ def _carry_over(older: Path, newer: Path, weights: str) -> None:
         weights: SHA-256 of its generator's weights.
     """
     try:
-        with foreign.opened(older / WEIGHTS) as file:
-            same = foreign.digest(file) == weights
+        with untrusted.opened(older / WEIGHTS) as file:
+            same = untrusted.digest(file) == weights
     except (OSError, ValueError):
         same = False
     left = {CONFIG, WEIGHTS, DISCRIMINATOR} | (set() if same else {*EXTRAS} - {CARD})
@@ -399,7 +401,7 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
     """
     path = folder / CONFIG
     try:
-        raw, fault = sealed.read(path, largest=_LARGEST_CONFIG, root=_root(folder, root))
+        raw, fault = checksummed.read(path, largest=_LARGEST_CONFIG, root=_root(folder, root))
     except FileNotFoundError:
         raise BundleError(
             f"{folder} holds no {CONFIG}, so it is no bundle. Give the folder 'generator' of a "
@@ -410,7 +412,7 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
     if not isinstance(raw, dict) or raw.get("library") != "ganzoo":
         raise BundleError(f"{path} was not written by ganzoo: its 'library' is not 'ganzoo'.")
     try:
-        version = sealed.version(raw)
+        version = checksummed.version(raw)
     except ValueError as error:
         raise BundleError(f"{path} is damaged: {error}. Copy the whole folder again.") from None
     if version > FORMAT_VERSION:
@@ -418,10 +420,12 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
             f"{path} has format {version}, but this ganzoo reads up to {FORMAT_VERSION}: "
             f"upgrade ganzoo."
         )
-    if fault := fault or sealed.broken_seal(raw):
+    if fault := fault or checksummed.broken_checksum(raw):
         raise BundleError(f"{path} {fault}. Copy the whole folder again, or save it anew.")
     try:
-        found = BundleConfig(**{key: value for key, value in raw.items() if key != sealed.SEAL})
+        found = BundleConfig(
+            **{key: value for key, value in raw.items() if key != checksummed.CHECKSUM}
+        )
     except ConfigError as error:
         raise BundleError(f"{path}: {error}") from None
     if not {WEIGHTS} <= set(found.weights) <= {WEIGHTS, DISCRIMINATOR}:
@@ -450,17 +454,17 @@ def extras(folder: Path, *, root: Path | None = None) -> dict[str, bytes]:
         path = folder / name
         with (
             contextlib.suppress(OSError, ValueError),
-            foreign.opened(path, _root(folder, root)) as file,
+            untrusted.opened(path, _root(folder, root)) as file,
         ):
-            content = file.read(sealed.LARGEST + 1)
-            fits = len(content) <= sealed.LARGEST
+            content = file.read(checksummed.LARGEST + 1)
+            fits = len(content) <= checksummed.LARGEST
             fits = fits and (path.suffix != ".png" or content.startswith(_PNG))
             if fits and _called_so(path.resolve(), content):
                 found[name] = content
     return found
 
 
-def misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """Return in words the first tensor whose name, shape or dtype is another; empty if none is."""
     for name in sorted(set(expected) | set(found)):
         if name not in found:
@@ -488,12 +492,12 @@ def check_sizes(config: BundleConfig, owner: str) -> None:
         GanzooError: If the architecture refuses what it is asked for.
     """
     for name, facts in sorted(config.weights.items(), reverse=True):  # the generator first
-        if facts.size > limit():
+        if facts.size > max_bytes():
             raise _too_large(Path(name), f"of {owner} has {facts.size:,} bytes")
         if config.architecture.provider:
             continue  # a plug-in's net may need memory only to be looked at
         try:
-            weights = outline(_builder(config, name)).state_dict().values()
+            weights = build_on_meta(_builder(config, name)).state_dict().values()
         except GanzooError:
             raise
         except Exception as error:
@@ -512,17 +516,17 @@ def check_affordable(owner: Path, net: nn.Module, sample: SampleSpec, latent: La
 
     Args:
         owner: What describes the net, for the message.
-        net: Its ``outline``.
+        net: Its ``build_on_meta``.
         sample: What it makes or judges.
         latent: What it or its opponent is fed.
 
     Raises:
-        BundleError: If the net and one sample need more than ``limit``.
+        BundleError: If the net and one sample need more than ``max_bytes``.
     """
     parts = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     needed = sum(part.numel() * part.element_size() for part in parts.values())
     needed += 4 * (sample.numel + latent.numel)
-    if needed > limit():
+    if needed > max_bytes():
         raise _too_large(owner, f"needs {needed:,} bytes for its net and one sample")
 
 
@@ -587,17 +591,17 @@ def _mapped(
     for name, facts in sorted(config.weights.items(), reverse=True):  # the generator first
         path = folder / name
         try:
-            with foreign.opened(path, _root(folder, root)) as file:
-                whole = foreign.amount(file) == facts.size
-                if whole and facts.size > limit():
+            with untrusted.opened(path, _root(folder, root)) as file:
+                whole = untrusted.amount(file) == facts.size
+                if whole and facts.size > max_bytes():
                     raise _too_large(path, f"has {facts.size:,} bytes")
-                if not whole or foreign.digest(file) != facts.sha256:
+                if not whole or untrusted.digest(file) != facts.sha256:
                     raise BundleError(
                         f"{path} is not the file that {CONFIG} describes (size or SHA-256 differ): "
                         f"it was damaged or exchanged. Copy the whole folder again."
                     )
                 if name == wanted:
-                    weights = foreign.tensors(file)
+                    weights = untrusted.tensors(file)
         except FileNotFoundError:
             raise BundleError(
                 f"{path} is missing, which {CONFIG} lists: copy the whole folder again."
@@ -653,7 +657,7 @@ def assemble(
     # A plug-in's nets may draw random numbers; ganzoo's own do not on the meta device.
     with contextlib.nullcontext() if own else torch.random.fork_rng(devices=[]):
         try:
-            plan = outline(build)
+            plan = build_on_meta(build)
         except GanzooError:
             raise
         except Exception as error:
@@ -688,7 +692,7 @@ def _builder(config: BundleConfig, file: str) -> Callable[[], nn.Module]:
     return lambda: architecture.discriminator(sample)
 
 
-def outline(build: Callable[[], nn.Module]) -> nn.Module:
+def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
     """Build a net on torch's meta device: all of its shapes, none of its numbers."""
     import torch
     from torch.overrides import TorchFunctionMode
@@ -713,12 +717,12 @@ def _fitting(
     folder: Path, expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], half: bool
 ) -> dict[str, Tensor]:
     """Return weights as they are stored in the types that the net needs."""
-    if problem := misfit(_stored(expected, half), weights):
+    if problem := mismatch(_stored(expected, half), weights):
         raise BundleError(f"{folder} {problem}.")
     return {name: value.to(expected[name].dtype) for name, value in weights.items()}
 
 
-def limit() -> int:
+def max_bytes() -> int:
     """Return the bytes that a bundle, or what is made with it, may need.
 
     Raises:
@@ -734,7 +738,7 @@ def limit() -> int:
 
 def _too_large(place: Path, needs: str) -> BundleError:
     return BundleError(
-        f"{place} {needs}, more than the {limit():,} that are allowed. If it is meant to be so "
+        f"{place} {needs}, more than the {max_bytes():,} that are allowed. If it is meant to be so "
         f"large, set the environment variable GANZOO_MAX_BYTES to more."
     )
 

@@ -22,9 +22,9 @@ from pydantic import ConfigDict, Field, Strict
 from ganzoo import datasets, losses, recipes
 from ganzoo._version import __version__
 from ganzoo.core.model import Model
-from ganzoo.datasets.base import PARTS
+from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.errors import BundleError, ConfigError, GanzooError, PluginError, UnknownNameError
-from ganzoo.files import sealed
+from ganzoo.files import checksummed
 from ganzoo.generators import bundle
 
 if TYPE_CHECKING:
@@ -334,9 +334,13 @@ class _Facts:
     @property
     def spec(self) -> SampleSpec:
         """What one sample is, as people see it."""
-        framing, spec = self.config.framing, self.config.sample
-        padded = framing is not None and framing.method == "pad"
-        return spec.resized(framing.native) if framing is not None and padded else spec
+        preprocessing, spec = self.config.preprocessing, self.config.sample
+        padded = preprocessing is not None and preprocessing.method == "pad"
+        return (
+            spec.resized(preprocessing.original_size)
+            if preprocessing is not None and padded
+            else spec
+        )
 
     @property
     def noun(self) -> str:
@@ -391,7 +395,7 @@ def _scores(path: Path) -> dict[str, _Score]:
 def _read(path: Path) -> dict[str, Any] | None:
     """The mapping in a JSON file; None where there is no file."""
     try:
-        value, _ = sealed.read(path, largest=_LARGEST)
+        value, _ = checksummed.read(path, largest=_LARGEST)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -414,7 +418,7 @@ def _parameters(folder: Path, config: BundleConfig) -> int | None:
 
     try:
         with torch.random.fork_rng(devices=[]):  # a plug-in's nets may draw random numbers
-            plan = bundle.outline(
+            plan = bundle.build_on_meta(
                 lambda: config.architecture.generator(config.sample, config.latent)
             )
     except GanzooError as error:
@@ -580,7 +584,9 @@ def _introduction(facts: _Facts) -> str:
     count = "" if facts.parameters is None else f", with {facts.parameters:,} parameters"
     about = _described(architecture.name, _summary(type(architecture)))
     sentences.append(f"Its architecture is {about}{count}.")
-    if config.framing is not None and (notice := config.framing.notice(architecture.name)):
+    if config.preprocessing is not None and (
+        notice := config.preprocessing.notice(architecture.name)
+    ):
         sentences.append(_prose(notice))
     if recipe := _recipe(facts):
         summary = recipes.summary(recipe).rstrip(".")
@@ -959,7 +965,7 @@ def _repeating(facts: _Facts) -> str:
 
 def _which(options: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Which samples of which dataset something means."""
-    return tuple(_word(options.get(key)) for key in (name, *PARTS))
+    return tuple(_word(options.get(key)) for key in (name, *SUBSET_FIELDS))
 
 
 def _citations(facts: _Facts) -> Iterator[str]:

@@ -217,7 +217,7 @@ class _Fit:
     names: dict[str, str]
     notes: tuple[str, ...]
     doubt: str
-    untold: tuple[str, ...] = ()
+    not_inferable: tuple[str, ...] = ()
     elsewhere: tuple[tuple[Mapping[str, Any], ...], ...] = ()
     uncertain: bool = False
 
@@ -337,7 +337,7 @@ class _Wish:
             sample = self._sample(shapes, inferred)
             latent = LatentSpec.model_validate(self._latent(inferred))
             arch = self.cls(**{**(inferred.options if inferred else {}), **self.options})
-            net = bundle.outline(lambda: arch.generator(sample, latent))
+            net = bundle.build_on_meta(lambda: arch.generator(sample, latent))
         except GanzooError as error:
             raise _MisfitError(f"{error}".rstrip(".")) from error
         except (RuntimeError, ValueError, TypeError, OverflowError) as error:
@@ -365,7 +365,7 @@ class _Wish:
             {reading.names[name]: ours for name, ours in names.items()},
             notes,
             doubt,
-            inferred.untold if inferred else (),
+            inferred.not_inferable if inferred else (),
             inferred.elsewhere if inferred else (),
         )
 
@@ -446,7 +446,7 @@ class _Wish:
             notes.append(
                 f"{inferred.values:,} values are taken for a {sample} (--size, --channels, --kind)."
             )
-        for option in inferred.untold if inferred else ():
+        for option in inferred.not_inferable if inferred else ():
             if option not in self.options:
                 taken = inferred.taken.get(option, getattr(arch, option)) if inferred else ""
                 about = type(arch).model_fields[option].description or ""
@@ -881,8 +881,8 @@ def _checked(
         raise CheckpointError(
             f"{path}: {fault}. They differ by {other.difference:.2g} with {other}: say so."
         )
-    options = [option for option in fit.untold if option not in wish.options]
-    told = [f"{option} ({_flag(option)})" for option in options or fit.untold]
+    options = [option for option in fit.not_inferable if option not in wish.options]
+    told = [f"{option} ({_flag(option)})" for option in options or fit.not_inferable]
     raise CheckpointError(
         f"{path}: {fault}, and no usual setting makes it. Weights do not tell "
         f"{listing([*told, 'what the net ends in (--value-range, --unbounded)'])}: say what that "
@@ -1074,7 +1074,7 @@ def _made(
         with torch.random.fork_rng(devices=[]):
             net = arch.generator(sample, latent)
     else:
-        net = bundle.outline(lambda: arch.generator(sample, latent))
+        net = bundle.build_on_meta(lambda: arch.generator(sample, latent))
     net.load_state_dict(dict(weights), assign=True)
     net.eval()
     with torch.no_grad():

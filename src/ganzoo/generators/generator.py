@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ganzoo.core.spec import LatentSpec, SampleSpec
-    from ganzoo.datasets.framing import Framing
+    from ganzoo.datasets.preprocessing import Preprocessing
 
 __all__ = ["Generator", "of_repository"]
 
@@ -119,13 +119,15 @@ class Generator:
     def spec(self) -> SampleSpec:
         """What one sample of ``sample()`` is."""
         padding = self._padding
-        return self.config.sample.resized(padding.native) if padding else self.config.sample
+        return self.config.sample.resized(padding.original_size) if padding else self.config.sample
 
     @property
-    def _padding(self) -> Framing | None:
+    def _padding(self) -> Preprocessing | None:
         """What to crop from the net's output, if anything."""
-        framing = self.config.framing
-        return framing if framing is not None and framing.method == "pad" else None
+        preprocessing = self.config.preprocessing
+        return (
+            preprocessing if preprocessing is not None and preprocessing.method == "pad" else None
+        )
 
     @classmethod
     def from_pretrained(
@@ -511,7 +513,7 @@ class Generator:
 
     def _affordable(self, count: int, batch_size: int) -> int:
         """How many samples to draw at once; refuses more memory than is allowed."""
-        sample, latent, allowed = self.config.sample, self.config.latent, bundle.limit()
+        sample, latent, allowed = self.config.sample, self.config.latent, bundle.max_bytes()
         if count * 4 * (sample.numel + latent.numel) > allowed:
             raise ConfigError(
                 f"{count:,} samples of {4 * sample.numel:,} bytes each exceed the {allowed:,} "
@@ -544,7 +546,7 @@ class Generator:
                 largest = max(largest, output.numel() * output.element_size())
 
         with contextlib.suppress(Exception), torch.random.fork_rng(devices=[]):
-            plan = bundle.outline(
+            plan = bundle.build_on_meta(
                 lambda: config.architecture.generator(config.sample, config.latent)
             )
             for layer in plan.modules():
@@ -647,7 +649,7 @@ def _local(source: str | Path, revision: str | None) -> _Local | tuple[str, str 
             if not waits or before == [storage.state_of(place) for place in places]:
                 return found
         except BundleError:
-            saving = any(map(storage.leftovers, places))
+            saving = any(map(storage.partial_writes, places))
             if not waits or not (saving or before != [storage.state_of(place) for place in places]):
                 raise
         time.sleep(_WAIT)
@@ -658,7 +660,7 @@ def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str |
     """Find what a source means: the folder of a bundle, or a repository and its revision."""
     name, folder = os.fspath(source), storage.expanded(source)
     with contextlib.suppress(OSError):  # no name of a file at all
-        if not folder.is_dir() and (left := storage.leftovers(folder)) and not folder.is_dir():
+        if not folder.is_dir() and (left := storage.partial_writes(folder)) and not folder.is_dir():
             raise BundleError(
                 f"There is no folder {folder} at the moment: it is being saved, or was when its "
                 f"process was killed, which left {left[0]}. Load it when that is done, or rename "

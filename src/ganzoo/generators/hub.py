@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo._version import __version__
 from ganzoo.errors import BundleError, ConfigError, GanzooError, HubError, did_you_mean, listing
-from ganzoo.files import sealed
-from ganzoo.files.sealed import LARGEST
+from ganzoo.files import checksummed
+from ganzoo.files.checksummed import LARGEST
 from ganzoo.files.storage import sha256
 from ganzoo.generators import bundle
 from ganzoo.generators.card import edited, notices
@@ -627,7 +627,7 @@ class _Download:
 def _of_others(path: Path, root: Path) -> bool:
     """Whether a configuration is whole, and of another library."""
     try:
-        config, _ = sealed.read(path, root=root)
+        config, _ = checksummed.read(path, root=root)
     except (OSError, ValueError):
         return False
     return not isinstance(config, dict) or config.get("library") != "ganzoo"
@@ -961,15 +961,20 @@ class _Pushing:
 
     def write_card(self, older: str | None, there: Mapping[str, RepoFile]) -> None:
         """Put the card beside, unless it is there or somebody has edited it."""
-        sealed = older is not None and not edited(older)
-        if older is not None and not sealed and not self.overwrite_card:
+        checksummed = older is not None and not edited(older)
+        if older is not None and not checksummed and not self.overwrite_card:
             self.text = older
             self.notices.append(
                 f"The {bundle.CARD} of {self.hub.repo_id} was edited, so it is left as it is "
                 f"and may load an older commit: overwrite_card replaces it."
             )
             return
-        if older is not None and sealed and not self.changed and (pin := self.pin(older, there)):
+        if (
+            older is not None
+            and checksummed
+            and not self.changed
+            and (pin := self.pin(older, there))
+        ):
             self.text, self.pinned = older, pin
             return
         self.text = self.card(self.pinned)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from ganzoo.core.spec import Kind, SampleSpec
     from ganzoo.datasets.mixture import Mixture
-    from ganzoo.metrics.gathered import Gathered
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["ANY_KIND", "Chosen", "Metric", "Part", "Result"]
 
 Part = Literal["moments", "features", "logits", "samples", "generator"]
-"""What may be gathered of samples; the fields of ``Gathered``."""
+"""What may be gathered of samples; the fields of ``MetricInputs``."""
 
 ANY_KIND: tuple[Kind, ...] = ("image", "audio", "sequence", "vector")
 
@@ -35,9 +35,9 @@ _SEEN = frozenset[Part]({"moments", "features", "logits"})  # what takes an extr
 
 def _extractor(value: Any) -> Extractor:
     if callable(value) and not isinstance(value, type):
-        from ganzoo.features.callable import interpret  # which imports torch
+        from ganzoo.features.callable import as_extractor  # which imports torch
 
-        value = interpret(value)
+        value = as_extractor(value)
     return features.create(value)
 
 
@@ -74,17 +74,17 @@ class Metric(Component):
     kind: ClassVar[str] = "metric"
     better: ClassVar[Literal["lower", "higher"] | None] = "lower"
     """Which of two scores is the better one; None where neither end is, so that none is best."""
-    gathers: ClassVar[tuple[Part, ...]] = ()
+    requires: ClassVar[tuple[Part, ...]] = ()
     """What it needs of the samples; features and logits are those of its ``extractor``."""
     reals: ClassVar[bool] = True
     """Whether it needs real samples beside generated ones."""
-    kinds: ClassVar[tuple[Kind, ...]] = ("image",)
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ("image",)
     """The kinds of samples that it is for."""
-    least: ClassVar[int] = 2
+    min_samples: ClassVar[int] = 2
     """Samples that it needs, real ones and generated ones each."""
 
     @abstractmethod
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute the score from what was gathered, which ``score`` has checked.
 
         Raises:
@@ -93,8 +93,8 @@ class Metric(Component):
         """
 
     def wants(self, spec: SampleSpec) -> tuple[Part, ...]:
-        """Return what it needs of such samples: ``gathers``, unless that depends on them."""
-        return self.gathers
+        """Return what it needs of such samples: ``requires``, unless that depends on them."""
+        return self.requires
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse samples that the metric is not for.
@@ -102,10 +102,10 @@ class Metric(Component):
         Raises:
             ConfigError: If it is for samples of another kind, or its extractor cannot see them.
         """
-        if spec.kind not in self.kinds:
+        if spec.kind not in self.sample_kinds:
             raise ConfigError(
-                f"The metric '{self.name}' is for samples of kind {listing(self.kinds)}; this is "
-                f"{an(spec)}. Leave it out."
+                f"The metric '{self.name}' is for samples of kind {listing(self.sample_kinds)}; "
+                f"this is {an(spec)}. Leave it out."
             )
         sees = getattr(self, "extractor", None)
         if not isinstance(sees, Extractor) or sees.channels is None or spec.kind != "image":
@@ -117,7 +117,7 @@ class Metric(Component):
                 f"{an(spec)}. Give it another extractor, or leave it out."
             )
 
-    def suited(self, dataset_name: str) -> Metric:
+    def for_dataset(self, dataset_name: str) -> Metric:
         """Return the metric as it is to score samples of a dataset, by that one's name.
 
         This is for what is a default and would be wrong there, such as the classifier of other
@@ -153,7 +153,7 @@ class Metric(Component):
             CheckpointError: If weights are not there.
         """
 
-    def score(self, real: Gathered | None, fake: Gathered) -> Result:
+    def score(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Score generated samples.
 
         Args:
@@ -183,15 +183,15 @@ class Metric(Component):
             )
         return result
 
-    def _check_gathered(self, part: Gathered, whose: str) -> None:
-        wanted = self.gathers
+    def _check_gathered(self, part: MetricInputs, whose: str) -> None:
+        wanted = self.requires
         if part.spec is not None:
             self.check(part.spec)
             wanted = self.wants(part.spec)
-        if part.count < self.least:
+        if part.count < self.min_samples:
             raise DataError(
-                f"The metric '{self.name}' needs at least {self.least:,} {whose} samples, not "
-                f"{part.count:,}: give more."
+                f"The metric '{self.name}' needs at least {self.min_samples:,} {whose} samples, "
+                f"not {part.count:,}: give more."
             )
         for name in wanted:
             if name == "generator" and whose == "real":

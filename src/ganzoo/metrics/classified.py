@@ -39,7 +39,7 @@ class Classified(Metric):
         found = getattr(self.extractor, "dataset", None)
         return found if isinstance(found, str) else None
 
-    def suited(self, dataset_name: str) -> Self:
+    def for_dataset(self, dataset_name: str) -> Self:
         """Return the metric with the classifier of a dataset, unless it has one of its own.
 
         Raises:

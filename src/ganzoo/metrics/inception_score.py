@@ -14,7 +14,7 @@ from ganzoo.metrics.classified import Classified
 
 if TYPE_CHECKING:
     from ganzoo.core.spec import Kind
-    from ganzoo.metrics.gathered import Gathered
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["ClassifierScore", "InceptionScore"]
 
@@ -34,14 +34,14 @@ class ClassifierScore(Classified):
 
     citation: ClassVar[str] = _CITATION
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    gathers: ClassVar[tuple[Part, ...]] = ("logits",)
+    requires: ClassVar[tuple[Part, ...]] = ("logits",)
     reals: ClassVar[bool] = False
-    kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
 
     splits: int = Field(10, ge=1, description="parts that are averaged over")
     seed: int = Field(2020, ge=0, lt=2**32, description="decides the order before it is split")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it from the logits, as torch-fidelity does.
 
         Raises:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.core.spec import Kind
-    from ganzoo.metrics.gathered import Gathered
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["KID", "Spread", "polynomial_mmd"]
 
@@ -43,8 +43,8 @@ class KID(Metric):
 
     citation: ClassVar[str] = 'Binkowski et al. 2018, "Demystifying MMD GANs", arXiv:1801.01401'
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    gathers: ClassVar[tuple[Part, ...]] = ("features",)
-    kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    requires: ClassVar[tuple[Part, ...]] = ("features",)
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
 
     extractor: Chosen = Field(
         "inception", validate_default=True, description="what features are compared"
@@ -53,7 +53,7 @@ class KID(Metric):
     subset_size: int = Field(1000, ge=2, description="samples in a subset")
     seed: int = Field(2020, ge=0, lt=2**32, description="decides the subsets")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Average over subsets of the features.
 
         Raises:

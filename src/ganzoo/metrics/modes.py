@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ganzoo.core.spec import Kind, SampleSpec
     from ganzoo.datasets.mixture import Mixture
-    from ganzoo.metrics.gathered import Gathered
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["Modes", "reverse_kl"]
 
@@ -58,10 +58,10 @@ class Modes(Classified):
         "arXiv:1712.04086"
     )
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    gathers: ClassVar[tuple[Part, ...]] = ("samples", "logits")
+    requires: ClassVar[tuple[Part, ...]] = ("samples", "logits")
     reals: ClassVar[bool] = False
-    kinds: ClassVar[tuple[Kind, ...]] = ("image", "vector")
-    least: ClassVar[int] = 1
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ("image", "vector")
+    min_samples: ClassVar[int] = 1
 
     extractor: Chosen = Field(
         "classifier", validate_default=True, description="what sees the classes of images"
@@ -83,7 +83,7 @@ class Modes(Classified):
         digest = hashlib.sha256(exact).hexdigest()[:16]
         return {"mixture": digest, "modes": len(mixture.centres)}
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Count the modes.
 
         Raises:
@@ -130,7 +130,7 @@ class Modes(Classified):
                 f"{count:,} samples of {extra['total']:,} modes: take more to tell it from 0."
             )
 
-    def _counts(self, part: Gathered, mixture: Mixture | None) -> list[int]:
+    def _counts(self, part: MetricInputs, mixture: Mixture | None) -> list[int]:
         """How many samples are nearest to each mode."""
         if mixture is not None and part.samples is not None:
             centres = torch.tensor(mixture.centres, dtype=torch.float64)
@@ -163,7 +163,7 @@ class Modes(Classified):
         return _bins(joint, classes ** digits.shape[1])
 
     def _shares_of_real(
-        self, real: Gathered | None, mixture: Mixture | None, counts: list[int]
+        self, real: MetricInputs | None, mixture: Mixture | None, counts: list[int]
     ) -> list[float]:
         if real is None or (real.samples if mixture is not None else real.logits) is None:
             raise DataError(

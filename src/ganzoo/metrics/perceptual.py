@@ -14,7 +14,7 @@ from ganzoo.errors import ConfigError, DataError, an
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.metrics import lpips
 from ganzoo.metrics.base import Metric, Part, Result
-from ganzoo.metrics.gathered import Gathered, batches
+from ganzoo.metrics.inputs import MetricInputs, batches
 from ganzoo.metrics.ms_ssim import pairs
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets.mixture import Mixture
-    from ganzoo.metrics.gathered import Sampler
+    from ganzoo.metrics.inputs import Sampler
 
 __all__ = ["PPL", "LPIPSDiversity", "path_lengths", "slerp"]
 
@@ -83,7 +83,7 @@ class _Perceptual(Metric):
         """
         lpips.pretrained(self.size, device)
 
-    def _net(self, fake: Gathered) -> lpips.LPIPS:
+    def _net(self, fake: MetricInputs) -> lpips.LPIPS:
         return lpips.pretrained(self.size, fake.device or torch.device("cpu"))
 
 
@@ -104,12 +104,12 @@ class PPL(_Perceptual):
         'Networks", arXiv:1812.04948'
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    gathers: ClassVar[tuple[Part, ...]] = ("generator",)
+    requires: ClassVar[tuple[Part, ...]] = ("generator",)
     reals: ClassVar[bool] = False
-    least: ClassVar[int] = 0
+    min_samples: ClassVar[int] = 0
     pictures: ClassVar[Literal["uint8", "float"]] = "float"
 
-    ways: int = Field(10_000, ge=2, description="ways that are averaged over")
+    num_samples: int = Field(10_000, ge=2, description="ways that are averaged over")
     epsilon: float = Field(1e-4, gt=0, le=1, description="length of a way, of that from a to c")
     interpolation: Literal["lerp", "slerp"] = Field(
         "lerp", description="along a straight line, or along a great circle, as StyleGAN's latents"
@@ -117,7 +117,7 @@ class PPL(_Perceptual):
     seed: int = Field(0, ge=0, lt=2**63, description="decides the latents")
 
     @full_float32()
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Draw the latents and compute it.
 
         Raises:
@@ -128,7 +128,7 @@ class PPL(_Perceptual):
         assert generator is not None
         start, end = (
             generator.latent.sample(
-                self.ways,
+                self.num_samples,
                 generator=torch.Generator().manual_seed(derive(self.seed, "path", which)),
             )
             for which in ("from", "to")
@@ -157,14 +157,14 @@ class LPIPSDiversity(_Perceptual):
         'Zhu et al. 2017, "Toward Multimodal Image-to-Image Translation", arXiv:1711.11586'
     )
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    gathers: ClassVar[tuple[Part, ...]] = ("samples",)
+    requires: ClassVar[tuple[Part, ...]] = ("samples",)
     reals: ClassVar[bool] = False
     pictures: ClassVar[Literal["uint8", "float"]] = "uint8"
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
 
     @full_float32()
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it pair by pair.
 
         Raises:
@@ -174,12 +174,12 @@ class LPIPSDiversity(_Perceptual):
         values = self._distances(fake, net)
         error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else None
         extra: dict[str, Any] = {"pairs": len(values)}
-        if real is not None and real.samples is not None and real.count >= self.least:
+        if real is not None and real.samples is not None and real.count >= self.min_samples:
             real.require_finite("samples", "real")
             extra["real"] = self._distances(real, net).mean().item()
         return Result(values.mean().item(), error, extra)
 
-    def _distances(self, part: Gathered, net: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _distances(self, part: MetricInputs, net: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         first, second = pairs(part.count, self.seed)
         return torch.cat(
             [
@@ -215,7 +215,7 @@ def path_lengths(
             samples = generator.sample(
                 len(latents), seed=derive(seed, "classes", number), latents=latents
             )
-            made = Gathered(len(samples), samples=samples, spec=generator.spec)
+            made = MetricInputs(len(samples), samples=samples, spec=generator.spec)
             made.require_finite("samples", "generated")
             ends.append(made.pixels(slice(None)))
         with torch.no_grad():

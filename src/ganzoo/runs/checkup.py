@@ -18,9 +18,9 @@ import torch
 
 from ganzoo.config import FORMAT_VERSION, TrainConfig, read_config, resolve
 from ganzoo.errors import GanzooError, RunFolderError, plain
-from ganzoo.files import checkpoint, foreign, sealed
+from ganzoo.files import checkpoint, checksummed, untrusted
 from ganzoo.files.lock import OWNER, owner
-from ganzoo.files.storage import expanded, is_leftover
+from ganzoo.files.storage import expanded, is_partial_write
 from ganzoo.generators import bundle
 from ganzoo.generators.generator import Generator
 from ganzoo.runs.run import BEST, DIAGNOSES, GENERATOR, METRICS, SCORES
@@ -177,7 +177,7 @@ def _remains(folder: Path) -> Iterator[Finding]:
             if path.name.startswith("broken-"):
                 text = "set aside, because it was damaged, and never used; delete it when you like"
                 yield Finding(place, "note", text)
-            elif is_leftover(path):
+            elif is_partial_write(path):
                 text = "left by a write that was cut short; 'ganzoo resume' clears up"
                 yield Finding(place, "note", text)
 
@@ -212,7 +212,7 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file of a run, which may come from anybody."""
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(foreign.opened(path))
+            file = stack.enter_context(untrusted.opened(path))
         except ValueError as error:
             raise _Wrong(f"{error}. Put the file back that ganzoo wrote, or delete it.") from None
         yield file
@@ -372,7 +372,7 @@ class _Nets:
         for part, net in (
             ("generator", generator),
             ("discriminator", discriminator),
-            ("average", generator),
+            ("ema", generator),
         ):
             self.expected[part] = dict(net.state_dict())
         for name, net in (("g_optimizer", generator), ("d_optimizer", discriminator)):
@@ -402,7 +402,7 @@ class _Nets:
             for name, value in net.items()
         }
         found = {name: value for name, value in tensors.items() if name.startswith(parts)}
-        if self.expected and (problem := bundle.misfit(expected, found)):
+        if self.expected and (problem := bundle.mismatch(expected, found)):
             raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
         packed = state.get("optimizers")
         for name, shapes in self.trained.items():
@@ -410,7 +410,7 @@ class _Nets:
             if not isinstance(rest, dict):
                 raise _Wrong(f"lacks what its {name} holds besides tensors. {_OTHER_CONFIG}")
             own = not getattr(self.config, name).provider  # all of ours work element by element
-            if problem := checkpoint.misfit(name, shapes, tensors, rest, elementwise=own):
+            if problem := checkpoint.mismatch(name, shapes, tensors, rest, elementwise=own):
                 raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
 
 
@@ -418,9 +418,9 @@ def _outlines(config: TrainConfig, spec: SampleSpec) -> tuple[nn.Module, nn.Modu
     """The nets of a configuration, as long as they need no more memory than they may."""
     arch, latent = config.arch, config.latent
 
-    def outline(build: Callable[[], nn.Module]) -> nn.Module:
+    def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
         try:
-            net = bundle.outline(build)
+            net = bundle.build_on_meta(build)
         except GanzooError:
             raise
         except Exception:
@@ -431,7 +431,7 @@ def _outlines(config: TrainConfig, spec: SampleSpec) -> tuple[nn.Module, nn.Modu
         return net
 
     with torch.random.fork_rng(devices=[]):
-        return outline(lambda: arch.generator(spec, latent)), outline(
+        return build_on_meta(lambda: arch.generator(spec, latent)), build_on_meta(
             lambda: arch.discriminator(spec)
         )
 
@@ -489,7 +489,7 @@ def _named(newest: Path | None) -> tuple[bool, int | None]:
     if newest is None:
         return False, None
     try:
-        state, _ = sealed.read(newest / "state.json")
+        state, _ = checksummed.read(newest / "state.json")
         best = state["validation"]["best"]
         return True, None if best is None else int(best["step"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):

@@ -14,10 +14,10 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from ganzoo import metrics, pretrained
-from ganzoo.config import TrainConfig, defaults, read_config, renamed, resolve, unlike
+from ganzoo.config import TrainConfig, defaults, read_config, resolve, unlike
 from ganzoo.errors import ConfigError, GanzooError, RunFolderError, listing
 from ganzoo.evaluation import Score, differences, measured_as, same_protocol
-from ganzoo.files import foreign, sealed
+from ganzoo.files import checksummed, untrusted
 from ganzoo.files.storage import expanded
 from ganzoo.generators import bundle
 from ganzoo.generators.bundle import SCORED
@@ -27,7 +27,7 @@ from ganzoo.showing import plots
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Column", "Comparison", "Point", "Row", "Standing", "compare", "letter", "setting"]
+__all__ = ["Column", "Comparison", "Point", "Row", "TableCell", "compare", "letter", "setting"]
 
 _EVALUATED = "evaluated"  # the step that the scores of a row belong to
 _LONGEST_ROW = 2**20  # bytes
@@ -55,7 +55,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TableCell:
     """What a run has in a column.
 
     Attributes:
@@ -112,7 +112,7 @@ class Row:
     settings: Mapping[str, Any]
     step: int | None
     total: int | None
-    scores: Mapping[str, Standing]
+    scores: Mapping[str, TableCell]
 
     @property
     def label(self) -> str:
@@ -142,16 +142,16 @@ class Comparison:
         There are none where fewer than two rows have one, where they were measured differently, or
         where no direction is the better one.
         """
-        standings = {
+        cells = {
             row.name: row.scores[column.title] for row in self.rows if column.title in row.scores
         }
-        mixed = len({standing.alike for standing in standings.values()}) > 1
-        if len(standings) < 2 or mixed or column.better is None:
+        mixed = len({cell.alike for cell in cells.values()}) > 1
+        if len(cells) < 2 or mixed or column.better is None:
             return ()
         values = {
             name: point.value
-            for name, standing in standings.items()
-            if (point := getattr(standing, part)) is not None
+            for name, cell in cells.items()
+            if (point := getattr(cell, part)) is not None
         }
         best = (min if column.better == "lower" else max)(values.values())
         return tuple(name for name, value in values.items() if value == best)
@@ -229,7 +229,7 @@ def compare(
             ganzoo; two at least.
         metrics: Names of the metrics to show; by default all that one of them has.
         any_protocol: Show scores that were measured differently in one column, marked by
-            ``Standing.alike``, where there is no way of measuring that all share.
+            ``TableCell.alike``, where there is no way of measuring that all share.
         group_seeds: Take runs of one length that differ in nothing but their seed as one row, with
             the mean and standard deviation of their scores.
 
@@ -261,12 +261,12 @@ def compare(
             "with the setting evaluate_every."
         )
     columns: list[Column] = []
-    scores: list[dict[str, Standing]] = [{} for _ in parts]
+    scores: list[dict[str, TableCell]] = [{} for _ in parts]
     for name in chosen:
-        for column, standings in _columns(name, parts, any_protocol, notices):
+        for column, cells in _columns(name, parts, any_protocol, notices):
             columns.append(column)
-            for number, standing in standings.items():
-                scores[number][column.title] = standing
+            for number, cell in cells.items():
+                scores[number][column.title] = cell
     flat = [None if part.settings is None else _flat(part.settings, part.known) for part in parts]
     own = set().union(*(_chosen(part.settings) for part in parts if part.settings))
     apart = [
@@ -417,10 +417,9 @@ class _Part:
                 described = self._mapping(self.path / bundle.CONFIG)
                 training = described.get("training")
                 training = training if isinstance(training, dict) else {}
-                known = renamed(training).items()
+                known = training.items()
                 told = {k: v for k, v in known if k in TrainConfig.model_fields}
                 told |= {"arch": described["architecture"], "latent": described["latent"]}
-            told = renamed(told)
             self.known = frozenset(told)
             self.settings = resolve(told)
         except KeyError as error:
@@ -502,7 +501,7 @@ class _Part:
     def _lines(self) -> Iterator[dict[str, Any]]:
         damaged = []
         try:
-            with foreign.opened(self.path / METRICS, self.path) as file:
+            with untrusted.opened(self.path / METRICS, self.path) as file:
                 lines = iter(lambda: file.readline(_LONGEST_ROW + 1), b"")
                 for number, line in enumerate(lines, start=1):
                     if not line.endswith(b"\n") and len(line) <= _LONGEST_ROW:
@@ -550,7 +549,7 @@ class _Part:
     def _mapping(path: Path) -> dict[str, Any]:
         """A JSON object; an empty one where there is no file."""
         try:
-            value, _ = sealed.read(path, largest=_LARGEST)
+            value, _ = checksummed.read(path, largest=_LARGEST)
         except FileNotFoundError:
             return {}
         if not isinstance(value, dict):
@@ -579,7 +578,7 @@ def _some(numbers: Sequence[int]) -> str:
 
 def _columns(
     name: str, parts: Sequence[_Part], any_protocol: bool, notices: list[str]
-) -> Iterator[tuple[Column, dict[int, Standing]]]:
+) -> Iterator[tuple[Column, dict[int, TableCell]]]:
     """Yield the columns of a metric, with what each part has in it by the part's number."""
     ways: list[Score] = []
     found: dict[int, dict[int, _Measured]] = {}
@@ -602,7 +601,7 @@ def _columns(
         yield (
             column,
             {
-                number: _standing(found[number][way], better, marks[way])
+                number: _table_cell(found[number][way], better, marks[way])
                 for number, way in picked.items()
             },
         )
@@ -614,7 +613,7 @@ def _columns(
         detail = f"{detail}; {letter(len(details))}" if detail in details else detail
         details.append(detail)
         column = Column(name, better, detail)
-        yield column, {number: _standing(each[way], better) for number, each in found.items()}
+        yield column, {number: _table_cell(each[way], better) for number, each in found.items()}
     for way in range(len(ways)):
         if way not in shared:
             names = listing(parts[number].name for number, each in found.items() if way in each)
@@ -644,8 +643,8 @@ def _picked(mine: Mapping[int, _Measured], all_: Iterable[Mapping[int, _Measured
     return max(mine, key=lambda way: (sum(way in each for each in all_), mine[way].final))
 
 
-def _standing(measured: _Measured, better: str | None, alike: int = 0) -> Standing:
-    return Standing(
+def _table_cell(measured: _Measured, better: str | None, alike: int = 0) -> TableCell:
+    return TableCell(
         last=measured.last,
         best=measured.best(better),
         protocol=measured.score.protocol,
@@ -792,12 +791,12 @@ def _merged(rows: Sequence[Row]) -> Row:
     scores = {}
     for title, first in rows[0].scores.items():
         found = [row.scores[title] for row in rows]
-        best = [standing.best for standing in found if standing.best is not None]
+        best = [cell.best for cell in found if cell.best is not None]
         scores[title] = replace(
             first,
-            last=_mean([standing.last for standing in found]),
+            last=_mean([cell.last for cell in found]),
             best=_mean(best) if best else None,
-            curves=tuple(curve for standing in found for curve in standing.curves),
+            curves=tuple(curve for cell in found for curve in cell.curves),
         )
     steps = {row.step for row in rows}
     totals = {row.total for row in rows}

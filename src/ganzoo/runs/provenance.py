@@ -14,18 +14,18 @@ import torch
 from ganzoo._version import __version__
 from ganzoo.config import COMPONENTS, TrainConfig, defaults, flag_of, unlike
 from ganzoo.core.component import Component
-from ganzoo.datasets import Given
+from ganzoo.datasets import InMemoryDataset
 from ganzoo.generators.bundle import BundleConfig
 
 if TYPE_CHECKING:
     from ganzoo.core.device import Precision
     from ganzoo.core.spec import SampleSpec
-    from ganzoo.datasets.framing import Framing
+    from ganzoo.datasets.preprocessing import Preprocessing
 
 __all__ = ["bundle_config", "changes", "command", "environment", "training"]
 
 _FORMAT_VERSION = 1  # of environment.json
-_HABITS = (
+_NON_ALGORITHMIC = (
     "device",
     "log_every",
     "sample_every",
@@ -36,10 +36,10 @@ _HABITS = (
     "keep_best",
     "evaluate_every",
     "metrics",
-    "evaluate_fakes",
-    "evaluate_reals",
+    "evaluate_num_fake",
+    "evaluate_num_real",
     "real_split",
-    "evaluate_beside",
+    "evaluate_async",
     "patience",
     "trackers",
     "workers",
@@ -86,7 +86,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def bundle_config(
     config: TrainConfig,
     spec: SampleSpec,
-    framing: Framing | None,
+    preprocessing: Preprocessing | None,
     steps: int,
     precision: Precision,
 ) -> BundleConfig:
@@ -95,7 +95,7 @@ def bundle_config(
     Args:
         config: All settings.
         spec: What one sample is, at the size of the net.
-        framing: How native images were brought to that size.
+        preprocessing: How native images were brought to that size.
         steps: Iterations finished.
         precision: How it was trained.
     """
@@ -105,7 +105,7 @@ def bundle_config(
     return BundleConfig(
         architecture=config.arch,
         sample=spec,
-        framing=framing,
+        preprocessing=preprocessing,
         latent=config.latent,
         training={
             **settings,
@@ -122,7 +122,7 @@ def training(
     steps: int,
     images: int,
     *,
-    straight: bool = True,
+    settings_unchanged: bool = True,
 ) -> dict[str, Any]:
     """Return the content of ``training.json``, by which a reader can repeat a training.
 
@@ -131,10 +131,10 @@ def training(
         environment: As ``environment`` returns it.
         steps: Iterations finished.
         images: Real samples seen.
-        straight: Whether it was these settings all the way.
+        settings_unchanged: Whether it was these settings all the way.
     """
     facts = ("ganzoo", "python", "torch", "device", "device_name", "threads", "precision")
-    whole = straight and steps == config.steps
+    whole = settings_unchanged and steps == config.steps
     return {
         "command": command(config, str(environment["precision"])) if whole else None,
         "steps": steps,
@@ -156,7 +156,7 @@ def command(config: TrainConfig, precision: str) -> str | None:
         defines, or values that no option takes.
     """
     chosen = {key: getattr(config, key) for key in COMPONENTS}
-    if isinstance(config.dataset, Given) or not all(map(_installed, chosen.values())):
+    if isinstance(config.dataset, InMemoryDataset) or not all(map(_installed, chosen.values())):
         return None
     named = {key: component.name for key, component in chosen.items()}
     recipe = {} if config.recipe is None else {"recipe": config.recipe}
@@ -172,7 +172,7 @@ def command(config: TrainConfig, precision: str) -> str | None:
         if key != "arch" and name != plain[key].name:
             words += [flag_of(key), name]
     for path, value, _ in unlike(mine, same):
-        if path[0] in ("recipe", "epochs", *_HABITS):
+        if path[0] in ("recipe", "epochs", *_NON_ALGORITHMIC):
             continue
         given = _words(_told(value) if path in _PLACES else value, path)
         if given is None:
@@ -198,7 +198,7 @@ def _words(value: Any, path: tuple[str, ...]) -> list[str] | None:
 
 def _portable(config: TrainConfig) -> dict[str, Any]:
     """The settings without what belongs to this machine."""
-    settings = {key: value for key, value in config.dump().items() if key not in _HABITS}
+    settings = {key: value for key, value in config.dump().items() if key not in _NON_ALGORITHMIC}
     dataset = dict(settings["dataset"])
     for _, *option in _PLACES:
         if option and dataset.get(option[0]):

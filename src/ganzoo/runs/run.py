@@ -16,13 +16,13 @@ from ganzoo.errors import RunFolderError
 from ganzoo.files import checkpoint
 from ganzoo.files.lock import LOCK, OWNER
 from ganzoo.files.storage import (
+    clean_partial_writes,
     expanded,
     flush,
-    is_leftover,
+    is_partial_write,
     make,
     remove,
     state_of,
-    tidy,
     write_text,
 )
 from ganzoo.generators import bundle
@@ -109,7 +109,7 @@ class Run:
         (Euclidean norms of the nets' gradients, before clipping), ``g_lr``, ``d_lr``. At that step
         itself: ``diversity`` (mean distance between two generated samples of the batch, as a
         multiple of that between two real ones) and, where the modes of the data are known,
-        ``modes``, ``high_quality`` and ``rarest_mode``. With ``nonfinite="skip"``: ``skipped``
+        ``modes``, ``high_quality`` and ``rarest_mode``. With ``nan_policy="skip"``: ``skipped``
         (updates left out so far).
         """
         return [row for row in _lines(self.path / METRICS) if _of_training(row)]
@@ -195,7 +195,7 @@ class Run:
         for summary in (COMPARISON, CURVES, ANIMATION, *told):
             (self.path / summary).unlink(missing_ok=True)
 
-    def tidy(self) -> list[str]:
+    def clean_partial_writes(self) -> list[str]:
         """Clear away what writes that a kill cut short have left; say what was done.
 
         Raises:
@@ -203,7 +203,7 @@ class Run:
         """
         names = ("checkpoints", "snapshots", "samples", GENERATOR, BEST)
         parts = (self.path, *(self.path / name for name in names))
-        return [line for part in parts for line in tidy(part)]
+        return [line for part in parts for line in clean_partial_writes(part)]
 
     def curves(self) -> Image:
         """Draw losses, mean scores and, where they are counted, modes covered over the training.
@@ -334,7 +334,7 @@ def cannot_write(path: Path, error: OSError) -> RunFolderError:
 
 def _matters(path: Path) -> bool:
     """Whether a file is more than what a start that was killed at once leaves."""
-    return path.name not in (LOCK, OWNER) and not is_leftover(path)
+    return path.name not in (LOCK, OWNER) and not is_partial_write(path)
 
 
 def _of_training(row: Mapping[str, Any]) -> bool:

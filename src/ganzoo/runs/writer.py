@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo import evaluation
 from ganzoo.errors import CheckpointError, GanzooError, RunFolderError
-from ganzoo.files import checkpoint, sealed
+from ganzoo.files import checkpoint, checksummed
 from ganzoo.files.lock import LOCK, RunLock
-from ganzoo.files.storage import flush, make, tidy, write_json
+from ganzoo.files.storage import clean_partial_writes, flush, make, write_json
 from ganzoo.generators import bundle
 from ganzoo.runs.run import (
     BEST,
@@ -81,7 +81,7 @@ class RunWriter:
         try:
             check_free(path)  # nobody came between
             try:
-                tidy(path)  # what a start has left that was killed at once
+                clean_partial_writes(path)  # what a start has left that was killed at once
                 describe(path)
                 make(path / _CHECKPOINTS)
             except OSError as error:
@@ -120,7 +120,7 @@ class RunWriter:
         """
         path = self.run.path
         with writing(path):
-            notices = self.run.tidy()
+            notices = self.run.clean_partial_writes()
         found = checkpoint.newest(path / _CHECKPOINTS)
         if found.path is None:
             self._check_none_was_there()
@@ -130,7 +130,7 @@ class RunWriter:
                 broken.append((part, f"{part} is no bundle any more."))
         for damaged, fact in broken:
             with writing(path):
-                place = checkpoint.set_aside(damaged)
+                place = checkpoint.quarantine(damaged)
             notices.append(f"{fact} It was renamed to {place.name}.")
         return found, notices
 
@@ -195,7 +195,7 @@ class RunWriter:
             return (step is not None) == folder.exists()
         try:
             config, _ = bundle.read(folder)
-            scores, damage = sealed.read(folder / bundle.METRICS)
+            scores, damage = checksummed.read(folder / bundle.METRICS)
         except (GanzooError, OSError, ValueError):
             return False
         return config.training.get("steps") == step and bool(scores) and not damage
@@ -210,7 +210,7 @@ class RunWriter:
         if not folder.exists():
             return []
         with writing(self.run.path):
-            place = checkpoint.set_aside(folder)
+            place = checkpoint.quarantine(folder)
         return [
             f"{folder} is not the best generator of this state. It was renamed to {place.name}."
         ]
@@ -249,7 +249,7 @@ class RunWriter:
                 checkpoints are untouched.
         """
         path = self.run.path
-        folder, lead = path / _CHECKPOINTS, "average."
+        folder, lead = path / _CHECKPOINTS, "ema."
         weights = {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
         with writing(path):
             # Whoever goes on from this checkpoint relies on what was written before it.

@@ -139,7 +139,7 @@ class Progress(Callback):
 
     def on_evaluate(self, trainer: Trainer) -> None:
         """Say on the display what the training waits for."""
-        if self._live is not None and not trainer.config.evaluate_beside:
+        if self._live is not None and not trainer.config.evaluate_async:
             names = ", ".join(metric.name for metric in trainer.config.metrics)
             self._waits_for = f"step {trainer.step}: computing {names}"
             self._live.update(self._table(trainer), refresh=True)
@@ -160,7 +160,7 @@ class Progress(Callback):
         self._stop(trainer)
         if self._row:
             self._say(self._line(trainer))
-        mixture = trainer.gallery.mixture
+        mixture = trainer.visualizer.mixture
         if mixture is not None and len(mixture.centres) > 1 and "modes" in self._row:
             self._say(_covered(self._row, len(mixture.centres)))
         if not self.results:

@@ -276,7 +276,7 @@ def judge(
     )
     if output.logits.ndim == 2 and output.logits.shape[1] == len(samples) > 1:
         fewer = [None if each is None else each[:-1] for each in (samples.detach(), labels)]
-        with torch.no_grad(), seeds.kept(samples.device):
+        with torch.no_grad(), seeds.preserve_rng_state(samples.device):
             again = Output.of(copy.deepcopy(discriminator)(*fewer)).logits
         require(
             again.shape[-1] == len(samples),
@@ -392,7 +392,7 @@ def check_extremes(
 ) -> None:
     """Check the range of what a generator in evaluation mode makes of any latent."""
     latent, labels = _few(latent, labels)
-    with seeds.kept(latent.device):
+    with seeds.preserve_rng_state(latent.device):
         ordinary = generator(latent.clone(), labels)
         extremes = generator(_EXTREME * latent, labels)
     if ordinary.isfinite().all():  # in training mode it is, or its statistics are to blame
@@ -438,7 +438,7 @@ def check_whole_latent_is_used(generator: nn.Module, latent: Tensor, labels: Ten
     latent, labels = _few(latent, labels)
     silent = torch.ones_like(latent[0], dtype=torch.bool)
     for net in _with_others(generator):
-        with seeds.kept(latent.device), torch.enable_grad():
+        with seeds.preserve_rng_state(latent.device), torch.enable_grad():
             fed = latent.clone().requires_grad_()
             made = net(fed * 1, labels)
             if made.requires_grad:
@@ -498,7 +498,7 @@ def _with_others(net: nn.Module) -> Iterator[nn.Module]:
 def _drawn(net: nn.Module, inputs: Sequence[Any]) -> Tensor:
     """What a net gives; random numbers that it draws are the same each time."""
     own = [each.clone() if isinstance(each, Tensor) else each for each in inputs]
-    with seeds.kept(own[0].device):
+    with seeds.preserve_rng_state(own[0].device):
         found = net(*own)
     tensor: Tensor = found.logits if isinstance(found, Output) else found
     return tensor
@@ -901,7 +901,7 @@ class FirstBatch:
         generator, discriminator = copy.deepcopy(self._nets)
         for name, weight in discriminator.named_parameters():
             weight.requires_grad_(name in self._trained)
-        with seeds.kept(latent.device), torch.enable_grad():
+        with seeds.preserve_rng_state(latent.device), torch.enable_grad():
             check_gradients(generator.train(), discriminator.train(), latent, labels)
 
 

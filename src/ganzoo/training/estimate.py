@@ -85,7 +85,7 @@ def estimate(trainer: Trainer) -> Estimate:
         discriminator=counts["discriminator"],
         steps=trainer.total_steps,
         state=4 * numbers,
-        data=trainer.feed.data.numel() * trainer.feed.data.element_size(),
+        data=trainer.loader.data.numel() * trainer.loader.data.element_size(),
         activations=width * (judged + max(judged, made)),
     )
 

@@ -18,7 +18,7 @@ from ganzoo.core.step import OWN, Judge, Output, Step
 from ganzoo.errors import ConfigError, listing, quoted
 from ganzoo.files import checkpoint
 from ganzoo.training.contract import FirstBatch, check_scalar
-from ganzoo.training.watch import Watch, gradient_norms
+from ganzoo.training.monitor import NonFiniteMonitor, gradient_norms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ganzoo.core.spec import LatentSpec
     from ganzoo.losses.base import Loss
 
-__all__ = ["Average", "Game", "foreign_autocast"]
+__all__ = ["EMA", "Game", "foreign_autocast"]
 
 Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
 
@@ -34,7 +34,7 @@ Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
 _dtype = operator.attrgetter("dtype")
 
 
-class _Held:
+class _Identity:
     """What a net holds: tells cheaply whether a tensor or a part of it has been exchanged."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -55,7 +55,7 @@ class _Held:
         return len(now) != len(self._before) or not all(map(operator.is_, now, self._before))
 
 
-class Average:
+class EMA:
     """Exponential moving average of a generator, weights and buffers alike.
 
     The decay is min(decay, (1 + n) / (10 + n)) at update n, so that the random start is soon
@@ -80,7 +80,7 @@ class Average:
         mine = self.module.state_dict(keep_vars=True)
         theirs = self._net.state_dict(keep_vars=True)
         _same_tensors("generator", mine, theirs)
-        self._held = [_Held(net) for net in (self.module, self._net)]
+        self._identities = [_Identity(net) for net in (self.module, self._net)]
         # One that has several names moves once.
         pairs = {id(value): (value, theirs[name]) for name, value in mine.items()}.values()
         smooth = [
@@ -101,7 +101,9 @@ class Average:
             ConfigError: If the net has tensors now of other names or shapes than it began with.
         """
         # What is exchanged below a parameter (.data, .double()) shows in its type alone.
-        if any(held.changed for held in self._held) or self._types != [*map(_dtype, self._theirs)]:
+        if any(held.changed for held in self._identities) or self._types != [
+            *map(_dtype, self._theirs)
+        ]:
             self._pair()
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         if self._mine:
@@ -147,7 +149,7 @@ class Game:
         latent: What the generator is fed.
         g_optimizer: Of the generator's parameters.
         d_optimizer: Of the discriminator's parameters.
-        average: Follows the generator after each of its updates.
+        ema: Follows the generator after each of its updates.
         d_steps: Updates of D per iteration, each on fresh real and generated samples.
         g_steps: Updates of G per iteration.
         joint_batch: Show D real and generated samples as one batch instead of two.
@@ -170,7 +172,7 @@ class Game:
     latent: LatentSpec
     g_optimizer: torch.optim.Optimizer
     d_optimizer: torch.optim.Optimizer
-    average: Average
+    ema: EMA
     noise: torch.Generator
     d_steps: int = 1
     g_steps: int = 1
@@ -186,12 +188,12 @@ class Game:
         device = self.noise.device
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
-        self._held = {player: _Held(net) for player, net in self._players().items()}
+        self._identities = {player: _Identity(net) for player, net in self._players().items()}
         self._parameters = {
             player: dict(net.named_parameters()) for player, net in self._players().items()
         }
-        self.watches = {
-            player: Watch(
+        self.monitors = {
+            player: NonFiniteMonitor(
                 [
                     f"{player}'s loss",
                     *(f"gradient of {player}.{name}" for name in self._names(net)),
@@ -231,7 +233,7 @@ class Game:
             fresh = batch() if self.loss.generator_sees_real else (None, labels)
             with self._undoing():
                 step = self._generator_phase(len(real), *fresh)
-            self.average.update()
+            self.ema.update()
             scalars.update(step.scalars)
         self.played += 1
         self.first = None
@@ -243,7 +245,7 @@ class Game:
     @property
     def alarm(self) -> Tensor:
         """Whether any loss or gradient ever was not finite: a 0-d bool on the device."""
-        return torch.stack([watch.alarm for watch in self.watches.values()]).any()
+        return torch.stack([monitor.alarm for monitor in self.monitors.values()]).any()
 
     def rate(self, factor: float) -> None:
         """Set both learning rates to ``factor`` times those they were built with."""
@@ -362,7 +364,7 @@ class Game:
     def _make(self, latent: Tensor, labels: Tensor | None) -> Tensor:
         """Samples of the generator."""
         if self.first is not None:
-            return self.first.make(self.generator, self.average.module, latent, labels)
+            return self.first.make(self.generator, self.ema.module, latent, labels)
         samples: Tensor = self.generator(latent, labels)
         return samples
 
@@ -378,7 +380,7 @@ class Game:
         self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor, step: Step
     ) -> Tensor:
         """Follow the gradient of a loss; returns its norm before clipping."""
-        if self._held[player].changed:
+        if self._identities[player].changed:
             self._exchange(player, optimizer)
         optimizer.zero_grad(set_to_none=True)
         if self.first is None:
@@ -390,7 +392,7 @@ class Game:
         norms = gradient_norms(parameters, loss)
         norm: Tensor = torch.linalg.vector_norm(norms)
         numbers = torch.cat((loss.detach().to(norms.dtype).reshape(1), norms))
-        self._bad = self.watches[player].note(self.played + 1, numbers)
+        self._bad = self.monitors[player].note(self.played + 1, numbers)
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
         if not self.skip_nonfinite:
@@ -420,7 +422,7 @@ class Game:
         for old, new in others.items():
             if old in optimizer.state:
                 optimizer.state[new] = optimizer.state.pop(old)
-        self._parameters[player], self._held[player] = now, _Held(net)
+        self._parameters[player], self._identities[player] = now, _Identity(net)
 
     @contextlib.contextmanager
     def _undoing(self) -> Iterator[None]:
@@ -445,8 +447,8 @@ class Game:
     # -- the whole state ----------------------------------------------------------------------
 
     def nets(self) -> dict[str, nn.Module]:
-        """Return ``generator``, ``discriminator`` and ``average``."""
-        return {**self._players(), "average": self.average.module}
+        """Return ``generator``, ``discriminator`` and ``ema``."""
+        return {**self._players(), "ema": self.ema.module}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything that decides how the game goes on: tensors, by name, and the rest.
@@ -465,7 +467,7 @@ class Game:
         tensors["skipped"] = self.skipped
         return tensors, {
             "step": self.played,
-            "average_updates": self.average.updates,
+            "ema_updates": self.ema.updates,
             "optimizers": optimizers,
         }
 
@@ -485,11 +487,11 @@ class Game:
             checkpoint.unpack_optimizer(name, optimizer, self._names(net), tensors, rest)
         self.skipped.copy_(tensors["skipped"])
         self.played = state["step"]
-        self.average.updates = state["average_updates"]
+        self.ema.updates = state["ema_updates"]
         if self.first is not None:
             self.first.fresh = False
-        for watch in self.watches.values():
-            watch.reset()
+        for monitor in self.monitors.values():
+            monitor.reset()
 
     def _players(self) -> dict[str, nn.Module]:
         return {"discriminator": self.discriminator, "generator": self.generator}

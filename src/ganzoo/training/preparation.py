@@ -14,7 +14,7 @@ from ganzoo import architectures
 from ganzoo.config import TrainConfig, flag_of, read_config, synonyms
 from ganzoo.core.component import Component
 from ganzoo.datasets import Samples, progress
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import (
     ConfigError,
@@ -57,7 +57,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     if config.size is not None:
         config = config.model_copy(update={"dataset": config.dataset.sized(config.size)})
     with progress.showing(showing):
-        dataset, samples = config.dataset.opened(config.workers, config.conditional)
+        dataset, samples = config.dataset.resolved(config.workers, config.conditional)
     with contract.told_of(dataset):
         samples = _checked(samples, config)
     config = config.model_copy(update={"dataset": dataset})
@@ -111,7 +111,7 @@ def _some(samples: Samples) -> Tensor:
     return samples.data[[number * count // fewer for number in range(fewer)]]
 
 
-def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Framing | None]:
+def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Preprocessing | None]:
     """Decide how images come to a size that the architecture can do.
 
     Returns:
@@ -134,7 +134,7 @@ def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Framing | 
     resized = spec.resized(size)
     config.arch.check(resized)
     config.arch.check_latent(config.latent, resized)
-    return resized, Framing.fit(spec.size, size, config.resize_mode)
+    return resized, Preprocessing.fit(spec.size, size, config.resize_mode)
 
 
 def inherited(origin: Generator) -> dict[str, Any]:
@@ -147,14 +147,16 @@ def inherited(origin: Generator) -> dict[str, Any]:
         "conditional": sample.classes is not None,
     }
     if sample.kind == "image":
-        if config.framing is None or config.framing.method != "pad":  # which follows from the data
+        if (
+            config.preprocessing is None or config.preprocessing.method != "pad"
+        ):  # which follows from the data
             settings["size"] = sample.size
         if sample.value_range != (-1.0, 1.0):
             settings["value_range"] = sample.value_range
     return settings
 
 
-_RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nonfinite", "metrics", "patience")
+_RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
 """The settings that a run may be resumed with."""
 
 _DECIDED = ("arch", "latent", "conditional", "size", "value_range", "recipe", "init_from")
@@ -271,7 +273,7 @@ def start_from(
         ConfigError: If the trained generator is not of the same kind as these nets.
     """
     theirs = origin.config
-    sample, frame = theirs.sample, theirs.framing
+    sample, frame = theirs.sample, theirs.preprocessing
     for what, here, there, fix in (
         ("architecture", config.arch, theirs.architecture, "Leave arch out"),
         ("latent", config.latent, theirs.latent, "Leave latent out"),

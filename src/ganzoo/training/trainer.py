@@ -22,8 +22,8 @@ from ganzoo.core.nets import uses_batch_norm
 from ganzoo.core.processes import refuse_several
 from ganzoo.core.spec import SampleSpec
 from ganzoo.core.step import Step
-from ganzoo.datasets import Given, Samples, interpret
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets import InMemoryDataset, Samples, as_dataset
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import (
     BundleError,
     CheckpointError,
@@ -52,14 +52,14 @@ from ganzoo.runs.run import (
 from ganzoo.runs.writer import RunWriter
 from ganzoo.showing import pictures, plots
 from ganzoo.training import contract, preparation
+from ganzoo.training.accumulator import NAMES, MetricAccumulator
 from ganzoo.training.callbacks import Callback, Progress, Tracking
 from ganzoo.training.diagnosis import Diagnoses, Diagnosis
-from ganzoo.training.feed import Feed
-from ganzoo.training.gallery import Gallery
-from ganzoo.training.game import Average, Game, foreign_autocast
+from ganzoo.training.game import EMA, Game, foreign_autocast
 from ganzoo.training.interrupt import leave, on_signals
-from ganzoo.training.ledger import NAMES, Ledger
-from ganzoo.training.validation import Standing, Validation, by_score, check_same, settled
+from ganzoo.training.loader import Loader
+from ganzoo.training.validation import EvalState, Validation, by_score, check_same, resolve_evals
+from ganzoo.training.visualizer import SampleVisualizer
 
 __all__ = ["Trainer"]
 
@@ -148,25 +148,25 @@ class Trainer:
         self.run: Run | None = None
         self._ready = False
         self.spec: SampleSpec
-        self.framing: Framing | None = None
+        self.preprocessing: Preprocessing | None = None
         self.game: Game
-        self.feed: Feed
-        self.gallery: Gallery
+        self.loader: Loader
+        self.visualizer: SampleVisualizer
         self.total_steps = 0
-        self._ledger: Ledger
+        self._accumulator: MetricAccumulator
         self._rows: list[dict[str, float]] = []
         self._modes: int | None = None
         self._diagnoses: Diagnoses
         self._best: dict[str, float] | None = None  # by a row: "step" and "value"
         self._validation: Validation | None = None
-        self._kept_standing = Standing()  # of which a checkpoint knows
+        self._kept_standing = EvalState()  # of which a checkpoint knows
         self._samples: Samples | None = None  # until scores have looked at them
         self._rollbacks = 0
         self._lr_scale = 1.0  # learning rates, by going back
         self._newest = 0  # step of the newest checkpoint that this trainer knows of
         self._writer: RunWriter  # during fit
         self._dirty = False  # whether fit was left in the middle of something
-        self._straight = True  # whether it had these settings all the way
+        self._settings_unchanged = True  # whether it had these settings all the way
         self._background = Background()
         self._stopped = False
 
@@ -204,7 +204,7 @@ class Trainer:
     def generator(self) -> Generator:
         """The averaged generator as it is now; it changes while training goes on."""
         self.setup()
-        return Generator(self.game.average.module, self._bundle_config())
+        return Generator(self.game.ema.module, self._bundle_config())
 
     # -- preparing ----------------------------------------------------------------------------
 
@@ -228,19 +228,19 @@ class Trainer:
         device = self.device
         showing = any(isinstance(each, Progress) for each in self.callbacks)
         self.config, samples = preparation.load(self.config, showing=showing)
-        spec, self.framing = preparation.frame(self.config, samples.spec)
+        spec, self.preprocessing = preparation.frame(self.config, samples.spec)
         config = self.config
         for notice in samples.notices:
             self._note(notice)
-        if self.framing is not None and self.framing.method != "none":
-            self._note(self.framing.notice(config.arch.name))
+        if self.preprocessing is not None and self.preprocessing.method != "none":
+            self._note(self.preprocessing.notice(config.arch.name))
         seeds.seed_all(config.seed)
-        self.feed = Feed(
+        self.loader = Loader(
             samples,
             config.batch_size,
             device,
             config.seed,
-            self.framing,
+            self.preprocessing,
             workers=config.workers or 0,
         )
         with contract.told_of(config.arch):
@@ -265,7 +265,7 @@ class Trainer:
             latent=config.latent,
             g_optimizer=config.g_optimizer.build(generator.parameters()),
             d_optimizer=config.d_optimizer.build(discriminator.parameters()),
-            average=Average(generator, config.ema_decay),
+            ema=EMA(generator, config.ema_decay),
             noise=torch.Generator(device).manual_seed(seeds.derive(config.seed, "noise")),
             d_steps=config.d_steps,
             g_steps=config.g_steps,
@@ -273,9 +273,9 @@ class Trainer:
             d_eval_for_g=config.d_eval_for_g,
             clip=config.clip_grad,
             autocast=self.precision.autocast,
-            skip_nonfinite=config.nonfinite == "skip",
+            skip_nonfinite=config.nan_policy == "skip",
             first=contract.FirstBatch(
-                config.arch, spec, fresh, skipping=config.nonfinite == "skip"
+                config.arch, spec, fresh, skipping=config.nan_policy == "skip"
             ),
         )
         if config.joint_batch and uses_batch_norm(discriminator):
@@ -284,21 +284,23 @@ class Trainer:
                 f"whose batch norm then tells them apart: training is known to collapse. Leave "
                 f"joint_batch off."
             )
-        self._ledger = Ledger(self.game, device, skipping=config.nonfinite == "skip")
-        self._ready = True
-        self.gallery = Gallery(
-            self.game, self.feed, lambda: self.generator, config.seed, samples.mixture
+        self._accumulator = MetricAccumulator(
+            self.game, device, skipping=config.nan_policy == "skip"
         )
-        if self.gallery.plotted and not plots.available():
+        self._ready = True
+        self.visualizer = SampleVisualizer(
+            self.game, self.loader, lambda: self.generator, config.seed, samples.mixture
+        )
+        if self.visualizer.plotted and not plots.available():
             self._note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
         self._fix_lengths()
         self._modes = None if samples.mixture is None else len(samples.mixture.centres)
         self._diagnoses = self._new_diagnoses()
         try:
-            numbers = [*NAMES, *self.gallery.numbers]
+            numbers = [*NAMES, *self.visualizer.numbers]
             numbers += ["diversity"] * (config.batch_size > 1)
-            numbers += ["skipped"] * (config.nonfinite == "skip")
-            self.config = config = settled(self.config, spec, samples.mixture, numbers)
+            numbers += ["skipped"] * (config.nan_policy == "skip")
+            self.config = config = resolve_evals(self.config, spec, samples.mixture, numbers)
         except ConfigError:
             self._ready = False
             raise
@@ -325,12 +327,12 @@ class Trainer:
             self.config = self.config.model_copy(update={"init_from": pinned})
 
     def _new_diagnoses(self) -> Diagnoses:
-        count = self.feed.batches_per_epoch * self.config.batch_size
+        count = self.loader.batches_per_epoch * self.config.batch_size
         return Diagnoses(self.config, self._modes, self.total_steps, samples=count)
 
     def _fix_lengths(self) -> None:
         config = self.config
-        per_epoch = self.feed.batches_per_epoch / config.batches_per_step
+        per_epoch = self.loader.batches_per_epoch / config.batches_per_step
         if config.epochs is not None:
             self.total_steps = max(1, round(config.epochs * per_epoch))
         else:
@@ -372,7 +374,7 @@ class Trainer:
         """Train, yielding after each iteration: the loop is yours.
 
         Nothing is logged or written, and numbers that are not finite are not acted on, but for
-        ``nonfinite="skip"``; ``save_checkpoint`` and ``generator`` are at hand. ``stop`` ends the
+        ``nan_policy="skip"``; ``save_checkpoint`` and ``generator`` are at hand. ``stop`` ends the
         loop.
 
         Raises:
@@ -387,7 +389,7 @@ class Trainer:
         try:
             yield from self._iterate()
         finally:
-            self.feed.close()
+            self.loader.close()
 
     def _iterate(self) -> Iterator[Step]:
         while self.step < self.total_steps and not self._stopped:
@@ -395,7 +397,7 @@ class Trainer:
             self.game.rate(factor * self._lr_scale)
             first = self.game.first
             with deterministic(self.config.deterministic):
-                step = self.game.play(self.feed.next)
+                step = self.game.play(self.loader.next)
             for notice in () if first is None else first.notices:
                 self._note(notice)
             yield step
@@ -418,7 +420,7 @@ class Trainer:
             RunFolderError: If the folder is taken, is trained in by another process, or cannot
                 be written.
             DivergenceError: If losses, gradients or weights are no longer finite and the setting
-                ``nonfinite`` knows no way on.
+                ``nan_policy`` knows no way on.
             CheckpointError, BundleError: If a checkpoint or the generator cannot be written;
                 earlier checkpoints are untouched.
             KeyboardInterrupt: After Ctrl-C.
@@ -451,7 +453,7 @@ class Trainer:
                 self._train(run)
             if number is not None:
                 leave(number)
-            self._sum_up(run)
+            self._write_summary(run)
             self._call("on_end", run)
         except BaseException as error:
             failure = error
@@ -489,7 +491,7 @@ class Trainer:
         }
         self._evaluate_owed(run)
         done = dict.fromkeys(due, self.step)
-        if config.nonfinite == "rollback" and not self.step and not self._rollbacks:
+        if config.nan_policy == "rollback" and not self.step and not self._rollbacks:
             self._save(run)  # somewhere to go back to
         first = self.game.first
         for step in self._iterate():
@@ -497,7 +499,7 @@ class Trainer:
                 for text in first.notices:
                     self._diagnose(run, Diagnosis(self.step, "contract", text))
                 first = None
-            self._ledger.add(step)
+            self._accumulator.add(step)
             self._tell(self._background.poll())
             self._call("on_step", step)
             for act, every in due.items():
@@ -530,7 +532,7 @@ class Trainer:
         validation = self._validation
         if validation is None or self._stopped:
             return
-        for step in () if validation.exhausted else validation.owed(self.step):
+        for step in () if validation.exhausted else validation.pending(self.step):
             generator = self.generator if step == self.step else self._earlier(run, step)
             self._take_scores(run)
             if self._stopped:
@@ -541,7 +543,7 @@ class Trainer:
                 self._diagnose(run, Diagnosis(step, "score", text))
                 continue
             self._score(run, step, generator)
-        self._heed_patience(run)
+        self._check_early_stopping(run)
 
     def _score(self, run: Run, step: int, generator: Generator) -> None:
         """Begin to score a generator; where that is not done beside the training, also end."""
@@ -550,7 +552,7 @@ class Trainer:
         if self._stopped:
             return
         self._validation.begin(step, generator)
-        if not self.config.evaluate_beside:
+        if not self.config.evaluate_async:
             self._take_scores(run)
 
     def _end_evaluation(self, run: Run) -> None:
@@ -560,7 +562,7 @@ class Trainer:
             return
         if self.step >= self.total_steps:
             self._take_scores(run)
-        if validation.standing != self._kept_standing:
+        if validation.eval_state != self._kept_standing:
             self._save(run)
 
     def _take_scores(self, run: Run) -> None:
@@ -581,14 +583,14 @@ class Trainer:
         if better:
             self._writer.best(found.generator, found.scores)
         self._call("on_scores", found.step, found.scores)
-        self._heed_patience(run)
+        self._check_early_stopping(run)
 
-    def _heed_patience(self, run: Run) -> None:
+    def _check_early_stopping(self, run: Run) -> None:
         """End the training where more of it is in vain, and say so once."""
         validation = self._validation
         if validation is None or not validation.exhausted or self._stopped:
             return
-        text, step = validation.told(), validation.standing.evaluated
+        text, step = validation.told(), validation.eval_state.evaluated
         told = any(each.get("text") == text for each in run.diagnoses)
         if self.step < self.total_steps and not told:
             self._diagnose(run, Diagnosis(step, "patience", text))
@@ -607,8 +609,8 @@ class Trainer:
             tensors, state = checkpoint.load(path)
             if checkpoint.misnamed(path, state):
                 return None
-            module = copy.deepcopy(self.game.average.module)
-            lead = "average."
+            module = copy.deepcopy(self.game.ema.module)
+            lead = "ema."
             module.load_state_dict(
                 {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
             )
@@ -632,15 +634,15 @@ class Trainer:
 
     def _row(self) -> dict[str, float]:
         """Means since the last row, and what is measured at this step."""
-        head = {"step": self.step, "epoch": self.feed.epoch, "images": self.feed.drawn}
-        row = self._ledger.row(head, self.gallery.scores, whole=self._whole(self.step))
+        head = {"step": self.step, "epoch": self.loader.epoch, "images": self.loader.drawn}
+        row = self._accumulator.row(head, self.visualizer.scores, whole=self._whole(self.step))
         if row is None:
             raise self._divergence()
         return row
 
     def _divergence(self) -> DivergenceError:
         """Return the diagnosis: what, since when, and the way on."""
-        reports = [found for watch in self.game.watches.values() if (found := watch.report())]
+        reports = [found for monitor in self.game.monitors.values() if (found := monitor.report())]
         if reports:
             since, names = min(reports, key=lambda report: report[0])
             alone = names[0].endswith("loss") or not names[1:]
@@ -648,7 +650,7 @@ class Trainer:
             fact = f"The {names[0]}{more} is not finite since step {since}"
         else:
             fact = "What D says of real or generated samples is not finite"
-        if self.config.nonfinite == "skip":
+        if self.config.nan_policy == "skip":
             fact += f", and all updates were left out from step {self.step} back to the last row"
         return DivergenceError(f"{fact} (noticed at step {self.step}). {self._remedy()}")
 
@@ -662,7 +664,7 @@ class Trainer:
             if newest is not None:
                 return (
                     f"The last good checkpoint is {newest}: 'ganzoo resume {self.run.path} "
-                    f"--nonfinite rollback' goes on from there, and halves the learning rates if "
+                    f"--nan_policy rollback' goes on from there, and halves the learning rates if "
                     f"it comes to this again. Or train again with {lower}."
                 )
         return f"Train again with {lower}."
@@ -670,7 +672,7 @@ class Trainer:
     def _go_back(self, run: Run, error: DivergenceError) -> bool:
         """Return to the last good checkpoint with lower learning rates; whether there is a way."""
         config = self.config
-        if config.nonfinite != "rollback" or self._rollbacks >= config.max_rollbacks:
+        if config.nan_policy != "rollback" or self._rollbacks >= config.max_rollbacks:
             return False
         self._tell(self._background.wait())
         if self._validation is not None:
@@ -701,7 +703,7 @@ class Trainer:
         return step % self.config.log_every == 0
 
     def _picture(self, run: Run) -> None:
-        picture = self.gallery.picture(self.step)
+        picture = self.visualizer.picture(self.step)
         if picture is None:
             return
         self._call("on_picture", self._writer.picture(self.step, picture))
@@ -722,11 +724,11 @@ class Trainer:
         enough = validation is not None and validation.exhausted
         if self.step < self.total_steps and not enough:
             return False
-        if validation is not None and not enough and validation.owed(self.step):
+        if validation is not None and not enough and validation.pending(self.step):
             return False
         return all(path.is_file() for path in self._summaries(self.run))
 
-    def _sum_up(self, run: Run) -> None:
+    def _write_summary(self, run: Run) -> None:
         """Leave what shows the whole training, the generator's share of it beside the generator."""
         with writing(run.path):
             for make in self._summaries(run).values():
@@ -738,10 +740,10 @@ class Trainer:
         pictured = run.samples
         if self.spec.kind == "image":
             path = run.path / COMPARISON
-            made[path] = lambda: pictures.write(self.gallery.comparison(), path)
+            made[path] = lambda: pictures.write(self.visualizer.comparison(), path)
         if curved := plots.available() and bool(run.history):
             made[run.path / CURVES] = lambda: pictures.write(run.curves(), run.path / CURVES)
-        if self.gallery.plotted and len(pictured) > 1:
+        if self.visualizer.plotted and len(pictured) > 1:
             made[run.path / ANIMATION] = lambda: pictures.animate(pictured, run.path / ANIMATION)
         beside = run.path / GENERATOR
         if not (beside / bundle.CONFIG).is_file():  # ended before the first iteration
@@ -751,7 +753,11 @@ class Trainer:
         for name, original in copied.items():
             made[beside / name] = functools.partial(storage.copy, original, beside / name)
         told = provenance.training(
-            self.config, self._environment(), self.step, self.feed.drawn, straight=self._straight
+            self.config,
+            self._environment(),
+            self.step,
+            self.loader.drawn,
+            settings_unchanged=self._settings_unchanged,
         )
         made[beside / bundle.TRAINING] = lambda: write_json(beside / bundle.TRAINING, told)
         return made
@@ -772,7 +778,7 @@ class Trainer:
         epochs: float | None = None,
         device: str | None = None,
         workers: int | None = None,
-        nonfinite: str | None = None,
+        nan_policy: str | None = None,
         metrics: Any = None,
         patience: int | None = None,
         callbacks: Sequence[Callback] = (),
@@ -793,7 +799,7 @@ class Trainer:
             device: Another device.
             workers: Another number of processes that read data, where they are read while
                 training; it changes nothing in the result.
-            nonfinite: From here on, what follows numbers that are not finite.
+            nan_policy: From here on, what follows numbers that are not finite.
             metrics: The metrics again, where one sees by a net or function in memory.
             patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
@@ -821,7 +827,7 @@ class Trainer:
             "epochs": epochs,
             "device": device,
             "workers": workers,
-            "nonfinite": nonfinite,
+            "nan_policy": nan_policy,
             "metrics": metrics,
             "patience": patience,
             "precision": found.state.get("precision"),
@@ -834,16 +840,16 @@ class Trainer:
                 f"on, and that cannot be changed on the way. Leave workers out."
             )
         if dataset is not None:
-            saved, given = resolve(config).dataset, interpret(dataset)
-            if isinstance(saved, Given) and isinstance(given, Given):
-                given = saved.holding(given)
+            saved, given = resolve(config).dataset, as_dataset(dataset)
+            if isinstance(saved, InMemoryDataset) and isinstance(given, InMemoryDataset):
+                given = saved.with_data(given)
             settings["dataset"] = given
         if metrics is not None:
             check_same(resolve(config).metrics, metrics, run.path)
         origin = config.pop("init_from", None)  # whose weights are in the checkpoint
         trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
         trainer.config = trainer.config.model_copy(update={"init_from": origin})
-        for notice in (*notices, *trainer._elsewhere(run)):
+        for notice in (*notices, *trainer._environment_changes(run)):
             trainer._note(notice)
         if found.path is None:
             trainer._note("the run ended before its first checkpoint: it starts afresh")
@@ -851,9 +857,9 @@ class Trainer:
             trainer._restore(found.tensors, found.state, found.path)
             other_end = trainer.total_steps != config.get("steps")
             if other_end and trainer.config.schedule.name != "constant":
-                trainer._straight = False
-            if nonfinite not in (None, config.get("nonfinite")):
-                trainer._straight = False
+                trainer._settings_unchanged = False
+            if nan_policy not in (None, config.get("nan_policy")):
+                trainer._settings_unchanged = False
         if trainer._ready and trainer.step > trainer.total_steps:
             raise ConfigError(
                 f"{run.path} has already been trained for {trainer.step} steps, more than "
@@ -879,25 +885,25 @@ class Trainer:
         return path
 
     def nets(self) -> dict[str, torch.nn.Module]:
-        """Return ``generator``, ``discriminator`` and ``average`` as they train."""
+        """Return ``generator``, ``discriminator`` and ``ema`` as they train."""
         self.setup()
         return self.game.nets()
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         tensors, state = self.game.state()
-        tensors |= self._ledger.state()
+        tensors |= self._accumulator.state()
         tensors["rng.noise"] = self.game.noise.get_state()
         tensors.update(seeds.states(self.device))
         state |= {
             "device": self.device.type,
             "precision": self.precision.name,
-            "feed": self.feed.state_dict(),
+            "feed": self.loader.state_dict(),
             "best": self._best,
             "rollbacks": self._rollbacks,
             "lr_scale": self._lr_scale,
-            "straight": self._straight,
+            "settings_unchanged": self._settings_unchanged,
             "validation": None if self._validation is None else self._validation.state(),
-            "needs": self._wanted(),
+            "retain_steps": self._wanted(),
         }
         return tensors, state
 
@@ -927,16 +933,16 @@ class Trainer:
         self._setup(start=False)
         try:
             same = state["device"] == self.device.type
-            self.feed.load_state_dict(state["feed"])  # which refuses other data
+            self.loader.load_state_dict(state["feed"])  # which refuses other data
             self.game.restore(tensors, state)
-            self._ledger.restore(tensors)
+            self._accumulator.restore(tensors)
             best = state["best"]
             self._best = best and {"step": int(best["step"]), "value": float(best["value"])}
             if self._validation is not None and state.get("validation") is not None:
                 self._validation.restore(state["validation"], self.step)
-                self._kept_standing = self._validation.standing
+                self._kept_standing = self._validation.eval_state
             self._rollbacks, self._lr_scale = int(state["rollbacks"]), float(state["lr_scale"])
-            self._straight = same and bool(state.get("straight", True))
+            self._settings_unchanged = same and bool(state.get("settings_unchanged", True))
             seeds.restore(tensors, self.device, same)
             if same:
                 self.game.noise.set_state(tensors["rng.noise"])
@@ -966,9 +972,9 @@ class Trainer:
                 self.step,
                 whole=lambda step: over or self._whole(step),  # over: it is not written again
                 pictured=lambda step: over or bool(every and step % int(every) == 0),
-                evaluated=0 if self._validation is None else self._validation.standing.evaluated,
+                evaluated=0 if self._validation is None else self._validation.eval_state.evaluated,
             )
-            self._mend_best(writer)
+            self._repair_best(writer)
             self._describe(run.path)
         self._rows = run.history
         self._diagnoses = self._new_diagnoses()
@@ -1013,7 +1019,7 @@ class Trainer:
         if found.path is not None:
             self._restore(found.tensors, found.state, found.path)
         else:
-            self.feed.close()
+            self.loader.close()
             self._ready, self._best, self._rollbacks, self._lr_scale = False, None, 0, 1.0
             self.setup()
         self._dirty = False
@@ -1025,7 +1031,7 @@ class Trainer:
             parts.callback(self._call, "on_close")
             if writer is not None:  # who left at once may have left a write at work
                 parts.callback(writer.release, self._background)
-            parts.callback(self.feed.close)
+            parts.callback(self.loader.close)
             if not (self._dirty and isinstance(failure, KeyboardInterrupt)):  # that is at once
                 parts.callback(self._finish_saving, failure)
             if self._validation is not None:
@@ -1053,13 +1059,13 @@ class Trainer:
         best, validation = self._best, self._validation
         wanted = set() if best is None else {int(best["step"])}
         if validation is not None:
-            wanted |= {*validation.owed(self.step)}
+            wanted |= {*validation.pending(self.step)}
             wanted |= set() if validation.best_step is None else {validation.best_step}
         return sorted(wanted)
 
-    def _mend_best(self, writer: RunWriter) -> None:
+    def _repair_best(self, writer: RunWriter) -> None:
         """Have the folder of the best generator hold what this state knows as the best."""
-        best = None if self._validation is None else self._validation.standing.best
+        best = None if self._validation is None else self._validation.eval_state.best
         if self._validation is None or writer.holds_best(self.best_step):
             return
         generator = None if best is None else self._earlier(writer.run, best.step)
@@ -1069,7 +1075,7 @@ class Trainer:
         else:
             writer.best(generator, best.scores)
 
-    def _elsewhere(self, run: Run) -> list[str]:
+    def _environment_changes(self, run: Run) -> list[str]:
         """What about this machine may change the last bits of a run that goes on here."""
         try:
             changed = provenance.changes(run.environment, self._environment())
@@ -1096,7 +1102,7 @@ class Trainer:
             self._judge(step)
         tensors, state = self._copied()
         if self._validation is not None:
-            self._kept_standing = self._validation.standing
+            self._kept_standing = self._validation.eval_state
         writer, described, keep = self._writer, self._bundle_config(), self._keeping()
         self._background.submit(lambda: writer.save(step, tensors, state, described, keep))
         self._newest = step
@@ -1159,7 +1165,7 @@ class Trainer:
 
     def _check(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Refuse to keep a state that is not finite, or came by way of numbers that were not."""
-        if self.config.nonfinite != "skip" and self.game.alarm:
+        if self.config.nan_policy != "skip" and self.game.alarm:
             raise self._divergence()
         for name, value in tensors.items():
             # The sum reads memory once and makes nothing; only an overflow needs a second look.
@@ -1171,7 +1177,9 @@ class Trainer:
 
     def _bundle_config(self, step: int | None = None) -> bundle.BundleConfig:
         step = self.step if step is None else step
-        return provenance.bundle_config(self.config, self.spec, self.framing, step, self.precision)
+        return provenance.bundle_config(
+            self.config, self.spec, self.preprocessing, step, self.precision
+        )
 
 
 def _refusal(layer: Mapping[str, Any]) -> str:

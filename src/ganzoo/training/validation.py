@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.metrics import Metric
 
-__all__ = ["Best", "Scored", "Standing", "Validation", "by_score", "check_same", "settled"]
+__all__ = ["Best", "EvalState", "Scored", "Validation", "by_score", "check_same", "resolve_evals"]
 
 _TAKEN = ("step", "evaluated")  # what else rows of scores have
 _EXTRAS = 4096  # characters of further numbers of a score that a checkpoint keeps
@@ -68,7 +68,7 @@ class Best(Model):
     scores: dict[str, Score]
 
 
-class Standing(Model):
+class EvalState(Model):
     """What is known of the scores of a training, as a checkpoint keeps it.
 
     Attributes:
@@ -152,7 +152,7 @@ class Validation:
         device: Where it computes.
 
     Attributes:
-        standing: What is known so far.
+        eval_state: What is known so far.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
@@ -164,18 +164,18 @@ class Validation:
         better, _, self._name = (config.keep_best or "").partition(":")
         self._sign = 1 if better == "max" else -1
         self._told_unlike: tuple[str, ...] = ()
-        self.standing = Standing()
+        self.eval_state = EvalState()
 
     @property
     def best_step(self) -> int | None:
         """Step of the best generator so far, where a score tells which is best."""
-        return None if self.standing.best is None else self.standing.best.step
+        return None if self.eval_state.best is None else self.eval_state.best.step
 
     @property
     def exhausted(self) -> bool:
         """Whether so many have been scored since the best one that more training is in vain."""
         patience = self._config.patience
-        return patience is not None and self.standing.stale >= patience
+        return patience is not None and self.eval_state.stale >= patience
 
     def prepare(self, generator: Generator, samples: Samples | None, *, showing: bool) -> None:
         """Load what scores need, and look at the real samples, once.
@@ -193,15 +193,15 @@ class Validation:
         config = self._config
         self.discard()
         self._leaving.clear()
-        with progress.showing(showing), seeds.kept(self._device):
+        with progress.showing(showing), seeds.preserve_rng_state(self._device):
             if self._evaluator is None:
                 self._evaluator = Evaluator(
                     generator,
                     config.dataset,
                     config.metrics,
                     real_split=config.real_split,
-                    reals=config.evaluate_reals,
-                    fakes=config.evaluate_fakes,
+                    num_real=config.evaluate_num_real,
+                    num_fake=config.evaluate_num_fake,
                     device=str(self._device),
                     samples=samples if config.real_split is None else None,
                 )
@@ -214,13 +214,13 @@ class Validation:
     def begin(self, step: int, generator: Generator) -> None:
         """Score a generator; ``finish`` returns what was found."""
         assert self._evaluator is not None and self._job is None
-        if self._config.evaluate_beside:
+        if self._config.evaluate_async:
             generator = Generator(copy.deepcopy(generator.module), generator.config)
             self._job = _Job(self._evaluator, step, generator, self._leaving)
             self._job.beside()
         else:
             self._job = _Job(self._evaluator, step, generator, self._leaving)
-            with seeds.kept(self._device):
+            with seeds.preserve_rng_state(self._device):
                 self._job.here()
 
     def finish(self) -> Scored | None:
@@ -242,7 +242,7 @@ class Validation:
 
     def take(self, found: Scored) -> bool:
         """Judge what was found; return whether it is the best so far."""
-        now = self.standing
+        now = self.eval_state
         score, best = found.scores.get(self._name), now.best
         told = {"evaluated": found.step}
         better = score is not None and (
@@ -251,10 +251,10 @@ class Validation:
         if better and score is not None:
             scores = {name: _compact(each) for name, each in found.scores.items()}
             best = Best(step=found.step, value=score.value, scores=scores)
-            self.standing = now.model_copy(update={**told, "stale": 0, "best": best})
+            self.eval_state = now.model_copy(update={**told, "stale": 0, "best": best})
         else:
             stale = now.stale + (score is not None)
-            self.standing = now.model_copy(update={**told, "stale": stale})
+            self.eval_state = now.model_copy(update={**told, "stale": stale})
         return better
 
     def unlike_the_best(self, found: Scored) -> tuple[str, ...]:
@@ -262,7 +262,7 @@ class Validation:
 
         What was returned the last time is not returned again.
         """
-        best, score = self.standing.best, found.scores.get(self._name)
+        best, score = self.eval_state.best, found.scores.get(self._name)
         if best is None or score is None:
             return ()
         found_in = differences(best.scores[self._name], score)
@@ -274,31 +274,31 @@ class Validation:
 
     def give_up_on(self, step: int) -> None:
         """Count a step as evaluated that cannot be any more."""
-        self.standing = self.standing.model_copy(update={"evaluated": step})
+        self.eval_state = self.eval_state.model_copy(update={"evaluated": step})
 
     def forget(self, step: int) -> None:
         """Know no scores up to a step, as a training that goes on in a new folder does."""
-        self.standing = Standing(evaluated=step)
+        self.eval_state = EvalState(evaluated=step)
 
-    def owed(self, step: int) -> list[int]:
+    def pending(self, step: int) -> list[int]:
         """Return the steps up to this one whose scores are due and not taken, ascending."""
         every = int(self._config.evaluate_every)
-        first = self.standing.evaluated // every * every + every
+        first = self.eval_state.evaluated // every * every + every
         return list(range(first, step + 1, every))
 
     def told(self) -> str:
         """Return in words why more training is in vain."""
-        best = self.standing.best
+        best = self.eval_state.best
         assert best is not None
         return (
             f"{self._name} has not been better than {best.value:.6g}, at step {best.step}, in "
-            f"{self.standing.stale} evaluations since: the training ends here, and 'ganzoo resume "
-            f"RUN --patience' with a larger number goes on."
+            f"{self.eval_state.stale} evaluations since: the training ends here, and 'ganzoo "
+            f"resume RUN --patience' with a larger number goes on."
         )
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
-        return self.standing.model_dump(mode="json")
+        return self.eval_state.model_dump(mode="json")
 
     def restore(self, state: Any, step: int) -> None:
         """Continue from what ``state`` returned, in a training of so many steps.
@@ -307,14 +307,14 @@ class Validation:
             ValueError: If it is no such thing.
         """
         try:
-            found = Standing.model_validate(state)
+            found = EvalState.model_validate(state)
         except GanzooError as error:
             raise ValueError(str(error)) from error
         named = found.best is None or self._name in found.best.scores
         latest = max(found.evaluated, 0 if found.best is None else found.best.step)
         if latest > step or not named:
             raise ValueError("its scores are not those of this training")
-        self.standing = found
+        self.eval_state = found
 
 
 def _compact(score: Score) -> Score:
@@ -328,7 +328,7 @@ def _compact(score: Score) -> Score:
     return score.model_copy(update={"extra": kept})
 
 
-def settled(
+def resolve_evals(
     config: TrainConfig, spec: SampleSpec, mixture: Mixture | None, numbers: Sequence[str]
 ) -> TrainConfig:
     """Return the settings with all that decides which generator is the best.
@@ -432,7 +432,7 @@ def _with_metrics(config: TrainConfig, spec: SampleSpec, mixture: Mixture | None
 
 def _check_unused(config: TrainConfig) -> None:
     """Refuse settings that would be ignored."""
-    for name in ("metrics", "evaluate_reals", "real_split", "evaluate_beside"):
+    for name in ("metrics", "evaluate_num_real", "real_split", "evaluate_async"):
         if getattr(config, name):
             raise ConfigError(
                 f"'{name}' is for scores while training, of which there are none. Set "

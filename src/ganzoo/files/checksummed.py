@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.errors import quoted
-from ganzoo.files import foreign
+from ganzoo.files import untrusted
 
 __all__ = [
+    "CHECKSUM",
     "LARGEST",
-    "SEAL",
-    "broken_seal",
+    "add_checksum",
+    "broken_checksum",
     "excess",
     "parse",
     "peek",
     "read",
-    "seal",
     "version",
 ]
 
@@ -31,7 +31,7 @@ _DEEPEST, _MOST = 32, 50_000
 
 _FIRST = ("format_version", "library", "library_version", "name")
 
-SEAL = "sha256"
+CHECKSUM = "sha256"
 """The key under which a file carries the SHA-256 of itself."""
 
 
@@ -52,7 +52,7 @@ def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> tup
         ValueError: If it is no regular file, too large, nested too deeply, no JSON, or holds
             numbers that are not finite.
     """
-    with foreign.opened(path, root) as file:
+    with untrusted.opened(path, root) as file:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it is larger than {largest:,} bytes")
@@ -131,23 +131,23 @@ def excess(value: Any) -> str:
     return "it is nested too deeply"
 
 
-def seal(value: Mapping[str, Any]) -> dict[str, Any]:
+def add_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping with the SHA-256 of what ``write_json`` would write of it.
 
     Its keys are sorted, so that the hash follows from what it says alone.
     """
     ordered = _ordered(value)
-    return {**ordered, SEAL: _digest(ordered)}
+    return {**ordered, CHECKSUM: _digest(ordered)}
 
 
-def broken_seal(value: Mapping[str, Any]) -> str:
+def broken_checksum(value: Mapping[str, Any]) -> str:
     """Return in words what is wrong with a sealed mapping; empty if nothing is."""
-    if SEAL not in value:
-        return f"lacks its own {SEAL}: it was edited or damaged"
-    rest = {key: item for key, item in value.items() if key != SEAL}
+    if CHECKSUM not in value:
+        return f"lacks its own {CHECKSUM}: it was edited or damaged"
+    rest = {key: item for key, item in value.items() if key != CHECKSUM}
     # At first the keys were in the order of the file.
-    if value[SEAL] not in (_digest(_ordered(rest)), _digest(rest)):
-        return f"does not have its own {SEAL}: it was edited or damaged"
+    if value[CHECKSUM] not in (_digest(_ordered(rest)), _digest(rest)):
+        return f"does not have its own {CHECKSUM}: it was edited or damaged"
     return ""
 
 

@@ -13,12 +13,12 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ganzoo import Trainer, architectures
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets import Given
+from ganzoo.datasets import InMemoryDataset
 from ganzoo.datasets.base import Samples
-from ganzoo.datasets.framing import Framing
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.training.feed import Feed, _fits, _sent
+from ganzoo.training.loader import Loader, _fits, _sent
 
 CPU = torch.device("cpu")
 RAW = SampleSpec(kind="vector", shape=(1,), value_range=None)
@@ -38,18 +38,18 @@ def numbered(count: int, labels: bool = False) -> Samples:
     return Samples(data, RAW, doubled, stored_range=None)
 
 
-def draw(feed: Feed, batches: int) -> list[list[int]]:
-    return [feed.next()[0].flatten().int().tolist() for _ in range(batches)]
+def draw(loader: Loader, batches: int) -> list[list[int]]:
+    return [loader.next()[0].flatten().int().tolist() for _ in range(batches)]
 
 
 @pytest.mark.parametrize(("count", "batch"), [(12, 4), (13, 4), (15, 4), (5, 5), (7, 1)])
 def test_every_epoch_is_a_permutation_in_full_batches(count, batch) -> None:
-    feed = Feed(numbered(count), batch, CPU)
-    assert feed.batches_per_epoch == count // batch
+    loader = Loader(numbered(count), batch, CPU)
+    assert loader.batches_per_epoch == count // batch
     orders = []
     for epoch in range(3):
-        assert feed.epoch == epoch
-        batches = draw(feed, feed.batches_per_epoch)
+        assert loader.epoch == epoch
+        batches = draw(loader, loader.batches_per_epoch)
         assert all(len(one) == batch for one in batches)
         drawn = [number for one in batches for number in one]
         assert len(set(drawn)) == len(drawn) == count // batch * batch  # none twice
@@ -59,13 +59,13 @@ def test_every_epoch_is_a_permutation_in_full_batches(count, batch) -> None:
 
 
 def test_what_one_epoch_drops_another_may_have() -> None:
-    feed = Feed(numbered(7), 4, CPU)
-    seen = {number for one in draw(feed, 20) for number in one}
+    loader = Loader(numbered(7), 4, CPU)
+    seen = {number for one in draw(loader, 20) for number in one}
     assert seen == set(range(7))
 
 
 def test_the_order_follows_from_the_seed_and_the_epoch() -> None:
-    first, second, other = (Feed(numbered(12), 4, CPU, seed) for seed in (5, 5, 6))
+    first, second, other = (Loader(numbered(12), 4, CPU, seed) for seed in (5, 5, 6))
     batches = draw(first, 9)
     torch.manual_seed(99)  # the global source has no part in it
     assert draw(second, 9) == batches
@@ -75,19 +75,19 @@ def test_the_order_follows_from_the_seed_and_the_epoch() -> None:
 def test_seeds_do_not_share_epochs() -> None:
     orders = set()
     for seed in (0, 1, 2, 2**63 - 1):
-        feed = Feed(numbered(40), 40, CPU, seed)
+        loader = Loader(numbered(40), 40, CPU, seed)
         for _ in range(5):
-            orders.add(tuple(draw(feed, 1)[0]))
+            orders.add(tuple(draw(loader, 1)[0]))
     assert len(orders) == 20
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 4, 7])
 def test_resuming_is_as_if_nothing_had_happened(before) -> None:
-    whole = Feed(numbered(13, labels=True), 4, CPU, seed=3)
+    whole = Loader(numbered(13, labels=True), 4, CPU, seed=3)
     draw(whole, before)
     state = json.loads(json.dumps(whole.state_dict()))  # as a checkpoint has it
     assert state["batches"] == before
-    resumed = Feed(numbered(13, labels=True), 4, CPU, seed=3)
+    resumed = Loader(numbered(13, labels=True), 4, CPU, seed=3)
     draw(resumed, 5)  # wherever it was
     resumed.load_state_dict(state)
     assert resumed.epoch == whole.epoch == before / 3
@@ -98,28 +98,28 @@ def test_resuming_is_as_if_nothing_had_happened(before) -> None:
 
 
 def test_the_epoch_has_a_fraction() -> None:
-    feed = Feed(numbered(12), 3, CPU)
-    draw(feed, 5)
-    assert feed.epoch == 1.25
+    loader = Loader(numbered(12), 3, CPU)
+    draw(loader, 5)
+    assert loader.epoch == 1.25
 
 
 def test_labels_follow_their_samples() -> None:
-    feed = Feed(numbered(11, labels=True), 4, CPU)
+    loader = Loader(numbered(11, labels=True), 4, CPU)
     for _ in range(5):
-        data, labels = feed.next()
+        data, labels = loader.next()
         assert labels.dtype == torch.int64
         assert labels.tolist() == [2 * int(value) for value in data.flatten()]
 
 
 def test_no_labels() -> None:
-    assert Feed(numbered(4), 2, CPU).next()[1] is None
+    assert Loader(numbered(4), 2, CPU).next()[1] is None
 
 
 def normalised(data: torch.Tensor, stored, wanted) -> tuple[torch.Tensor, torch.Tensor]:
     """Stored values and what became of them, both in ascending order."""
     spec = SampleSpec(kind="vector", shape=(1,), value_range=wanted)
-    feed = Feed(Samples(data.reshape(-1, 1), spec, None, stored), len(data), CPU)
-    batch, _ = feed.next()
+    loader = Loader(Samples(data.reshape(-1, 1), spec, None, stored), len(data), CPU)
+    batch, _ = loader.next()
     assert batch.dtype == torch.float32
     return data.double().sort().values, batch.flatten().sort().values
 
@@ -177,16 +177,16 @@ def test_the_stored_samples_are_not_changed() -> None:
     data = torch.rand(8, 1)
     before = data.clone()
     spec = SampleSpec(kind="vector", shape=(1,))
-    feed = Feed(Samples(data, spec, None, (0.0, 1.0)), 8, CPU)
-    feed.next()[0].zero_()
+    loader = Loader(Samples(data, spec, None, (0.0, 1.0)), 8, CPU)
+    loader.next()[0].zero_()
     assert torch.equal(data, before)
-    assert torch.equal(feed.data, before)
+    assert torch.equal(loader.data, before)
 
 
 def test_images_come_channels_last() -> None:
     data = torch.arange(4 * 3 * 2 * 5, dtype=torch.uint8).reshape(4, 3, 2, 5)
-    feed = Feed(Samples(data, SampleSpec(shape=(3, 2, 5))), 2, CPU)
-    batch, _ = feed.next()
+    loader = Loader(Samples(data, SampleSpec(shape=(3, 2, 5))), 2, CPU)
+    batch, _ = loader.next()
     assert batch.shape == (2, 3, 2, 5)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     images = [2 / 255 * image.float() - 1 for image in data]
@@ -197,7 +197,7 @@ def test_images_come_channels_last() -> None:
 @pytest.mark.parametrize(("count", "batch"), [(3, 4), (1, 64)])
 def test_too_few_samples(count, batch) -> None:
     with pytest.raises(DataError) as caught:
-        Feed(numbered(count), batch, CPU)
+        Loader(numbered(count), batch, CPU)
     assert str(caught.value) == (
         f"The dataset has {count} samples, fewer than one batch of {batch}. "
         f"Use a batch size of at most {count}."
@@ -212,9 +212,9 @@ POINTS = Samples(torch.linspace(-9, 5, 60).reshape(20, 3) ** 3, RAW3, None, stor
 
 
 def state_of(samples: Samples | Stream) -> dict:
-    feed = Feed(samples, 4, CPU)
-    draw(feed, 3)
-    return json.loads(json.dumps(feed.state_dict()))
+    loader = Loader(samples, 4, CPU)
+    draw(loader, 3)
+    return json.loads(json.dumps(loader.state_dict()))
 
 
 def changed(samples: Samples, change) -> Samples:
@@ -244,18 +244,18 @@ def changed(samples: Samples, change) -> Samples:
     ],
 )
 def test_a_position_in_other_data_is_refused(now, fact) -> None:
-    state, feed = state_of(PICTURES if now.spec.kind == "image" else POINTS), Feed(now, 4, CPU)
+    state, loader = state_of(PICTURES if now.spec.kind == "image" else POINTS), Loader(now, 4, CPU)
     with pytest.raises(DataError, match=rf"not those of the checkpoint \({fact}.*Bring them back"):
-        feed.load_state_dict(state)
-    assert feed.state_dict()["batches"] == 0
+        loader.load_state_dict(state)
+    assert loader.state_dict()["batches"] == 0
 
 
 @pytest.mark.parametrize("samples", [PICTURES, POINTS, numbered(5), numbered(300)])
 def test_a_position_in_the_same_data_is_taken(samples) -> None:
     def taken(now: Samples, state: dict) -> bool:
-        feed = Feed(now, 4, CPU)
-        feed.load_state_dict(state)
-        return feed.state_dict()["batches"] == 3
+        loader = Loader(now, 4, CPU)
+        loader.load_state_dict(state)
+        return loader.state_dict()["batches"] == 3
 
     state = state_of(samples)
     assert taken(samples, state)
@@ -269,21 +269,21 @@ def test_a_position_in_the_same_data_is_taken(samples) -> None:
 
 def test_values_without_a_mean_are_no_obstacle() -> None:
     endless = changed(numbered(5), lambda data: data.index_fill(0, torch.tensor(2), torch.inf))
-    Feed(endless, 4, CPU).load_state_dict(state_of(endless))
+    Loader(endless, 4, CPU).load_state_dict(state_of(endless))
 
 
 def test_only_the_form_is_compared_of_what_may_be_made_at_random() -> None:
     def made(count: int) -> list[Samples | Stream]:
         items = Shaken()
         items.count = count
-        return [Given.of(items).load(), Stream.of(items)]
+        return [InMemoryDataset.of(items).load(), Stream.of(items)]
 
     for before, same, longer in zip(made(13), made(13), made(14), strict=True):
-        feed = Feed(same, 4, CPU)
-        feed.load_state_dict(state_of(before))
-        assert feed.state_dict()["batches"] == 3
+        loader = Loader(same, 4, CPU)
+        loader.load_state_dict(state_of(before))
+        assert loader.state_dict()["batches"] == 3
         with pytest.raises(DataError, match="there are 14 samples instead of 13"):
-            Feed(longer, 4, CPU).load_state_dict(state_of(before))
+            Loader(longer, 4, CPU).load_state_dict(state_of(before))
 
 
 def test_a_run_does_not_go_on_in_other_data(tmp_path) -> None:
@@ -311,10 +311,10 @@ def marked(count: int, height: int, width: int, crop: tuple[int, int], flip=Fals
 
 
 def test_parts_are_cut_out_at_random() -> None:
-    feed = Feed(marked(8, 9, 12, (5, 6)), 8, CPU)
+    loader = Loader(marked(8, 9, 12, (5, 6)), 8, CPU)
     corners = set()
     for _ in range(40):
-        batch, labels = feed.next()
+        batch, labels = loader.next()
         assert batch.shape == (8, 3, 5, 6)
         assert batch.is_contiguous(memory_format=torch.channels_last)
         for image, label in zip(batch, labels, strict=True):
@@ -327,10 +327,10 @@ def test_parts_are_cut_out_at_random() -> None:
 
 
 def test_half_of_the_images_are_mirrored() -> None:
-    feed = Feed(marked(50, 2, 3, (2, 3), flip=True), 50, CPU)
+    loader = Loader(marked(50, 2, 3, (2, 3), flip=True), 50, CPU)
     mirrored = 0
     for _ in range(20):
-        batch, _ = feed.next()
+        batch, _ = loader.next()
         forward = (batch[:, 1] == torch.arange(3.0)).all(dim=(1, 2))
         backward = (batch[:, 1] == torch.arange(2.0, -1, -1)).all(dim=(1, 2))
         assert (forward ^ backward).all()
@@ -340,12 +340,12 @@ def test_half_of_the_images_are_mirrored() -> None:
 
 
 def test_variations_follow_from_the_seed_and_the_position() -> None:
-    def feed(seed: int = 1) -> Feed:
-        return Feed(marked(8, 9, 12, (5, 6), flip=True), 4, CPU, seed)
+    def loader(seed: int = 1) -> Loader:
+        return Loader(marked(8, 9, 12, (5, 6), flip=True), 4, CPU, seed)
 
-    whole, other = feed(), feed(2)
+    whole, other = loader(), loader(2)
     batches = [whole.next()[0] for _ in range(7)]
-    resumed = feed()
+    resumed = loader()
     resumed.load_state_dict({"batches": 3})
     for expected in batches[3:]:
         assert torch.equal(resumed.next()[0], expected)
@@ -353,25 +353,25 @@ def test_variations_follow_from_the_seed_and_the_position() -> None:
 
 
 def test_a_preview_is_the_middle_and_takes_no_part() -> None:
-    feed = Feed(marked(8, 9, 12, (5, 6), flip=True), 4, CPU)
-    same = Feed(marked(8, 9, 12, (5, 6), flip=True), 4, CPU)
-    first, labels = feed.preview(5)
-    again, _ = feed.preview(5)
+    loader = Loader(marked(8, 9, 12, (5, 6), flip=True), 4, CPU)
+    same = Loader(marked(8, 9, 12, (5, 6), flip=True), 4, CPU)
+    first, labels = loader.preview(5)
+    again, _ = loader.preview(5)
     assert torch.equal(first, again)
     assert (first[:, 0, 0, 0] == 2).all() and (first[:, 1, 0, 0] == 3).all()
     assert torch.equal(first[:, 2, 0, 0].long(), labels) and len(labels.unique()) == 5
-    assert len(feed.preview(100)[0]) == 8
-    assert torch.equal(feed.next()[0], same.next()[0])
+    assert len(loader.preview(100)[0]) == 8
+    assert torch.equal(loader.next()[0], same.next()[0])
 
 
 def test_images_are_framed_as_they_are_drawn() -> None:
-    framing = Framing.fit((2, 3), (4, 6), "pad")
+    preprocessing = Preprocessing.fit((2, 3), (4, 6), "pad")
     samples = Samples(
         torch.full((4, 1, 2, 3), 9.0), SampleSpec(shape=(1, 2, 3)), stored_range=(1.0, 9.0)
     )
-    batch, _ = Feed(samples, 4, CPU, framing=framing).next()
+    batch, _ = Loader(samples, 4, CPU, preprocessing=preprocessing).next()
     assert batch.shape == (4, 1, 4, 6)
-    assert torch.equal(framing.undo(batch), torch.ones(4, 1, 2, 3))
+    assert torch.equal(preprocessing.undo(batch), torch.ones(4, 1, 2, 3))
     assert batch.sum() == 4 * (6 - 18)  # what is around them is the lowest value
 
 
@@ -383,20 +383,20 @@ def test_images_smaller_than_their_spec_are_refused() -> None:
 @pytest.mark.parametrize("fits", [True, False])
 def test_images_are_framed_on_the_device_wherever_they_are_kept(fits, monkeypatch) -> None:
     device, seen = torch.device("meta"), []
-    apply = Framing.apply
+    apply = Preprocessing.apply
 
     def noting(self, data: torch.Tensor, low: float) -> torch.Tensor:
         seen.append(data.device)
         return apply(self, data, low)
 
-    monkeypatch.setattr(Framing, "apply", noting)
-    monkeypatch.setattr("ganzoo.training.feed._fits", lambda data, device: fits)
-    framing = Framing.fit((5, 6), (8, 8), "resize")
-    feed = Feed(marked(8, 9, 12, (5, 6), flip=True), 4, device, framing=framing)
-    assert feed.data.device.type == ("meta" if fits else "cpu")
-    batch, labels = feed.next()
+    monkeypatch.setattr(Preprocessing, "apply", noting)
+    monkeypatch.setattr("ganzoo.training.loader._fits", lambda data, device: fits)
+    preprocessing = Preprocessing.fit((5, 6), (8, 8), "resize")
+    loader = Loader(marked(8, 9, 12, (5, 6), flip=True), 4, device, preprocessing=preprocessing)
+    assert loader.data.device.type == ("meta" if fits else "cpu")
+    batch, labels = loader.next()
     assert batch.shape == (4, 3, 8, 8) and batch.device == labels.device == device
-    feed.preview(2)
+    loader.preview(2)
     assert seen == [device, device]
 
 
@@ -436,14 +436,14 @@ class Shaken(Dataset):
         return torch.full((1, 16, 16), (index + light.item()) / 16), index % 3
 
 
-def streamed(workers: int = 0, batch_size: int = 4, **options: object) -> Feed:
+def streamed(workers: int = 0, batch_size: int = 4, **options: object) -> Loader:
     source = Stream.of(Shaken(), workers=workers, labels=True)
-    return Feed(source, batch_size, CPU, seed=3, workers=workers, **options)
+    return Loader(source, batch_size, CPU, seed=3, workers=workers, **options)
 
 
-def drawn(feed: Feed, batches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    found = [feed.next() for _ in range(batches)]
-    feed.close()
+def drawn(loader: Loader, batches: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    found = [loader.next() for _ in range(batches)]
+    loader.close()
     return found
 
 
@@ -454,12 +454,12 @@ def same(some: list, others: list) -> bool:
 
 def test_a_stream_comes_in_the_order_of_loaded_samples() -> None:
     values = torch.arange(13.0).reshape(13, 1)
-    loaded = Feed(Given.of(values).load(), 4, CPU, seed=3)
-    feed = Feed(Stream.of(TensorDataset(values)), 4, CPU, seed=3)
-    assert feed.batches_per_epoch == 3
-    assert draw(feed, 7) == draw(loaded, 7)
-    assert feed.epoch == loaded.epoch
-    assert torch.equal(feed.preview(5)[0], loaded.preview(5)[0])
+    loaded = Loader(InMemoryDataset.of(values).load(), 4, CPU, seed=3)
+    loader = Loader(Stream.of(TensorDataset(values)), 4, CPU, seed=3)
+    assert loader.batches_per_epoch == 3
+    assert draw(loader, 7) == draw(loaded, 7)
+    assert loader.epoch == loaded.epoch
+    assert torch.equal(loader.preview(5)[0], loaded.preview(5)[0])
 
 
 @forked
@@ -475,18 +475,18 @@ def test_batches_are_the_same_however_many_read_them(workers) -> None:
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 5, 7])
 def test_a_stream_resumes_anywhere(workers, before) -> None:
     expected = drawn(streamed(0), 10)
-    feed = streamed(workers)
-    feed.next()  # wherever it was
-    feed.load_state_dict({"batches": before})
-    assert same(drawn(feed, 10 - before), expected[before:])
-    assert feed.state_dict()["batches"] == 10
+    loader = streamed(workers)
+    loader.next()  # wherever it was
+    loader.load_state_dict({"batches": before})
+    assert same(drawn(loader, 10 - before), expected[before:])
+    assert loader.state_dict()["batches"] == 10
 
 
 @pytest.mark.parametrize("workers", HERE_OR_THERE)
 def test_a_stream_goes_on_after_closing(workers) -> None:
-    feed = streamed(workers)
-    found = [*drawn(feed, 2), *drawn(feed, 3), *drawn(feed, 1)]
-    feed.close()
+    loader = streamed(workers)
+    found = [*drawn(loader, 2), *drawn(loader, 3), *drawn(loader, 1)]
+    loader.close()
     assert same(found, drawn(streamed(0), 6))
 
 
@@ -501,40 +501,40 @@ def test_a_batch_that_failed_is_read_again(workers, tmp_path) -> None:
     (tmp_path / "there").touch()
     source = Stream.of(Missing(), labels=True)
     (tmp_path / "there").unlink()
-    feed = Feed(source, 4, CPU, seed=3, workers=workers)
+    loader = Loader(source, 4, CPU, seed=3, workers=workers)
     with pytest.raises(DataError, match=r"of Missing cannot be read \(FileNotFoundError"):
-        feed.next()
+        loader.next()
     (tmp_path / "there").touch()
-    assert same(drawn(feed, 4), drawn(streamed(0), 4))
+    assert same(drawn(loader, 4), drawn(streamed(0), 4))
 
 
 @forked
 def test_a_preview_of_a_stream_takes_no_part() -> None:
-    feed = streamed(1)
-    first, labels = feed.preview(5)
-    feed.next()
+    loader = streamed(1)
+    first, labels = loader.preview(5)
+    loader.next()
     first_value = first[0, 0, 0, 0].item()
     first.zero_()
-    again, labels_again = feed.preview(5)
+    again, labels_again = loader.preview(5)
     assert again[0, 0, 0, 0].item() == first_value != 0
     other, _ = streamed(0).preview(5)
     assert torch.equal(again, other) and torch.equal(labels, labels_again)
-    assert len(feed.preview(100)[0]) == 13
-    assert same(drawn(feed, 3), drawn(streamed(0), 4)[1:])
+    assert len(loader.preview(100)[0]) == 13
+    assert same(drawn(loader, 3), drawn(streamed(0), 4)[1:])
 
 
 def test_a_preview_that_is_kept_draws_nothing(monkeypatch) -> None:
-    feed = streamed()
-    kept, _ = feed.preview(5)
-    monkeypatch.delattr(Feed, "_permutation")
-    assert torch.equal(feed.preview(5)[0], kept)
+    loader = streamed()
+    kept, _ = loader.preview(5)
+    monkeypatch.delattr(Loader, "_permutation")
+    assert torch.equal(loader.preview(5)[0], kept)
 
 
 def test_a_stream_is_framed_and_normalised() -> None:
-    framing = Framing.fit((16, 16), (20, 24), "pad")
-    plain, framed = streamed(), streamed(framing=framing)
+    preprocessing = Preprocessing.fit((16, 16), (20, 24), "pad")
+    plain, framed = streamed(), streamed(preprocessing=preprocessing)
     (batch, _), (wide, _) = plain.next(), framed.next()
-    assert wide.shape == (4, 1, 20, 24) and torch.equal(framing.undo(wide), batch)
+    assert wide.shape == (4, 1, 20, 24) and torch.equal(preprocessing.undo(wide), batch)
     assert wide[0, 0, 0, 0] == -1 and -1 <= batch.min() < batch.max() <= 1
     assert batch.is_contiguous(memory_format=torch.channels_last)
 
@@ -551,7 +551,7 @@ SETTINGS = {"batch_size": 4, "latent": 4, "progress": False, "log_every": 2, "se
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    trainer.feed.close()
+    trainer.loader.close()
     return {f"{k}.{n}": v for k, net in trainer.nets().items() for n, v in net.state_dict().items()}
 
 
@@ -608,20 +608,20 @@ def test_a_conditional_training_reads_labels() -> None:
     trainer = Trainer("test-labelled-feed", Shaken(), **settings)
     trainer.setup()
     assert trainer.spec.classes == ("ant", "bee", "cat")
-    _, labels = trainer.feed.next()
-    trainer.feed.close()
+    _, labels = trainer.loader.next()
+    trainer.loader.close()
     assert labels.tolist() == drawn(streamed(), 1)[0][1].tolist()
     with pytest.raises(DataError, match="Many does not say what classes it has"):
         Trainer("test-labelled-feed", Many(), **settings).setup()
     trainer = Trainer("test-labelled-feed", Unnamed(), **settings)
     trainer.setup()
-    trainer.feed.close()
+    trainer.loader.close()
     assert trainer.spec.classes == ("0", "1", "2")
     settings["conditional"] = False
     trainer = Trainer("test-labelled-feed", Unnamed(), **settings)
     trainer.setup()
-    assert trainer.feed.next()[1] is None and trainer.spec.classes is None
-    trainer.feed.close()
+    assert trainer.loader.next()[1] is None and trainer.spec.classes is None
+    trainer.loader.close()
 
 
 def test_data_that_need_no_workers_refuse_them() -> None:

@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.files import foreign, storage
+from ganzoo.files import storage, untrusted
 
 if TYPE_CHECKING:
     from ganzoo.core.spec import LatentSpec, SampleSpec
     from ganzoo.datasets.mixture import Mixture
 
-__all__ = ["Gathered", "Moments", "Sampler", "batches"]
+__all__ = ["MetricInputs", "Moments", "Sampler", "batches"]
 
 _ROWS = 512  # folded into the covariance at once, at least: a matrix product wants many
 _CHECKED = 4096  # samples looked at together
@@ -209,8 +209,8 @@ class Moments:
             OSError: If it cannot be read.
         """
         try:
-            with foreign.opened(path) as file:
-                return cls.of(foreign.tensors(file))
+            with untrusted.opened(path) as file:
+                return cls.of(untrusted.tensors(file))
         except (ValueError, DataError) as error:
             raise DataError(
                 f"{path} does not hold moments ({error}). Delete it; it is made again."
@@ -275,7 +275,7 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class MetricInputs:
     """What was gathered of real or of generated samples, all in the same order.
 
     Tensors are on the CPU, or on a device that computes in float64.

@@ -31,23 +31,23 @@ from ganzoo.evaluation.own_size import (
 from ganzoo.files import storage
 from ganzoo.generators import bundle
 from ganzoo.generators.generator import Generator
-from ganzoo.metrics.gathered import batches
+from ganzoo.metrics.inputs import batches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets import Dataset, Samples
-    from ganzoo.datasets.framing import Framing
     from ganzoo.datasets.mixture import Mixture
+    from ganzoo.datasets.preprocessing import Preprocessing
     from ganzoo.features.programs import Reading
 
 __all__ = [
-    "Generated",
+    "GeneratedSamples",
     "Labels",
     "Real",
-    "Side",
-    "Stored",
+    "SampleSource",
+    "StoredSamples",
     "bundle_folder",
     "coloured",
     "dataset_of",
@@ -56,7 +56,7 @@ __all__ = [
     "matched",
     "mixture_of",
     "picked",
-    "side_of",
+    "sample_source",
     "source_of",
 ]
 
@@ -94,7 +94,7 @@ class _Arrays:
 
 
 @dataclass(frozen=True, eq=False)
-class Stored(_Arrays):
+class StoredSamples(_Arrays):
     """Samples of a dataset, in the order in which they are looked at.
 
     ``grain`` is how many samples belong together, where several processes divide them.
@@ -104,7 +104,7 @@ class Stored(_Arrays):
     samples: Samples
     indices: Tensor | None  # all of them where None
     spec: SampleSpec
-    framing: Framing | None = None
+    preprocessing: Preprocessing | None = None
 
     @classmethod
     def load(
@@ -113,12 +113,12 @@ class Stored(_Arrays):
         count: int | None,
         generator: Generator | None,
         samples: Samples | None = None,
-    ) -> Stored:
+    ) -> StoredSamples:
         """Load a dataset, at the size of what a generator makes, or take what is loaded of it."""
         if generator is not None and generator.spec.kind == "image":
-            frame = generator.config.framing
+            frame = generator.config.preprocessing
             resized = frame is not None and frame.method == "resize"
-            size = frame.native if frame is not None and resized else generator.spec.size
+            size = frame.original_size if frame is not None and resized else generator.spec.size
             if getattr(dataset, "size", size) is None:  # it reads pictures of any size
                 dataset = dataset.replace(size=size)
         samples = dataset.load() if samples is None else samples
@@ -153,10 +153,12 @@ class Stored(_Arrays):
 
     def kept_as(self, asked: Reading) -> dict[str, Any]:
         """What else decides what an extractor sees of them."""
-        framing = None if self.framing is None else self.framing.model_dump(mode="json")
+        preprocessing = (
+            None if self.preprocessing is None else self.preprocessing.model_dump(mode="json")
+        )
         return {
-            "native": self.samples.spec.shape,
-            "framing": framing,
+            "original_size": self.samples.spec.shape,
+            "preprocessing": preprocessing,
             "alpha": self.reading(asked),
         }
 
@@ -195,8 +197,8 @@ class Stored(_Arrays):
                 (height, width), (tall, wide) = self.samples.spec.size, batch.shape[-2:]
                 top, left = (tall - height) // 2, (wide - width) // 2
                 batch = batch[..., top : top + height, left : left + width]
-                if self.framing is not None and self.framing.method == "resize":
-                    batch = self.framing.apply(batch, 0)
+                if self.preprocessing is not None and self.preprocessing.method == "resize":
+                    batch = self.preprocessing.apply(batch, 0)
                 if batch.dtype == torch.uint8 and stored_range == (0.0, 255.0):
                     yield batch[:, :channels]
                     continue
@@ -210,7 +212,7 @@ class Stored(_Arrays):
 
 
 @dataclass(frozen=True, eq=False)
-class Generated(_Arrays):
+class GeneratedSamples(_Arrays):
     """Samples of a generator."""
 
     generator: Generator
@@ -228,7 +230,7 @@ class Generated(_Arrays):
         return self.generator.spec
 
     grain: ClassVar[int] = _BLOCK
-    framing: ClassVar[None] = None
+    preprocessing: ClassVar[None] = None
 
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them, where they are seen as a program does."""
@@ -283,13 +285,13 @@ class Generated(_Arrays):
         }
 
 
-Real = Stored | Encoded | Items
+Real = StoredSamples | Encoded | Items
 """Samples that are there."""
 
-Side = Real | Generated
+SampleSource = Real | GeneratedSamples
 
 
-def side_of(
+def sample_source(
     dataset: Dataset,
     count: int | None,
     generator: Generator | None,
@@ -312,15 +314,15 @@ def side_of(
     if generator is None and samples is None:
         if isinstance(dataset, PictureDataset):
             return Encoded.load(dataset, count, keep)
-        if isinstance(dataset, datasets.Given) and dataset.unread is not None:
+        if isinstance(dataset, datasets.InMemoryDataset) and dataset.unread is not None:
             found = items_of(dataset, count)
             if isinstance(found, Items):
                 return found
             samples = found
-    return Stored.load(dataset, count, generator, samples)
+    return StoredSamples.load(dataset, count, generator, samples)
 
 
-def form_of(side: Side, asked: Reading, channels: int) -> str:
+def form_of(side: SampleSource, asked: Reading, channels: int) -> str:
     """Return what one sample of a side is, in words, where it is seen with so many channels."""
     spec = side.spec_for(asked)
     if spec.kind != "image":
@@ -330,7 +332,7 @@ def form_of(side: Side, asked: Reading, channels: int) -> str:
     return told if sizes.one is not None else f"{told.partition(' ')[2]}s with {sizes}"
 
 
-def picked(side: Side, numbers: Sequence[int]) -> list[Tensor]:
+def picked(side: SampleSource, numbers: Sequence[int]) -> list[Tensor]:
     """Return some of the samples of a side, each (*shape,), in the order asked for."""
     blocks: dict[int, list[Tensor]] = {}
     for start in {number // side.grain * side.grain for number in numbers}:
@@ -351,9 +353,9 @@ def source_of(source: Any, device: str) -> Generator | Dataset:
             pictures = place.is_dir() and bundle_folder(place) is None
             pictures = pictures and not (place / "config.yaml").exists()
             if pictures or place.is_file() or (text in datasets.names() and not place.exists()):
-                return datasets.create(datasets.interpret(source))
+                return datasets.create(datasets.as_dataset(source))
         return Generator.from_pretrained(text, device=device)
-    return datasets.create(datasets.interpret(source))
+    return datasets.create(datasets.as_dataset(source))
 
 
 def dataset_of(
@@ -361,7 +363,7 @@ def dataset_of(
 ) -> Dataset | None:
     """The dataset that is compared with, in the split that was asked for."""
     if given is not None:
-        found = datasets.create(datasets.interpret(given))
+        found = datasets.create(datasets.as_dataset(given))
     elif generator is None or "dataset" not in generator.config.training:
         if not required:
             return None
@@ -373,7 +375,7 @@ def dataset_of(
         saved = generator.config.training["dataset"]
         try:
             found = datasets.create(saved)
-            if isinstance(found, datasets.Given):
+            if isinstance(found, datasets.InMemoryDataset):
                 raise ConfigError(f"it was {found.description}")
         except GanzooError as error:
             if not required:
@@ -392,7 +394,7 @@ def dataset_of(
     return found.replace(split=split)
 
 
-def matched(real: Real, fake: Side, framing: Framing | None) -> Real:
+def matched(real: Real, fake: SampleSource, preprocessing: Preprocessing | None) -> Real:
     """Real samples of the form of the generated ones; beside a generator also of their size.
 
     Raises:
@@ -404,14 +406,18 @@ def matched(real: Real, fake: Side, framing: Framing | None) -> Real:
             f"The real samples are of another form ({have}) than the generated ones ({want}). "
             f"Give a dataset of the same form."
         )
-    if not isinstance(real, Stored):
+    if not isinstance(real, StoredSamples):
         return real
     size = real.samples.spec
-    if have.kind == "image" and isinstance(fake, Generated):
-        if framing is not None and framing.method == "resize" and have.size == framing.native:
-            size = size.resized(framing.size)
+    if have.kind == "image" and isinstance(fake, GeneratedSamples):
+        if (
+            preprocessing is not None
+            and preprocessing.method == "resize"
+            and have.size == preprocessing.original_size
+        ):
+            size = size.resized(preprocessing.size)
         else:
-            framing = None
+            preprocessing = None
         if size.size != want.size:
             raise DataError(
                 f"The real images are {have.size[0]}x{have.size[1]} and the generated ones "
@@ -420,10 +426,10 @@ def matched(real: Real, fake: Side, framing: Framing | None) -> Real:
                 f"without a size, which are brought to it."
             )
     size = size.model_copy(update={"value_range": want.value_range})
-    return Stored(real.dataset, real.samples, real.indices, size, framing)
+    return StoredSamples(real.dataset, real.samples, real.indices, size, preprocessing)
 
 
-def coloured(side: Side, other: Side | None, asked: Reading) -> SampleSpec:
+def coloured(side: SampleSource, other: SampleSource | None, asked: Reading) -> SampleSpec:
     """Return what one sample of a side is where it is compared with another: grey becomes RGB."""
     spec = side.spec_for(asked)
     if other is None or spec.kind != "image":
@@ -449,7 +455,7 @@ def label_weights(generator: Generator, real: Real | None, labels: Labels) -> Te
     return real.labels
 
 
-def mixture_of(known: Dataset | None, real: Real | None, fake: Side) -> Mixture | None:
+def mixture_of(known: Dataset | None, real: Real | None, fake: SampleSource) -> Mixture | None:
     """The distribution that the data come from, also where they were not loaded."""
     found: Mixture | None = fake.mixture or (real.mixture if real is not None else None)
     return found or getattr(known, "mixture", None)

@@ -13,55 +13,55 @@ from ganzoo.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Framing"]
+__all__ = ["Preprocessing"]
 
 Size = tuple[PositiveInt, PositiveInt]
 _CHUNK = 64 * 2**20  # bytes of float32 that resizing holds at once
 
 
-class Framing(Model):
-    """A map from images of the native size to the size that is trained, and back.
+class Preprocessing(Model):
+    """A map from images of the original size to the size that is trained, and back.
 
     Attributes:
         method: ``none`` where both sizes are the same; ``pad`` puts the image in the middle of a
             larger one and is undone exactly; ``resize`` stretches it to the size, also where that
             changes its proportions, and is not undone.
-        native: Height and width of the images as they are stored.
+        original_size: Height and width of the images as they are stored.
         size: Height and width that the architecture is trained at.
     """
 
     error_label: ClassVar[str] = "The framing"
 
     method: Literal["none", "pad", "resize"]
-    native: Size
+    original_size: Size
     size: Size
 
     @model_validator(mode="after")
-    def _possible(self) -> Framing:
-        (height, width), (tall, wide) = self.native, self.size
-        if self.method == "none" and self.native != self.size:
+    def _possible(self) -> Preprocessing:
+        (height, width), (tall, wide) = self.original_size, self.size
+        if self.method == "none" and self.original_size != self.size:
             raise ConfigError(
-                f"{_text(self.native)} images are not {_text(self.size)}: they need padding or "
-                f"resizing (resize_mode='pad' or resize_mode='resize')."
+                f"{_text(self.original_size)} images are not {_text(self.size)}: they need padding "
+                f"or resizing (resize_mode='pad' or resize_mode='resize')."
             )
         if self.method == "pad" and (tall < height or wide < width):
             raise ConfigError(
-                f"{_text(self.native)} images cannot be padded to {_text(self.size)}, which is "
-                f"smaller; resize them instead (resize_mode='resize')."
+                f"{_text(self.original_size)} images cannot be padded to {_text(self.size)}, which "
+                f"is smaller; resize them instead (resize_mode='resize')."
             )
         return self
 
     @classmethod
     def fit(
         cls,
-        native: tuple[int, int],
+        original_size: tuple[int, int],
         size: tuple[int, int],
         method: Literal["none", "pad", "resize"],
-    ) -> Framing:
+    ) -> Preprocessing:
         """Return the framing from one size to another; ``none`` where they are the same.
 
         Args:
-            native: Height and width of the images.
+            original_size: Height and width of the images.
             size: Height and width to train at.
             method: What to do where the sizes differ.
 
@@ -69,7 +69,11 @@ class Framing(Model):
             ConfigError: If the sizes differ and ``method`` is ``none``, or is ``pad`` and the
                 images are larger than ``size``.
         """
-        return cls(method="none" if native == size else method, native=native, size=size)
+        return cls(
+            method="none" if original_size == size else method,
+            original_size=original_size,
+            size=size,
+        )
 
     def apply(self, data: Tensor, low: float) -> Tensor:
         """Bring images to the trained size.
@@ -85,7 +89,7 @@ class Framing(Model):
         Raises:
             ConfigError: If the images do not have the native size.
         """
-        self._expect(data, self.native)
+        self._expect(data, self.original_size)
         if self.method == "none":
             return data
         if self.method == "resize":
@@ -123,17 +127,17 @@ class Framing(Model):
         if self.method == "none":
             return ""
         verb = "padded" if self.method == "pad" else "resized"
-        after = self.native if self.method == "pad" else self.size
-        (height, width), (tall, wide) = self.native, self.size
+        after = self.original_size if self.method == "pad" else self.size
+        (height, width), (tall, wide) = self.original_size, self.size
         stretched = self.method == "resize" and height * wide != width * tall
         return (
-            f"{_text(self.native)} images are {verb} to {_text(self.size)}, which "
+            f"{_text(self.original_size)} images are {verb} to {_text(self.size)}, which "
             f"'{architecture}' can do; samples come out {_text(after)}"
             f"{', with other proportions' if stretched else ''}."
         )
 
     def _inner(self) -> tuple[slice, slice]:
-        (height, width), (tall, wide) = self.native, self.size
+        (height, width), (tall, wide) = self.original_size, self.size
         top, left = (tall - height) // 2, (wide - width) // 2
         return slice(top, top + height), slice(left, left + width)
 
@@ -141,7 +145,7 @@ class Framing(Model):
         if tuple(images.shape[-2:]) != size:
             raise ConfigError(
                 f"Images of shape {tuple(images.shape)} are not {_text(size)}, which this framing "
-                f"({_text(self.native)} to {_text(self.size)}) starts from; give it others."
+                f"({_text(self.original_size)} to {_text(self.size)}) starts from; give it others."
             )
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Watch", "diversity", "gradient_norms"]
+__all__ = ["NonFiniteMonitor", "diversity", "gradient_norms"]
 
 _NEVER = 2**62
 
 
-class Watch:
+class NonFiniteMonitor:
     """Remembers, on the device, the update at which each of some numbers first was not finite.
 
     Args:

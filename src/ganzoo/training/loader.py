@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo.core.seeds import derive
-from ganzoo.datasets.given import ReadOnce
+from ganzoo.datasets.in_memory import MaterializedSamples
 from ganzoo.datasets.reader import Request
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import DataError
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.base import Samples
-    from ganzoo.datasets.framing import Framing
+    from ganzoo.datasets.preprocessing import Preprocessing
     from ganzoo.datasets.stream import Batches
 
-__all__ = ["Feed"]
+__all__ = ["Loader"]
 
 _COMPARED = 16  # samples by which data are known again
 _GREY = 1 / 255  # of the range: by so much, decoders of pictures may differ
 _ROUNDING = 1e-4  # of the largest number: by so much, other processors may
 
 
-class Feed:
+class Loader:
     """An endless supply of normalised batches from samples that are kept as they are stored.
 
     Each epoch is a fresh permutation that follows from the seed and the epoch's number alone, and
@@ -44,7 +44,7 @@ class Feed:
         batch_size: Samples per batch.
         device: Where batches are wanted.
         seed: Decides the order.
-        framing: How images are brought to the size to train at.
+        preprocessing: How images are brought to the size to train at.
         workers: Processes that read a stream ahead, or 0 if this one reads it. Batches are the
             same, to the bit, however many there are.
 
@@ -61,7 +61,7 @@ class Feed:
         batch_size: int,
         device: torch.device,
         seed: int = 0,
-        framing: Framing | None = None,
+        preprocessing: Preprocessing | None = None,
         workers: int = 0,
     ) -> None:
         self._count = len(samples)
@@ -83,7 +83,7 @@ class Feed:
             self.data = torch.empty(0, *samples.spec.shape)
         else:
             self._shape = tuple(samples.data.shape[1:])
-            if not isinstance(samples, ReadOnce):
+            if not isinstance(samples, MaterializedSamples):
                 self._excerpt = _Excerpt(samples)
             home = device if _fits(samples.data, device) else torch.device("cpu")
             self.data = samples.data.to(home)
@@ -94,7 +94,7 @@ class Feed:
         self._seen: dict[int, tuple[Tensor, Tensor | None]] = {}  # previews of a stream
         self.scale, self.shift = _affine(samples)
         self._flip = samples.flip
-        self._framing = framing
+        self._preprocessing = preprocessing
         low, _ = samples.stored_range or samples.spec.value_range or (0.0, 1.0)
         self._low = low
         self._size = samples.spec.size if samples.spec.kind == "image" else None
@@ -202,8 +202,8 @@ class Feed:
     def _finished(self, stored: Tensor) -> Tensor:
         """A batch as nets take it."""
         stored = _sent(stored, self.device)
-        if self._framing is not None:  # on the device, wherever the samples are kept
-            stored = self._framing.apply(stored, self._low)
+        if self._preprocessing is not None:  # on the device, wherever the samples are kept
+            stored = self._preprocessing.apply(stored, self._low)
         batch = stored.to(torch.float32)
         if self.scale != 1:
             batch.mul_(self.scale)

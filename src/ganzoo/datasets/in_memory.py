@@ -38,14 +38,14 @@ from ganzoo.datasets.items import (
     told,
 )
 from ganzoo.datasets.reading import Classes, Labels
-from ganzoo.datasets.stream import USAGE, Form, Stream
+from ganzoo.datasets.stream import USAGE, DatasetSchema, Stream
 from ganzoo.errors import ConfigError, DataError, GanzooError, did_you_mean, listing
 from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.datasets.array import AnyArray
 
-__all__ = ["GIVEN_LIMIT", "Given", "ReadOnce", "interpret"]
+__all__ = ["IN_MEMORY_LIMIT", "InMemoryDataset", "MaterializedSamples", "as_dataset"]
 
 _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
 _UNREAD = "not read yet"  # instead of a fingerprint
@@ -81,12 +81,12 @@ def _half_of_memory() -> int:
         return 8 * 2**30
 
 
-GIVEN_LIMIT = _half_of_memory()
+IN_MEMORY_LIMIT = _half_of_memory()
 """Most bytes that a torch Dataset is read into: half of the physical memory."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
+class _ArrayRef:
     """The arrays themselves. Copying a config does not copy them."""
 
     data: AnyArray
@@ -94,7 +94,7 @@ class _Held:
     classes: Classes | None = None
     notices: tuple[str, ...] = ()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ArrayRef:
         return self
 
 
@@ -109,18 +109,18 @@ class _Source:
 
 
 @dataclass(frozen=True, eq=False)
-class ReadOnce(Samples):
+class MaterializedSamples(Samples):
     """Samples out of a torch Dataset, of which another reading may make others.
 
     Its transforms may draw random numbers, and whether they do so cannot be known.
     """
 
 
-class Given(ArrayDataset):
+class InMemoryDataset(ArrayDataset):
     """Data that the caller holds as an object, which no file can name.
 
     A config stores only the description and the fingerprint, so that resuming can ask for the
-    same data again. ``Given.of`` makes one; how an array is understood is described at
+    same data again. ``InMemoryDataset.of`` makes one; how an array is understood is described at
     ``ganzoo.datasets.array.as_samples``.
 
     The fingerprint is the SHA-256 of dtype, shape and content of data and labels. Of an array
@@ -134,11 +134,11 @@ class Given(ArrayDataset):
 
     description: str = Field(description="what was given, for people")
     fingerprint: str = Field(description="sha-256 of what was given")
-    _held: _Held | None = PrivateAttr(default=None)
+    _held: _ArrayRef | None = PrivateAttr(default=None)
     _source: _Source | None = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, value: Any, **options: Any) -> Given:
+    def of(cls, value: Any, **options: Any) -> InMemoryDataset:
         """Return the dataset that holds ``value``.
 
         A torch Dataset is read when it is needed: by ``load`` once into memory, item by item, so
@@ -204,7 +204,7 @@ class Given(ArrayDataset):
             wanted=wanted,
         )
         samples = replace(samples, notices=(*samples.notices, *held.notices))
-        return samples if self._source is None else ReadOnce(**vars(samples))
+        return samples if self._source is None else MaterializedSamples(**vars(samples))
 
     def load_apart(self) -> Samples | list[Item]:
         """Load, or return the items of a torch Dataset as they are where their shapes differ.
@@ -250,7 +250,7 @@ class Given(ArrayDataset):
 
     def opened(
         self, workers: int | None = None, labels: bool = False
-    ) -> tuple[Given, Samples | Stream]:
+    ) -> tuple[InMemoryDataset, Samples | Stream]:
         """Return this config with description and fingerprint of what was read, and that.
 
         What a stream has found out about the range of values is kept in the config, so that a
@@ -274,7 +274,7 @@ class Given(ArrayDataset):
         )
         return known, stream
 
-    def holding(self, other: Given) -> Given:
+    def with_data(self, other: InMemoryDataset) -> InMemoryDataset:
         """Return this config with the data that ``other`` holds, as resuming needs it.
 
         Of a torch Dataset that this config read while training, nothing is read here: ``stream``
@@ -302,11 +302,11 @@ class Given(ArrayDataset):
     def _streamed(self) -> bool:
         return self.fingerprint.startswith(_STREAMED)
 
-    def _check_form(self, form: Form) -> None:
+    def _check_form(self, form: DatasetSchema) -> None:
         if self._streamed and self.fingerprint != _STREAMED + form.fingerprint:
             raise self._other(form.description)
 
-    def _check_options(self, other: Given) -> None:
+    def _check_options(self, other: InMemoryDataset) -> None:
         """Refuse what is given otherwise than before; what is left out stays as it was."""
         for name, info in ArrayDataset.model_fields.items():
             now, before = getattr(other, name), getattr(self, name)
@@ -317,7 +317,7 @@ class Given(ArrayDataset):
                     f"new one with {USAGE.format(f'{name}={now!r}')}."
                 )
 
-    def _contents(self) -> _Held:
+    def _contents(self) -> _ArrayRef:
         """The arrays; a torch Dataset is read into them once."""
         if self._held is None:
             if self._source is None:
@@ -325,7 +325,7 @@ class Given(ArrayDataset):
             self._held = _read(self._source.dataset, self.key, self.labels_key)
         return self._held
 
-    def _identified(self) -> Given:
+    def _identified(self) -> InMemoryDataset:
         """This config with the fingerprint of the content."""
         if self._source is None or not (self._streamed or self.fingerprint == _UNREAD):
             return self
@@ -362,7 +362,7 @@ class Given(ArrayDataset):
         return hash((type(self), self.fingerprint))
 
 
-def interpret(value: Any, below: Any = None) -> Any:
+def as_dataset(value: Any, below: Any = None) -> Any:
     """Turn what a caller handed in as a dataset into what the registry can create.
 
     Args:
@@ -390,7 +390,7 @@ def interpret(value: Any, below: Any = None) -> Any:
         options = _options_of(below)
         if not _holds_data(value, options):
             return _from_options(value, options)
-    return Given.of(value)
+    return InMemoryDataset.of(value)
 
 
 def _options_of(dataset: Any) -> Collection[str]:
@@ -493,7 +493,7 @@ def _is_array(value: Any) -> bool:
 
 def _contents(
     value: Any, key: str | None = None, labels_key: str | None = None
-) -> tuple[_Held, str]:
+) -> tuple[_ArrayRef, str]:
     """The arrays in what was given, and what to call it."""
     if isinstance(value, memoryview):
         import numpy as np
@@ -519,7 +519,7 @@ def _contents(
                 f"{origin} cannot be read ({told(error)}); {advice(data) or 'give a numpy array'}."
             ) from error
         found = None if labels is None else as_label_array(labels)
-        return _Held(array, found, notices=left_out(len(more))), _noun(data)
+        return _ArrayRef(array, found, notices=left_out(len(more))), _noun(data)
     if _is_array(value):
         return _contents((value, None))
     if advised := advice(value):
@@ -531,7 +531,7 @@ def _contents(
 
 def _of_names(
     value: Mapping[str, Any], key: str | None, labels_key: str | None
-) -> tuple[_Held, str]:
+) -> tuple[_ArrayRef, str]:
     """The samples and labels of arrays that have names."""
     origin = "The archive" if hasattr(value, "files") else "The dict of arrays"
     key, labels_key = pick_keys(list(value), origin, key, labels_key)
@@ -547,7 +547,7 @@ def _of_names(
         ) from error
 
 
-def _described(what: str, held: _Held) -> str:
+def _described(what: str, held: _ArrayRef) -> str:
     labelled = held.labels is not None and held.labels.values is not None
     return f"{what} {held.data.shape} {held.data.dtype}{' with labels' if labelled else ''}"
 
@@ -564,7 +564,7 @@ def _noun(value: Any) -> str:
     return "tensor" if isinstance(value, torch.Tensor) else "array"
 
 
-def _read(dataset: Any, key: str | None = None, labels_key: str | None = None) -> _Held:
+def _read(dataset: Any, key: str | None = None, labels_key: str | None = None) -> _ArrayRef:
     """Read a torch Dataset into one array."""
     key, labels_key = columns_of(dataset, key, labels_key)
     return _together(dataset, _items_of(dataset, key, labels_key), labels_key)
@@ -599,7 +599,7 @@ def _items_of(
     return found
 
 
-def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _Held:
+def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _ArrayRef:
     """Items of one shape in one array. The list is emptied on the way."""
     title = title_of(dataset)
     found = labels_of([item.label for item in items], title)
@@ -610,7 +610,7 @@ def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _Held:
             classes = classes_of(dataset, labels_key)
         except DataError as error:
             found = Labels(None, str(error).rstrip("."))
-    return _Held(_stacked(items), found, classes, left_out(more))
+    return _ArrayRef(_stacked(items), found, classes, left_out(more))
 
 
 def _stacked(items: list[Item]) -> AnyArray:
@@ -625,10 +625,10 @@ def _stacked(items: list[Item]) -> AnyArray:
 
 
 def _check_memory(size: int, title: str) -> None:
-    if size > GIVEN_LIMIT:
+    if size > IN_MEMORY_LIMIT:
         raise DataError(
             f"The dataset {title} takes {size / 2**30:.1f} GiB or more, over the limit of "
-            f"{GIVEN_LIMIT / 2**30:.1f} GiB (half of this machine's memory); read it while "
+            f"{IN_MEMORY_LIMIT / 2**30:.1f} GiB (half of this machine's memory); read it while "
             f"training (workers=2), make it smaller, or save it as a .npy array and give its path."
         )
 
@@ -636,7 +636,7 @@ def _check_memory(size: int, title: str) -> None:
 # -- fingerprints -----------------------------------------------------------------------------
 
 
-def _fingerprint(held: _Held) -> str:
+def _fingerprint(held: _ArrayRef) -> str:
     digest = hashlib.sha256()
     for array in (held.data, None if held.labels is None else held.labels.values):
         if array is None:

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.generators.generator import Generator
-    from ganzoo.training.feed import Feed
     from ganzoo.training.game import Game
+    from ganzoo.training.loader import Loader
 
-__all__ = ["Gallery"]
+__all__ = ["SampleVisualizer"]
 
 _SHOWN = 64  # samples on a picture
 _POINTS = 2000  # real and generated vectors on a plot
 _JUDGED = 2500  # samples by which modes are counted (PacGAN, arXiv:1712.04086)
 
 
-class Gallery:
+class SampleVisualizer:
     """Looks at a training without changing it: its random state stays as it is.
 
     Args:
         game: The game that is played.
-        feed: Where its real samples come from.
+        loader: Where its real samples come from.
         generator: Returns the generator as it is now.
         seed: Decides the latents, the same for every picture.
         mixture: The distribution of the real samples, where it is known.
@@ -41,13 +41,13 @@ class Gallery:
     def __init__(
         self,
         game: Game,
-        feed: Feed,
+        loader: Loader,
         generator: Callable[[], Generator],
         seed: int,
         mixture: Mixture | None = None,
     ) -> None:
         self.game = game
-        self.feed = feed
+        self.loader = loader
         self.generator = generator
         self.seed = seed
         self.mixture = mixture
@@ -115,12 +115,12 @@ class Gallery:
         return spec.kind == "vector" and spec.numel <= 2
 
     def _real(self, count: int) -> tuple[Tensor, Tensor | None]:
-        samples, labels = self.feed.preview(count)
+        samples, labels = self.loader.preview(count)
         labels = None if labels is None else labels.cpu()
         return self.generator().seen(samples.cpu()), labels
 
     def _judge(self, points: Tensor) -> Tensor:
         """What D says of points (N, D), as its loss scores it: (N,)."""
         with evaluating(self.game.discriminator), torch.no_grad():
-            logits = self.game.judge(points.to(self.feed.device)).logits
+            logits = self.game.judge(points.to(self.loader.device)).logits
         return self.game.loss.score(logits).reshape(len(points), -1).mean(1).cpu()

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.files import foreign, sealed
-from ganzoo.files.storage import is_leftover, new_folder, sha256, write_json
+from ganzoo.files import checksummed, untrusted
+from ganzoo.files.storage import is_partial_write, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-__all__ = ["read", "tidy", "write"]
+__all__ = ["clean_partial_writes", "read", "write"]
 
 _WEIGHTS, _RECORD = "weights.safetensors", "record.json"
 _DAY = 24 * 60 * 60  # seconds
@@ -43,32 +43,32 @@ def write(folder: Path, tensors: Mapping[str, Tensor], **facts: Any) -> None:
                 raise
             raise OSError(str(error)) from error
         record = {**facts, "file": sha256(fresh / _WEIGHTS)}
-        write_json(fresh / _RECORD, sealed.seal(record))
+        write_json(fresh / _RECORD, checksummed.add_checksum(record))
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return the tensors and facts that ``write`` has kept; None if nothing is there, or damage.
 
-    Large files are mapped into memory, as ``foreign.tensors`` says.
+    Large files are mapped into memory, as ``untrusted.tensors`` says.
     """
     try:
-        record, damage = sealed.read(folder / _RECORD)
-        if damage or not isinstance(record, dict) or sealed.broken_seal(record):
+        record, damage = checksummed.read(folder / _RECORD)
+        if damage or not isinstance(record, dict) or checksummed.broken_checksum(record):
             return None
-        with foreign.opened(folder / _WEIGHTS) as file:
-            if foreign.digest(file) != record.get("file"):
+        with untrusted.opened(folder / _WEIGHTS) as file:
+            if untrusted.digest(file) != record.get("file"):
                 return None
-            return foreign.tensors(file), record
+            return untrusted.tensors(file), record
     except (OSError, ValueError):
         return None
 
 
-def tidy(root: Path) -> None:
+def clean_partial_writes(root: Path) -> None:
     """Remove what writes that a kill has cut short left in the folders of ``root``.
 
     What is younger than a day stays: somebody may be writing it.
     """
     for path in root.glob("*/.*"):
         with contextlib.suppress(OSError):
-            if is_leftover(path) and time.time() - path.stat().st_mtime > _DAY:
+            if is_partial_write(path) and time.time() - path.stat().st_mtime > _DAY:
                 shutil.rmtree(path)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo.files import sealed
+from ganzoo.files import checksummed
 from ganzoo.files.storage import write_json
 
 PLAIN = st.recursive(
@@ -26,24 +26,24 @@ PLAIN = st.recursive(
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, value) -> None:
     path = tmp_path_factory.getbasetemp() / "value.json"
     write_json(path, value)
-    assert sealed.read(path) == (value, "")
+    assert checksummed.read(path) == (value, "")
 
 
 @given(st.dictionaries(st.text("ab猫"), PLAIN))
 def test_a_seal_holds(value) -> None:
-    closed = sealed.seal(value)
+    closed = checksummed.add_checksum(value)
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     assert closed == {**value, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    assert sealed.broken_seal(json.loads(json.dumps(closed))) == ""
+    assert checksummed.broken_checksum(json.loads(json.dumps(closed))) == ""
     turned = dict(reversed(closed.items()))
-    assert sealed.broken_seal(json.loads(json.dumps(turned))) == ""
+    assert checksummed.broken_checksum(json.loads(json.dumps(turned))) == ""
 
 
 @given(st.dictionaries(st.text("ab猫"), PLAIN))
 def test_a_seal_of_an_earlier_version_holds(value) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     value = {**value, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    assert sealed.broken_seal(json.loads(json.dumps(value))) == ""
+    assert checksummed.broken_checksum(json.loads(json.dumps(value))) == ""
 
 
 LAYOUTS = {
@@ -66,10 +66,12 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_a_layout_is_no_change(tmp_path: Path, layout) -> None:
     path = tmp_path / "value.json"
-    value = sealed.seal({"b": [1, 0.5, {"z": None, "a": "ä 猫"}], "a": {"y": True, "x": "\n"}})
+    value = checksummed.add_checksum(
+        {"b": [1, 0.5, {"z": None, "a": "ä 猫"}], "a": {"y": True, "x": "\n"}}
+    )
     path.write_bytes(layout(value).encode())
-    assert sealed.read(path) == (value, "")
-    assert sealed.broken_seal(sealed.read(path)[0]) == ""
+    assert checksummed.read(path) == (value, "")
+    assert checksummed.broken_checksum(checksummed.read(path)[0]) == ""
 
 
 @pytest.mark.parametrize(
@@ -91,11 +93,15 @@ def test_a_layout_is_no_change(tmp_path: Path, layout) -> None:
 )
 def test_a_value_is_a_change(tmp_path: Path, old: str, new: str) -> None:
     path = tmp_path / "value.json"
-    value = sealed.seal({"b": [1, 0.5, {"z": None, "a": "ä 猫"}], "a": {"y": True, "x": "\n"}})
+    value = checksummed.add_checksum(
+        {"b": [1, 0.5, {"z": None, "a": "ä 猫"}], "a": {"y": True, "x": "\n"}}
+    )
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     assert text.count(old) == 1
     path.write_text(text.replace(old, new), encoding="utf-8")
-    assert sealed.broken_seal(sealed.read(path)[0]).startswith("does not have its own sha256")
+    assert checksummed.broken_checksum(checksummed.read(path)[0]).startswith(
+        "does not have its own sha256"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,27 +124,27 @@ def test_a_value_is_a_change(tmp_path: Path, old: str, new: str) -> None:
 def test_what_is_no_json_of_ours(tmp_path: Path, text: str) -> None:
     (tmp_path / "file.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="."):
-        sealed.read(tmp_path / "file.json")
+        checksummed.read(tmp_path / "file.json")
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"b": [{"a": 1, "c": 2, "a": 3}]}'])
 def test_a_key_that_stands_twice(tmp_path: Path, text: str) -> None:
     (tmp_path / "file.json").write_text(text, encoding="utf-8")
-    assert sealed.read(tmp_path / "file.json")[1].endswith("(the key 'a' stands twice)")
+    assert checksummed.read(tmp_path / "file.json")[1].endswith("(the key 'a' stands twice)")
     with pytest.raises(ValueError, match="the key 'a' stands twice"):
-        sealed.parse(text.encode())
+        checksummed.parse(text.encode())
 
 
 @pytest.mark.parametrize(
-    "value", [{"a": 1}, {"a": 1, "sha256": None}, {**sealed.seal({"a": 1}), "a": 2}]
+    "value", [{"a": 1}, {"a": 1, "sha256": None}, {**checksummed.add_checksum({"a": 1}), "a": 2}]
 )
 def test_a_seal_breaks(value) -> None:
-    assert sealed.broken_seal(value).endswith("it was edited or damaged")
+    assert checksummed.broken_checksum(value).endswith("it was edited or damaged")
 
 
 def test_every_single_byte_counts(tmp_path: Path) -> None:
     path = tmp_path / "value.json"
-    write_json(path, sealed.seal({"version": 1, "text": "a b", "list": [0.5, None]}))
+    write_json(path, checksummed.add_checksum({"version": 1, "text": "a b", "list": [0.5, None]}))
     content = path.read_bytes()
     for place in range(len(content)):
         for change in (1, 0x20, 0x80):
@@ -146,11 +152,13 @@ def test_every_single_byte_counts(tmp_path: Path) -> None:
                 content[:place] + bytes([content[place] ^ change]) + content[place + 1 :]
             )
             try:
-                value, fault = sealed.read(path)
+                value, fault = checksummed.read(path)
             except ValueError:
                 continue
             same = value == json.loads(content)  # one kind of white space for another
-            assert same or fault or not isinstance(value, dict) or sealed.broken_seal(value)
+            assert (
+                same or fault or not isinstance(value, dict) or checksummed.broken_checksum(value)
+            )
 
 
 @pytest.mark.parametrize(
@@ -166,5 +174,5 @@ def test_every_single_byte_counts(tmp_path: Path) -> None:
 )
 def test_a_glance_at_the_version(tmp_path: Path, text: str, found: int | None) -> None:
     (tmp_path / "file.json").write_text(text, encoding="utf-8")
-    assert sealed.peek(tmp_path / "file.json") == found
-    assert sealed.peek(tmp_path / "absent.json") is None
+    assert checksummed.peek(tmp_path / "file.json") == found
+    assert checksummed.peek(tmp_path / "absent.json") is None

@@ -19,10 +19,10 @@ from ganzoo.datasets.cache import cache_root
 from ganzoo.errors import ConfigError, DataError, GanzooError
 from ganzoo.evaluation import ranks
 from ganzoo.evaluation.own_size import fitted
-from ganzoo.evaluation.sides import Generated, Real, Side, coloured, form_of
-from ganzoo.features import kept
+from ganzoo.evaluation.sources import GeneratedSamples, Real, SampleSource, coloured, form_of
+from ganzoo.features import tensor_cache
 from ganzoo.features.arithmetic import feature_precision
-from ganzoo.metrics.gathered import Gathered, Moments
+from ganzoo.metrics.inputs import MetricInputs, Moments
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SEEN",
-    "Gathering",
+    "FeaturePass",
     "Parts",
     "compares",
     "extractor_of",
@@ -76,17 +76,17 @@ class Collected:
 class Parts:
     """What was gathered of one side."""
 
-    side: Side
-    other: Side | None  # what it is compared with
+    side: SampleSource
+    other: SampleSource | None  # what it is compared with
     size: Size | None  # of pictures whose pixels are compared, where it was asked for
     seen: dict[View, Collected]
     samples: Tensor | None
     device: torch.device
     stores: dict[View, dict[Any, Any]] = field(default_factory=dict)  # what metrics share
 
-    def gathered(
+    def inputs(
         self, metric: Metric, generator: Generator | None, mixture: Mixture | None
-    ) -> Gathered:
+    ) -> MetricInputs:
         """Return a metric's share of it."""
         spec = shown(metric, self.side, self.other, self.size)
         samples = self.samples if "samples" in metric.wants(spec) else None
@@ -94,7 +94,7 @@ class Parts:
             samples = samples[:, : spec.channels].expand(-1, spec.channels, -1, -1)
         view = _view(metric, spec, self.side)
         seen = self.seen.get(view, Collected())
-        return Gathered(
+        return MetricInputs(
             count=self.side.count,
             moments=seen.moments,
             features=seen.features,
@@ -108,7 +108,7 @@ class Parts:
         )
 
 
-class Gathering:
+class FeaturePass:
     """One pass over each side for all metrics.
 
     Args:
@@ -125,7 +125,7 @@ class Gathering:
         self,
         chosen: Sequence[Metric],
         real: Real | None,
-        fake: Side,
+        fake: SampleSource,
         device: torch.device,
         precision: PrecisionName,
         batch_size: int,
@@ -147,7 +147,7 @@ class Gathering:
             wanted = metric.wants(shown(metric, fake, real, size))
             if key not in self._extractors and SEEN & set(wanted):
                 self._extractors[key] = extractor
-                computed = extractor.computes_in or picked
+                computed = extractor.forced_dtype or picked
                 self._protocols[key] = {**extractor.protocol(), "precision": computed}
                 self._packages[key] = {name: _version(name) for name in extractor.packages}
             if key in self._extractors and "logits" in wanted:
@@ -161,7 +161,7 @@ class Gathering:
             CheckpointError: If the weights of one are not there.
             ConfigError: If one cannot be built, or gives no logits and a metric needs them.
         """
-        with ranks.together():
+        with ranks.propagate_errors():
             for key in self._extractors:
                 self._net(key)
             for view in self._wanted(self._fake, self._metrics, {"logits"}):
@@ -173,7 +173,7 @@ class Gathering:
         self,
         metric: Metric,
         real: Real | None,
-        fake: Side,
+        fake: SampleSource,
         mixture: Mixture | None,
         *,
         beside: bool,
@@ -216,7 +216,7 @@ class Gathering:
             "versions": self._versions(key),
         }
 
-    def _form(self, metric: Metric, real: Real | None, fake: Side) -> dict[str, str]:
+    def _form(self, metric: Metric, real: Real | None, fake: SampleSource) -> dict[str, str]:
         """What the samples of both sides are, and how they came to it."""
         spec = shown(metric, fake, self._real, self._size)
         asked = _asked(metric, spec)
@@ -230,8 +230,9 @@ class Gathering:
             ]
             return {**form, **({"resized": " and ".join(changed)} if changed else {})}
         form = {"form": form_of(fake, asked, spec.shape[0])}
-        if real is not None and real.framing is not None:
-            form["resized"] = f"reals from {real.framing.native[0]}x{real.framing.native[1]}"
+        if real is not None and real.preprocessing is not None:
+            height, width = real.preprocessing.original_size
+            form["resized"] = f"reals from {height}x{width}"
         if real is not None and (theirs := form_of(real, asked, spec.shape[0])) != form["form"]:
             form["reals"] = theirs
         return form
@@ -241,7 +242,7 @@ class Gathering:
         return versions | self._packages.get(key, {})
 
     def _wanted(
-        self, side: Side, chosen: Iterable[Metric], parts: Set[str]
+        self, side: SampleSource, chosen: Iterable[Metric], parts: Set[str]
     ) -> dict[View, Collected]:
         """What metrics want of some parts of samples, by what sees it."""
         views: dict[View, Collected] = {}
@@ -252,13 +253,13 @@ class Gathering:
                 views.setdefault(view, Collected()).parts.update(wanted)
         return views
 
-    def _other(self, side: Side) -> Side | None:
+    def _other(self, side: SampleSource) -> SampleSource | None:
         """What a side is compared with."""
         return self._fake if side is self._real else self._real
 
     def gather(
         self,
-        side: Side,
+        side: SampleSource,
         chosen: Iterable[Metric],
         whose: str,
         cache: bool,
@@ -274,9 +275,9 @@ class Gathering:
         chosen = tuple(chosen)
         seen = self._wanted(side, chosen, SEEN)
         keep = bool(self._wanted(side, chosen, {"samples"}))
-        lasting = {view for view in seen if cache and self._extractors[view[0]].lasting}
-        if not isinstance(side, Generated):
-            for view in lasting:
+        cacheable = {view for view in seen if cache and self._extractors[view[0]].cacheable}
+        if not isinstance(side, GeneratedSamples):
+            for view in cacheable:
                 self._look_up(side, view, seen[view])
         missing = {
             view: each for view, each in seen.items() if not ranks.all_agree(_complete(each))
@@ -289,8 +290,8 @@ class Gathering:
             readings.setdefault("program" if view[2] == "program" else "data", {})[view] = each
         for asked, views in readings.items():
             samples += self._pass(side, asked, views, keep and asked == "data", whose, given_up)
-        if not isinstance(side, Generated) and ranks.first():
-            for view in lasting & missing.keys():
+        if not isinstance(side, GeneratedSamples) and ranks.first():
+            for view in cacheable & missing.keys():
                 self._keep(side, view, missing[view])
         whole = torch.cat(samples) if keep else None
         other = self._other(side)
@@ -298,7 +299,7 @@ class Gathering:
 
     def _pass(
         self,
-        side: Side,
+        side: SampleSource,
         asked: Reading,
         wanted: Mapping[View, Collected],
         keep: bool,
@@ -312,7 +313,7 @@ class Gathering:
         features: dict[View, list[Tensor]] = {view: [] for view in wanted}
         logits: dict[View, list[Tensor]] = {view: [] for view in wanted}
         samples: list[Tensor] = []
-        with ranks.together():
+        with ranks.propagate_errors():
             kept_ = samples if keep else None
             self._look(side, asked, wanted, whose, features, logits, kept_, given_up)
         for view, collected in wanted.items():
@@ -322,11 +323,13 @@ class Gathering:
                 collected.features = _joined(features.pop(view))
             if "logits" in collected.parts:
                 collected.logits = _joined(logits.pop(view))
-        return [part for parts in ranks.gathered(samples) for part in parts] if keep else []
+        return (
+            [part for parts in ranks.all_gather_object(samples) for part in parts] if keep else []
+        )
 
     def _look(
         self,
-        side: Side,
+        side: SampleSource,
         asked: Reading,
         wanted: Mapping[View, Collected],
         whose: str,
@@ -471,7 +474,7 @@ class Gathering:
     def _look_up(self, side: Real, view: View, collected: Collected) -> None:
         folder = self._folder(side, view)
         for part in collected.parts:
-            found = kept.read(self._place(folder, view[0], part))
+            found = tensor_cache.read(self._place(folder, view[0], part))
             with contextlib.suppress(DataError):  # what is no use is made again
                 if found is None:
                     continue
@@ -484,13 +487,13 @@ class Gathering:
     def _keep(self, side: Real, view: View, collected: Collected) -> None:
         folder, key = self._folder(side, view), view[0]
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-            kept.tidy(_statistics())
+            tensor_cache.clean_partial_writes(_statistics())
             if collected.moments is not None:
-                kept.write(self._place(folder, key, "moments"), collected.moments.state())
+                tensor_cache.write(self._place(folder, key, "moments"), collected.moments.state())
             for part in ("features", "logits"):
                 value: Tensor | None = getattr(collected, part)
                 if value is not None and value.nbytes <= _MOST_KEPT:
-                    kept.write(self._place(folder, key, part), {part: value.contiguous()})
+                    tensor_cache.write(self._place(folder, key, part), {part: value.contiguous()})
 
 
 def _statistics() -> Path:
@@ -508,7 +511,7 @@ def _version(package: str) -> str:
 def _merged(moments: Moments | None) -> Moments:
     """The moments of all processes' samples, in the order of the samples."""
     whole = Moments()
-    for state in ranks.gathered((moments or Moments()).state()):
+    for state in ranks.all_gather_object((moments or Moments()).state()):
         whole.merge(Moments.of(state))
     return whole
 
@@ -519,7 +522,7 @@ def _own(value: Tensor) -> Tensor:
 
 
 def _joined(own: list[Tensor]) -> Tensor:
-    return torch.cat([part for parts in ranks.gathered(own) for part in parts])
+    return torch.cat([part for parts in ranks.all_gather_object(own) for part in parts])
 
 
 def _complete(collected: Collected) -> bool:
@@ -554,12 +557,14 @@ def without_alpha(metric: Metric, spec: SampleSpec) -> SampleSpec:
     return _coloured(spec, 3) if alpha else spec
 
 
-def pixels(metric: Metric, side: Side) -> bool:
+def pixels(metric: Metric, side: SampleSource) -> bool:
     """Return whether a metric looks at pixels, which takes pictures of one size."""
     return side.spec.kind == "image" and "samples" in metric.wants(side.spec)
 
 
-def shown(metric: Metric, side: Side, other: Side | None, size: Size | None) -> SampleSpec:
+def shown(
+    metric: Metric, side: SampleSource, other: SampleSource | None, size: Size | None
+) -> SampleSpec:
     """Return what a metric gets of the samples of a side.
 
     Where it compares two sides, grey becomes RGB beside RGB. Others get them as they are, so that
@@ -574,11 +579,11 @@ def _asked(metric: Metric, spec: SampleSpec) -> Reading:
     return "data" if program_of(metric, spec) is None else "program"
 
 
-def _view(metric: Metric, spec: SampleSpec, side: Side) -> View:
+def _view(metric: Metric, spec: SampleSpec, side: SampleSource) -> View:
     return _key(metric), spec.shape[0], side.reading(_asked(metric, side.spec))
 
 
-def _treated(metric: Metric, side: Side) -> dict[str, Any]:
+def _treated(metric: Metric, side: SampleSource) -> dict[str, Any]:
     """What was done to a side's pictures, and in what a preset was left, for a protocol."""
     program = program_of(metric, side.spec)
     done = side.read("data" if program is None else "program")

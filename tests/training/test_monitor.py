@@ -6,23 +6,23 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo.training.watch import Watch, diversity, gradient_norms
+from ganzoo.training.monitor import NonFiniteMonitor, diversity, gradient_norms
 
 CPU = torch.device("cpu")
 
 
 def test_the_first_update_of_each_number_is_kept() -> None:
-    watch = Watch(["loss", "a", "b"], CPU)
-    assert not watch.alarm
-    assert watch.report() is None
-    assert not watch.note(1, torch.tensor([1.0, 2.0, 3.0]))
-    assert watch.note(2, torch.tensor([1.0, math.nan, -math.inf]))
-    assert not watch.note(3, torch.tensor([1.0, 1.0, 1.0]))
-    assert watch.note(4, torch.tensor([math.nan, math.nan, math.nan]))
-    assert watch.alarm
-    assert watch.report() == (2, ["a", "b"])
-    watch.reset()
-    assert watch.report() is None
+    monitor = NonFiniteMonitor(["loss", "a", "b"], CPU)
+    assert not monitor.alarm
+    assert monitor.report() is None
+    assert not monitor.note(1, torch.tensor([1.0, 2.0, 3.0]))
+    assert monitor.note(2, torch.tensor([1.0, math.nan, -math.inf]))
+    assert not monitor.note(3, torch.tensor([1.0, 1.0, 1.0]))
+    assert monitor.note(4, torch.tensor([math.nan, math.nan, math.nan]))
+    assert monitor.alarm
+    assert monitor.report() == (2, ["a", "b"])
+    monitor.reset()
+    assert monitor.report() is None
 
 
 def test_gradient_norms() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ganzoo.training.watch import diversity
+from ganzoo.training.monitor import diversity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ganzoo.core.step import Step
     from ganzoo.training.game import Game
 
-__all__ = ["NAMES", "Ledger"]
+__all__ = ["NAMES", "MetricAccumulator"]
 
 _SCALARS = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad")
 _LEAD = "log.reported."
@@ -24,7 +24,7 @@ NAMES = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
 """What every row has."""
 
 
-class Ledger:
+class MetricAccumulator:
     """Sums on the device what each iteration measures, and makes rows of their means.
 
     Args:

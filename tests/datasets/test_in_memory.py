@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ganzoo import datasets
-from ganzoo.datasets import Given, given, interpret, stream
+from ganzoo.datasets import InMemoryDataset, as_dataset, given, stream
 from ganzoo.datasets.reader import Request
 from ganzoo.errors import ConfigError, DataError, UnknownNameError
 
@@ -67,7 +67,7 @@ def picture(index: int) -> Image.Image:
 # -- what may be given ------------------------------------------------------------------------
 
 
-def same(one: Given, other: Given) -> bool:
+def same(one: InMemoryDataset, other: InMemoryDataset) -> bool:
     return one._identified().fingerprint == other._identified().fingerprint
 
 
@@ -104,24 +104,24 @@ def same(one: Given, other: Given) -> bool:
     ],
 )
 def test_what_may_be_given(value, labelled, description) -> None:
-    dataset, samples = Given.of(value).opened()
+    dataset, samples = InMemoryDataset.of(value).opened()
     assert dataset.description == description
     assert torch.equal(samples.data, PIXELS)
     assert (samples.labels is not None) is labelled
     if samples.labels is not None:
         assert torch.equal(samples.labels, LABELS)
         assert samples.spec.classes == ("0", "1", "2")
-    assert same(dataset, Given.of((PIXELS, LABELS) if labelled else PIXELS))
+    assert same(dataset, InMemoryDataset.of((PIXELS, LABELS) if labelled else PIXELS))
 
 
 def test_floats_stay_floats() -> None:
     data = torch.rand(4, 1, 5, 5)
-    samples = Given.of(Items(*data)).load()
+    samples = InMemoryDataset.of(Items(*data)).load()
     assert torch.equal(samples.data, data) and samples.stored_range == (0.0, 1.0)
 
 
 def test_labels_may_be_names() -> None:
-    samples = Given.of(Items(*zip(PIXELS, "abcba", strict=True))).load()
+    samples = InMemoryDataset.of(Items(*zip(PIXELS, "abcba", strict=True))).load()
     assert samples.spec.classes == ("a", "b", "c")
 
 
@@ -140,7 +140,7 @@ def test_labels_may_be_names() -> None:
     ],
 )
 def test_modes_of_pillow(mode, shape, dtype) -> None:
-    samples = Given.of(Items(Image.new(mode, (8, 6)), Image.new(mode, (8, 6)))).load()
+    samples = InMemoryDataset.of(Items(Image.new(mode, (8, 6)), Image.new(mode, (8, 6)))).load()
     assert samples.spec.shape == shape and samples.data.dtype == dtype
 
 
@@ -151,15 +151,15 @@ def test_a_buffer_may_be_used_again() -> None:
             for value in range(3):
                 yield buffer.fill_(value)
 
-    assert Given.of(Reusing()).load().data[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert InMemoryDataset.of(Reusing()).load().data[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
 def test_options() -> None:
     data = torch.rand(4, 6, 8, 9) * 255
-    samples = Given.of(data, layout="channels-last", stored_range=(0, 255)).load()
+    samples = InMemoryDataset.of(data, layout="channels-last", stored_range=(0, 255)).load()
     assert samples.spec.shape == (9, 6, 8) and samples.stored_range == (0, 255)
     with pytest.raises(ConfigError, match="has no option 'range'"):
-        Given.of(data, range=(0, 255))
+        InMemoryDataset.of(data, range=(0, 255))
 
 
 # -- what may not -----------------------------------------------------------------------------
@@ -213,9 +213,9 @@ class Unsized(Dataset):
     ],
 )
 def test_what_is_refused(value, text, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(given, "GIVEN_LIMIT", 50 * PIXELS[0].numel())
+    monkeypatch.setattr(given, "IN_MEMORY_LIMIT", 50 * PIXELS[0].numel())
     with pytest.raises(DataError, match=text) as caught:
-        Given.of(value).load()
+        InMemoryDataset.of(value).load()
     assert "\n" not in str(caught.value)
 
 
@@ -232,20 +232,20 @@ def test_what_is_refused(value, text, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_loading_refuses(value, text) -> None:
     with pytest.raises(DataError, match=text):
-        Given.of(value).load()
+        InMemoryDataset.of(value).load()
 
 
 @pytest.mark.parametrize("value", [3, None, [1, 2], (1, 2), (PIXELS,), {}, object(), lambda: 0])
 def test_something_else(value) -> None:
     with pytest.raises(ConfigError, match=r"A dataset is the name .* torch Dataset; got \w+"):
-        Given.of(value)
+        InMemoryDataset.of(value)
 
 
 # -- saving and finding again -----------------------------------------------------------------
 
 
 def test_a_saved_config_asks_for_the_data_again() -> None:
-    saved = json.loads(Given.of(PIXELS, stored_range=(0, 255)).model_dump_json())
+    saved = json.loads(InMemoryDataset.of(PIXELS, stored_range=(0, 255)).model_dump_json())
     assert saved["name"] == "given"
     read = datasets.create(saved)
     with pytest.raises(DataError) as caught:
@@ -254,8 +254,8 @@ def test_a_saved_config_asks_for_the_data_again() -> None:
         "This run was trained on data held in memory (tensor (5, 3, 6, 8) uint8); pass it again: "
         "Trainer.resume(run, dataset=...)."
     )
-    assert isinstance(read, Given)
-    again = read.holding(Given.of(PIXELS.clone()))
+    assert isinstance(read, InMemoryDataset)
+    again = read.with_data(InMemoryDataset.of(PIXELS.clone()))
     assert again.stored_range == (0, 255)
     assert torch.equal(again.load().data, PIXELS)
     assert again == read and hash(again) == hash(read)
@@ -269,39 +269,39 @@ def test_a_torch_dataset_is_read_once_and_when_it_is_needed() -> None:
             reads.append(index)
             return super().__getitem__(index)
 
-    dataset = Given.of(Counted(*PIXELS))
+    dataset = InMemoryDataset.of(Counted(*PIXELS))
     assert dataset.description == "Counted of 5"
-    assert dataset != Given.of(Counted(*PIXELS)) and dataset == copy.deepcopy(dataset)
+    assert dataset != InMemoryDataset.of(Counted(*PIXELS)) and dataset == copy.deepcopy(dataset)
     assert not reads
     assert torch.equal(dataset.load().data, dataset.load().data)
     known, _ = dataset.opened()
-    assert known.fingerprint == Given.of(PIXELS).fingerprint
+    assert known.fingerprint == InMemoryDataset.of(PIXELS).fingerprint
     assert reads == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("value", [Items(), Unsized()])
 def test_what_cannot_be_read_at_all_is_refused_at_once(value) -> None:
     with pytest.raises(DataError, match="is empty|no length"):
-        Given.of(value)
+        InMemoryDataset.of(value)
 
 
 def test_a_torch_dataset_is_found_again_by_its_content() -> None:
-    known, _ = Given.of(Items(*PIXELS)).opened()
+    known, _ = InMemoryDataset.of(Items(*PIXELS)).opened()
     saved = datasets.create(json.loads(known.model_dump_json()))
-    assert isinstance(saved, Given)
-    again = saved.holding(Given.of(Items(*PIXELS)))
+    assert isinstance(saved, InMemoryDataset)
+    again = saved.with_data(InMemoryDataset.of(Items(*PIXELS)))
     assert torch.equal(again.load().data, PIXELS) and again == saved
     with pytest.raises(DataError, match="is other data"):
-        saved.holding(Given.of(Items(*(PIXELS + 1))))
+        saved.with_data(InMemoryDataset.of(Items(*(PIXELS + 1))))
 
 
 def test_a_stream_is_found_again_by_its_form() -> None:
-    known, stream = Given.of(Items(*(PIXELS / 255))).opened(workers=0)
+    known, stream = InMemoryDataset.of(Items(*(PIXELS / 255))).opened(workers=0)
     assert known.fingerprint == f"stream:{stream.form.fingerprint}"
     assert known.description == "Items (5, 3, 6, 8) float32"
     assert known.stored_range == (0.0, 1.0)  # so that another look cannot decide otherwise
     saved = datasets.create(json.loads(known.model_dump_json()))
-    assert isinstance(saved, Given)
+    assert isinstance(saved, InMemoryDataset)
     with pytest.raises(DataError) as caught:
         saved.stream(0)
     assert str(caught.value) == (
@@ -309,25 +309,25 @@ def test_a_stream_is_found_again_by_its_form() -> None:
         "again: Trainer.resume(run, dataset=...)."
     )
     other = Items(*(PIXELS.flip(0) / 255))  # what random transforms may make of it
-    again, stream = saved.holding(Given.of(other)).opened(workers=0)
+    again, stream = saved.with_data(InMemoryDataset.of(other)).opened(workers=0)
     assert again == saved == known and stream.dataset is other
     for wrong in (Items(*PIXELS), Items(*(PIXELS[1:] / 255)), Items(*(PIXELS[:, 1:] / 255))):
         with pytest.raises(
             DataError, match=r"This run was trained on Items \(5, 3, 6, 8\) float32"
         ):
-            saved.holding(Given.of(wrong)).stream(0)
+            saved.with_data(InMemoryDataset.of(wrong)).stream(0)
     with pytest.raises(DataError, match="is other data"):
-        saved.holding(Given.of(PIXELS / 255))
+        saved.with_data(InMemoryDataset.of(PIXELS / 255))
 
 
 def test_a_range_that_was_guessed_wrong_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is resumed is told that it has to be started anew, whatever is given now."""
     monkeypatch.setattr(stream, "MOST_LOOKED_AT", 8)
     dim, bright = torch.full((1, 2, 2), 0.5), torch.full((1, 2, 2), -1.0)
-    known, _ = Given.of(Items(*[dim] * 9)).opened(workers=0)
+    known, _ = InMemoryDataset.of(Items(*[dim] * 9)).opened(workers=0)
     saved = datasets.create(json.loads(known.model_dump_json()))
     data = Items(dim, *[dim] * 3, bright, *[dim] * 4)  # which is not looked at beforehand
-    again = saved.holding(Given.of(data))
+    again = saved.with_data(InMemoryDataset.of(data))
     with pytest.raises(
         DataError,
         match=r"Item 4 of Items holds .* A run keeps its range: start a new one with "
@@ -337,15 +337,15 @@ def test_a_range_that_was_guessed_wrong_is_kept(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         DataError, match="The dataset Items holds .* A run keeps its range: start a"
     ):
-        saved.holding(Given.of(Items(bright, *[dim] * 8))).stream(0)
+        saved.with_data(InMemoryDataset.of(Items(bright, *[dim] * 8))).stream(0)
     with pytest.raises(ConfigError) as caught:
-        saved.holding(Given.of(data, stored_range=(-1, 1)))
+        saved.with_data(InMemoryDataset.of(data, stored_range=(-1, 1)))
     assert str(caught.value) == (
         "This run was started with stored_range=(0.0, 1.0) and keeps it, but the data is given "
         "with stored_range=(-1.0, 1.0). Leave stored_range out to resume the run, or start a new "
         "one with ganzoo.datasets.Given.of(data, stored_range=(-1.0, 1.0))."
     )
-    assert saved.holding(Given.of(data, stored_range=(0, 1))).stored_range == (0, 1)
+    assert saved.with_data(InMemoryDataset.of(data, stored_range=(0, 1))).stored_range == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -354,9 +354,15 @@ def test_a_range_that_was_guessed_wrong_is_kept(monkeypatch: pytest.MonkeyPatch)
 def test_options_that_are_others_than_before_are_refused(option) -> None:
     (name,) = option
     with pytest.raises(ConfigError, match=f"was started with {name}=.* but .* with {name}=.*Leave"):
-        Given.of(PIXELS, stored_range=(0, 255)).holding(Given.of(PIXELS, **option))
-    given = Given.of(PIXELS, **option)
-    assert given.holding(Given.of(PIXELS, **option)) == given == given.holding(Given.of(PIXELS))
+        InMemoryDataset.of(PIXELS, stored_range=(0, 255)).with_data(
+            InMemoryDataset.of(PIXELS, **option)
+        )
+    given = InMemoryDataset.of(PIXELS, **option)
+    assert (
+        given.with_data(InMemoryDataset.of(PIXELS, **option))
+        == given
+        == given.with_data(InMemoryDataset.of(PIXELS))
+    )
 
 
 @pytest.mark.parametrize("value", [PIXELS, (PIXELS, LABELS), {"x": PIXELS.numpy()}])
@@ -364,16 +370,16 @@ def test_what_is_in_memory_needs_no_workers(value) -> None:
     with pytest.raises(
         ConfigError, match="'(tensor|array)' is in memory or mapped .* leave 'workers' out"
     ):
-        Given.of(value).stream(2)
+        InMemoryDataset.of(value).stream(2)
     with pytest.raises(ConfigError, match="leave 'workers' out"):
         datasets.create("mnist").opened(workers=0)
 
 
 def test_other_data_is_no_match() -> None:
-    first, second = Given.of(PIXELS), Given.of(PIXELS + 1)
+    first, second = InMemoryDataset.of(PIXELS), InMemoryDataset.of(PIXELS + 1)
     assert not same(first, second) and first != second
     with pytest.raises(DataError, match=r"is other data .*; pass the same data again"):
-        first.holding(second)
+        first.with_data(second)
 
 
 @pytest.mark.parametrize(
@@ -387,15 +393,15 @@ def test_other_data_is_no_match() -> None:
     ],
 )
 def test_the_fingerprint_covers(other) -> None:
-    assert not same(Given.of(PIXELS), Given.of(other))
-    assert not same(Given.of((PIXELS, LABELS + 1)), Given.of(other))
+    assert not same(InMemoryDataset.of(PIXELS), InMemoryDataset.of(other))
+    assert not same(InMemoryDataset.of((PIXELS, LABELS + 1)), InMemoryDataset.of(other))
 
 
 def test_the_fingerprint_does_not_depend_on_memory_layout() -> None:
     turned = PIXELS.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    assert same(Given.of(turned), Given.of(PIXELS))
+    assert same(InMemoryDataset.of(turned), InMemoryDataset.of(PIXELS))
     swapped = np.arange(12, dtype=">i4").reshape(3, 2, 2)
-    assert same(Given.of(swapped), Given.of(swapped.astype("<i4")))
+    assert same(InMemoryDataset.of(swapped), InMemoryDataset.of(swapped.astype("<i4")))
 
 
 def test_the_fingerprint_of_large_data_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,10 +416,10 @@ def test_the_fingerprint_of_large_data_is_sampled(monkeypatch: pytest.MonkeyPatc
 
 
 def test_copies_share_the_data() -> None:
-    dataset = Given.of(PIXELS)
+    dataset = InMemoryDataset.of(PIXELS)
     for twin in (dataset.model_copy(), copy.copy(dataset), copy.deepcopy(dataset)):
         assert twin == dataset
-        assert isinstance(twin, Given) and twin._held is dataset._held
+        assert isinstance(twin, InMemoryDataset) and twin._held is dataset._held
     assert datasets.create(dataset) is dataset
 
 
@@ -422,19 +428,19 @@ def test_copies_share_the_data() -> None:
 
 @pytest.mark.parametrize("name", [*datasets.names(), "fashion", "no such thing"])
 def test_names_fall_through(name: str) -> None:
-    assert interpret(name) == name
+    assert as_dataset(name) == name
 
 
 def test_a_typo_is_the_registrys_affair() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'mnist'"):
-        datasets.create(interpret("mnits"))
+        datasets.create(as_dataset("mnits"))
 
 
 def test_a_name_goes_before_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mnist").mkdir()
-    assert interpret("mnist") == "mnist"
-    assert interpret(Path("mnist")) == {"name": "folder", "path": "mnist"}
+    assert as_dataset("mnist") == "mnist"
+    assert as_dataset(Path("mnist")) == {"name": "folder", "path": "mnist"}
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".NPY", ".npz", ".safetensors"])
@@ -442,20 +448,20 @@ def test_a_name_goes_before_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_array_files(tmp_path: Path, suffix: str, form) -> None:
     path = tmp_path / f"x{suffix}"
     path.touch()
-    assert interpret(form(path)) == {"name": "array", "path": str(path)}
+    assert as_dataset(form(path)) == {"name": "array", "path": str(path)}
 
 
 def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", PIXELS.numpy())
-    assert torch.equal(datasets.create(interpret("x.npy")).load().data, PIXELS)
+    assert torch.equal(datasets.create(as_dataset("x.npy")).load().data, PIXELS)
 
 
 @pytest.mark.parametrize("form", [str, Path])
 def test_folders(tmp_path: Path, form) -> None:
-    assert interpret(form(tmp_path)) == {"name": "folder", "path": str(tmp_path)}
+    assert as_dataset(form(tmp_path)) == {"name": "folder", "path": str(tmp_path)}
     (tmp_path / "a.parquet").touch()
-    assert interpret(form(tmp_path)) == {"name": "huggingface", "path": str(tmp_path)}
+    assert as_dataset(form(tmp_path)) == {"name": "huggingface", "path": str(tmp_path)}
 
 
 def test_one_picture_is_no_dataset(tmp_path: Path) -> None:
@@ -463,7 +469,7 @@ def test_one_picture_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="a.PNG' is one picture: samples are read from .npy.*folder"
     ):
-        interpret(tmp_path / "a.PNG")
+        as_dataset(tmp_path / "a.PNG")
 
 
 @pytest.mark.parametrize(
@@ -471,22 +477,22 @@ def test_one_picture_is_no_dataset(tmp_path: Path) -> None:
 )
 def test_files_that_are_not_there(value) -> None:
     with pytest.raises(DataError, match=r"There is no such file '.*Available: array, celeba"):
-        interpret(value)
+        as_dataset(value)
 
 
 @pytest.mark.parametrize("form", [str, Path])
 def test_files_that_are_no_arrays(tmp_path: Path, form) -> None:
     (tmp_path / "x.csv").touch()
     with pytest.raises(DataError, match=r"is no array file: samples are read from \.npy, \.npz"):
-        interpret(form(tmp_path / "x.csv"))
+        as_dataset(form(tmp_path / "x.csv"))
 
 
 def test_mappings_components_and_classes_are_themselves() -> None:
     mapping = {"name": "mnist", "split": "test"}
     component = datasets.create(mapping)
-    held = Given.of(PIXELS)
+    held = InMemoryDataset.of(PIXELS)
     for value in (mapping, component, type(component), held, {"split": "test"}):
-        assert interpret(value) is value
+        assert as_dataset(value) is value
 
 
 @pytest.mark.parametrize(
@@ -494,15 +500,15 @@ def test_mappings_components_and_classes_are_themselves() -> None:
     [PIXELS, PIXELS.numpy(), (PIXELS, LABELS), {"x": PIXELS, "y": LABELS}, TensorDataset(PIXELS)],
 )
 def test_data_is_held(value) -> None:
-    made = datasets.create(interpret(value))
-    assert isinstance(made, Given)
+    made = datasets.create(as_dataset(value))
+    assert isinstance(made, InMemoryDataset)
     assert torch.equal(made.load().data, PIXELS)
 
 
 @pytest.mark.parametrize("value", [3, None, [PIXELS], (1, 2, 3)])
 def test_anything_else_is_refused(value) -> None:
     with pytest.raises(ConfigError, match=f"A dataset is .*; got {type(value).__name__}"):
-        interpret(value)
+        as_dataset(value)
 
 
 def test_listing_and_interpreting_import_no_torch() -> None:
@@ -519,7 +525,7 @@ def test_listing_and_interpreting_import_no_torch() -> None:
 
 def test_a_name_of_the_hub_and_a_text_that_is_no_path() -> None:
     with pytest.raises(DataError, match=r"it is {'name': 'huggingface', 'repo': 'org/set.1'}\. Av"):
-        interpret("org/set.1")
+        as_dataset("org/set.1")
     with pytest.raises(DataError, match=r"or give a name\. Available"):
-        interpret("a/b/c")
-    assert interpret("x" * 5000) == "x" * 5000  # the registry will refuse it
+        as_dataset("a/b/c")
+    assert as_dataset("x" * 5000) == "x" * 5000  # the registry will refuse it
