@@ -19,7 +19,7 @@ from PIL import Image
 import ganzoo
 from ganzoo import datasets
 from ganzoo.datasets import archives
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
 
 

@@ -64,7 +64,7 @@ def test_formats(kind: str, channels: int) -> None:
         assert np.array_equal(pixels, np.repeat(picture.transpose(2, 0, 1), 3, 0))
     else:
         assert np.array_equal(pixels.transpose(1, 2, 0), picture)
-    assert facts.low == facts.high == (20, 31) and facts.any_opaque and not facts.clear
+    assert facts.low == facts.high == (20, 31) and facts.any_opaque and not facts.any_transparent
     assert facts.colour is (channels == 3 or kind == "WEBP")
 
 
@@ -161,7 +161,7 @@ def test_palettes() -> None:
     assert facts.colour and facts.any_opaque
     assert np.array_equal(pixels.transpose(1, 2, 0), np.asarray(coloured.convert("RGB")))
     pixels, facts = decode(encoded(coloured, transparency=0), None)
-    assert pixels.shape[0] == 4 and facts.clear and not facts.any_opaque
+    assert pixels.shape[0] == 4 and facts.any_transparent and not facts.any_opaque
     assert set(np.unique(pixels[3])) == {0, 255}
 
 
@@ -176,7 +176,9 @@ def test_palettes() -> None:
 )
 def test_alpha(mode, value, colour, clear) -> None:
     _, facts = decode(encoded(Image.new(mode, (4, 4), value)), None)
-    assert facts == ImageStats((4, 4), (4, 4), colour=colour, any_opaque=False, clear=clear)
+    assert facts == ImageStats(
+        (4, 4), (4, 4), colour=colour, any_opaque=False, any_transparent=clear
+    )
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (1, 2, 3)), ("L", 7)])
@@ -184,7 +186,7 @@ def test_a_transparent_colour(mode, key) -> None:
     image = Image.new(mode, (2, 1), key)
     image.putpixel((1, 0), (200, 200, 200) if mode == "RGB" else 200)
     pixels, facts = decode(encoded(image, transparency=key), None)
-    assert pixels[3].tolist() == [[0, 255]] and facts.clear
+    assert pixels[3].tolist() == [[0, 255]] and facts.any_transparent
 
 
 def test_what_is_transparent_is_put_on_white() -> None:
@@ -343,7 +345,7 @@ def test_only_small_jpegs_wait_to_be_resized_together() -> None:
 
 
 def facts(*size: int, colour: bool = False, alpha: bool = False, clear: bool = False) -> ImageStats:
-    return ImageStats(size, size, colour=colour, any_opaque=not alpha, clear=clear)
+    return ImageStats(size, size, colour=colour, any_opaque=not alpha, any_transparent=clear)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from PIL import Image
 
 from ganzoo import datasets
 from ganzoo.datasets import decoding
-from ganzoo.datasets.array import as_samples
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples, as_samples
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.training.loader import Loader
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ganzoo import Trainer, datasets
 from ganzoo.datasets import cache, folder, progress
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.usefixtures("cache_place")

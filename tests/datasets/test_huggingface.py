@@ -13,9 +13,8 @@ import torch
 from PIL import Image as Pillow
 
 from ganzoo import datasets
-from ganzoo.datasets import cache, progress
-from ganzoo.datasets.base import Samples
-from ganzoo.datasets.in_memory import as_dataset
+from ganzoo.datasets import as_dataset, cache, progress
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 
 hf = pytest.importorskip("datasets")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganzoo import datasets
 from ganzoo.datasets import label_files
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 
 COUNT = 12

@@ -3,7 +3,7 @@ import torch
 
 from ganzoo import features
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
 from ganzoo.features import classifier, kept
 from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from ganzoo import Trainer, architectures
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import InMemoryDataset
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError

@@ -3,82 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import AfterValidator
 
 from ganzoo.core.component import Component
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError
 from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ganzoo.core.spec import SampleSpec
-    from ganzoo.datasets.mixture import Mixture
+    from ganzoo.datasets.samples import Samples
     from ganzoo.datasets.stream import Stream
 
-__all__ = ["SUBSET_FIELDS", "DataPath", "Dataset", "Samples", "StoredRange"]
+__all__ = ["SUBSET_FIELDS", "DataPath", "Dataset", "StoredRange"]
 
 SUBSET_FIELDS = ("repo", "subset", "revision", "split")
 """Options of a dataset that say which of its samples."""
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Real samples in memory, or memory-mapped.
-
-    Attributes:
-        data: (N, *spec.shape), uint8 or float32, on the CPU. Images may be larger than their
-            spec: each time one is drawn, a part of the spec's size is cut out at random.
-        spec: What one sample is, at its native size. ``spec.value_range`` is what a generator
-            of it shall make; ``stored_range`` is what ``data`` holds.
-        labels: (N,) int64 class indices, or None.
-        stored_range: Lowest and highest value that ``data`` may hold: (0, 255) for uint8. None
-            where values are taken as they are.
-        flip: Whether an image is mirrored left to right, half of the times that it is drawn.
-        mixture: The distribution that the samples come from, where it is known.
-        notices: What a person should know about these data, a line each.
-    """
-
-    data: Tensor
-    spec: SampleSpec
-    labels: Tensor | None = None
-    stored_range: tuple[float, float] | None = (0.0, 255.0)
-    flip: bool = False
-    mixture: Mixture | None = None
-    notices: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        shape = tuple(self.data.shape[1:])
-        if self.spec.kind == "image" and shape[:1] == self.spec.shape[:1] and len(shape) == 3:
-            fits = shape[1] >= self.spec.shape[1] and shape[2] >= self.spec.shape[2]
-        else:
-            fits = shape == self.spec.shape
-        if not fits:
-            raise DataError(
-                f"The samples have shape {tuple(self.data.shape[1:])} but their spec says "
-                f"{self.spec.shape}; the dataset that made them is at fault."
-            )
-        if self.labels is not None and self.labels.shape != self.data.shape[:1]:
-            raise DataError(
-                f"There are {len(self.data)} samples but labels of shape "
-                f"{tuple(self.labels.shape)}; give one label per sample."
-            )
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    @property
-    def labeled(self) -> bool:
-        """Whether samples have labels."""
-        return self.labels is not None
-
-    def with_spec(self, spec: SampleSpec) -> Samples:
-        """Return the same samples under another spec; without classes they have no labels."""
-        return replace(self, spec=spec, labels=self.labels if spec.classes else None)
 
 
 def _absolute(path: Path | None) -> Path | None:

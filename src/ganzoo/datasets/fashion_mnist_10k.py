@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from ganzoo.core import installation
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets.base import Dataset, Samples
+from ganzoo.datasets.base import Dataset
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
 
 __all__ = ["CLASSES", "FashionMNIST10k"]

@@ -29,10 +29,11 @@ from ganzoo.datasets.archives import (
 )
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import printable
+from ganzoo.datasets.classes import classes_of_values
 from ganzoo.datasets.decoding import SUFFIXES, PictureError
 from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.reading import classes_of_values, option
+from ganzoo.datasets.reading import option
 from ganzoo.errors import ConfigError, DataError, listing
 from ganzoo.files.storage import read_all
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.array import LABEL_KEYS, SAMPLE_KEYS
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import printable
+from ganzoo.datasets.classes import classes_of_values, read_labels
 from ganzoo.datasets.decoding import PictureError
+from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS
 from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.reading import classes_of_values, option, read_labels
+from ganzoo.datasets.reading import option
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ TABLE_SUFFIXES = (".parquet", ".arrow")
 """Suffixes of single files that can be read."""
 
 _SAVED = ("state.json", "dataset_dict.json")  # one of them is in what save_to_disk makes
-_IMAGE_KEYS = (*SAMPLE_KEYS, "img", "picture", "photo")
 _CLASSES = ("int", "uint", "str", "large_str", "bool")  # types of columns
 _LABELS_READ = 65_536  # rows at once
 
@@ -334,7 +334,7 @@ def _image_column(features: Any, origin: str, given: str | None) -> str:
     found: list[str] = [name for name, kind in features.items() if isinstance(kind, Image)]
     # Files that datasets did not write hold the same without saying so.
     found = found or [name for name, kind in features.items() if _is_encoded(kind)]
-    named = [name for name in found if name in _IMAGE_KEYS]
+    named = [name for name in found if name in PICTURE_KEYS]
     chosen = found if len(found) == 1 else named
     if len(chosen) != 1:
         what, way = "no column of pictures", "say which one has them with image_column"

@@ -1,51 +1,38 @@
-"""Data that the caller holds, and what the caller of a trainer may hand in as a dataset."""
+"""Data that the caller holds in memory: arrays, tensors and torch Datasets."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
-from ganzoo.core.component import Component
 from ganzoo.datasets.advice import advice, is_dataset
-from ganzoo.datasets.archives import ARCHIVES, PACKED, unpacking
-from ganzoo.datasets.array import (
-    SUFFIXES,
-    ArrayDataset,
-    as_label_array,
-    as_number_array,
-    as_samples,
-    pick_keys,
-)
-from ganzoo.datasets.base import Samples
-from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
+from ganzoo.datasets.array import ArrayDataset
+from ganzoo.datasets.classes import Classes, Labels, as_labels, classes_of, labels_of_items
+from ganzoo.datasets.conversion import as_number_array, is_array
 from ganzoo.datasets.items import (
     Item,
-    classes_of,
-    columns_of,
     count_of,
     is_sequential,
-    labels_of,
     left_out,
+    one_line,
     read_items,
     title_of,
-    told,
 )
-from ganzoo.datasets.reading import Classes, Labels
+from ganzoo.datasets.keys import columns_of, pick_keys
+from ganzoo.datasets.samples import Samples, as_samples
 from ganzoo.datasets.stream import USAGE, DatasetSchema, Stream
-from ganzoo.errors import ConfigError, DataError, GanzooError, did_you_mean, listing
-from ganzoo.files.storage import expanded
+from ganzoo.errors import ConfigError, DataError, GanzooError
 
 if TYPE_CHECKING:
-    from ganzoo.datasets.array import AnyArray
+    from ganzoo.datasets.conversion import AnyArray
 
-__all__ = ["IN_MEMORY_LIMIT", "InMemoryDataset", "MaterializedSamples", "as_dataset"]
+__all__ = ["IN_MEMORY_LIMIT", "InMemoryDataset", "MaterializedSamples"]
 
 _HASHED = 16 * 2**20  # bytes of an array that go into its fingerprint
 _UNREAD = "not read yet"  # instead of a fingerprint
@@ -54,24 +41,6 @@ _POSSIBLE = (
     "the name of a dataset, a path, a mapping with 'name', an array or tensor, a tuple (data, "
     "labels), a dict of arrays, or a torch Dataset"
 )
-
-_PICKLED = (
-    "Such a file is not loaded, because loading it can run code: save its arrays with "
-    "numpy.savez(path, images=...). If it holds statistics for FID, give the data that they are of."
-)
-_TABLE = (
-    'Give its numbers as an array: pandas.get_dummies(table).to_numpy("float32") of what pandas '
-    "reads from it."
-)
-_AUDIO = (
-    "Read the sounds with another program into one array (N, channels, length), save it with "
-    "numpy.save, and say sample_kind='audio' (--dataset.sample-kind audio)."
-)
-_WAYS_ON = {
-    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth"), _PICKLED),
-    **dict.fromkeys((".csv", ".tsv", ".xlsx", ".feather"), _TABLE),
-    **dict.fromkeys((".wav", ".flac", ".mp3", ".ogg"), _AUDIO),
-}
 
 
 def _half_of_memory() -> int:
@@ -85,27 +54,28 @@ IN_MEMORY_LIMIT = _half_of_memory()
 """Most bytes that a torch Dataset is read into: half of the physical memory."""
 
 
+class _Uncopied:
+    """What copying a config does not copy."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 @dataclass(frozen=True, eq=False)
-class _ArrayRef:
-    """The arrays themselves. Copying a config does not copy them."""
+class _Arrays(_Uncopied):
+    """The arrays in memory."""
 
     data: AnyArray
     labels: Labels | None
     classes: Classes | None = None
     notices: tuple[str, ...] = ()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _ArrayRef:
-        return self
-
 
 @dataclass(frozen=True, eq=False)
-class _Source:
-    """The torch Dataset itself. Copying a config does not copy it."""
+class _Source(_Uncopied):
+    """The torch Dataset."""
 
     dataset: Any
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Source:
-        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +100,11 @@ class InMemoryDataset(ArrayDataset):
     it covers the number of items, their shape and type, and the classes.
     """
 
-    name: ClassVar[str] = "given"
+    name: ClassVar[str] = "in-memory"
 
-    description: str = Field(description="what was given, for people")
-    fingerprint: str = Field(description="sha-256 of what was given")
-    _held: _ArrayRef | None = PrivateAttr(default=None)
+    description: str = Field(description="what the data are, for people")
+    fingerprint: str = Field(description="sha-256 of the data")
+    _arrays: _Arrays | None = PrivateAttr(default=None)
     _source: _Source | None = PrivateAttr(default=None)
 
     @classmethod
@@ -160,13 +130,15 @@ class InMemoryDataset(ArrayDataset):
             DataError: If it holds something that is no sample, or has no length or no items.
         """
         if is_dataset(value):
-            given = cls(description=_announced(value), fingerprint=_UNREAD, **options)
-            given._source = _Source(value)
-            return given
-        held, what = _contents(value, options.get("key"), options.get("labels_key"))
-        given = cls(description=_described(what, held), fingerprint=_fingerprint(held), **options)
-        given._held = held
-        return given
+            dataset = cls(description=_announced(value), fingerprint=_UNREAD, **options)
+            dataset._source = _Source(value)
+            return dataset
+        arrays, what = _arrays_in(value, options.get("key"), options.get("labels_key"))
+        dataset = cls(
+            description=_described(what, arrays), fingerprint=_fingerprint(arrays), **options
+        )
+        dataset._arrays = arrays
+        return dataset
 
     @property
     def called(self) -> str:
@@ -177,7 +149,7 @@ class InMemoryDataset(ArrayDataset):
     @property
     def unread(self) -> Any:
         """The torch Dataset that is held and was not read into memory; None if there is none."""
-        return None if self._source is None or self._held is not None else self._source.dataset
+        return None if self._source is None or self._arrays is not None else self._source.dataset
 
     def load(self) -> Samples:
         """Return the samples, which may share memory with what was given.
@@ -190,20 +162,20 @@ class InMemoryDataset(ArrayDataset):
         return self._load(None)
 
     def _load(self, wanted: bool | None) -> Samples:
-        held = self._contents()
+        arrays = self._read()
         samples = as_samples(
-            held.data,
-            held.labels,
+            arrays.data,
+            arrays.labels,
             layout=self.layout,
             kind=self.sample_kind,
             item_shape=self.item_shape,
             stored_range=self.stored_range,
             origin=f"The dataset in memory ({self.description})",
             usage=USAGE,
-            classes=held.classes,
+            classes=arrays.classes,
             wanted=wanted,
         )
-        samples = replace(samples, notices=(*samples.notices, *held.notices))
+        samples = replace(samples, notices=(*samples.notices, *arrays.notices))
         return samples if self._source is None else MaterializedSamples(**vars(samples))
 
     def load_apart(self) -> Samples | list[Item]:
@@ -220,7 +192,7 @@ class InMemoryDataset(ArrayDataset):
         items = _items_of(source, key, labels_key, alike=False)
         if len({(item.data.shape, item.data.dtype) for item in items}) > 1:
             return items
-        self._held = _together(source, items, labels_key)
+        self._arrays = _together(source, items, labels_key)
         return self.load()
 
     def stream(self, workers: int, labels: bool = False) -> Stream:
@@ -231,7 +203,7 @@ class InMemoryDataset(ArrayDataset):
             DataError: If the data is not held, cannot be taken as samples, or is other data than
                 the fingerprint of an earlier stream says.
         """
-        if self._source is None and self._held is None:
+        if self._source is None and self._arrays is None:
             raise self._absent()
         if self._source is None:
             return super().stream(workers, labels)
@@ -245,10 +217,10 @@ class InMemoryDataset(ArrayDataset):
             stored_range=self.stored_range,
             key=self.key,
             labels_key=self.labels_key,
-            check=self._check_form,
+            check=self._check_schema,
         )
 
-    def opened(
+    def resolved(
         self, workers: int | None = None, labels: bool = False
     ) -> tuple[InMemoryDataset, Samples | Stream]:
         """Return this config with description and fingerprint of what was read, and that.
@@ -267,8 +239,8 @@ class InMemoryDataset(ArrayDataset):
         stream = self.stream(workers, labels)
         known = self.model_copy(
             update={
-                "description": stream.form.description,
-                "fingerprint": _STREAMED + stream.form.fingerprint,
+                "description": stream.schema.description,
+                "fingerprint": _STREAMED + stream.schema.fingerprint,
                 "stored_range": stream.stored_range,
             }
         )
@@ -295,16 +267,16 @@ class InMemoryDataset(ArrayDataset):
             raise self._other(other.description)
         self._check_options(other)
         copy = self.model_copy()
-        copy._held, copy._source = other._held, other._source
+        copy._arrays, copy._source = other._arrays, other._source
         return copy
 
     @property
     def _streamed(self) -> bool:
         return self.fingerprint.startswith(_STREAMED)
 
-    def _check_form(self, form: DatasetSchema) -> None:
-        if self._streamed and self.fingerprint != _STREAMED + form.fingerprint:
-            raise self._other(form.description)
+    def _check_schema(self, schema: DatasetSchema) -> None:
+        if self._streamed and self.fingerprint != _STREAMED + schema.fingerprint:
+            raise self._other(schema.description)
 
     def _check_options(self, other: InMemoryDataset) -> None:
         """Refuse what is given otherwise than before; what is left out stays as it was."""
@@ -317,23 +289,23 @@ class InMemoryDataset(ArrayDataset):
                     f"new one with {USAGE.format(f'{name}={now!r}')}."
                 )
 
-    def _contents(self) -> _ArrayRef:
-        """The arrays; a torch Dataset is read into them once."""
-        if self._held is None:
+    def _read(self) -> _Arrays:
+        """Return the arrays; a torch Dataset is read into them once."""
+        if self._arrays is None:
             if self._source is None:
                 raise self._absent()
-            self._held = _read(self._source.dataset, self.key, self.labels_key)
-        return self._held
+            self._arrays = _read(self._source.dataset, self.key, self.labels_key)
+        return self._arrays
 
     def _identified(self) -> InMemoryDataset:
         """This config with the fingerprint of the content."""
         if self._source is None or not (self._streamed or self.fingerprint == _UNREAD):
             return self
-        held = self._contents()
+        arrays = self._read()
         return self.model_copy(
             update={
-                "description": _described(title_of(self._source.dataset), held),
-                "fingerprint": _fingerprint(held),
+                "description": _described(title_of(self._source.dataset), arrays),
+                "fingerprint": _fingerprint(arrays),
             }
         )
 
@@ -362,152 +334,26 @@ class InMemoryDataset(ArrayDataset):
         return hash((type(self), self.fingerprint))
 
 
-def as_dataset(value: Any, below: Any = None) -> Any:
-    """Turn what a caller handed in as a dataset into what the registry can create.
-
-    Args:
-        value: One of: the name of a dataset, a mapping with ``name``, a component or its class, a
-            path to an array file, a .parquet or .arrow file or a folder, a tensor, a numpy array,
-            a tuple (data, labels), a dict of arrays, a torch Dataset.
-        below: The dataset whose options a mapping without ``name`` changes, if there is one.
-
-    Returns:
-        A name, a mapping or a component. A plain unknown name is returned as it is: the registry
-        knows what is near it.
-
-    Raises:
-        ConfigError: If it is none of these.
-        DataError: If it is a path to nothing, or to a file that holds no samples; or data that
-            cannot be taken as samples.
-    """
-    if isinstance(value, str):
-        return _from_text(value)
-    if isinstance(value, os.PathLike):
-        return _from_path(Path(value))
-    if isinstance(value, (Component, type)):
-        return value
-    if isinstance(value, Mapping):
-        options = _options_of(below)
-        if not _holds_data(value, options):
-            return _from_options(value, options)
-    return InMemoryDataset.of(value)
+# -- finding the arrays ------------------------------------------------------------------------
 
 
-def _options_of(dataset: Any) -> Collection[str]:
-    """The options of a dataset; none if there is no such dataset."""
-    if isinstance(dataset, Component):
-        return type(dataset).model_fields
-    name = dataset.get("name") if isinstance(dataset, Mapping) else None
-    if isinstance(name, str) and name in _names():
-        from ganzoo.datasets import registry
-
-        return registry.get(name).model_fields
-    return ()
-
-
-def _holds_data(value: Mapping[Any, Any], options: Collection[str]) -> bool:
-    """Whether a mapping is one of arrays, or of what should be given otherwise."""
-    if isinstance(value.get("name"), str):
-        return False
-    # The arrays of an .npz are read from the file whenever they are asked for.
-    if hasattr(value, "files") or any(map(_is_array, value.values())):
-        return True
-    return bool(advice(value)) and not (value and all(key in options for key in value))
-
-
-def _from_options(value: Mapping[Any, Any], options: Collection[str]) -> Any:
-    """A mapping of options; with a place but without a name it is the dataset of that place."""
-    if "name" in value:
-        return value
-    if isinstance(value.get("path"), (str, os.PathLike)) and "path" not in options:
-        return {**_from_path(Path(value["path"])), **value}
-    if isinstance(value.get("repo"), str) and "repo" not in options:
-        return {"name": "huggingface", **value}
-    return value
-
-
-def _from_text(text: str) -> Any:
-    if not text:
-        raise ConfigError(
-            f"The name of a dataset is empty; give a name or a path, or leave the dataset out for "
-            f"the default one. Available: {listing(_names())}."
-        )
-    if text in _names():
-        return text
-    path = expanded(text)
-    looks_like_path = "/" in text or "\\" in text or re.fullmatch(r".*\.[A-Za-z0-9]+", text)
-    there = os.path.exists(path)  # noqa: PTH110 - of a text that no path can be, it is False
-    return _from_path(Path(text)) if looks_like_path or there else text
-
-
-def _from_path(path: Path) -> Any:
-    from ganzoo.datasets.huggingface import TABLE_SUFFIXES, holds_tables
-
-    place = expanded(path)
-    if place.is_dir():
-        name = "huggingface" if holds_tables(place) else "folder"
-        return {"name": name, "path": str(path)}
-    if not place.exists():
-        text = path.as_posix()
-        hint = ""
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
-            hint = f" On the Hugging Face Hub it is {{'name': 'huggingface', 'repo': '{text}'}}."
-        raise DataError(
-            f"There is no such file '{path}', and no dataset has that name."
-            f"{did_you_mean(str(path), _names())} Correct the path, or give a name.{hint} "
-            f"Available: {listing(_names())}."
-        )
-    suffix = place.suffix.lower()
-    if suffix in TABLE_SUFFIXES:
-        return {"name": "huggingface", "path": str(path)}
-    if suffix in ARCHIVES:
-        return {"name": "folder", "path": str(path)}
-    if suffix in PACKED:
-        raise DataError(f"'{path}' is packed, not a folder of pictures; {unpacking(path)}.")
-    if suffix not in SUFFIXES:
-        what = "one picture" if os.fsencode(suffix) in PICTURE_SUFFIXES else "no array file"
-        way_on = _WAYS_ON.get(suffix, "Give one of these, or a name.")
-        raise DataError(
-            f"'{path}' is {what}: samples are read from "
-            f"{listing((*SUFFIXES, *TABLE_SUFFIXES, *ARCHIVES))} and from folders of pictures. "
-            f"{way_on} Available: {listing(_names())}."
-        )
-    return {"name": "array", "path": str(path)}
-
-
-def _names() -> list[str]:
-    from ganzoo.datasets import registry
-
-    return registry.names()
-
-
-def _is_array(value: Any) -> bool:
-    try:
-        return hasattr(value, "shape") and hasattr(value, "dtype")
-    except Exception:  # nested tensors have neither, and fail instead of saying so
-        return False
-
-
-# -- reading what was given -------------------------------------------------------------------
-
-
-def _contents(
+def _arrays_in(
     value: Any, key: str | None = None, labels_key: str | None = None
-) -> tuple[_ArrayRef, str]:
+) -> tuple[_Arrays, str]:
     """The arrays in what was given, and what to call it."""
     if isinstance(value, memoryview):
         import numpy as np
 
         value = np.asarray(value)
     if isinstance(value, Mapping) and value and all(isinstance(each, str) for each in value):
-        if hasattr(value, "files") or any(map(_is_array, value.values())):
+        if hasattr(value, "files") or any(map(is_array, value.values())):
             return _of_names(value, key, labels_key)
     elif key is not None or labels_key is not None:
         raise ConfigError(
             "The options key and labels_key choose among arrays that have names, and these data "
             "have none; leave them out, or give a dict of arrays."
         )
-    if isinstance(value, tuple) and len(value) >= 2 and _is_array(value[0]):
+    if isinstance(value, tuple) and len(value) >= 2 and is_array(value[0]):
         data, labels, *more = value
         origin = f"The {_noun(data)} in memory"
         try:
@@ -515,13 +361,12 @@ def _contents(
         except GanzooError:
             raise
         except Exception as error:  # tensors without numbers in memory, arrays elsewhere
-            raise DataError(
-                f"{origin} cannot be read ({told(error)}); {advice(data) or 'give a numpy array'}."
-            ) from error
-        found = None if labels is None else as_label_array(labels)
-        return _ArrayRef(array, found, notices=left_out(len(more))), _noun(data)
-    if _is_array(value):
-        return _contents((value, None))
+            fix = advice(data) or "give a numpy array"
+            raise DataError(f"{origin} cannot be read ({one_line(error)}); {fix}.") from error
+        found = None if labels is None else as_labels(labels)
+        return _Arrays(array, found, notices=left_out(len(more))), _noun(data)
+    if is_array(value):
+        return _arrays_in((value, None))
     if advised := advice(value):
         advised = f"{advised[0].upper()}{advised[1:]}."
     raise ConfigError(
@@ -531,12 +376,12 @@ def _contents(
 
 def _of_names(
     value: Mapping[str, Any], key: str | None, labels_key: str | None
-) -> tuple[_ArrayRef, str]:
+) -> tuple[_Arrays, str]:
     """The samples and labels of arrays that have names."""
     origin = "The archive" if hasattr(value, "files") else "The dict of arrays"
     key, labels_key = pick_keys(list(value), origin, key, labels_key)
     try:
-        return _contents((value[key], value[labels_key] if labels_key else None))
+        return _arrays_in((value[key], value[labels_key] if labels_key else None))
     except GanzooError:
         raise
     except Exception as error:  # of archives, whose arrays are read only now
@@ -547,9 +392,9 @@ def _of_names(
         ) from error
 
 
-def _described(what: str, held: _ArrayRef) -> str:
-    labelled = held.labels is not None and held.labels.values is not None
-    return f"{what} {held.data.shape} {held.data.dtype}{' with labels' if labelled else ''}"
+def _described(what: str, arrays: _Arrays) -> str:
+    labelled = arrays.labels is not None and arrays.labels.values is not None
+    return f"{what} {arrays.data.shape} {arrays.data.dtype}{' with labels' if labelled else ''}"
 
 
 def _announced(dataset: Any) -> str:
@@ -564,7 +409,7 @@ def _noun(value: Any) -> str:
     return "tensor" if isinstance(value, torch.Tensor) else "array"
 
 
-def _read(dataset: Any, key: str | None = None, labels_key: str | None = None) -> _ArrayRef:
+def _read(dataset: Any, key: str | None = None, labels_key: str | None = None) -> _Arrays:
     """Read a torch Dataset into one array."""
     key, labels_key = columns_of(dataset, key, labels_key)
     return _together(dataset, _items_of(dataset, key, labels_key), labels_key)
@@ -599,10 +444,10 @@ def _items_of(
     return found
 
 
-def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _ArrayRef:
+def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _Arrays:
     """Items of one shape in one array. The list is emptied on the way."""
     title = title_of(dataset)
-    found = labels_of([item.label for item in items], title)
+    found = labels_of_items([item.label for item in items], title)
     more = max(item.more for item in items)
     classes = None
     if found is not None and found.values is not None:
@@ -610,7 +455,7 @@ def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _Array
             classes = classes_of(dataset, labels_key)
         except DataError as error:
             found = Labels(None, str(error).rstrip("."))
-    return _ArrayRef(_stacked(items), found, classes, left_out(more))
+    return _Arrays(_stacked(items), found, classes, left_out(more))
 
 
 def _stacked(items: list[Item]) -> AnyArray:
@@ -636,9 +481,9 @@ def _check_memory(size: int, title: str) -> None:
 # -- fingerprints -----------------------------------------------------------------------------
 
 
-def _fingerprint(held: _ArrayRef) -> str:
+def _fingerprint(arrays: _Arrays) -> str:
     digest = hashlib.sha256()
-    for array in (held.data, None if held.labels is None else held.labels.values):
+    for array in (arrays.data, None if arrays.labels is None else arrays.labels.values):
         if array is None:
             digest.update(b"none;")
         else:

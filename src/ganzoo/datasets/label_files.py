@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ganzoo.datasets.array import LABEL_KEYS
-from ganzoo.datasets.reading import Classes, classes_of_values, option, read_labels
+from ganzoo.datasets.classes import Classes, classes_of_values, read_labels
+from ganzoo.datasets.keys import LABEL_KEYS
+from ganzoo.datasets.reading import option
 from ganzoo.errors import listing
 
 __all__ = [

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from ganzoo.core.seeds import derive
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets.base import Dataset, Samples
+from ganzoo.datasets.base import Dataset
 from ganzoo.datasets.mixture import Mixture
+from ganzoo.datasets.samples import Samples
 
 if TYPE_CHECKING:
     import torch

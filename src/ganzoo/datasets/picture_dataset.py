@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 from pydantic import BeforeValidator, Field, PositiveInt
 
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets.base import DataPath, Dataset, Samples, StoredRange
+from ganzoo.datasets.base import DataPath, Dataset, StoredRange
 from ganzoo.datasets.cache import cache_root, decoded
+from ganzoo.datasets.classes import rare_classes
 from ganzoo.datasets.decoding import Crop, Mode, Range, RequestedFormat, carries, span
-from ganzoo.datasets.reading import lonely, option, suggested_range, understand_range
+from ganzoo.datasets.reading import option, suggested_range, understand_range
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -147,7 +149,7 @@ class PictureDataset(Dataset):
             notices = [*source.notices, *self._notices(found), *told, *own]
         if wanted is not False and labels is not None and classes is not None:
             counts = torch.bincount(torch.from_numpy(labels), minlength=len(classes))
-            notices += [*guessed, *lonely(classes, counts.tolist())]
+            notices += [*guessed, *rare_classes(classes, counts.tolist())]
         size = self.wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),

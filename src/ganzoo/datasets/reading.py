@@ -8,14 +8,13 @@ which says otherwise.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +26,7 @@ __all__ = [
     "MOST_LOOKED_AT",
     "NAMED",
     "Axes",
-    "Classes",
-    "ImageStats",
-    "Labels",
+    "DataStats",
     "Layout",
     "Range",
     "SampleKind",
@@ -37,17 +34,12 @@ __all__ = [
     "Values",
     "arrange",
     "check_precision",
-    "classes_named",
-    "classes_of_values",
-    "in_order",
-    "judged_from",
-    "lonely",
+    "examined_notice",
     "option",
-    "read_labels",
-    "rows",
     "suggested_range",
     "understand",
     "understand_range",
+    "vector_notices",
     "within",
 ]
 
@@ -62,7 +54,6 @@ MOST_LOOKED_AT = 256
 NAMED = "the option {}"
 """How a caller gives an option of a dataset that has a name, with ``{}`` for the option."""
 
-_SHOWN = 3  # classes that a notice names
 _FEW = 4  # an axis of at most this length is one of channels, beside a longer one
 _SHORT = 3 / 4  # of each other axis: so much at most has one that is clearly the shortest
 _UNUSED = 0.55  # of the range that a type implies: data that fill less are worth a word
@@ -388,7 +379,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-class ImageStats(NamedTuple):
+class DataStats(NamedTuple):
     """What has to be known of samples to understand them.
 
     Attributes:
@@ -417,7 +408,7 @@ class Understood(NamedTuple):
 
 
 def understand(
-    facts: ImageStats,
+    facts: DataStats,
     *,
     kind: SampleKind = "auto",
     layout: Layout = "auto",
@@ -453,11 +444,11 @@ def understand(
         last = _counted_last(facts.samples, facts.shape)
     notices = (*axes.notices, *last, *values.notices)
     if axes.kind == "vector" and facts.scales is not None:
-        notices += rows(facts.dtype, facts.low, facts.high, facts.scales, stored_range)
+        notices += vector_notices(facts.dtype, facts.low, facts.high, facts.scales, stored_range)
     return Understood(axes, values, notices)
 
 
-def judged_from(seen: int, count: int) -> tuple[str, ...]:
+def examined_notice(seen: int, count: int) -> tuple[str, ...]:
     """Return the notice that data were judged by some of their items; nothing if by all."""
     if seen >= count:
         return ()
@@ -503,7 +494,7 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
 # -- rows -------------------------------------------------------------------------------------
 
 
-def rows(
+def vector_notices(
     dtype: np.dtype[Any],
     low: float,
     high: float,
@@ -618,162 +609,3 @@ def _known_as_image(dtype: np.dtype[Any], low: float, high: float) -> bool:
 
 
 # -- labels -----------------------------------------------------------------------------------
-
-
-class Classes(NamedTuple):
-    """The classes of data.
-
-    Attributes:
-        names: Of the classes, in the order of their numbers.
-        numbers: The number of the class that each label stands for.
-        notices: What was guessed.
-    """
-
-    names: tuple[str, ...]
-    numbers: Mapping[int | str, int]
-    notices: tuple[str, ...] = ()
-
-
-def classes_named(names: Iterable[str], values: Sequence[int] | None = None) -> Classes:
-    """Return classes that the data name themselves; names stay in the order that they have.
-
-    Args:
-        names: Of the classes. They may be absent in the data.
-        values: The label of each; by default 0, 1, ...
-    """
-    found = tuple(names)
-    labels = range(len(found)) if values is None else values
-    numbers: dict[int | str, int] = {label: number for number, label in enumerate(labels)}
-    return Classes(found, {**{name: number for number, name in enumerate(found)}, **numbers})
-
-
-def classes_of_values(values: Iterable[int | str]) -> Classes:
-    """Return the classes of labels that have no other names: the distinct values in order."""
-    distinct = in_order(set(values))
-    names = tuple(str(value) for value in distinct)
-    notices: tuple[str, ...] = ()
-    if all(_is_whole(name) for name in names) and names != tuple(map(str, range(len(names)))):
-        shown = listing(names if len(names) <= 6 else (*names[:3], "...", *names[-2:]))
-        notices = (
-            f"The labels {shown} are numbered 0 to {len(names) - 1} in this order, and stay the "
-            f"names of their classes.",
-        )
-    return Classes(names, {value: number for number, value in enumerate(distinct)}, notices)
-
-
-def lonely(names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
-    """Say which classes have one sample only.
-
-    Args:
-        names: Of the classes.
-        counts: How many samples each has.
-    """
-    single = [f"'{name}'" for name, count in zip(names, counts, strict=True) if count == 1]
-    if not single:
-        return ()
-    if len(single) == 1:
-        which = f"class {single[0]} has"
-    else:
-        more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
-        which = f"classes {', '.join(single[:_SHOWN])}{more} have"
-    return (
-        f"The {which} only one sample, too few to learn a class from; add samples or leave the "
-        f"class out.",
-    )
-
-
-def in_order(values: Iterable[Any]) -> list[Any]:
-    """Return labels or names of classes in their order: numeric if all are whole numbers."""
-    found = list(values)
-    if found and all(isinstance(value, str) and _is_whole(value) for value in found):
-        return sorted(found, key=lambda value: (int(value), value))
-    if all(isinstance(value, str) for value in found):
-        return sorted(found)
-    return sorted(found, key=lambda value: (isinstance(value, str), value))
-
-
-def _is_whole(text: str) -> bool:
-    text = text.removeprefix("-")
-    return text.isascii() and text.isdecimal() and len(text) < 100
-
-
-class Labels(NamedTuple):
-    """Labels as they were found.
-
-    Attributes:
-        values: (N,) integers, bool or strings; None where they are no classes.
-        problem: Why they are no classes, as the end of a sentence that begins with them; empty
-            where they are.
-        classes: Those that follow from their form alone, as of one-hot rows.
-        notices: What was guessed.
-    """
-
-    values: AnyArray | None
-    problem: str = ""
-    classes: Classes | None = None
-    notices: tuple[str, ...] = ()
-
-
-def read_labels(value: Any) -> Labels:
-    """Find classes in what came as labels.
-
-    Args:
-        value: (N,) or (N, 1) integers, bool, strings or bytes of UTF-8, or one-hot rows (N, K), as
-            an array or sequence; whatever else is no class.
-    """
-    import numpy as np
-
-    try:
-        array = np.asarray(value)
-    except ValueError:  # rows of different lengths
-        array = np.empty(len(value), dtype=object)
-        array[:] = list(value)
-    if array.dtype.kind == "O" and array.size:
-        flat = list(array.flat)
-        if all(isinstance(item, bytes) for item in flat):
-            array = array.astype(bytes)
-        elif all(isinstance(item, str) for item in flat):
-            array = array.astype(str)
-        elif all(isinstance(item, (int, np.integer)) for item in flat):
-            try:
-                array = array.astype(np.int64)
-            except OverflowError:
-                return Labels(None, "integers beyond 64 bits")
-    if array.dtype.kind == "S":  # as HDF5 keeps strings
-        with contextlib.suppress(UnicodeDecodeError):
-            array = np.char.decode(array, "utf-8")
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
-        count = array.shape[1]
-        return Labels(
-            array.argmax(1),
-            classes=classes_named(map(str, range(count))),
-            notices=(
-                f"The labels are one-hot rows of {count}: classes are 0 to {count - 1}, the column "
-                f"that is 1.",
-            ),
-        )
-    if array.ndim != 1:
-        shape = array.shape[1:]
-        kind = f"{_type_of(array)} of shape {shape}" if shape else f"of type {type(value).__name__}"
-        return Labels(None, kind)
-    if array.dtype.kind not in "biuU":
-        whole = array.dtype.kind == "f" and bool((array == np.round(array)).all())
-        return Labels(None, ("whole " if whole else "") + _type_of(array))
-    return Labels(array)
-
-
-def _is_one_hot(array: AnyArray) -> bool:
-    return bool(
-        array.shape[1] > 1
-        and ((array == 0) | (array == 1)).all()
-        and (array.astype(bool).sum(1) == 1).all()
-    )
-
-
-def _type_of(array: AnyArray) -> str:
-    if array.dtype.kind == "O":
-        kinds = in_order({type(item).__name__ for item in array.flat})
-        return f"Python objects ({listing(kinds[:3])})"
-    return "bytes" if array.dtype.kind == "S" else f"{array.dtype} values"

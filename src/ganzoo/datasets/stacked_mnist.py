@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ganzoo.core.seeds import derive
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.datasets.torchvision_sets import MNIST
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets import Dataset
-    from ganzoo.datasets.array import AnyArray
+    from ganzoo.datasets.conversion import AnyArray
     from ganzoo.datasets.reading import Range
 
 __all__ = [

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.core.device import PrecisionName
-    from ganzoo.datasets.base import Samples
+    from ganzoo.datasets.samples import Samples
 
 __all__ = ["Classifier", "ClassifierNet", "Trained", "accuracy", "train"]
 

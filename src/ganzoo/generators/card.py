@@ -59,7 +59,7 @@ _LICENSES = frozenset(
 
 _UNVERSIONED = {f"{name}-1.0": name for name in ("c-uda", "odbl", "odc-by", "pddl")}
 
-_OWN = {"array": "an array file", "folder": "a folder of pictures", "given": "data given in Python"}
+_OWN = {"array": "an array file", "folder": "a folder of pictures", "in-memory": "data given in Python"}
 _NOUNS = {"image": "images", "audio": "clips", "sequence": "sequences", "vector": "points"}
 _LARGEST = 2**20  # bytes of training.json or metrics.json
 _LONGEST_TEXT = 2000  # characters of one string from a file
@@ -772,7 +772,7 @@ def _option(key: str, value: Any) -> str:
 
 def _generated(fakes: Mapping[str, Any]) -> str:
     if fakes.get("source") != "generator":
-        return _of_data(fakes, "given")
+        return _of_data(fakes, "in-memory")
     count = fakes.get("count")
     words = [f"{_shown(count)} generated samples" if count is not None else "the generator itself"]
     if (averaged := fakes.get("averaged")) is not None:

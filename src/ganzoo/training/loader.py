@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ganzoo.datasets.base import Samples
     from ganzoo.datasets.preprocessing import Preprocessing
-    from ganzoo.datasets.stream import Batches
+    from ganzoo.datasets.reader import Reader
+    from ganzoo.datasets.samples import Samples
 
 __all__ = ["Loader"]
 
@@ -89,7 +89,7 @@ class Loader:
             self.data = samples.data.to(home)
             self.labels = None if samples.labels is None else samples.labels.to(home)
         self._workers = workers
-        self._reader: Batches | None = None
+        self._reader: Reader[tuple[Tensor, Tensor | None]] | None = None
         self._read = 0  # number of the batch that the reader gives next
         self._seen: dict[int, tuple[Tensor, Tensor | None]] = {}  # previews of a stream
         self.scale, self.shift = _affine(samples)

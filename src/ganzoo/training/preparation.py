@@ -246,7 +246,7 @@ def _held(run: Path) -> bool:
     """Whether a run's data were an object in memory."""
     with contextlib.suppress(ConfigError, UnknownNameError):
         dataset = read_config(run / "config.yaml").get("dataset")
-        return isinstance(dataset, dict) and dataset.get("name") == "given"
+        return isinstance(dataset, dict) and dataset.get("name") == "in-memory"
     return False
 
 
