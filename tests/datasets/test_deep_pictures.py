@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from ganzoo import datasets
-from ganzoo.datasets import decoding
 from ganzoo.datasets.samples import Samples, as_samples
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.training.loader import Loader
@@ -353,14 +352,3 @@ def test_pictures_of_int64_that_hugging_face_writes(tmp_path: Path) -> None:
 def test_a_range_that_is_none(root: Path, bounds: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="low < high"):
         load(root, stored_range=bounds)
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("kept", [1, 3])
-def test_a_look_of_8_bits_scales_16(channels: int, kept: int) -> None:
-    values = np.full((SIDE, SIDE, channels), 128 * 257, np.uint16)
-    if channels in (2, 4):
-        values[..., -1] = 65535
-    found, _ = decoding.decode(png(values), decoding.OutputFormat(kept, (SIDE, SIDE), stretch=True))
-    assert found.shape == (kept, SIDE, SIDE) and found.dtype == np.uint8
-    assert (found == 128).all()

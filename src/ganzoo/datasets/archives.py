@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from ganzoo.datasets.cache import printable
-from ganzoo.datasets.decoding import SUFFIXES, PictureError
+from ganzoo.datasets.decoding import SUFFIXES
+from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.label_files import NAMES
 from ganzoo.errors import DataError, listing
 from ganzoo.files.storage import read_all

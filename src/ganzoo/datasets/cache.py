@@ -22,16 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import platformdirs
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.decoding import (
-    ImageStats,
-    OutputFormat,
-    PictureError,
-    Range,
-    RequestedFormat,
-    decode,
-    look_at,
-    resized,
-)
+from ganzoo.datasets.decoding import decode, look_at, resized
+from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError, RequestedFormat
+from ganzoo.datasets.reading import Range
 from ganzoo.errors import DataError
 from ganzoo.files.storage import expanded, new_folder, sha256, write_json
 
@@ -39,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.datasets.decoding import Pixels
+    from ganzoo.datasets.placing import Pixels
 
 __all__ = [
     "ENVIRONMENT",

@@ -30,7 +30,8 @@ from ganzoo.datasets.archives import (
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import printable
 from ganzoo.datasets.classes import classes_of_values
-from ganzoo.datasets.decoding import SUFFIXES, PictureError
+from ganzoo.datasets.decoding import SUFFIXES
+from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.reading import option

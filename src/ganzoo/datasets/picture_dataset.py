@@ -13,8 +13,8 @@ from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset, StoredRange
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.classes import rare_classes
-from ganzoo.datasets.decoding import Crop, Mode, Range, RequestedFormat, carries, span
-from ganzoo.datasets.reading import option, suggested_range, understand_range
+from ganzoo.datasets.formats import Crop, Mode, RequestedFormat, carries, span
+from ganzoo.datasets.reading import Range, option, suggested_range, understand_range
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.datasets.cache import Decoded, Source
-    from ganzoo.datasets.decoding import ImageStats
+    from ganzoo.datasets.formats import ImageStats
     from ganzoo.datasets.stream import Stream
 
 __all__ = ["Labelling", "PictureDataset"]

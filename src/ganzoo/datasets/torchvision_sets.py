@@ -22,7 +22,7 @@ from pydantic import Field
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import PictureError, RequestedFormat
+from ganzoo.datasets.formats import PictureError, RequestedFormat
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError

@@ -14,7 +14,7 @@ import torch
 from PIL import __version__ as pillow
 
 from ganzoo.core.spec import SampleSpec
-from ganzoo.datasets.decoding import carries
+from ganzoo.datasets.formats import carries
 from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, in_range, in_windows
 from ganzoo.evaluation.survey import Survey, cut, in_order, look_of, place_of, read, surveyed
 from ganzoo.features import tensor_cache
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
-    from ganzoo.datasets.decoding import Range
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.datasets.reading import Range
     from ganzoo.features.programs import Reading
 
 __all__ = ["Encoded"]

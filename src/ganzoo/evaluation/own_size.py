@@ -12,7 +12,7 @@ import torch
 
 from ganzoo.core.seeds import derive
 from ganzoo.datasets.base import SUBSET_FIELDS
-from ganzoo.datasets.decoding import span
+from ganzoo.datasets.formats import span
 from ganzoo.errors import DataError
 
 if TYPE_CHECKING:

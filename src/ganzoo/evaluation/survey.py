@@ -18,16 +18,8 @@ from PIL import __version__ as pillow
 
 from ganzoo.datasets import progress
 from ganzoo.datasets.cache import cache_root, facts_of, only_one, printable
-from ganzoo.datasets.decoding import (
-    ImageStats,
-    Opened,
-    OutputFormat,
-    PictureError,
-    decode,
-    decode_as_programs,
-    look_at,
-    resized,
-)
+from ganzoo.datasets.decoding import Opened, decode, decode_as_programs, look_at, resized
+from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError
 from ganzoo.errors import DataError
 from ganzoo.evaluation.own_size import Digest, Size
 from ganzoo.features import tensor_cache
@@ -36,8 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
-    from ganzoo.datasets.decoding import Pixels, Range
     from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.datasets.placing import Pixels
+    from ganzoo.datasets.reading import Range
     from ganzoo.features.programs import Reading
 
 __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed"]

@@ -59,7 +59,11 @@ _LICENSES = frozenset(
 
 _UNVERSIONED = {f"{name}-1.0": name for name in ("c-uda", "odbl", "odc-by", "pddl")}
 
-_OWN = {"array": "an array file", "folder": "a folder of pictures", "in-memory": "data given in Python"}
+_OWN = {
+    "array": "an array file",
+    "folder": "a folder of pictures",
+    "in-memory": "data given in Python",
+}
 _NOUNS = {"image": "images", "audio": "clips", "sequence": "sequences", "vector": "points"}
 _LARGEST = 2**20  # bytes of training.json or metrics.json
 _LONGEST_TEXT = 2000  # characters of one string from a file
