@@ -24,6 +24,7 @@ import platformdirs
 from ganzoo.datasets import progress
 from ganzoo.datasets.decoding import decode, look_at, resized
 from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError, RequestedFormat
+from ganzoo.datasets.picture_files import printable
 from ganzoo.datasets.reading import Range
 from ganzoo.errors import DataError
 from ganzoo.files.storage import expanded, new_folder, sha256, write_json
@@ -43,15 +44,13 @@ __all__ = [
     "decoded",
     "facts_of",
     "only_one",
-    "printable",
 ]
 
 ENVIRONMENT = "GANZOO_CACHE"
 """Environment variable that names the folder in which decoded pictures are kept."""
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
-_PICTURES, _GROUPS, _NAMES, _OFFSETS = "pictures.npy", "groups.npy", "names.bin", "offsets.npy"
-_FILES = (_PICTURES, _GROUPS, _NAMES, _OFFSETS)
+_PICTURES, _GROUPS, _NAMES = _FILES = "pictures.npy", "groups.npy", "names.bin"
 _RECORD = "cache.json"
 _ALWAYS_HASHED = 32 * 2**20  # bytes up to which a file is hashed at every start
 _TOGETHER = 64  # pictures per task
@@ -129,23 +128,6 @@ class Decoded:
     folder: Path
     repaired: str = ""
 
-    def name(self, index: int) -> bytes:
-        """Return what the source called a picture.
-
-        Raises:
-            IndexError: If there is no such picture.
-        """
-        import numpy as np
-
-        if not -len(self.pictures) <= index < len(self.pictures):
-            raise IndexError(f"There are {len(self.pictures)} pictures; there is no {index}.")
-        offsets = np.load(self.folder / _OFFSETS, mmap_mode="r")
-        index %= len(self.pictures)
-        start, stop = int(offsets[index]), int(offsets[index + 1])
-        with (self.folder / _NAMES).open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start - 1)
-
     def names(self) -> list[bytes]:
         """Return what the source called each picture."""
         return (self.folder / _NAMES).read_bytes().split(b"\0")[:-1]
@@ -162,14 +144,6 @@ def cache_root(chosen: Path | None = None) -> Path:
     place = chosen or os.environ.get(ENVIRONMENT)
     parent = expanded(place) if place else platformdirs.user_cache_path("ganzoo")
     return parent / "decoded"
-
-
-def printable(name: bytes) -> str:
-    r"""Return a name as text that can be printed: what cannot be becomes \x.. or \n."""
-    text = name.decode("utf-8", "backslashreplace")
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def decoded(
@@ -380,11 +354,9 @@ def _write(
 
     order = np.asarray(kept, dtype=np.int64)
     np.save(folder / _GROUPS, source.groups[order])
-    offsets = np.zeros(len(order) + 1, np.int64)
     with (folder / _NAMES).open("wb") as file:
-        for number, index in enumerate(kept):
-            offsets[number + 1] = offsets[number] + file.write(source.name(index) + b"\0")
-    np.save(folder / _OFFSETS, offsets)
+        for index in kept:
+            file.write(source.name(index) + b"\0")
     return {
         "format_version": FORMAT_VERSION,
         "origin": source.origin,

@@ -13,12 +13,12 @@ from pydantic import Field, model_validator
 
 from ganzoo.datasets import progress
 from ganzoo.datasets.base import DataPath
-from ganzoo.datasets.cache import printable
 from ganzoo.datasets.classes import classes_of_values, read_labels
 from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS
 from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
+from ganzoo.datasets.picture_files import printable
 from ganzoo.datasets.reading import option
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 

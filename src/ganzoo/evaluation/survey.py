@@ -17,9 +17,10 @@ import torch
 from PIL import __version__ as pillow
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.cache import cache_root, facts_of, only_one, printable
+from ganzoo.datasets.cache import cache_root, facts_of, only_one
 from ganzoo.datasets.decoding import Opened, decode, decode_as_programs, look_at, resized
 from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError
+from ganzoo.datasets.picture_files import printable
 from ganzoo.errors import DataError
 from ganzoo.evaluation.own_size import Digest, Size
 from ganzoo.features import tensor_cache
