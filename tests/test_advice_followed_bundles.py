@@ -1,0 +1,847 @@
+"""Advice is followed of what is saved, read, shown and published: as in `test_advice_followed`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import advice
+from advice import (
+    Line,
+    Rows,
+    follow,
+    found,
+    maker,
+    pixels,
+    run_of,
+    said,
+)
+from ganzoo import architectures, bundle, sealed
+from ganzoo.architectures.mlp import MLP
+from ganzoo.bundle import BundleConfig
+from ganzoo.convert import convert
+from ganzoo.errors import GanzooError
+from ganzoo.generator import Generator
+from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.trainer import Trainer
+
+hub_server, line, server = advice.hub_server, advice.line, advice.server
+
+row = Rows()
+
+
+@pytest.mark.parametrize(("situation", "arguments"), row)
+def test_advice_helps(
+    situation: Callable[..., None], arguments: tuple[Any, ...], request: pytest.FixtureRequest
+) -> None:
+    follow(situation, arguments, request)
+
+
+# -- makings ----------------------------------------------------------------------------------
+
+
+def load(folder: str | Path = "made") -> Generator:
+    made = Generator.from_pretrained(folder)
+    assert len(made.sample(2)) == 2
+    return made
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what a bundle says of itself, as something that seals it again would."""
+    content = json.loads((folder / bundle.CONFIG).read_text())
+    content.pop(sealed.SEAL)
+    change(content)
+    (folder / bundle.CONFIG).write_text(json.dumps(sealed.seal(content), indent=2) + "\n")
+
+
+def reweighed(folder: Path, data: bytes) -> None:
+    """Give a bundle another weight file that its configuration agrees with."""
+    from ganzoo.storage import sha256
+
+    path = folder / bundle.WEIGHTS
+    path.write_bytes(data)
+
+    def change(content: dict[str, Any]) -> None:
+        content["weights"][bundle.WEIGHTS] = {"size": len(data), "sha256": sha256(path)}
+
+    rewritten(folder, change)
+
+
+def packed(tensors: dict[str, torch.Tensor]) -> bytes:
+    save_file(tensors, "packed.safetensors")
+    return Path("packed.safetensors").read_bytes()
+
+
+def changed(name: str, value: Any) -> Callable[[Path], None]:
+    return lambda folder: rewritten(folder, lambda content: content.update({name: value}))
+
+
+def edited(folder: Path) -> None:
+    path = folder / bundle.CONFIG
+    path.write_text(path.read_text().replace('"steps": 1', '"steps": 2'))
+
+
+def said_twice(folder: Path) -> None:
+    path = folder / bundle.CONFIG
+    path.write_text(path.read_text().replace("{", '{"library": "ganzoo",', 1))
+
+
+def cut_weights(folder: Path) -> None:
+    os.truncate(folder / bundle.WEIGHTS, 40)
+
+
+def without_one(folder: Path) -> None:
+    tensors = load_file(folder / bundle.WEIGHTS)
+    tensors.popitem()
+    reweighed(folder, packed(tensors))
+
+
+def not_finite(folder: Path) -> None:
+    tensors = load_file(folder / bundle.WEIGHTS)
+    next(iter(tensors.values())).fill_(float("nan"))
+    reweighed(folder, packed(tensors))
+
+
+# -- bundles ----------------------------------------------------------------------------------
+
+COPIED = {
+    "no version": changed("format_version", 0),
+    "edited": edited,
+    "said twice": said_twice,
+    "no JSON": lambda folder: (folder / bundle.CONFIG).write_text("{"),
+    "cut weights": cut_weights,
+    "no weights": lambda folder: (folder / bundle.WEIGHTS).unlink(),
+    "no safetensors": lambda folder: reweighed(folder, b"x" * 100),
+    "a pickle": lambda folder: reweighed(folder, pickle.dumps([0] * 100)),
+    "a weight too few": without_one,
+}
+
+
+@row("bundle", *COPIED)
+def a_damaged_bundle_to_copy_again(damage: str) -> None:
+    maker().save_pretrained("whole")
+    shutil.copytree("whole", "made")
+    COPIED[damage](Path("made"))
+    assert "opy the whole folder again" in said(load)
+    shutil.rmtree("made")
+    shutil.copytree("whole", "made")
+    load()
+
+
+SAVED = {
+    "edited": edited,
+    "not finite": not_finite,
+    "other files": changed("weights", {"x.safetensors": {"size": 1, "sha256": "0" * 64}}),
+    "a weight too few": without_one,
+}
+
+
+@row("bundle", *SAVED)
+def a_bundle_of_no_use_to_save_again(damage: str) -> None:
+    made = maker()
+    made.save_pretrained("made")
+    SAVED[damage](Path("made"))
+    assert re.search(r"save (it anew|the generator again)", said(load).replace("Save", "save"))
+    made.save_pretrained("made")
+    load()
+
+
+@row("bundle")
+def a_bundle_of_a_newer_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    maker().save_pretrained("made")
+    changed("format_version", 2)(Path("made"))
+    text = said(load)
+    assert "upgrade ganzoo" in text
+    monkeypatch.setattr(bundle, "FORMAT_VERSION", int(found(r"has format (\d+)", text)))
+    load()
+
+
+@row("bundle", "empty", "foreign")
+def a_folder_that_is_no_bundle(kind: str) -> None:
+    run_of()
+    Path("made").mkdir()
+    if kind == "foreign":
+        Path("made/config.json").write_text('{"model_type": "bert"}')
+    text = said(load)
+    load(Path("run") / found(r"folder '(\w+)' of a run", text))
+    assert "or the run folder itself" in text
+    load("run")
+
+
+@row("bundle")
+def a_framing_for_another_size() -> None:
+    spec, latent, arch = SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,)), MLP(hidden=(4,))
+    framing = {"method": "pad", "native": (6, 6), "size": (7, 7)}
+
+    def make(**framing: Any) -> BundleConfig:
+        return BundleConfig(architecture=arch, sample=spec, latent=latent, framing=framing)
+
+    height, width = re.search(r"the net an? (\d+)x(\d+)", said(lambda: make(**framing))).groups()
+    make(**{**framing, "size": (int(height), int(width))})
+
+
+@row("bundle", "made", "file/made", "none/\0")
+def a_folder_that_cannot_be_written(name: str) -> None:
+    Path("file").touch()
+    if name == "made":
+        Path(name).touch()
+    assert "hoose another folder" in said(lambda: maker().save_pretrained(name))
+    maker().save_pretrained("other")
+    load("other")
+
+
+@row("bundle")
+def weights_that_are_not_finite() -> None:
+    run_of(checkpoint_every=1)
+    made = Generator.from_pretrained("run")
+    next(made.module.parameters()).fill_(float("nan"))
+    text = said(lambda: made.save_pretrained("made"))
+    assert "go back to an earlier checkpoint or lower the learning rates" in text
+    Trainer.resume("run", progress=False)
+    run_of(out="lower", g_optimizer={"lr": 1e-6}, d_optimizer={"lr": 1e-6})
+    load("lower").save_pretrained("made")
+
+
+@row("bundle")
+def another_discriminator() -> None:
+    other = MLP(hidden=(5,)).discriminator(SampleSpec(shape=(1, 8, 8)))
+    made = maker()
+    text = said(lambda: made.save_pretrained("made", discriminator=other))
+    assert "Give the net that its architecture builds" in text
+    net = made.config.architecture.discriminator(made.config.sample)
+    made.save_pretrained("made", discriminator=net)
+
+
+@row("bundle", "long", "deep")
+def too_much_to_say_of_the_training(how: str) -> None:
+    deep: Any = 0
+    for _ in range(100):
+        deep = [deep]
+    made = maker()
+    config = made.config.model_copy(
+        update={"training": {"told": deep if how == "deep" else "x" * 2**21}}
+    )
+    text = said(lambda: Generator(made.module, config).save_pretrained("made"))
+    setting = found(r"less to say in '(\w+)'", text)
+    less = config.model_copy(update={setting: {}})
+    Generator(made.module, less).save_pretrained("made")
+    load()
+
+
+@row("bundle", "file", "net")
+def a_net_that_is_larger_than_allowed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker().save_pretrained("made")
+    monkeypatch.setenv("GANZOO_MAX_BYTES", "1650" if kind == "file" else "1500")
+    text = said(lambda: Generator.from_pretrained("made"))
+    needs = int(found(r"(?:needs|has) ([\d,]+) bytes", text).replace(",", ""))
+    monkeypatch.setenv(found(r"environment variable (\w+) to more", text), str(2 * needs))
+    load()
+
+
+@row("bundle", "made", "sample")
+def a_net_that_its_architecture_cannot_build(what: str) -> None:
+    class Fickle(MLP):
+        """Builds what it likes."""
+
+        def generator(self, spec: SampleSpec, latent: LatentSpec) -> torch.nn.Module:
+            if broken:
+                raise RuntimeError("no more")
+            return super().generator(spec, latent)
+
+    broken = False
+    architectures.register("fickle")(Fickle)
+    try:
+        arch, spec, latent = (
+            Fickle(hidden=(4,)),
+            SampleSpec(shape=(1, 8, 8)),
+            LatentSpec(shape=(3,)),
+        )
+        config = BundleConfig(architecture=arch, sample=spec, latent=latent)
+        Generator(arch.generator(spec, latent), config).save_pretrained("made")
+        broken = True
+        assert "Load another one, or upgrade what its architecture comes from" in said(load)
+        maker().save_pretrained("other")
+        load("other")
+        broken = False
+        load()
+    finally:
+        architectures.registry.unregister("fickle")
+
+
+# -- generators -------------------------------------------------------------------------------
+
+
+@row("generator", (-1, 4), (4, 0), (2.5, 4), ("many", 4), (True, 4))
+def counts_that_are_none(count: Any, batch_size: Any) -> None:
+    text = said(lambda: maker().sample(count, batch_size=batch_size))
+    least = re.search(r"at least (\d) and (\d)", text).groups()
+    assert len(maker().sample(int(least[0]), batch_size=int(least[1]))) == 0
+
+
+@row("generator")
+def a_folder_that_is_being_saved() -> None:
+    maker().save_pretrained("made")
+    Path("made").rename(".made.12345678.old")
+    text = said(lambda: Generator.from_pretrained("made"))
+    left, name = re.search(r"which left (.+?)\. .*rename what is left to (\S+) if", text).groups()
+    Path(left).rename(Path(left).with_name(name))
+    load()
+
+
+@row("generator")
+def weights_of_another_library(line: Line) -> None:
+    net = MLP(hidden=(4,)).generator(SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,)))
+    torch.save(net.state_dict(), "one.pt")
+    command = found(r"'(ganzoo convert)'", said(lambda: Generator.from_pretrained("one.pt")))
+    line.follow(f"{command} one.pt --arch mlp --out made")
+    load()
+
+
+@row("generator")
+def the_best_of_a_run_without_scores() -> None:
+    run_of(pixels(24, 16))
+    text = said(lambda: Generator.from_pretrained("run/best"))
+    load(found(r"its newest generator is in (.+)\.$", text))
+    setting = found(r"where (\w+) is set", text)
+    run_of(pixels(24, 16), out="scored", metrics=["swd"], checkpoint_every=1, **{setting: 1})
+    load("scored/best")
+
+
+@row("generator", "dcgan.fashion", "other")
+def a_revision_of_what_has_none(name: str) -> None:
+    maker().save_pretrained("other")
+    text = said(lambda: Generator.from_pretrained(name, revision="main"))
+    assert "Leave the revision out" in text.replace("\n", " ")
+    load(name)
+
+
+@row("generator", "./nowhere", "a/b/c", "nowhere")
+def a_folder_that_is_nowhere(name: str) -> None:
+    text = said(lambda: Generator.from_pretrained(name))
+    assert "Give the folder of a run or of a saved generator" in text
+    run_of()
+    load("run")
+    maker().save_pretrained("made")
+    load("made")
+    for each in found(r"by its name: (.+)\.$", text).split(", ") if name == "nowhere" else ():
+        assert each in ganzoo_names()
+
+
+def ganzoo_names() -> list[str]:
+    from ganzoo import pretrained
+
+    return list(pretrained.names())
+
+
+@row("generator")
+def a_link_out_of_a_run() -> None:
+    run_of()
+    shutil.move("run/generator", "elsewhere")
+    Path("run/generator").symlink_to(Path("elsewhere").resolve())
+    text = said(lambda: Generator.from_pretrained("run"))
+    assert "Give the folder it leads to" in text
+    load(Path(found(r"^(\S+) is a link", text)).resolve())
+
+
+class KilledError(Exception):
+    """What ends a training at once."""
+
+
+def killed(**settings: Any) -> None:
+    """A run that was ended before its first checkpoint."""
+    from ganzoo.callbacks import Callback
+
+    class Kill(Callback):
+        def on_step(self, *_: Any) -> None:
+            raise KilledError
+
+    with contextlib.suppress(KilledError):
+        run_of(callbacks=[Kill()], **settings)
+    shutil.rmtree("run/generator", ignore_errors=True)
+
+
+@row("generator")
+def a_run_without_a_generator_yet(line: Line) -> None:
+    killed()
+    command = found(r"'(ganzoo resume .+?)'", said(lambda: Generator.from_pretrained("run")))
+    line.follow(f"{command} --quiet")
+    load("run")
+
+
+@row("generator")
+def a_run_that_has_lost_its_generator(line: Line) -> None:
+    run_of()
+    shutil.rmtree("run/generator")
+    command = found(r"'(ganzoo resume .+?)'", said(lambda: Generator.from_pretrained("run")))
+    line.follow(f"{command} --quiet")
+    load("run")
+
+
+# -- files of weights -------------------------------------------------------------------------
+
+
+def net() -> torch.nn.Module:
+    return MLP(hidden=(4,)).generator(SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,)))
+
+
+def made_of(path: str = "weights.pt", **options: Any) -> None:
+    convert(path, "mlp", "made", **options)
+    load()
+
+
+def tar_file(path: str) -> None:
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("pickle"), io.BytesIO())
+
+
+def scripted(path: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, which has other ways by now
+        torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), path)
+
+
+REFUSED = {
+    "a whole module": lambda path: torch.save(net(), path),
+    "a plain pickle": lambda path: Path(path).write_bytes(pickle.dumps(net())),
+    "the older format": lambda path: torch.save(net(), path, _use_new_zipfile_serialization=False),
+    "TorchScript": scripted,
+    "a tar archive": tar_file,
+    "no state dict": lambda path: torch.save({"steps": 3}, path),
+}
+
+
+@row("convert", *REFUSED)
+def a_file_that_is_not_weights_alone(kind: str) -> None:
+    REFUSED[kind]("theirs.pt")
+    way = found(r"(torch\.save\(.+?\))\.$", said(lambda: made_of("theirs.pt")))
+    eval(way, {"torch": torch, "generator": net()})
+    made_of(found(r"'(.+?)'", way))
+
+
+def zipped(path: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("letter.txt", "hello")
+
+
+def inflated(path: str) -> None:
+    torch.save(net().state_dict(), "plain.pt")
+    with zipfile.ZipFile("plain.pt") as there, zipfile.ZipFile(path, "w") as archive:
+        for entry in there.infolist():
+            archive.writestr(entry.filename, there.read(entry), zipfile.ZIP_DEFLATED)
+
+
+def cut(path: str) -> None:
+    torch.save(net().state_dict(), path)
+    os.truncate(path, 900)
+
+
+def cut_safetensors(path: str) -> None:
+    save_file(net().state_dict(), path)
+    os.truncate(path, 300)
+
+
+OTHERS = {
+    "a folder": (lambda path: Path(path).mkdir(), "Give the file of weights in it"),
+    "nothing": (lambda path: None, "Give a file of weights"),
+    "an empty file": (lambda path: Path(path).touch(), "Copy it again"),
+    "a text": (lambda path: Path(path).write_text("hello"), "Give a file of PyTorch weights"),
+    "a zip": (zipped, "Give the file of weights"),
+    "a zip that is packed": (inflated, "Get it from somewhere else"),
+    "a file cut off": (cut, "Copy it again"),
+    "safetensors cut off": (cut_safetensors, "Copy it again"),
+}
+
+
+@row("convert", *OTHERS)
+def a_file_to_copy_or_choose_again(kind: str) -> None:
+    make, advice = OTHERS[kind]
+    make("theirs.safetensors" if "safetensors" in kind else "theirs.pt")
+    text = said(lambda: made_of("theirs.safetensors" if "safetensors" in kind else "theirs.pt"))
+    assert advice in text
+    torch.save(net().state_dict(), "weights.pt")
+    made_of()
+
+
+def quantized(tensor: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, which has other ways by now
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+TENSORS = {
+    "sparse": torch.Tensor.to_sparse,
+    "quantized": quantized,
+    "expanded": lambda tensor: torch.zeros(1, 1).expand(tensor.shape),
+}
+
+
+@row("convert", *TENSORS)
+def tensors_of_another_kind(kind: str) -> None:
+    state = net().state_dict()
+    name = next(name for name, value in state.items() if value.dim() == 2)
+    theirs = TENSORS[kind](state[name])
+    torch.save(state | {name: theirs}, "theirs.pt")
+    text = said(lambda: made_of("theirs.pt"))
+    ways = re.findall(r"tensor\.\w+\(\)", text)
+    assert ways
+    for way in ways:
+        with contextlib.suppress(RuntimeError, NotImplementedError):
+            plain = eval(way, {"tensor": theirs})
+            torch.save(state | {name: plain}, "weights.pt")
+            with contextlib.suppress(GanzooError):  # which is of the other kind
+                made_of()
+                return
+    raise AssertionError(f"no way leads to plain tensors: {ways}")
+
+
+@row("convert", "complex", "whole numbers", "not finite")
+def numbers_of_another_kind(kind: str) -> None:
+    state = net().state_dict()
+    name = next(iter(state))
+    other = {
+        "complex": state[name].to(torch.complex64),
+        "whole numbers": state[name].to(torch.int64),
+        "not finite": torch.full_like(state[name], float("nan")),
+    }[kind]
+    torch.save(state | {name: other}, "theirs.pt")
+    text = said(lambda: made_of("theirs.pt"))
+    assert "Save weights as real numbers" in text or "Take an earlier checkpoint" in text
+    torch.save(
+        state | {name: (other.real if kind == "complex" else other.float()).nan_to_num()},
+        "weights.pt",
+    )
+    made_of()
+
+
+@row("convert", "generatr", "net.generator")
+def a_misspelt_place_in_a_file(key: str) -> None:
+    torch.save({"generator": net().state_dict(), "step": 3}, "weights.pt")
+    text = said(lambda: made_of(key=key))
+    for place in found(r"There is: (.+)\.$", text).split(", "):
+        made_of(key=place)
+    if hint := re.search(r"Did you mean '(.+?)'", text):
+        made_of(key=hint.group(1))
+
+
+@row("convert", "a file", "a folder")
+def where_a_conversion_cannot_go(kind: str) -> None:
+    torch.save(net().state_dict(), "weights.pt")
+    Path("taken").touch() if kind == "a file" else Path("taken/x").mkdir(parents=True)
+    assert "Choose another folder" in said(lambda: convert("weights.pt", "mlp", "taken"))
+    made_of()
+
+
+@row("convert", "hiden", "slop")
+def a_misspelt_option_of_an_architecture(option: str) -> None:
+    torch.save(net().state_dict(), "weights.pt")
+    text = said(lambda: convert("weights.pt", {"name": "mlp", option: (4,)}, "made"))
+    options = found(r"Options: (.+)\.$", text).split(", ")
+    assert set(options) == set(MLP.model_fields)
+    meant = found(r"Did you mean '(\w+)'", text)
+    convert("weights.pt", {"name": "mlp", meant: (4,) if meant == "hidden" else 0.1}, "made")
+
+
+@row("convert", "--size", "--channels")
+def sizes_below_the_least(flag: str, line: Line) -> None:
+    torch.save(net().state_dict(), "weights.pt")
+    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made")
+    least = found(r"at least (\d)", line.refused(*start, flag, "0"))
+    line.runs(*start, *(("--size", "8", "8") if flag == "--size" else (flag, least)))
+
+
+@row("convert")
+def a_size_of_three_numbers(line: Line) -> None:
+    torch.save(net().state_dict(), "weights.pt")
+    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made", "--size")
+    assert "a height and a width" in line.refused(*start, "8", "8", "1")
+    line.runs(*start, "8", "8")
+
+
+def weight_norm(layer: torch.nn.Module) -> torch.nn.Module:
+    return torch.nn.utils.parametrizations.weight_norm(layer)
+
+
+NORMS = {
+    "spectral": torch.nn.utils.parametrizations.spectral_norm,
+    "weight": weight_norm,
+    "older spectral": torch.nn.utils.spectral_norm,
+}
+
+
+@row("convert", *NORMS)
+def a_net_with_norms_of_weights(kind: str) -> None:
+    theirs = net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, on the older ones
+        for layer in theirs.modules():
+            if isinstance(layer, torch.nn.Linear):
+                NORMS[kind](layer)
+    torch.save(theirs.state_dict(), "theirs.pt")
+    text = said(lambda: made_of("theirs.pt"))
+    ways = {**vars(torch.nn.utils), "torch": torch}
+    calls = re.findall(r"((?:torch\.[\w.]+\.)?remove_\w+\(layer(?:, '\w+')?\))", text)
+    assert len(calls) == 2
+    for layer in theirs.modules():
+        if isinstance(layer, torch.nn.Linear):
+            eval(calls["older" in kind], {**ways, "layer": layer})
+    torch.save(theirs.state_dict(), "weights.pt")
+    made_of()
+
+
+@row("convert")
+def samples_that_are_no_image(line: Line) -> None:
+    spec, latent = SampleSpec(shape=(2, 9, 5)), LatentSpec(shape=(3,))
+    torch.save(MLP(hidden=(4,)).generator(spec, latent).state_dict(), "weights.pt")
+    start = ("convert", "weights.pt", "--arch", "mlp", "--kind", "image", "--out", "made")
+    flags = re.findall(r"--(?:size|channels)", line.refused(*start))
+    sizes = {"--size": ("9", "5"), "--channels": ("2",)}
+    line.runs(*start, *(word for flag in dict.fromkeys(flags) for word in (flag, *sizes[flag])))
+    assert load().spec.shape == (2, 9, 5)
+
+
+@row("convert", "mapping", "beside")
+def a_net_that_is_hardly_the_generator(kind: str, line: Line) -> None:
+    narrow = torch.nn.Sequential(
+        torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.ReLU(),
+        torch.nn.Linear(8, 8),
+    )  # fmt: skip
+    other = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Conv2d(3, 3, 3)).state_dict()
+    content = {"mapping": {"m": narrow.state_dict()}}.get(
+        kind, {"generator": other, "x": net().state_dict()}
+    )
+    torch.save(content, "weights.pt")
+    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made")
+    way = found(r"say so with (--key \S+?)\.$", line.refused(*start))
+    line.runs(*start, *way.split())
+    load()
+
+
+def renamed(state: dict[str, Any], names: Callable[[str], str]) -> dict[str, Any]:
+    return {names(name): value for name, value in state.items()}
+
+
+def same_shapes() -> dict[str, Any]:
+    """A net with layers of the same shape, in an order that is not the net's."""
+    spec, latent = SampleSpec(kind="vector", shape=(4,)), LatentSpec(shape=(4,))
+    state = MLP(hidden=(4, 4)).generator(spec, latent).state_dict()
+    called = dict(zip(sorted({n.rpartition(".")[0] for n in state}), "cab", strict=True))
+    return renamed(state, lambda n: f"{called[n.rpartition('.')[0]]}_x.{n.rpartition('.')[2]}")
+
+
+@row("convert", "layers", "tensors")
+def names_that_nothing_tells(kind: str, line: Line) -> None:
+    start = ("convert", "weights.safetensors", "--arch", "mlp", "--kind", "vector", "--out", "made")
+    if kind == "layers":
+        save_file(same_shapes(), "weights.safetensors")
+    else:
+        state = net().state_dict()
+        names = {n: f"p_{k}" for k, n in enumerate(state)}
+        save_file(renamed(state, names.__getitem__), "weights.safetensors")
+        start = (*start[:4], "--out", "made")
+    text = line.refused(*start)
+    flag, file = re.search(r"(--mapping) (\S+?)\)", text).groups()
+    if kind == "layers":
+        theirs = re.search(r"which of (.+?) is which of (.+?), for", text)
+        first, second = (re.findall(r"'(.+?)'", part) for part in theirs.groups())
+        lines = [f"{one}: {other}" for one, other in zip(first, second, strict=True)]
+        assert found(r"a line for each: '(.+?)'", text) in lines
+    else:
+        lines = re.findall(r"'(.+?: .+?)'", text.partition("such as ")[2])
+    Path(file).write_text("\n".join(lines) + "\n")
+    line.runs(*start, flag, file)
+    load()
+
+
+MAPPINGS = {
+    "a name it lacks": {"hiden.dense0": "hidden.dense0"},
+    "a name nobody has": {"hidden.dense1.bias": "hidden.dense7.bias"},
+}
+
+
+@row("convert", *MAPPINGS)
+def a_mapping_with_a_wrong_name(kind: str) -> None:
+    state = net().state_dict()
+    torch.save(state, "weights.pt")
+    lead = next(iter(state)).rpartition(".")[0]
+    mapping = {lead[:-1]: lead} if kind == "a name it lacks" else {lead: "nowhere"}
+    text = said(lambda: made_of(mapping=mapping))
+    assert text.endswith((".", "?)."))
+    if kind == "a name it lacks":
+        hint = found(r"did you mean '(.+?)'", text)
+        made_of(mapping={hint: hint})
+    else:
+        there = found(r"the generator has (.+)\.$", text).split(", ")
+        assert there == list(state)
+        made_of(mapping={name: name for name in there})
+
+
+@row("convert", "absent", "[1", "- a\n- b\n", "a:\n  b: c\n")
+def a_mapping_that_is_none(content: str) -> None:
+    torch.save(net().state_dict(), "weights.pt")
+    if content != "absent":
+        Path("names.yaml").write_text(content)
+    text = said(lambda: made_of(mapping="names.yaml"))
+    form = re.search(r"such as '(\S+): (\S+)'", text)
+    name = next(iter(net().state_dict()))
+    Path("names.yaml").write_text("{}: {}\n".format(*([name] * 2)) if form else "{}\n")
+    made_of(mapping="names.yaml")
+
+
+def checked(picture: Callable[[Generator, torch.Tensor], Any], **options: Any) -> Any:
+    """What a conversion says of a picture that another net made."""
+    theirs = MLP(hidden=(4,), **options)
+    spec, latent = SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,))
+    config = BundleConfig(architecture=theirs, sample=spec, latent=latent)
+    torch.manual_seed(3)
+    other = Generator(theirs.generator(spec, latent), config)
+    torch.save(other.module.state_dict(), "weights.pt")
+    z = torch.randn(2, 3)
+    return z, picture(other, z)
+
+
+@row("convert", "command line", "python")
+def a_picture_that_another_setting_makes(way: str, line: Line) -> None:
+    z, picture = checked(lambda other, z: other.sample(latents=z), slope=0.0)
+    np.save("z.npy", z)
+    np.save("picture.npy", picture)
+    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made")
+    check = ("--check", "z.npy", "picture.npy")
+    text = line.refused(*start, *check)
+    flags, call = re.search(r" with (--.+?) \(in Python, (.+?)\): say so", text).groups()
+    if way == "python":
+        options = eval(f"dict({call})")
+        convert("weights.pt", folder="made", check=(z, picture), **{"arch": "mlp", **options})
+    else:
+        line.runs(*start, *check, *flags.split())
+    load()
+
+
+@row("convert")
+def a_picture_in_another_range() -> None:
+    z, picture = checked(lambda other, z: (other.sample(latents=z) + 1) * 127.5)
+    text = said(lambda: made_of(check=(z, picture)))
+    assert "give the picture as the net itself makes it" in text
+    made_of(check=(z, picture / 127.5 - 1))
+
+
+@row("convert")
+def fewer_pictures_than_latents() -> None:
+    z, picture = checked(lambda other, z: other.sample(latents=z))
+    z = torch.cat([z, z])
+    picture = torch.cat([picture, picture])
+    text = said(lambda: made_of(check=(z, picture[:3])))
+    assert "give one picture for each latent" in text
+    made_of(check=(z, picture))
+
+
+@row("convert")
+def a_picture_that_nothing_makes() -> None:
+    z, picture = checked(lambda other, z: other.sample(latents=z))
+    text = said(lambda: made_of(check=(z, picture.flip(0) * 0.3)))
+    assert "make sure that the picture is of this latent" in text
+    made_of(check=(z, picture))
+
+
+@row("convert")
+def kernels_whose_axes_nothing_tells() -> None:
+    spec, latent = SampleSpec(kind="vector", shape=(4,)), LatentSpec(shape=(4,))
+    state = MLP(hidden=(4,)).generator(spec, latent).state_dict()
+    keras = {
+        name.replace("weight", "kernel"): value.T if value.dim() == 2 else value
+        for name, value in state.items()
+    }
+    torch.save(keras, "theirs.pt")
+    text = said(lambda: made_of("theirs.pt", kind="vector"))
+    name, way = found(r"call them '(\w+)'", text), found(r"that is (kernel\.T)", text)
+    torch.save(
+        {
+            n.replace("kernel", name): eval(way, {"kernel": v}) if n.endswith("kernel") else v
+            for n, v in keras.items()
+        },
+        "weights.pt",
+    )
+    made_of(kind="vector")
+
+
+# -- labels -----------------------------------------------------------------------------------
+
+NAMES = ("cat", "dog", "Éclair", "7", "a,b")
+
+
+@contextlib.contextmanager
+def of_classes() -> Any:
+    """A generator that knows classes."""
+
+    class Classy(MLP):
+        """Uses labels."""
+
+        conditional = True
+
+    architectures.register("classy")(Classy)
+    try:
+        spec, latent = SampleSpec(shape=(1, 8, 8), classes=NAMES), LatentSpec(shape=(3,))
+        arch = Classy(hidden=(4,))
+        config = BundleConfig(architecture=arch, sample=spec, latent=latent)
+        yield Generator(arch.generator(spec, latent), config)
+    finally:
+        architectures.registry.unregister("classy")
+
+
+LABELS = (
+    ("dgo", r"Did you mean ('dog')"), ("cat,dog", r"in a list: (\[.+?\])"),
+    ("1", r"given without quotes: (\d)"), (2.0, r"Give (\d)"),
+    (np.eye(5)[[0, 1, 4]], r"instead: (labels\.argmax\(1\))"),
+    (np.eye(5)[[0, 1, 4]].tolist(), r"instead: (numpy\.argmax\(labels, 1\))"),
+    (np.array([0.0, 1.5]), r"by (labels\.astype\(int\))"),
+    (torch.tensor([0.0, 1.5]), r"by .+ a tensor by (labels\.long\(\))"),
+    (7, r"called '(7)': give it as a string"),
+)  # fmt: skip
+
+
+@row("generator", *[(number,) for number in range(len(LABELS))])
+def labels_in_another_form(number: int) -> None:
+    labels, pattern = LABELS[number]
+    with of_classes() as made:
+        way = found(pattern, said(lambda: made.sample(labels=labels)))
+        better = way if labels is LABELS[8][0] else eval(way, {"labels": labels, "numpy": np})
+        assert len(made.sample(labels=better))
+
+
+@row("generator", "set", "mapping", "several", "no label", "too large", "rows")
+def labels_that_are_none(kind: str) -> None:
+    labels: Any = {
+        "set": {0, 1}, "mapping": {0: 1}, "several": [0, 1, 2], "no label": None,
+        "too large": 9, "rows": [[0, 1], [1, 0]],
+    }[kind]  # fmt: skip
+    labels = [labels] if kind == "no label" else labels
+    with of_classes() as made:
+        text = said(lambda: made.sample(None if kind == "no label" else 2, labels=labels))
+        if kind in ("set", "mapping"):
+            assert "Give a list, with one for each sample" in text
+            made.sample(2, labels=list(labels)[:1] * 2)
+        elif kind in ("several", "rows"):
+            assert "one label for all samples or one for each of the 2" in text
+            made.sample(2, labels=0)
+            made.sample(2, labels=[0, 1])
+        elif kind == "no label":
+            for name in found(r"Classes, from 0 on: (.+)\.$", text).split(", "):
+                made.sample(2, labels=name)
+        else:
+            low, high = re.search(r"from (\d) to (\d)", text).groups()
+            made.sample(2, labels=[int(low), int(high)])
