@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
 import json
 import os
 import pickle
 import re
 import shutil
+import sys
 import tarfile
 import warnings
 import zipfile
@@ -19,10 +21,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import advice
 from advice import (
+    TINY,
     Line,
     Rows,
     follow,
@@ -32,12 +36,27 @@ from advice import (
     run_of,
     said,
 )
-from ganzoo import architectures, bundle, sealed
+from ganzoo import (
+    architectures,
+    bundle,
+    card,
+    checkpoint,
+    checkup,
+    comparison,
+    metrics,
+    pictures,
+    plots,
+    sealed,
+)
 from ganzoo.architectures.mlp import MLP
 from ganzoo.bundle import BundleConfig
+from ganzoo.callbacks import Callback
 from ganzoo.convert import convert
+from ganzoo.device import pick_device, pick_precision
 from ganzoo.errors import GanzooError
 from ganzoo.generator import Generator
+from ganzoo.lock import RunLock
+from ganzoo.run import Run
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.trainer import Trainer
 
@@ -365,7 +384,6 @@ class KilledError(Exception):
 
 def killed(**settings: Any) -> None:
     """A run that was ended before its first checkpoint."""
-    from ganzoo.callbacks import Callback
 
     class Kill(Callback):
         def on_step(self, *_: Any) -> None:
@@ -845,3 +863,557 @@ def labels_that_are_none(kind: str) -> None:
         else:
             low, high = re.search(r"from (\d) to (\d)", text).groups()
             made.sample(2, labels=[int(low), int(high)])
+
+
+# -- pictures and plots -----------------------------------------------------------------------
+
+
+@row("pictures", ("count", 0), ("columns", 0), ("columns", -3))
+def a_grid_of_nothing(name: str, value: int) -> None:
+    text = said(lambda: maker().grid(**{"count": 4, name: value}))
+    least = {"one": 1}[found(r"at least (one)", text)]
+    maker().grid(**{"count": 4, name: least})
+
+
+def still(name: str, side: int) -> Path:
+    Image.new("L", (side, side)).save(name)
+    return Path(name)
+
+
+@row("pictures", "seconds", "frames", "sizes")
+def an_animation_that_cannot_be(what: str) -> None:
+    frames = [still("0.png", 8), still("1.png", 9 if what == "sizes" else 8)]
+    frames, seconds = [] if what == "frames" else frames, 0.0 if what == "seconds" else 1.0
+    text = said(lambda: pictures.animate(frames, Path("x.gif"), seconds))
+    if what == "seconds":
+        seconds = float(found(r"more than (\d+) seconds", text)) + 0.5
+    elif what == "frames":
+        assert "at least one frame" in text
+        frames = [still("0.png", 8)]
+    else:
+        first, size = re.search(r"(\S+\.png) has (\d+)x", text).groups()
+        frames = [Path(first), still("1.png", int(size))]
+    pictures.animate(frames, Path("x.gif"), seconds)
+
+
+@row("pictures", "none", "too few", "another size")
+def neighbours_that_do_not_fit(what: str) -> None:
+    spec, images = SampleSpec(shape=(1, 8, 8)), torch.zeros(2, 1, 8, 8)
+    closest = [] if what == "none" else [{"ratio": 0.5, "fake": 0, "real": 1}] * 2
+    other = {"none": images, "too few": images[:1], "another size": images[..., :4]}[what]
+    text = said(lambda: pictures.neighbours(closest, images, other, spec))
+    if what == "none":
+        assert "at least one pair" in text
+        closest = [{"ratio": 0.5, "fake": 0, "real": 1}] * 2
+    else:
+        assert "as many generated and real images of one size" in text
+    pictures.neighbours(closest, images, images, spec)
+
+
+@row("pictures", "rows", "scores", "samples", "axes", "limits")
+def plots_that_cannot_be_drawn(what: str) -> None:
+    real, fake = torch.randn(9, 1), torch.randn(9, 1)
+    if what == "rows":
+        assert "at least one row" in said(lambda: plots.curves([]))
+        plots.curves([{"step": 1, "d_loss": 1.0, "g_loss": 1.0}])
+    elif what == "scores":
+        assert "at least one score" in said(lambda: plots.scores([]))
+    elif what in ("samples", "axes"):
+        wrong = fake[:0] if what == "samples" else torch.randn(9, 2)
+        axes = int(found(r"tensor \(N, (\d)\)", said(lambda: plots.density(real, wrong))))
+        plots.density(real, torch.randn(9, axes))
+    else:
+        text = said(lambda: plots.density(real, fake, limits=((1.0, -1.0),)))
+        assert found(r"are (1) pair", text) and "low < high" in text
+        plots.density(real, fake, limits=((-1.0, 1.0),))
+
+
+@row("pictures")
+def plots_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib.figure", None)
+        text = said(lambda: plots.curves([{"step": 1, "d_loss": 1.0}]))
+    extra = found(r'pip install "ganzoo\[(\w+)\]"', text)
+    needs = importlib.metadata.requires("ganzoo") or []
+    assert any("matplotlib" in each and f'"{extra}"' in each.replace("'", '"') for each in needs)
+    plots.curves([{"step": 1, "d_loss": 1.0}])
+
+
+# -- specs ------------------------------------------------------------------------------------
+
+
+@row("config", ("image", (3, 8)), ("vector", (3, 8)), ("audio", (8,)), ("sequence", (1, 2, 3)))
+def a_shape_of_another_kind(kind: str, shape: tuple[int, ...]) -> None:
+    text = said(lambda: SampleSpec(kind=kind, shape=shape))
+    axes = found(r"has shape \(([^)]+?),?\), not", text).split(", ")
+    SampleSpec(kind=kind, shape=(4,) * len(axes))
+
+
+@row("config", SampleSpec, LatentSpec)
+def more_values_than_there_may_be(spec: type[Any]) -> None:
+    text = said(lambda: spec(shape=(3, 2**16, 2**16)))
+    spec(shape=(1, 1, int(found(r"at most ([\d,]+) values", text).replace(",", ""))))
+
+
+RANGES = (
+    (SampleSpec, {"value_range": (1.0, -1.0)}, "low < high", {"value_range": (-1.0, 1.0)}),
+    (SampleSpec, {"value_range": (-3e38, 3e38)}, "nearer", {"value_range": (-3e37, 3e37)}),
+    (LatentSpec, {"low": 1.0, "high": -1.0}, "low < high", {"low": -1.0, "high": 1.0}),
+    (LatentSpec, {"low": -3e38, "high": 3e38}, "nearer", {"low": -3e37, "high": 3e37}),
+)  # fmt: skip
+
+
+@row("config", *[(number,) for number in range(len(RANGES))])
+def ranges_that_are_none(number: int) -> None:
+    spec, wrong, advice, right = RANGES[number]
+    more = {"distribution": "uniform"} if spec is LatentSpec else {}
+    assert advice in said(lambda: spec(shape=(1, 8, 8), **more, **wrong))
+    spec(shape=(1, 8, 8), **more, **right)
+
+
+# -- devices and processes --------------------------------------------------------------------
+
+
+@row("device")
+def a_device_of_torch_that_is_not_supported() -> None:
+    text = said(lambda: pick_device("meta"))
+    for name in re.findall(r"'(\w+)'", text.partition("use ")[2]):
+        with contextlib.suppress(GanzooError):
+            pick_device(name)
+            continue
+        assert "not supported" not in said(lambda name=name: pick_device(name))
+
+
+@row("device")
+def bfloat16_on_an_older_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
+    device = torch.device("cuda")
+    other = found(r"Use precision='(\w+)'", said(lambda: pick_precision("bf16", device)))
+    assert pick_precision(other, device).name == "fp32"
+
+
+@row("device", "WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS")
+def one_of_several_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name.startswith("SLURM"):
+        monkeypatch.setenv("SLURM_STEP_ID", "0")
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
+    monkeypatch.setenv(name, "3")
+    names = found(r"or unset (.+?) where", said(run_of)).split(" and ")
+    for each in names:
+        monkeypatch.delenv(each)
+    run_of()
+
+
+@row("device")
+def one_of_a_group_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as grouped:
+        grouped.setattr(torch.distributed, "is_initialized", lambda: True)
+        grouped.setattr(torch.distributed, "get_world_size", lambda: 2)
+        assert "Train in one process, without a group" in said(run_of)
+    run_of()
+
+
+# -- cards ------------------------------------------------------------------------------------
+
+
+@row("hub", ("repo_id", "one two/three"), ("revision", "a b"), ("license", "!!!"))
+def what_a_card_cannot_say(name: str, value: str) -> None:
+    maker().save_pretrained("made")
+    text = said(lambda: card.render(Path("made"), **{name: value}))
+    better = {
+        "repo_id": r"give (org/name)", "revision": r"give its (plain) name",
+        "license": r"such as ([\w.-]+\w)",
+    }[name]  # fmt: skip
+    card.render(Path("made"), **{name: found(better, text)})
+
+
+BESIDE = {
+    "training.json": ("[", "[]"),
+    "metrics.json": ("[", "[]", '{"fid": 3}', '{"a/b": {}}', '{"fid": {"value": "x"}}'),
+}
+
+
+@row("hub", *[(name, text) for name, texts in BESIDE.items() for text in texts])
+def what_lies_beside_and_is_of_no_use(name: str, content: str) -> None:
+    maker().save_pretrained("made")
+    Path("made", name).write_text(content)
+    text = said(lambda: card.render(Path("made")))
+    assert "Remove it" in text
+    Path(found(r"^(\S+) cannot be used", text)).unlink()
+    card.render(Path("made"))
+
+
+# -- comparisons ------------------------------------------------------------------------------
+
+
+def scored(*folders: str, count: int = 50) -> None:
+    for folder in folders:
+        if not Path(folder).exists():
+            maker().save_pretrained(folder)
+        told = {"swd": {"value": 1.0, "protocol": {"metric": "swd", "fakes": {"count": count}}}}
+        Path(folder, "metrics.json").write_text(json.dumps(told))
+
+
+@row("command line")
+def nothing_to_compare(line: Line) -> None:
+    scored("a")
+    assert "ganzoo train" in line.refused("compare", "a", "nowhere")
+    run_of()
+    line.runs("compare", "a", "run")
+
+
+@row("command line")
+def a_run_that_is_given_twice(line: Line) -> None:
+    scored("a", "b")
+    assert "leave it out once" in line.refused("compare", "a", "b", "./a")
+    line.runs("compare", "a", "b")
+
+
+@row("command line", ("--metrics", "fid"), ("--metrics", ""))
+def scores_that_nobody_has(flag: str, value: str, line: Line) -> None:
+    scored("a", "b")
+    text = line.refused("compare", "a", "b", flag, value)
+    for name in found(r"There are: ([\w, -]+)\.", text).split(", "):
+        line.runs("compare", "a", "b", flag, name)
+    if value:
+        assert "'ganzoo evaluate' measures others" in text
+
+
+@row("command line", "alike", "left out", "all the same", "python")
+def scores_that_were_measured_differently(way: str, line: Line) -> None:
+    scored("a")
+    scored("b", count=60)
+    text = line.refused("compare", "a", "b")
+    if way == "alike":
+        assert "Measure both alike with 'ganzoo evaluate'" in text
+        scored("b")
+        line.runs("compare", "a", "b")
+    elif way == "left out":
+        assert "leave 'swd' out" in text
+        for name in "a", "b":
+            told = json.loads(Path(name, "metrics.json").read_text())
+            told["other"] = {"value": 2.0, "protocol": {"metric": "other"}}
+            Path(name, "metrics.json").write_text(json.dumps(told))
+        line.runs("compare", "a", "b", "--metrics", "other")
+    elif way == "all the same":
+        line.runs("compare", "a", "b", found(r"show it all the same with (--[\w-]+)", text))
+    else:
+        option = found(r"\((any_\w+=\w+)\)", text)
+        comparison.compare("a", "b", **eval(f"dict({option})"))
+
+
+@row("command line")
+def a_picture_that_cannot_be_written(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganzoo.plots.available", lambda: True)
+    scored("a", "b")
+    Path("file").touch()
+    text = line.refused("compare", "a", "b", "--plot", "file/x.png")
+    line.runs("compare", "a", "b", found(r"Choose another (--plot)", text), "x.png")
+
+
+# -- runs -------------------------------------------------------------------------------------
+
+
+@row("runs", "nowhere", "empty")
+def what_is_no_run(kind: str) -> None:
+    Path("empty").mkdir()
+    text = said(lambda: Run(kind))
+    assert re.search(r"Give the folder (of a run|that 'ganzoo train' named)", text)
+    run_of()
+    Run("run")
+
+
+@row("runs", "[", "[]")
+def a_record_of_the_machine_that_is_damaged(content: str) -> None:
+    run_of()
+    Path("run/environment.json").write_text(content)
+    assert "resuming writes it anew" in said(lambda: Run("run").environment).lower()
+    Trainer.resume("run", steps=4, progress=False).fit()
+    assert Run("run").environment
+
+
+@row("runs", "{", '{"step": "x"}', "[]")
+def a_row_that_is_damaged(content: str) -> None:
+    run_of(log_every=1)
+    path = Path("run/metrics.jsonl")
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([rows[0], content, *rows[1:]]) + "\n")
+    text = said(lambda: Run("run").history)
+    number = int(found(r"Line (\d+) of", text))
+    assert "Remove that line" in text
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[: number - 1] + lines[number:]) + "\n")
+    assert len(Run("run").history) == 2
+    Trainer.resume("run", steps=4, progress=False).fit()
+
+
+@row("runs", "a folder", "a file")
+def a_place_for_a_run_that_is_taken(kind: str, line: Line) -> None:
+    Path("mine").touch() if kind == "a file" else Path("mine/x").mkdir(parents=True)
+    start = ("train", "mlp", "--dataset", "ring", "--steps", "1", *TINY)
+    text = line.refused(*start, "--out", "mine")
+    line.runs(*start, found(r"Choose another one with (--out)", text), "other")
+
+
+@row("runs", "file/run", "file/run/deeper")
+def a_place_for_a_run_that_cannot_be(place: str) -> None:
+    Path("file").touch()
+    assert "use another folder" in said(lambda: run_of(out=place))
+    run_of(out="other")
+
+
+@row("runs")
+def a_folder_of_runs_that_is_a_file() -> None:
+    Path("runs").touch()
+    assert "use another folder" in said(lambda: run_of(out=None))
+    run_of(out="other")
+
+
+@row("runs")
+def a_run_that_vanishes() -> None:
+    class Takes(Callback):
+        def on_step(self, *_: Any) -> None:
+            if Path("run").exists():
+                shutil.move("run", "elsewhere")
+
+    text = said(lambda: run_of(callbacks=[Takes()], checkpoint_every=1))
+    assert "Put it back and resume, or train again" in text
+    shutil.move("elsewhere", "run")
+    Trainer.resume("run", progress=False).fit()
+    load("run")
+
+
+@row("runs", "bring back", "train again")
+def a_run_without_its_checkpoints(way: str, line: Line) -> None:
+    run_of(log_every=1)
+    shutil.move("run/checkpoints", "kept")
+    text = said(lambda: Trainer.resume("run", steps=4))
+    if way == "bring back":
+        shutil.move("kept", Path("run", found(r"Bring back the folder '(\w+)'", text)))
+        Trainer.resume("run", steps=4, progress=False).fit()
+    else:
+        command = found(r"(ganzoo train --config .+)$", text)
+        line.follow(f"{command} --quiet")
+
+
+@row("runs")
+def a_run_that_is_trained_in() -> None:
+    run_of()
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        lock = RunLock(Path("run"))
+        stack.callback(lock.release)
+        text = said(lambda: Trainer.resume("run", steps=4, progress=False).fit())
+        assert "Wait for it or stop it" in text
+    left = Path(found(r"if it is gone, delete (.+)\.$", text))
+    left.unlink(missing_ok=True)
+    Trainer.resume("run", steps=4, progress=False).fit()
+
+
+@row("runs", "copy", "again")
+def a_run_without_a_whole_checkpoint(way: str, line: Line) -> None:
+    run_of()
+    kept = Path("run/checkpoints")
+    shutil.copytree(kept, "copy")
+    for path in kept.rglob("state.safetensors"):
+        os.truncate(path, 20)
+    text = said(lambda: Trainer.resume("run", steps=4))
+    if way == "copy":
+        assert "bring back a copy of a checkpoint" in text
+        shutil.rmtree(kept)
+        shutil.copytree("copy", kept)
+        Trainer.resume("run", steps=4, progress=False).fit()
+    else:
+        config = Path("run", found(r"Train again from the run's (\S+),", text))
+        line.runs("train", "--config", str(config), "--out", "again", "--quiet")
+
+
+@row("runs")
+def a_checkpoint_of_a_newer_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_of()
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
+    Trainer.resume("run", steps=4, progress=False).fit()
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 1)
+    text = said(lambda: Trainer.resume("run", steps=6))
+    assert "upgrade ganzoo" in text
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", int(found(r"has format (\d+)", text)))
+    Trainer.resume("run", steps=6, progress=False).fit()
+
+
+# -- ganzoo doctor ----------------------------------------------------------------------------
+
+
+def cured(run: Path, whole: Path, finding: checkup.Finding) -> None:
+    """Do to a run what a finding says."""
+    place, text = run / finding.place, finding.text
+    if name := re.match(r"(\S+\.png) ", text):
+        place = place / name.group(1)
+    if re.search(r"(?<!rows: )[Rr]emove that line", text):
+        number = int(found(r"line (\d+)", text))
+        lines = place.read_text().splitlines()
+        place.write_text("".join(f"{each}\n" for each in lines[: number - 1] + lines[number:]))
+    elif "give it its own name back" in text:
+        step = int(found(r"holds step (\d+)", text))
+        place.rename(place.with_name(f"step-{step:08d}"))
+    elif "move this one away" in text:
+        shutil.rmtree(place)
+    elif re.search(r"[Rr]esuming (the run|from a checkpoint|writes)", text):
+        Trainer.resume(run, steps=6, progress=False).fit()
+    elif re.search(r"[Dd]elete it", text):
+        place.unlink()
+    elif "It does not fit config.yaml: restore the one" in text or "config.yaml says" in text:
+        shutil.copy(whole / "config.yaml", run / "config.yaml")
+    elif re.search(r"[Bb]ring back a copy|Copy the whole folder again|Put the file back", text):
+        shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+        copy = shutil.copytree if (whole / finding.place).is_dir() else shutil.copy
+        copy(whole / finding.place, place)
+    else:
+        raise AssertionError(f"no remedy is known in: {text}")
+
+
+def write(name: str, content: str) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text(content)
+
+    return damage
+
+
+def add(name: str, content: str) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        with (run / name).open("a") as file:
+            file.write(content + "\n")
+
+    return damage
+
+
+def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        text = (run / name).read_text()
+        assert old in text
+        (run / name).write_text(text.replace(old, new))
+
+    return damage
+
+
+def nan_checkpoint(run: Path) -> None:
+    path = max((run / "checkpoints").iterdir())
+    tensors, state = checkpoint.load(path)
+    tensors = {n: v * float("nan") if v.is_floating_point() else v for n, v in tensors.items()}
+    state.pop("format_version")
+    checkpoint.save(path.parent, state["step"], tensors, state)
+
+
+def linked(name: str) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        Path("outside").touch()
+        (run / name).unlink()
+        (run / name).symlink_to(Path("outside").resolve())
+
+    return damage
+
+
+def misnamed(run: Path) -> None:
+    path = max((run / "checkpoints").iterdir())
+    path.rename(path.with_name("step-00000009"))
+
+
+def shortened(pattern: str) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        os.truncate(max(run.glob(pattern)), 60)
+
+    return damage
+
+
+DAMAGES = {
+    "environment [": write("environment.json", "["),
+    "environment []": write("environment.json", "[]"),
+    "environment NaN": write("environment.json", '{"a": NaN}'),
+    "environment 1e999": write("environment.json", '{"a": 1e999}'),
+    "environment link": linked("environment.json"),
+    "row {": add("metrics.jsonl", "{"),
+    "row NaN": add("metrics.jsonl", '{"step": NaN}'),
+    "row []": add("metrics.jsonl", "[]"),
+    "row of an earlier step": add("metrics.jsonl", '{"step": 1}'),
+    "scores without a step": write("scores.json", "{}"),
+    "scores []": write("scores.json", '{"step": 3, "scores": []}'),
+    "scores without a value": write("scores.json", '{"step": 3, "scores": {"fid": {}}}'),
+    "metrics []": write("generator/metrics.json", "[]"),
+    "metrics without a value": write("generator/metrics.json", '{"fid": {}}'),
+    "metrics without a protocol": write(
+        "generator/metrics.json", '{"fid": {"value": 1, "protocol": 3}}'
+    ),
+    "no generator": lambda run: shutil.rmtree(run / "generator"),
+    "another net": replaced("config.yaml", "- 4\n", "- 5\n"),
+    "a checkpoint of NaN": nan_checkpoint,
+    "a checkpoint with another name": misnamed,
+    "a checkpoint that is cut": shortened("checkpoints/*/state.safetensors"),
+    "a bundle that is cut": shortened("generator/model.safetensors"),
+    "a picture": shortened("samples/*.png"),
+    "a plot": write("curves.png", "x"),
+}
+
+
+@row("doctor", *DAMAGES)
+def a_run_that_is_not_whole(damage: str, line: Line) -> None:
+    settings = {"log_every": 1, "checkpoint_every": 1, "sample_every": 1}
+    np.save("x.npy", pixels())
+    run_of(str(Path("x.npy").resolve()), **settings)
+    line.runs("doctor", "run")
+    shutil.copytree("run", "whole")
+    DAMAGES[damage](Path("run"))
+    text = line.refused("doctor", "run")
+    assert "the lines above say what and what to do" in text
+    for _ in range(6):
+        wrong = [each for each in checkup.examine("run") if each.verdict == "wrong"]
+        if not wrong:
+            break
+        cured(Path("run"), Path("whole"), wrong[0])
+    line.runs("doctor", "run")
+
+
+@row("doctor", "nowhere", "empty")
+def what_the_doctor_cannot_look_at(kind: str, line: Line) -> None:
+    Path("empty").mkdir()
+    text = line.refused("doctor", kind)
+    assert re.search(r"Give (the folder of a run|a folder that ganzoo wrote)", text)
+    run_of()
+    line.runs("doctor", "run")
+    line.runs("doctor", "run/generator")
+    line.runs("doctor", str(next(Path("run/checkpoints").iterdir())))
+
+
+# -- the command line -------------------------------------------------------------------------
+
+
+@row("command line", ("folder.png", "folder"), ("file", "file"), ("file/x.npy", "in file"))
+def a_place_for_samples_that_is_taken(out: str, kind: str, line: Line) -> None:
+    maker().save_pretrained("made")
+    Path("folder.png").mkdir()
+    Path("file").touch()
+    text = line.refused("sample", "made", "--count", "2", "--out", out)
+    line.runs("sample", "made", "--count", "2", found(r"Choose another (--out)", text), "x.npy")
+
+
+@row("command line", "losses", "datasets")
+def what_is_not_online(kind: str, line: Line) -> None:
+    text = line.refused("list", kind, "--online")
+    flag, other = re.search(r"(--online) is for '(\w+)'", text).groups()
+    line.runs("list", other)
+    assert flag == "--online"
+
+
+@row("command line")
+def a_metric_that_is_no_json(line: Line) -> None:
+    maker().save_pretrained("made")
+    text = line.refused("evaluate", "made", "--metrics", "{name: swd}")
+    chosen = json.loads(found(r"Write it as '(\{.+?\})'", text))
+    assert metrics.create(chosen).name == chosen["name"]
+
+
+@row("command line", ("alone", "--conditional"), ("joined", "--conditional=true"))
+def a_switch_with_a_value(kind: str, expected: str, line: Line) -> None:
+    start = ("train", "mlp", "--dataset", "ring", *TINY, "--dry-run")
+    flag = "--deterministic"
+    text = line.refused(*start[:1], flag, "true", *start[1:])
+    alone, joined = re.search(r"Write (\S+) alone, or (\S+?)\.$", text).groups()
+    assert "deterministic: true" in line.runs(*start, alone if kind == "alone" else joined)
