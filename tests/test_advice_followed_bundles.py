@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib
 import importlib.metadata
 import io
 import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import sys
 import tarfile
+import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
+from packaging.requirements import Requirement
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import advice
+import ganzoo
 from advice import (
     TINY,
     Line,
@@ -43,9 +50,12 @@ from ganzoo import (
     checkpoint,
     checkup,
     comparison,
+    hub,
+    losses,
     metrics,
     pictures,
     plots,
+    pretrained,
     sealed,
 )
 from ganzoo.architectures.mlp import MLP
@@ -56,9 +66,11 @@ from ganzoo.device import pick_device, pick_precision
 from ganzoo.errors import GanzooError
 from ganzoo.generator import Generator
 from ganzoo.lock import RunLock
+from ganzoo.losses import Loss
 from ganzoo.run import Run
 from ganzoo.spec import LatentSpec, SampleSpec
 from ganzoo.trainer import Trainer
+from hub.server import HubServer
 
 hub_server, line, server = advice.hub_server, advice.line, advice.server
 
@@ -1353,13 +1365,21 @@ DAMAGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with rows, pictures and checkpoints."""
+    folder = tmp_path_factory.mktemp("whole")
+    np.save(folder / "x.npy", pixels())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganzoo.plots.available", lambda: False)
+        each = {"log_every": 1, "checkpoint_every": 1, "sample_every": 1}
+        return run_of(str(folder / "x.npy"), out=str(folder / "run"), **each)
+
+
 @row("doctor", *DAMAGES)
-def a_run_that_is_not_whole(damage: str, line: Line) -> None:
-    settings = {"log_every": 1, "checkpoint_every": 1, "sample_every": 1}
-    np.save("x.npy", pixels())
-    run_of(str(Path("x.npy").resolve()), **settings)
+def a_run_that_is_not_whole(damage: str, line: Line, whole: Path) -> None:
+    shutil.copytree(whole, "run")
     line.runs("doctor", "run")
-    shutil.copytree("run", "whole")
     DAMAGES[damage](Path("run"))
     text = line.refused("doctor", "run")
     assert "the lines above say what and what to do" in text
@@ -1367,7 +1387,7 @@ def a_run_that_is_not_whole(damage: str, line: Line) -> None:
         wrong = [each for each in checkup.examine("run") if each.verdict == "wrong"]
         if not wrong:
             break
-        cured(Path("run"), Path("whole"), wrong[0])
+        cured(Path("run"), whole, wrong[0])
     line.runs("doctor", "run")
 
 
@@ -1417,3 +1437,545 @@ def a_switch_with_a_value(kind: str, expected: str, line: Line) -> None:
     text = line.refused(*start[:1], flag, "true", *start[1:])
     alone, joined = re.search(r"Write (\S+) alone, or (\S+?)\.$", text).groups()
     assert "deterministic: true" in line.runs(*start, alone if kind == "alone" else joined)
+
+
+# -- loading from the Hub ---------------------------------------------------------------------
+
+
+def fetched(name: str = "zoo/a", **options: Any) -> Generator:
+    made = Generator.from_pretrained(name, **options)
+    assert len(made.sample(1)) == 1
+    return made
+
+
+def logged_in(text: str, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Set the variable that a message names for a token."""
+    monkeypatch.setenv(found(r"set (HF_\w+)", text), token)
+
+
+@row("hub", "gated", "private")
+def a_repository_that_not_all_see(
+    kind: str, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setattr(server.repo("zoo/a"), kind, True)
+    monkeypatch.delenv("HF_TOKEN")
+    text = said(fetched)
+    logged_in(text, monkeypatch, "hf_bob")
+    text = said(fetched)
+    if kind == "gated":
+        assert found(r"Ask for it at (\S+?)\.$", text) == f"{server.endpoint}/zoo/a"
+        server.grant("zoo/a", "bob")
+    else:
+        assert "with 'hf auth whoami' the account" in text
+        monkeypatch.setenv("HF_TOKEN", "hf_ann")
+    fetched()
+
+
+@row("hub")
+def a_repository_that_is_not_there(server: HubServer) -> None:
+    assert "Check the name" in said(lambda: fetched("zoo/aa"))
+    fetched()
+
+
+@row("hub", "hf_wrong", "", "hf_a b", "hf_a\n", True)
+def a_token_that_is_none(
+    token: str | bool, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    text = said(lambda: fetched(token=token))
+    logged_in(text, monkeypatch, "hf_ann")
+    fetched()
+    if place := re.search(r"Make one at (\S+),", text):
+        assert place.group(1) == f"{server.endpoint}/settings/tokens"
+
+
+@row("hub", "local_files_only", "HF_HUB_OFFLINE", "network")
+def what_is_not_in_the_cache(kind: str, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"local_files_only": True} if kind == "local_files_only" else {}
+
+    def offline() -> Any:
+        if kind == "network":
+            return server.offline()
+        return monkeypatch.context()
+
+    @contextlib.contextmanager
+    def without() -> Any:
+        with offline() as patch:
+            if kind == "HF_HUB_OFFLINE":
+                patch.setattr(constants, kind, True)
+            yield
+
+    with without():
+        text = said(lambda: fetched(**options))
+    if kind != "network":
+        assert found(r"because (\w+) is set", text) == kind
+        assert "Load it once without that; afterwards it is there" in text
+    else:
+        assert "what was loaded once loads without" in text
+    fetched()
+    with without():
+        fetched(**options)
+
+
+@row("hub")
+def fetching_again_without_asking(server: HubServer) -> None:
+    both = {"force_download": True, "local_files_only": True}
+    text = said(lambda: fetched(**both))
+    assert "leave one out" in text
+    fetched()
+    for name in re.findall(r"\b(force_download|local_files_only)\b", text):
+        fetched(**{name: True})
+
+
+FAULTS = {
+    "cut": ({"where": "GET /lfs/.*model", "cut": 20, "times": None}, "Load it again"),
+    "too short": ({"where": "GET /lfs/.*model", "content": b"short"}, "Try again"),
+    "trouble": ({"where": "GET /api/models", "status": 503, "times": None}, "Try again"),
+    "too often": ({"where": "paths-info", "status": 429, "times": None}, "Wait some minutes"),
+    "a teapot": ({"where": "paths-info", "status": 418}, "Check the name"),
+    "a log-in page": (
+        {"where": "GET /api/models/zoo/a", "content": b"<html>hotel</html>"}, "a log-in page"
+    ),
+}  # fmt: skip
+
+
+@row("hub", *FAULTS)
+def a_hub_in_trouble(kind: str, server: HubServer) -> None:
+    fault, advice = FAULTS[kind]
+    server.fail(**fault)
+    assert advice in said(fetched)
+    server.heal()
+    fetched()
+
+
+@row("hub")
+def a_page_that_answers_in_its_place(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.fail("GET /api/models/zoo/a", content=b"<html>hotel</html>", times=None)
+    name = found(r"Check (HF_\w+)", said(fetched))
+    assert getattr(constants, name.removeprefix("HF_")) == server.endpoint
+
+
+@row("hub", "cache_dir", "HF_HOME")
+def a_cache_that_cannot_be_written(
+    way: str, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("taken").touch()
+    text = said(lambda: fetched(cache_dir="taken"))
+    assert way in found(r"another place for the cache with (.+)\.$", text).split(" or ")
+    if way == "cache_dir":
+        fetched(cache_dir="other")
+    else:  # which is read when the client is imported
+        fetched()
+
+
+@row("hub")
+def a_full_disk(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+
+        def full(*_: Any, **__: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr("huggingface_hub.file_download._create_symlink", full)
+        text = said(fetched)
+    assert "Free some space" in text
+    fetched()
+    fetched(**{found(r"another place for it with (\w+)", text): "other"})
+
+
+def broken(server: HubServer, kind: str) -> None:
+    """Make the newest commit of a repository one that cannot be loaded."""
+    files = server.files("zoo/a")
+    config = json.loads(files[bundle.CONFIG])
+    config.pop(sealed.SEAL)
+    if kind == "lacks weights":
+        changes: dict[str, Any] = {bundle.WEIGHTS: None}
+    elif kind == "other weights":
+        changes = {bundle.WEIGHTS: b"\0" * 100_000}
+    elif kind == "huge weights":
+        config["weights"][bundle.WEIGHTS]["size"] = 300_000
+        text = json.dumps(sealed.seal(config), indent=2) + "\n"
+        changes = {bundle.WEIGHTS: b"\0" * 300_000, bundle.CONFIG: text}
+    elif kind == "huge config":
+        changes = {bundle.CONFIG: b"{" + b" " * 2**25 + b"}"}
+    elif kind == "no config":
+        changes = {bundle.CONFIG: None}
+    elif kind == "config of others":
+        changes = {bundle.CONFIG: b'{"model_type": "bert"}'}
+    else:
+        changes = {bundle.CONFIG: files[bundle.CONFIG][:-9]}
+    server.commit("zoo/a", changes)
+
+
+@row(
+    "hub", "lacks weights", "other weights", "huge weights", "huge config", "no config",
+    "config of others",
+)  # fmt: skip
+def a_revision_that_cannot_be_loaded(kind: str, server: HubServer) -> None:
+    before = server.commits("zoo/a")[0].oid
+    broken(server, kind)
+    text = said(fetched)
+    assert re.search(r"Load another (revision|one)|Check the name and the revision", text)
+    fetched(revision=before)
+    maker().push_to_hub("zoo/other")
+    fetched("zoo/other")
+
+
+@row("hub")
+def damage_in_the_repository(server: HubServer) -> None:
+    broken(server, "cut config")
+    text = said(fetched)
+    assert "Copy the whole folder again" in text and "once more changed nothing" in text
+    maker().push_to_hub("zoo/whole")
+    fetched("zoo/whole")
+
+
+@row("hub")
+def damage_in_the_cache_without_a_network(server: HubServer) -> None:
+    made = fetched()
+    weights = next(Path(constants.HF_HUB_CACHE).rglob(f"snapshots/*/{bundle.WEIGHTS}")).resolve()
+    weights.chmod(0o644)
+    os.truncate(weights, 30)
+    with server.offline():
+        text = said(fetched)
+        assert "Fetching it again failed" in text and "Check the network" in text
+    fetched()
+    assert made.config.origin == fetched().config.origin
+
+
+# -- publishing -------------------------------------------------------------------------------
+
+
+@row("hub", ("main", "a b"), ("v1", "x..y"))
+def what_is_no_revision(right: str, wrong: str, server: HubServer) -> None:
+    text = said(lambda: fetched(revision=wrong))
+    server.tag("zoo/a", "v1")
+    assert "give a branch, a tag" in text
+    fetched(revision=right)
+
+
+@row("hub", "own name", "pull request", "token")
+def no_right_to_write(way: str, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_bob")
+    made = maker(SampleSpec(shape=(1, 4, 4)))
+    text = said(lambda: made.push_to_hub("zoo/a"))
+    if way == "own name":
+        assert "push to a name of your own" in text
+        made.push_to_hub("bob/a")
+    elif way == "pull request":
+        assert made.push_to_hub("zoo/a", **{found(r"\((create_pr)\)", text): True}).pull_request
+    else:
+        assert found(r"may write at (\S+),", text) == f"{server.endpoint}/settings/tokens"
+        monkeypatch.setenv("HF_TOKEN", "hf_ann")
+        made.push_to_hub("zoo/a")
+
+
+@row("hub", "network", "trouble", "refused", "too often", "meanwhile")
+def a_push_that_fails(kind: str, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = maker(SampleSpec(shape=(1, 4, 4)))
+    real = bundle.replaceable
+
+    def slow(folder: Path) -> bool:
+        server.commit("zoo/a", {"news.txt": "x"})
+        return real(folder)
+
+    with contextlib.ExitStack() as stack:
+        if kind == "network":
+            stack.enter_context(server.offline())
+        elif kind == "meanwhile":
+            stack.enter_context(monkeypatch.context()).setattr(bundle, "replaceable", slow)
+        else:
+            status = {"trouble": 503, "refused": 404, "too often": 429}[kind]
+            server.fail("POST .*/(verify|commit/)", status=status, times=None)
+        text = said(lambda: made.push_to_hub("zoo/a"))
+    server.heal()
+    assert re.search(r"[Pp]ush again|Try again|Wait some minutes", text)
+    assert made.push_to_hub("zoo/a").changed
+
+
+@row("hub")
+def a_push_without_a_network_on_purpose(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = maker(SampleSpec(shape=(1, 4, 4)))
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        name = found(r"while (\w+) is set: unset it", said(lambda: made.push_to_hub("zoo/a")))
+        assert name == "HF_HUB_OFFLINE"
+    assert made.push_to_hub("zoo/a").changed
+
+
+@row("hub", "tag", "pull request")
+def a_branch_that_is_none(kind: str, server: HubServer) -> None:
+    made = maker(SampleSpec(shape=(1, 4, 4)))
+    text = said(lambda: made.push_to_hub("zoo/a", revision="refs/pr/9"))
+    assert "has no branch" in text
+    for name in found(r"Branches and tags: (.+)\.$", text).split(", "):
+        made.push_to_hub("zoo/a", revision=name)
+
+
+@row("hub")
+def a_card_that_is_too_large_to_be_ours(server: HubServer) -> None:
+    server.commit("zoo/a", {bundle.CARD: b"x" * (hub.LARGEST + 1)})
+    text = said(lambda: maker(SampleSpec(shape=(1, 4, 4))).push_to_hub("zoo/a"))
+    assert "Push to another repository" in text
+    maker().push_to_hub("zoo/other")
+
+
+@row("hub")
+def no_place_to_prepare_a_push(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    Path("file").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "gettempdir", lambda: str(Path("file").resolve()))
+        text = said(lambda: maker().push_to_hub("zoo/b"))
+    Path("tmp").mkdir()
+    monkeypatch.setenv(found(r"environment variable (\w+)\.", text), str(Path("tmp").resolve()))
+    maker().push_to_hub("zoo/b")
+
+
+@row("hub", "linked", "damaged", "missing")
+def a_bundle_that_cannot_be_pushed(kind: str, server: HubServer) -> None:
+    folder = maker().save_pretrained("made")
+    shutil.copytree("made", "whole")
+    if kind == "linked":
+        Path("told.json").write_text("{}")
+        (folder / bundle.TRAINING).symlink_to(Path("told.json").resolve())
+    elif kind == "damaged":
+        (folder / bundle.WEIGHTS).write_bytes(b"x" * 99)
+    else:
+        (folder / bundle.WEIGHTS).unlink()
+
+    def push() -> hub.Push:
+        text = "---\nlicense: mit\n---\nof {}\n"
+        return hub.push(folder, "zoo/b", card=text.format)
+
+    text = said(push)
+    if kind == "linked":
+        assert "Replace it by what it leads to, or remove it" in text
+        (folder / bundle.TRAINING).unlink()
+        shutil.copy("told.json", folder / bundle.TRAINING)
+    else:
+        assert "Copy the whole folder again" in text
+        shutil.rmtree(folder)
+        shutil.copytree("whole", folder)
+    assert push().changed
+
+
+@row("hub", "something else", "a generator of one's own")
+def a_folder_that_pulling_would_replace(kind: str, server: HubServer, line: Line) -> None:
+    if kind == "something else":
+        Path("a").mkdir()
+        Path("a/letter.txt").touch()
+    else:
+        maker(SampleSpec(shape=(1, 4, 4))).save_pretrained("a")
+    text = line.refused("pull", "zoo/a")
+    line.runs("pull", "zoo/a", found(r"another folder with (--out)", text), "b")
+    load("b")
+
+
+# -- plug-ins ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Put packages with entry points for losses on the path, as `pip install` would."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def refresh() -> None:
+        ganzoo.registry._entry_points.cache_clear()
+        importlib.invalidate_caches()
+
+    def install(package: str, source: str, name: str = "odd", version: str = "0.3") -> Path:
+        module = package.replace("-", "_")
+        for older in tmp_path.glob(f"{module}-*.dist-info"):
+            shutil.rmtree(older)
+        info = tmp_path / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+        )
+        (info / "entry_points.txt").write_text(f"[ganzoo.losses]\n{name} = {module}:Odd\n")
+        (tmp_path / f"{module}.py").write_text(source)
+        sys.modules.pop(module, None)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        refresh()
+        return info
+
+    yield install
+    losses.registry._classes.clear()
+    for module in [name for name in sys.modules if name.startswith("odd_")]:
+        del sys.modules[module]
+    refresh()
+
+
+ODD = """
+from ganzoo.losses import Loss
+
+class Odd(Loss):
+    '''A loss.'''
+
+    def discriminator(self, real, fake):
+        return fake.mean() - real.mean()
+
+    def generator(self, fake, real=None):
+        return -fake.mean()
+"""
+
+
+@row("plug-ins")
+def a_loss_of_two_packages(install: Callable[..., Path]) -> None:
+    install("odd-one", ODD)
+    install("odd-two", ODD)
+    text = said(lambda: losses.create("odd"))
+    names = re.findall(r"'([\w-]+:odd)'", text.partition("Say which one")[2])
+    assert len(names) == 2
+    for name in names:
+        losses.create(name)
+
+
+@row("plug-ins", "raise OSError('no more')", "class Odd: pass", "raise SystemExit")
+def a_plug_in_that_is_broken(source: str, install: Callable[..., Path], line: Line) -> None:
+    info = install("odd-one", source)
+    text = said(lambda: losses.create("odd"))
+    assert found(r"Upgrade or remove ([\w-]+)\.", text) == "odd-one"
+    assert "upgrade or remove what is broken" in line.refused("list", "losses", "--check")
+    assert "odd-one" in line.refused("doctor")
+    install("odd-one", ODD, version="0.4")
+    losses.create("odd")
+    line.runs("list", "losses", "--check")
+    shutil.rmtree(info.with_name("odd_one-0.4.dist-info"))
+    ganzoo.registry._entry_points.cache_clear()
+    line.runs("list", "losses", "--check")
+
+
+@row("plug-ins")
+def plug_ins_that_are_off(install: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    install("odd-one", ODD)
+    monkeypatch.setenv("GANZOO_DISABLE_PLUGINS", "1")
+    text = said(lambda: losses.create({"name": "odd", "provider": "odd-one 0.3"}))
+    variable = found(r"but (GANZOO_\w+) turns plug-ins off; unset it", text)
+    assert found(r"off: (GANZOO_\w+) is set", said(lambda: losses.create("odd"))) == variable
+    monkeypatch.delenv(variable)
+    losses.create({"name": "odd", "provider": "odd-one 0.3"})
+    losses.create("odd")
+
+
+@row("plug-ins", "not installed", "older", "in code", "damaged")
+def what_a_file_says_that_it_needs(kind: str, install: Callable[..., Path]) -> None:
+    provider = {"in code": "odd_one", "damaged": "!! 3"}.get(kind, "odd-one 0.3")
+    if kind == "older":
+        install("odd-one", ODD, name="even", version="0.2")
+    text = said(lambda: losses.create({"name": "odd", "provider": provider}))
+    if kind == "in code":
+        module = found(r"the module '(\w+)': .+ run or import it first", text)
+        mine = type("Odd", (MyLoss,), {"__doc__": "A loss.", "__module__": module})
+        losses.register("odd")(mine)
+        try:
+            losses.create({"name": "odd", "provider": provider})
+        finally:
+            losses.registry.unregister("odd")
+    elif kind == "damaged":
+        assert "Get another copy of it" in text
+        losses.create({"name": "hinge"})
+    else:
+        package = found(r"from the package '([\w-]+)'", text)
+        install(package, ODD, version=found(r"' ([\d.]+\d)", text))
+        losses.create({"name": "odd", "provider": provider})
+
+
+class MyLoss(Loss):
+    """A loss."""
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+        return -fake.mean()
+
+
+@row("plug-ins", "no class", "a function", "another kind")
+def what_is_no_loss(kind: str) -> None:
+    thing = {"no class": 3, "a function": print, "another kind": MLP}[kind]
+    base = found(r"must be a subclass of (\w+)", said(lambda: losses.register("mine")(thing)))
+    mine = type("Mine", (MyLoss,), {"__doc__": "A loss."})
+    assert base in {each.__name__ for each in mine.__mro__}
+    losses.register("mine")(mine)
+    losses.registry.unregister("mine")
+
+
+@row("plug-ins", [3], [["hinge"]], [{"nam": "hinge"}])
+def what_chooses_no_component(given: list[Any]) -> None:
+    text = said(lambda: losses.create(given[0]))
+    assert "name" in text
+    for name in found(r"Available: (.+)\.$", text).split(", "):
+        losses.create(name)
+        losses.create({"name": name})
+
+
+@row("plug-ins", "copy", "model_fields")
+def an_option_that_hides_a_member(option: str) -> None:
+    def register(option: str) -> None:
+        members = {"__doc__": "x", "__annotations__": {option: int}, option: 3}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pydantic, which says so too
+            losses.register("hiding")(type("Hiding", (MyLoss,), members))
+
+    assert "rename the option" in said(lambda: register(option))
+    register(f"my_{option}")
+    losses.registry.unregister("hiding")
+
+
+@row("plug-ins")
+def a_member_that_is_no_option() -> None:
+    def source(line: str) -> type[Loss]:
+        code = f"class Sees(MyLoss):\n    '''x'''\n    {line}\n"
+        space: dict[str, Any] = {"MyLoss": MyLoss, "ClassVar": ClassVar, "__name__": "sees"}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pydantic, which says so too
+            exec(compile(code, "sees", "exec", dont_inherit=True), space)
+        return space["Sees"]
+
+    def register(line: str) -> None:
+        losses.register("sees")(source(line))
+
+    text = said(lambda: register("generator_sees_real: bool = True"))
+    line = found(r"or write '(.+? = )\.\.\.'", text) + "True"
+    register(line)
+    losses.registry.unregister("sees")
+
+
+@row("plug-ins")
+def what_was_never_registered() -> None:
+    text = said(lambda: losses.registry.unregister("hinge"))
+    assert "was registered in code" in text
+    losses.register("mine")(type("Mine", (MyLoss,), {"__doc__": "A loss."}))
+    losses.registry.unregister("mine")
+
+
+# -- the installation -------------------------------------------------------------------------
+
+
+@row("command line")
+def a_package_that_is_missing(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        real = importlib.metadata.version
+
+        def version(name: str) -> str:
+            return "0.1" if name == "pydantic" else real(name)
+
+        patch.setattr(importlib.metadata, "version", version)
+        text = line.refused("doctor")
+    command = shlex.split(found(r"Run: (pip install .+)$", text))
+    wanted = Requirement(command[2])
+    assert wanted.specifier.contains(importlib.metadata.version(wanted.name), prereleases=True)
+    line.runs("doctor")
+
+
+@row("command line")
+def a_generator_that_does_not_come_with_this(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = pretrained.Pretrained(
+        name="mlp.far", summary="x", repo_id="zoo/far", revision="0" * 40, license="MIT", size=9
+    )
+    get = pretrained.get
+    monkeypatch.setattr(pretrained, "get", lambda name: far if name == "mlp.far" else get(name))
+    text = line.refused("publish-zoo", "mlp.far")
+    for name in found(r"Bundled are: (.+)\.$", text).split(", "):
+        line.runs("publish-zoo", name)
