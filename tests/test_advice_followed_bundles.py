@@ -1979,3 +1979,24 @@ def a_generator_that_does_not_come_with_this(line: Line, monkeypatch: pytest.Mon
     text = line.refused("publish-zoo", "mlp.far")
     for name in found(r"Bundled are: (.+)\.$", text).split(", "):
         line.runs("publish-zoo", name)
+
+
+@row("generator")
+def a_sample_that_needs_more_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, latent, arch = SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,)), MLP(hidden=(400,))
+    config = BundleConfig(architecture=arch, sample=spec, latent=latent)
+    made = Generator(arch.generator(spec, latent), config)
+    monkeypatch.setenv("GANZOO_MAX_BYTES", "1000")
+    text = said(lambda: made.sample(2))
+    needs = found(r"One sample of this generator needs ([\d,]+) bytes", text).replace(",", "")
+    monkeypatch.setenv(found(r"environment variable (\w+) to more", text), needs)
+    assert len(made.sample(2)) == 2
+
+
+@row("convert")
+def a_place_that_holds_another_net(line: Line) -> None:
+    other = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Conv2d(3, 3, 3))
+    torch.save({"a": other.state_dict(), "b": net().state_dict()}, "weights.pt")
+    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made", "--key")
+    assert "'a' of weights.pt is no generator of 'mlp'" in line.refused(*start, "a")
+    line.runs(*start, "b")
