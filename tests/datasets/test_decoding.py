@@ -176,7 +176,9 @@ def test_palettes() -> None:
 )
 def test_alpha(mode, value, colour, clear) -> None:
     _, facts = decode(encoded(Image.new(mode, (4, 4), value)), None)
-    assert facts == ImageStats((4, 4), (4, 4), colour=colour, any_opaque=False, any_transparent=clear)
+    assert facts == ImageStats(
+        (4, 4), (4, 4), colour=colour, any_opaque=False, any_transparent=clear
+    )
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (1, 2, 3)), ("L", 7)])
@@ -353,10 +355,10 @@ def facts(*size: int, colour: bool = False, alpha: bool = False, clear: bool = F
         ([facts(8, 8), facts(8, 8, colour=True)], 3),
         ([facts(8, 8, alpha=True)], 1),  # nothing is transparent
         ([facts(8, 8, colour=True, alpha=True)], 3),
-        ([facts(8, 8, alpha=True, any_transparent=True)], 4),
-        ([facts(8, 8, alpha=True, any_transparent=True), facts(8, 8, alpha=True)], 4),
-        ([facts(8, 8, alpha=True, any_transparent=True), facts(8, 8)], 1),
-        ([facts(8, 8, alpha=True, any_transparent=True), facts(8, 8, colour=True)], 3),
+        ([facts(8, 8, alpha=True, clear=True)], 4),
+        ([facts(8, 8, alpha=True, clear=True), facts(8, 8, alpha=True)], 4),
+        ([facts(8, 8, alpha=True, clear=True), facts(8, 8)], 1),
+        ([facts(8, 8, alpha=True, clear=True), facts(8, 8, colour=True)], 3),
     ],
 )
 def test_channels_of_a_set(seen, channels) -> None:

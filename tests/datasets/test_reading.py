@@ -78,7 +78,10 @@ def ways(
         np.save(folder / "x.npy", data)
         files.append("x.npy")
     for name in files:
-        yield name, datasets.create("array", path=folder / name, **options).resolved(None, wanted)[1]
+        yield (
+            name,
+            datasets.create("array", path=folder / name, **options).resolved(None, wanted)[1],
+        )
 
 
 def seen(samples: Samples | Stream) -> tuple[Any, ...]:
@@ -696,7 +699,9 @@ def test_classes_are_those_of_the_data(dataset, classes, numbers) -> None:
 def test_class_to_idx_is_kept() -> None:
     numbers = dict(zip(NAMES, (2, 0, 3, 1), strict=True))
     for workers in (None, 0):
-        _, samples = InMemoryDataset.of(labelled(class_to_idx=numbers)).resolved(workers, labels=True)
+        _, samples = InMemoryDataset.of(labelled(class_to_idx=numbers)).resolved(
+            workers, labels=True
+        )
         assert samples.spec.classes == ("bee", "dog", "ant", "cat")
 
 
@@ -733,7 +738,12 @@ def test_tables_of_the_package_datasets() -> None:
         _, samples = InMemoryDataset.of(table, labels_key="other").resolved(workers, labels=True)
         assert samples.spec.classes == ("0", "1", "2", "3")
         hot = plain.map(lambda row: {"label": [int(row["label"] == k) for k in range(1, 5)]})
-        assert InMemoryDataset.of(hot).resolved(workers, True)[1].spec.classes == ("0", "1", "2", "3")
+        assert InMemoryDataset.of(hot).resolved(workers, True)[1].spec.classes == (
+            "0",
+            "1",
+            "2",
+            "3",
+        )
         _, samples = InMemoryDataset.of(plain).resolved(workers, labels=True)
         assert samples.spec.classes == ("1", "2", "3", "4") and samples.spec.shape == (1, 8, 8)
     assert InMemoryDataset.of(plain.to_iterable_dataset()).load().spec.classes == (
