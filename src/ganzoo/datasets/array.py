@@ -6,7 +6,7 @@ import pickle
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -16,9 +16,6 @@ from ganzoo.datasets.reading import Layout, SampleKind
 from ganzoo.datasets.samples import Samples, as_samples
 from ganzoo.errors import ConfigError, DataError, listing
 from ganzoo.files.storage import expanded
-
-if TYPE_CHECKING:
-    from ganzoo.datasets.stream import Stream
 
 __all__ = ["SUFFIXES", "Array", "ArrayDataset"]
 
@@ -83,14 +80,6 @@ class Array(ArrayDataset):
         """
         return self._load(None)
 
-    def resolved(
-        self, workers: int | None = None, labels: bool = False
-    ) -> tuple[Array, Samples | Stream]:
-        """Return this dataset and its samples, as ``Dataset.resolved`` has it."""
-        if workers is not None:
-            return self, self.stream(workers, labels)
-        return self, self._load(labels)
-
     def _load(self, wanted: bool | None) -> Samples:
         path = expanded(self.path)
         origin = f"'{path}'"
@@ -98,14 +87,14 @@ class Array(ArrayDataset):
             what = "is a folder, not an array file" if path.is_dir() else "does not exist"
             raise DataError(f"{origin} {what}; correct the path of the dataset 'array'.")
         try:
-            data, labels = self._read(path, origin)
+            data, found = self._read(path, origin)
         except (ConfigError, DataError):
             raise
         except Exception as error:  # numpy and safetensors raise many classes on damaged files
             raise _unreadable(origin, error) from error
         return as_samples(
             data,
-            labels,
+            found,
             layout=self.layout,
             kind=self.sample_kind,
             item_shape=self.item_shape,

@@ -82,21 +82,24 @@ class Dataset(Component):
         """
         raise ConfigError(
             f"'workers' is for torch Datasets that are read while training. The dataset "
-            f"'{self.called}' is in memory or mapped into it, where no process needs to read it: "
-            f"leave 'workers' out."
+            f"'{self.called}' is in memory or mapped into it: leave 'workers' out."
         )
 
     def resolved(
         self, workers: int | None = None, labels: bool = False
     ) -> tuple[Self, Samples | Stream]:
-        """Return this dataset as a config shall keep it, and its samples.
+        """Return this dataset as a config records it, and its samples.
 
         Args:
             workers: As ``stream`` has it; None if the samples are to be loaded.
-            labels: Whether labels are wanted of a stream.
+            labels: Whether labels are wanted: only then are guesses about classes worth a notice.
 
         Raises:
             ConfigError: If there are workers and this dataset is not read while training.
             DataError: If the samples are absent or unreadable.
         """
-        return self, self.load() if workers is None else self.stream(workers, labels)
+        return self, self._load(labels) if workers is None else self.stream(workers, labels)
+
+    def _load(self, wanted: bool | None) -> Samples:
+        """Load; ``wanted`` is whether labels are, or None if that is unknown."""
+        return self.load()

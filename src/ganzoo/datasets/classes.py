@@ -215,7 +215,7 @@ def class_indices(
     indices: Sequence[int] | None = None,
     whole: bool = True,
 ) -> tuple[Tensor | None, tuple[str, ...] | None, tuple[str, ...]]:
-    """Return labels as the numbers of classes, the names of these, and what is to be said.
+    """Return labels as numbers of classes, the names of these, and notices.
 
     Args:
         labels: As ``as_samples`` has it, or as ``read_labels`` returned them.
@@ -237,12 +237,12 @@ def class_indices(
         return None, None, ()
     found = as_labels(labels)
     values = found.values
-    if values is not None and len(values) != count:
+    if values is None:
+        return None, None, _unused(found.problem, wanted, origin)
+    if len(values) != count:
         raise DataError(
             f"{origin} has {count} samples but {len(values)} labels; give one label per sample."
         )
-    if values is None:
-        return None, None, _unused(found.problem, wanted, origin)
     distinct, which = np.unique(values, return_inverse=True)
     known = choose_classes(found, classes) or classes_of_values(distinct.tolist())
     strange = [value not in known.numbers for value in distinct.tolist()]
@@ -256,13 +256,10 @@ def class_indices(
         return None, None, () if wanted is False else _unused(problem, wanted, origin)
     numbers = np.array([known.numbers[value] for value in distinct.tolist()], np.int64)
     taken = torch.from_numpy(numbers[which.reshape(-1)])
-    if wanted is False:
-        return taken, known.names, ()
-    notices = (*found.notices, *known.notices)
-    if whole:
-        notices += rare_classes(
-            known.names, torch.bincount(taken, minlength=len(known.names)).tolist()
-        )
+    notices = () if wanted is False else (*found.notices, *known.notices)
+    if whole and wanted is not False:
+        counts = torch.bincount(taken, minlength=len(known.names))
+        notices += rare_classes(known.names, counts.tolist())
     return taken, known.names, notices
 
 
@@ -316,11 +313,7 @@ def item_label(label: Any) -> Any:
         label = from_lists(label)
     if not (hasattr(label, "shape") and hasattr(label, "dtype")):
         return NoClass(type(label).__name__)
-    detached = label.detach().cpu() if hasattr(label, "detach") else label
-    try:
-        value = np.asarray(detached)
-    except TypeError:  # bfloat16, which numpy has not
-        value = np.asarray(detached.float())
+    value = np.asarray(as_numpy(label))
     if value.size == 1 and value.dtype.kind in "biuUf":
         return value.item() if value.dtype.kind != "f" else value.reshape(())[()]
     if value.dtype.kind in "biuf" and value.size <= _LONGEST_LABEL:

@@ -117,14 +117,6 @@ class PictureDataset(Dataset):
             f"threads is the dataset's option {threads}."
         )
 
-    def resolved(
-        self, workers: int | None = None, labels: bool = False
-    ) -> tuple[Self, Samples | Stream]:
-        """Return this dataset and its samples, as ``Dataset.resolved`` has it."""
-        if workers is not None:
-            return self, self.stream(workers, labels)
-        return self, self._load(labels)
-
     def load(self) -> Samples:
         """Decode the pictures, or read them as they were decoded before.
 
