@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import warnings
-from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,8 +49,7 @@ ENVIRONMENT = "GANZOO_CACHE"
 """Environment variable that names the folder in which decoded pictures are kept."""
 FORMAT_VERSION = 3
 
-_PICTURES, _GROUPS, _NAMES = _FILES = "pictures.npy", "groups.npy", "names.bin"
-_RECORD = "cache.json"
+_PICTURES, _RECORD = "pictures.npy", "cache.json"
 _ALWAYS_HASHED = 32 * 2**20  # bytes up to which a file is hashed at every start
 _TOGETHER = 64  # pictures per task
 _TASK_BYTES = 8 * 2**20  # decoded bytes per task, where pictures are large
@@ -61,8 +59,9 @@ _NAMED = 3  # pictures that an error names
 
 
 class Skipped(NamedTuple):
-    """A picture that was left out: its printable name, and why."""
+    """A picture that was left out: its number in the source, its printable name, and why."""
 
+    number: int
     name: str
     reason: str
 
@@ -106,8 +105,7 @@ class Decoded:
 
     Attributes:
         pictures: uint8 or float32 (N, C, H, W), memory-mapped copy-on-write.
-        groups: int32 (N,), as in the source.
-        group_names: As in the source.
+        kept: int64 (N,), numbers of the pictures in the source.
         facts: What was seen in the pictures.
         extent: Lowest and highest number in ``pictures``.
         examples: Name of a picture of each depth.
@@ -118,8 +116,7 @@ class Decoded:
     """
 
     pictures: Pixels
-    groups: NDArray[np.int32]
-    group_names: Sequence[str]
+    kept: NDArray[np.int64]
     facts: ImageStats
     extent: Range
     examples: dict[str, str]
@@ -127,10 +124,6 @@ class Decoded:
     skipped: Sequence[Skipped]
     folder: Path
     repaired: str = ""
-
-    def names(self) -> list[bytes]:
-        """Return what the source called each picture."""
-        return (self.folder / _NAMES).read_bytes().split(b"\0")[:-1]
 
 
 def cache_root(chosen: Path | None = None) -> Path:
@@ -214,19 +207,18 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
         record = whole["record"]
         if whole["sha256"] != _hash_of(record):
             return f"{_RECORD} has been changed"
-        for name in _FILES:
-            if fault := _fault(folder / name, record["files"][name]):
-                return f"{name} {fault}"
+        if fault := _fault(folder / _PICTURES, record["file"]):
+            return f"{_PICTURES} {fault}"
+        skipped = [Skipped(*each) for each in record["skipped"]]
         return Decoded(
             # "c" is copy-on-write: nothing changes the file, and torch finds memory it may write.
             pictures=np.load(folder / _PICTURES, mmap_mode="c", allow_pickle=False),
-            groups=np.load(folder / _GROUPS, allow_pickle=False),
-            group_names=record["group_names"],
+            kept=np.delete(np.arange(record["total"]), [each.number for each in skipped]),
             facts=facts_of(record["facts"]),
             extent=tuple(record["extent"]),
             examples=record["examples"],
             total=record["total"],
-            skipped=[Skipped(*each) for each in record["skipped"]],
+            skipped=skipped,
             folder=folder,
             repaired=repaired,
         )
@@ -274,7 +266,6 @@ class _Batch:
     """What one task has decoded."""
 
     pixels: Pixels
-    kept: list[int] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
     facts: ImageStats | None = None
     examples: dict[str, int] = field(default_factory=dict)
@@ -313,15 +304,13 @@ def _write(
     threads: int,
     limit: int,
 ) -> dict[str, Any]:
-    """Decode everything into files, in the form that follows from the facts."""
-    import numpy as np
-
+    """Decode everything into a file, in the form that follows from the facts."""
     look = wanted.look(facts)
     _check_space(folder, source, look)
-    kept = array("q")
+    count = 0
     skipped: list[Skipped] = []
     extents: list[Range] = []
-    examples: dict[str, int] = {}
+    examples: dict[str, str] = {}
     with (
         (folder / _PICTURES).open("wb") as file,
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
@@ -329,7 +318,7 @@ def _write(
         file.write(_header(len(source), look))
         for batch in _batches(source, look, threads):
             for index, reason in batch.bad:
-                skipped.append(Skipped(printable(source.name(index)), reason))
+                skipped.append(Skipped(index, printable(source.name(index)), reason))
             if len(skipped) > limit:
                 raise _too_many(source.origin, skipped, limit, len(source))
             if batch.facts is not None:
@@ -337,38 +326,30 @@ def _write(
                 facts = batch.facts.merged(facts)
                 if wanted.look(facts) != look:
                     raise _OtherForm(facts)
-            if batch.kept:
                 extents.append((float(batch.pixels.min()), float(batch.pixels.max())))
             for depth, index in batch.examples.items():
-                examples.setdefault(depth, index)
+                examples.setdefault(depth, printable(source.name(index)))
             file.write(batch.pixels.data)
-            kept.extend(batch.kept)
-            bar.show(len(kept) + len(skipped))
-        if facts is None or not kept:
+            count += len(batch.pixels)
+            bar.show(count + len(skipped))
+        if facts is None or not count:
             raise DataError(
                 f"None of the {len(source):,} pictures of {source.origin} can be read: "
                 f"{_some(skipped)}; repair or replace them."
             )
         file.seek(0)
-        file.write(_header(len(kept), look))
-
-    order = np.asarray(kept, dtype=np.int64)
-    np.save(folder / _GROUPS, source.groups[order])
-    with (folder / _NAMES).open("wb") as file:
-        for index in kept:
-            file.write(source.name(index) + b"\0")
+        file.write(_header(count, look))
     return {
         "format_version": FORMAT_VERSION,
         "origin": source.origin,
         "settings": asdict(wanted),
-        "shape": [len(order), *look.shape],
+        "shape": [count, *look.shape],
         "total": len(source),
-        "group_names": list(source.group_names),
         "facts": facts._asdict(),
         "extent": [min(low for low, _ in extents), max(high for _, high in extents)],
-        "examples": {depth: printable(source.name(index)) for depth, index in examples.items()},
+        "examples": examples,
         "skipped": [list(each) for each in skipped],
-        "files": {name: _stamp(folder / name) for name in _FILES},
+        "file": _stamp(folder / _PICTURES),
     }
 
 
@@ -402,6 +383,7 @@ def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batc
         stop = min(start + together, len(source))
         batch = _Batch(np.empty((stop - start, *look.shape), kind))
         last: ImageStats | None = None
+        row = 0
         other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
         for index, content in enumerate(source.read(start, stop), start):
             try:
@@ -411,12 +393,11 @@ def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batc
             except PictureError as error:
                 batch.bad.append((index, str(error)))
                 continue
-            row = len(batch.kept)
             if pixels.shape == look.shape:
                 batch.pixels[row] = pixels
             else:
                 other_sizes.setdefault(pixels.shape, []).append((row, pixels))
-            batch.kept.append(index)
+            row += 1
             batch.examples.setdefault(seen.deep[0][0] if seen.deep else "uint8", index)
             if seen != last:  # most pictures of a set are alike
                 last = seen
@@ -424,7 +405,7 @@ def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batc
         for group in other_sizes.values():
             rows, pictures = zip(*group, strict=True)
             batch.pixels[list(rows)] = resized(list(pictures), look.size)
-        batch.pixels = batch.pixels[: len(batch.kept)]
+        batch.pixels = batch.pixels[:row]
         return batch
 
     starts = range(0, len(source), together)
@@ -449,7 +430,7 @@ def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batc
 
 
 def _some(skipped: Sequence[Skipped]) -> str:
-    shown = ", ".join(f"'{name}' ({reason})" for name, reason in skipped[:_NAMED])
+    shown = ", ".join(f"'{each.name}' ({each.reason})" for each in skipped[:_NAMED])
     more = len(skipped) - _NAMED
     return f"{shown} and {more:,} more" if more > 0 else shown
 

@@ -86,7 +86,7 @@ class Folder(PictureDataset):
             DataError: As ``load``.
         """
         with self.encoded() as source:
-            names = self._decoded(source).names()
+            names = _names(self._decoded(source), source)
         return self.path / os.fsdecode(names[index])
 
     def encoded(self) -> PictureFiles:
@@ -106,7 +106,7 @@ class Folder(PictureDataset):
             if self.labels == "file" or (problem and self.label_column is not None):
                 raise DataError(f"{problem}; correct it, or say labels='folders' or labels='none'.")
             notices = labelling.notices
-        labelling = self._of_folders(found)
+        labelling = self._of_folders(found, source)
         return labelling._replace(notices=(*notices, *labelling.notices))
 
     def _of_files(self, found: Decoded, source: PictureFiles) -> tuple[Labelling, str]:
@@ -117,7 +117,7 @@ class Folder(PictureDataset):
         for path in sorted(source.label_files):
             kinds.setdefault(path.rpartition(b"/")[2].decode(), []).append(path)
         problems: list[str] = []
-        names = [] if not kinds else [key_of(os.fsdecode(name)) for name in found.names()]
+        names = [] if not kinds else [key_of(os.fsdecode(name)) for name in _names(found, source)]
         shown = {kind: f"'{printable(paths[0])}'" for kind, paths in kinds.items()}
         for kind in sorted(kinds, key=label_files.NAMES.index):
             if len(kinds[kind]) > 1:
@@ -173,58 +173,63 @@ class Folder(PictureDataset):
         files = "a picture that is" if len(absent) == 1 else f"{len(absent):,} pictures that are"
         return f"The label file names {files} not there, such as '{min(absent)}'."
 
-    def _of_folders(self, found: Decoded) -> Labelling:
+    def _of_folders(self, found: Decoded, source: PictureFiles) -> Labelling:
         """The folders of the first level as labels."""
         import numpy as np
 
-        beside = int(np.count_nonzero(found.groups < 0))
-        present = np.unique(found.groups[found.groups >= 0]).tolist()
-        names = [found.group_names[index] for index in present]
+        groups = source.groups[found.kept]
+        loose = int(np.count_nonzero(groups < 0))
+        present = np.unique(groups[groups >= 0]).tolist()
+        names = [source.group_names[index] for index in present]
         if self.labels == "auto":
-            if beside or len(names) < 2:
-                return Labelling(notices=self._no_classes(found, names, beside))
-            if all(_SPLIT.fullmatch(name.lower()) for name in names):
-                main = next((name for name in names if name.lower().startswith("train")), names[0])
-                way = f"Give one of them, such as {quoted(self.path / main)}"
-                if self.path.is_file():
-                    way = f"Pack one of them alone, such as '{main}'"
-                notice = (
-                    f"{quoted(self.path)} has the folders {listing(names)}, which look like parts "
-                    f"of a dataset: all pictures are taken, without labels. {way}, or say "
-                    f"{option('labels', 'folders')}."
-                )
+            if loose or len(names) < 2:
+                return Labelling(notices=self._no_classes(_names(found, source), names, loose))
+            if notice := self._parts(names):
                 return Labelling(notices=(notice,))
-            if _like_shards(names):
-                notice = (
-                    f"{quoted(self.path)} has the folders {_listed(names)}, which look like "
-                    f"numbered parts of one set: all pictures are taken, without labels. If they "
-                    f"are classes, say {option('labels', 'folders')}."
-                )
-                return Labelling(notices=(notice,))
-        elif beside or not names:
+        elif loose or not names:
             what = "no folders with pictures"
             if names:
-                what = f"{beside:,} picture{'s' if beside > 1 else ''} in no folder"
+                what = f"{loose:,} picture{'s' if loose > 1 else ''} in no folder"
             raise ConfigError(
                 f"{quoted(self.path)} has {what}, so labels='folders' cannot name all classes; "
                 f"put each picture into the folder of its class, or say labels='none'."
             )
         classes = classes_of_values(names)
-        numbers = np.zeros(len(found.group_names), np.int64)
+        numbers = np.zeros(len(source.group_names), np.int64)
         numbers[present] = [classes.numbers[name] for name in names]
-        return Labelling(numbers[found.groups], classes.names, guessed=classes.notices)
+        return Labelling(numbers[groups], classes.names, guessed=classes.notices)
 
-    def _no_classes(self, found: Decoded, names: list[str], beside: int) -> tuple[str, ...]:
-        """Say so where folders may well be classes but are not taken as such."""
-        if len(names) > 1 and 2 * beside < len(found.groups):
-            files = "a picture lies" if beside == 1 else f"{beside:,} pictures lie"
+    def _parts(self, names: list[str]) -> str:
+        """What to say of folders that look like parts of a dataset; nothing of others."""
+        if all(_SPLIT.fullmatch(name.lower()) for name in names):
+            main = next((name for name in names if name.lower().startswith("train")), names[0])
+            way = f"Give one of them, such as {quoted(self.path / main)}"
+            if self.path.is_file():
+                way = f"Pack one of them alone, such as '{main}'"
             return (
-                f"{quoted(self.path)} has folders ({_listed(names)}), and {files} beside them, so "
-                f"that they are not taken as classes: all pictures are taken, without labels. If "
-                f"they are, move {'it' if beside == 1 else 'those'} away.",
+                f"{quoted(self.path)} has the folders {listing(names)}, which look like parts of a "
+                f"dataset: all pictures are taken, without labels. {way}, or say "
+                f"{option('labels', 'folders')}."
             )
-        if len(names) == 1 and not beside:
-            inner = {name.split(b"/")[1] for name in found.names() if name.count(b"/") > 1}
+        if _like_shards(names):
+            return (
+                f"{quoted(self.path)} has the folders {_listed(names)}, which look like numbered "
+                f"parts of one set: all pictures are taken, without labels. If they are classes, "
+                f"say {option('labels', 'folders')}."
+            )
+        return ""
+
+    def _no_classes(self, files: list[bytes], names: list[str], loose: int) -> tuple[str, ...]:
+        """Say so where folders may well be classes but are not taken as such."""
+        if len(names) > 1 and 2 * loose < len(files):
+            which = "a picture lies" if loose == 1 else f"{loose:,} pictures lie"
+            return (
+                f"{quoted(self.path)} has folders ({_listed(names)}), and {which} beside them, so "
+                f"that they are not taken as classes: all pictures are taken, without labels. If "
+                f"they are, move {'it' if loose == 1 else 'those'} away.",
+            )
+        if len(names) == 1 and not loose:
+            inner = {name.split(b"/")[1] for name in files if name.count(b"/") > 1}
             if len(inner) > 1:
                 place = f"Pack '{names[0]}' alone"
                 if self.path.is_dir():
@@ -235,6 +240,10 @@ class Folder(PictureDataset):
                     f"({_listed(sorted(map(printable, inner)))}).",
                 )
         return ()
+
+
+def _names(found: Decoded, source: PictureFiles) -> list[bytes]:
+    return [source.name(index) for index in found.kept]
 
 
 def _listed(names: list[str]) -> str:

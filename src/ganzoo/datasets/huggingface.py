@@ -95,10 +95,10 @@ class HuggingFace(PictureDataset):
     def _labelled(self, found: Decoded, source: Any) -> Labelling:
         import numpy as np
 
-        if not found.group_names:
+        if not source.group_names:
             return Labelling()
-        labels = found.groups.astype(np.int64)
-        return Labelling(labels, tuple(found.group_names), guessed=source.guessed)
+        labels = source.groups[found.kept].astype(np.int64)
+        return Labelling(labels, tuple(source.group_names), guessed=source.guessed)
 
     def _table(self, origin: str) -> Any:
         """The data set as the package ``datasets`` opens it."""
@@ -230,7 +230,7 @@ class _Rows:
         if column is not None:
             self._read_labels(table.features[column], column, given=label_column is not None)
         # datasets keeps this hash of content and of what was done to it, and has no other name.
-        parts = (table._fingerprint, len(table), self._column, column)
+        parts = (table._fingerprint, len(table), self._column)
         self.key = "rows-" + hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def __len__(self) -> int:
