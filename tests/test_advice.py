@@ -335,7 +335,7 @@ def test_whatever_messages_name_exists():
         ("Go on with 'ganzoo resume RUN --batch-size 3'.", "ganzoo resume --batch-size"),
         ("Measure them with: ganzoo compare a b --no-flag", "ganzoo compare --no-flag"),
         ("Pass it again: Trainer.restart(run).", "Trainer.restart()"),
-        ("Give it: Given.of(data, no_key='x').", "no_key"),
+        ("Give it: InMemoryDataset.of(data, no_key='x').", "no_key"),
         ("Save it by ganzoo.datasets.nothing(data).", "ganzoo.datasets.nothing()"),
         (
             "Save it with save_pretrained(..., discriminators=...).",
@@ -357,11 +357,11 @@ def test_what_does_not_exist_is_found(text: str, named: str):
     "text",
     [
         f"Choose another --out, or 'ganzoo resume {HOLE}'.",
-        "Leave key and labels_key out; Given.of(x, stored_range=(0, 1)) says it.",
+        "Leave key and labels_key out; InMemoryDataset.of(x, stored_range=(0, 1)) says it.",
         "Set evaluate_every, GANZOO_CACHE or HF_TOKEN.",
         'pip install "ganzoo[plots]" and pip install --upgrade pip',
         "resize_mode='pad' or resize_mode='resize', device='cpu', precision='fp32', splits=1",
-        "Trainer.resume(run, dataset=...) goes on; ganzoo.datasets.Given.of(data)",
+        "Trainer.resume(run, dataset=...) goes on; ganzoo.datasets.InMemoryDataset.of(data)",
         "--arch.channels 16, --g-optimizer.lr 1e-4 and --no-conditional",
     ],
 )

@@ -1502,7 +1502,7 @@ def an_archive_without_pictures(content: str) -> None:
     Path("photos/letter.txt").touch()
     packed("x.zip", *(["letter.txt"] if content == "other files" else []))
     text = said(lambda: loaded("x.zip"))
-    for suffix in found(r"give one of pictures \((.+)\)", text).split(", "):
+    for suffix in found(r"give one with pictures \((.+)\)", text).split(", "):
         with contextlib.suppress(ValueError, KeyError):
             Image.open("photos/0.png").convert("L").save(f"photos/a{suffix}")
             packed("x.zip", f"a{suffix}")
@@ -1553,7 +1553,7 @@ def a_folder_without_pictures(content: str) -> None:
     elif content == "folders":
         Path("empty/deep").mkdir()
     text = said(lambda: loaded("empty"))
-    assert ".png" in found(r"give a folder of pictures \((.+)\)", text).split(", ")
+    assert ".png" in found(r"give one with pictures \((.+)\)", text).split(", ")
     pictures("empty")
     assert loaded("empty").spec.shape == (1, 8, 8)
 
@@ -1741,7 +1741,7 @@ ITEMS: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
         lambda: Made(lambda index: torch.rand(1, 8, 8), 1),
     ),
     "a length that fails": (
-        lambda: Made(lambda index: torch.rand(1, 8, 8), None), "mend its __len__",
+        lambda: Made(lambda index: torch.rand(1, 8, 8), None), "correct its __len__",
         lambda: Made(lambda index: torch.rand(1, 8, 8)),
     ),
     "a text": (

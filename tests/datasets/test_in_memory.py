@@ -199,7 +199,7 @@ class Unsized(Dataset):
         (Items(PIXELS[0], PIXELS[1].float()), r"Item 1 of Items .* float32 but item 0 has"),
         (
             Broken(*PIXELS),
-            r"^Item 2 of Broken cannot be read \(OSError: truncated file\); mend it or leave it",
+            r"^Item 2 of Broken cannot be read \(OSError: truncated file\); repair it or leave it",
         ),
         (Breaking(), r"^Item 1 of Breaking cannot be read \(OSError: truncated file\)"),
         (Items(), "The dataset Items is empty; give at least one sample"),

@@ -84,7 +84,7 @@ def _options_of(dataset: Any) -> Collection[str]:
 
 
 def _holds_data(value: Mapping[Any, Any], options: Collection[str]) -> bool:
-    """Whether a mapping is one of arrays, or of what should be given otherwise."""
+    """Whether a mapping holds data, in a form that is read or not."""
     if isinstance(value.get("name"), str):
         return False
     # The arrays of an .npz are read from the file whenever they are asked for.

@@ -35,7 +35,7 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 
 DataPath = Annotated[Path, AfterValidator(_absolute)]
-"""A path that is kept absolute, so that a saved setting means the same from any folder."""
+"""A path made absolute, so that a saved setting means the same from any folder."""
 
 StoredRange = Annotated[tuple[float, float], AfterValidator(_ordered)]
 """Lowest and highest value that data may hold."""
@@ -47,6 +47,9 @@ class Dataset(Component):
     kind: ClassVar[str] = "dataset"
     license: ClassVar[str] = ""
     """SPDX identifier of the data's licence, or empty where it is not known."""
+    classifier: ClassVar[str | None] = ""
+    """The ``dataset`` of the feature ``classifier`` that tells its classes apart; None where its
+    classes are known and have no such classifier; empty where they are not known beforehand."""
 
     @property
     def called(self) -> str:

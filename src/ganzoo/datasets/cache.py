@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 ENVIRONMENT = "GANZOO_CACHE"
-"""Environment variable that names the folder in which decoded pictures are kept."""
+"""Environment variable that names the folder of the cache of decoded pictures."""
 FORMAT_VERSION = 3
 
 _PICTURES, _RECORD = "pictures.npy", "cache.json"
@@ -105,7 +105,7 @@ class Decoded:
 
     Attributes:
         pictures: uint8 or float32 (N, C, H, W), memory-mapped copy-on-write.
-        kept: int64 (N,), numbers of the pictures in the source.
+        indices: int64 (N,), numbers of the pictures in the source.
         facts: What was seen in the pictures.
         extent: Lowest and highest number in ``pictures``.
         examples: Name of a picture of each depth.
@@ -116,7 +116,7 @@ class Decoded:
     """
 
     pictures: Pixels
-    kept: NDArray[np.int64]
+    indices: NDArray[np.int64]
     facts: ImageStats
     extent: Range
     examples: dict[str, str]
@@ -145,7 +145,8 @@ def decoded(
     """Return the pictures of a source, from the cache or decoded now.
 
     A cache is one folder per content and form. It is built under another name, flushed and
-    renamed, by one process at a time: others wait for it. What dead builders have left is removed.
+    renamed, by one process at a time: others wait for it. Partial writes of killed builders are
+    removed.
     At every start, files up to 32 MiB are compared with their SHA-256; larger ones with their size
     and time of change, and with their SHA-256 where the time is another. What does not agree is
     built again.
@@ -213,7 +214,7 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
         return Decoded(
             # "c" is copy-on-write: nothing changes the file, and torch finds memory it may write.
             pictures=np.load(folder / _PICTURES, mmap_mode="c", allow_pickle=False),
-            kept=np.delete(np.arange(record["total"]), [each.number for each in skipped]),
+            indices=np.delete(np.arange(record["total"]), [each.number for each in skipped]),
             facts=facts_of(record["facts"]),
             extent=tuple(record["extent"]),
             examples=record["examples"],
@@ -493,7 +494,7 @@ def only_one(root: Path, key: str, doing: str) -> Iterator[None]:
 
 
 def _remove_leftovers(root: Path, own: str) -> None:
-    """Remove what builders have left that were killed: nobody holds their lock."""
+    """Remove partial writes of builders that were killed: their lock is free."""
     from filelock import FileLock, Timeout
 
     for path in (*root.glob(".*.tmp"), *root.glob(".*.old")):

@@ -383,7 +383,7 @@ def classes_of(dataset: Any, labels_key: str | None = None) -> Classes | None:
 def _named(dataset: Any, labels_key: str | None) -> Classes | None:
     from torch.utils.data import ConcatDataset, Subset
 
-    found = _kept(dataset, _names_of(dataset, labels_key))
+    found = _unless_transformed(dataset, _names_of(dataset, labels_key))
     if found is None and isinstance(dataset, Subset):
         return _named(dataset.dataset, labels_key)
     if found is None and isinstance(dataset, ConcatDataset):
@@ -403,7 +403,7 @@ def _named(dataset: Any, labels_key: str | None) -> Classes | None:
 def _valued(dataset: Any, labels_key: str | None) -> Classes | None:
     from torch.utils.data import ConcatDataset, Subset
 
-    found = _kept(dataset, _targets_of(dataset, labels_key))
+    found = _unless_transformed(dataset, _targets_of(dataset, labels_key))
     if found is None and isinstance(dataset, Subset):
         return _valued(dataset.dataset, labels_key)
     if found is None and isinstance(dataset, ConcatDataset):
@@ -414,7 +414,7 @@ def _valued(dataset: Any, labels_key: str | None) -> Classes | None:
     return found
 
 
-def _kept(dataset: Any, classes: Classes | None) -> Classes | None:
+def _unless_transformed(dataset: Any, classes: Classes | None) -> Classes | None:
     """Return the classes unless the dataset gives other labels than those that they are of.
 
     Its ``target_transform`` may do so; to one-hot rows or the same numbers is no other.
@@ -484,7 +484,7 @@ def _is_words(value: Any) -> bool:
 
 
 def _targets_of(dataset: Any, labels_key: str | None) -> Classes | None:
-    """The distinct labels that a dataset keeps beside its items."""
+    """The distinct labels that a dataset lists apart from its items."""
     from torch.utils.data import TensorDataset
 
     targets = getattr(dataset, "targets", getattr(dataset, "labels", None))

@@ -111,7 +111,7 @@ def check_shape(array: AnyArray, origin: str) -> None:
     """Refuse what cannot be samples (N, ...).
 
     Raises:
-        DataError: If there is no axis beside the one that counts, or no value.
+        DataError: If the only axis counts samples, or there is no value.
     """
     if array.ndim < 2:
         single = "; data.reshape(-1, 1) makes a sample of each number" if array.ndim else ""

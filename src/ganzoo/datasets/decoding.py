@@ -99,7 +99,7 @@ class Opened(NamedTuple):
         alpha: Whether it has an alpha channel, or a transparent colour.
         orientation: What Exif data say of how to turn it: 1 to 8.
         deep: Whether it is greyscale of more than 8 bits.
-        cut: Whether it is not, and has 16 bits in colours or beside alpha.
+        cut: Whether it is not, and has 16 bits in colours or with alpha.
     """
 
     size: tuple[int, int]
@@ -118,14 +118,14 @@ class Opened(NamedTuple):
 def decode_as_programs(data: bytes, look: OutputFormat | None) -> tuple[Pixels, Opened]:
     """Decode one picture as the programs that compute FID do: ``Image.open(...).convert("RGB")``.
 
-    Alpha is dropped, so that what lies under it is seen; Exif orientation is not looked at; of
+    Alpha is dropped, so that what lies under it is seen; Exif orientation is ignored; of
     several frames the first counts; palettes and CMYK are converted by Pillow. One thing is done
     otherwise: in a deep look, numbers of more than 8 bits, which that conversion clips at 255 or
     cuts to their upper 8, stay what they are, and those of 8 bits are carried, as in ``decode``.
 
     Args:
         data: Content of the file.
-        look: What it shall become, of 1 or 3 channels, or None for what it is in 8 bits: grey or
+        look: The form of the set, of 1 or 3 channels, or None for what it is in 8 bits: grey or
             RGB.
 
     Returns:
@@ -205,7 +205,7 @@ def _check_pixels(height: int, width: int) -> None:
 
 
 def _quick(data: bytes, look: OutputFormat) -> tuple[Pixels, ImageStats] | None:
-    """A plain JPEG, decoded; None where Pillow shall do it."""
+    """A plain JPEG, decoded; None for Pillow to do."""
     if (header := _plain_jpeg(data)) is None:
         return None
     height, width, channels = header
@@ -295,7 +295,7 @@ def resized(pixels: list[Pixels], size: tuple[int, int]) -> Pixels:
 
     Args:
         pixels: uint8 arrays (C, H, W).
-        size: Height and width that they shall have.
+        size: Height and width to resize to.
 
     Returns:
         uint8 (N, C, *size); values may differ from Pillow's by 1.

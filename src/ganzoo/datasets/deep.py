@@ -124,7 +124,7 @@ def _deep_png(data: bytes) -> DeepPicture | bool:
         encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         planes = torch.ops.image.decode_png.default(encoded, 0, False).numpy()
     except (ImportError, AttributeError, RuntimeError):
-        return False  # Pillow shall say what is wrong
+        return False  # Pillow will say what is wrong
     return _parted(planes) if planes.dtype.name == "uint16" else False
 
 

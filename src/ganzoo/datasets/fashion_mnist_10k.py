@@ -38,12 +38,13 @@ class FashionMNIST10k(Dataset):
 
     The images are the first 1,000 of each class, in the order of the training split, as 28x28
     greyscale. Credit: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747; MIT licence, Copyright (c)
-    2017 Zalando SE (``FASHION-MNIST-LICENSE`` beside the file).
+    2017 Zalando SE (``FASHION-MNIST-LICENSE`` next to the file).
     """
 
     name: ClassVar[str] = "fashion-mnist-10k"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
+    classifier: ClassVar[str | None] = "fashion-mnist"
 
     def load(self) -> Samples:
         """Read the samples.

@@ -40,11 +40,11 @@ class Folder(PictureDataset):
     being unpacked. Files are recognised by their suffix; names that begin with a dot are passed
     over, links are followed. Of an animation the first frame counts.
 
-    With ``labels="auto"``, labels are those of a label file beside the pictures, where it has a
+    With ``labels="auto"``, labels are those of a label file next to the pictures, where it has a
     class for each of them: ``dataset.json`` as StyleGAN's dataset_tool writes it, or
     ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet`` with ``file_name`` and a column of
     labels, as Hugging Face has it. Otherwise they are the folders of the first level, where there
-    are two or more of them with pictures and none beside them, which are not named like ``train``
+    are two or more of them, no pictures lie beside them, and they are not named like ``train``
     and ``test`` or numbered like shards (00000, 00001). Classes are in the order of their names: of
     numbers where all are numbers.
 
@@ -110,7 +110,7 @@ class Folder(PictureDataset):
         return labelling._replace(notices=(*notices, *labelling.notices))
 
     def _of_files(self, found: Decoded, source: PictureFiles) -> tuple[Labelling, str]:
-        """The labels in files beside the pictures; why there are none; notices in any case."""
+        """The labels in label files, or why there are none."""
         import numpy as np
 
         kinds: dict[str, list[bytes]] = {}
@@ -131,17 +131,17 @@ class Folder(PictureDataset):
                 )
                 continue
             column = f"the column '{file.column}' of " if file.column is not None else ""
-            told = [
+            notes = [
                 f"Labels are those in {column}{shown[kind]} in {source.origin} "
                 f"({_counted(classes)}); {option('labels', 'folders')} takes the folders, "
                 f"{option('labels', 'none')} none."
             ]
-            told += [f"{each}." for each in problems]
+            notes += [f"{each}." for each in problems]
             if rest := [shown[each] for each in kinds if label_files.counts_after(each, kind)]:
-                told.append(f"Of several label files one counts; not used: {listing(rest)}.")
+                notes.append(f"Of several label files one counts; not used: {listing(rest)}.")
             if absent := self._absent(file, names, source):
-                told.append(absent)
-            return Labelling(np.array(labels, np.int64), classes, tuple(told), notices), ""
+                notes.append(absent)
+            return Labelling(np.array(labels, np.int64), classes, tuple(notes), notices), ""
         if not problems:
             known = listing(label_files.NAMES)
             return Labelling(), f"{source.origin} has no label file ({known})"
@@ -177,7 +177,7 @@ class Folder(PictureDataset):
         """The folders of the first level as labels."""
         import numpy as np
 
-        groups = source.groups[found.kept]
+        groups = source.groups[found.indices]
         loose = int(np.count_nonzero(groups < 0))
         present = np.unique(groups[groups >= 0]).tolist()
         names = [source.group_names[index] for index in present]
@@ -243,7 +243,7 @@ class Folder(PictureDataset):
 
 
 def _names(found: Decoded, source: PictureFiles) -> list[bytes]:
-    return [source.name(index) for index in found.kept]
+    return [source.name(index) for index in found.indices]
 
 
 def _listed(names: list[str]) -> str:

@@ -108,13 +108,13 @@ def span(low: tuple[int, int], high: tuple[int, int]) -> str:
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """The form in which the pictures of a set are kept.
+    """The form in which the pictures of a set are cached.
 
     Attributes:
         channels: 1, 3 or 4.
         size: Height and width.
         stretch: Whether proportions give way; otherwise what is too long is cut off both ends.
-        deep: Whether numbers are kept as they are, in float32; otherwise in uint8.
+        deep: Whether numbers stay as they are, in float32; otherwise they are uint8.
         bounds: Lowest and highest number that may occur, where that decides what becomes of a
             picture: of 8 bits among deeper ones, or transparent.
     """
@@ -158,12 +158,12 @@ class RequestedFormat:
         return self.size or (facts.original_size if facts is not None else None) or FALLBACK
 
     def look(self, facts: ImageStats | None) -> OutputFormat:
-        """Return the form in which pictures of these facts are kept.
+        """Return the form in which pictures of these facts are cached.
 
         With ``auto``, the channels are those of RGBA where every picture has an alpha channel and
         at least one makes use of it; of RGB where at least one picture has colours; otherwise
-        grey. For random crops, each side is kept with an eighth to spare. Pictures of more than 8
-        bits are kept in float32, unless they hold integers within 0..255 and no range is given.
+        grey. For random crops, each side has an eighth to spare. Pictures of more than 8
+        bits are float32, unless they hold integers within 0..255 and no range is given.
         """
         if self.mode != "auto":
             channels = _CHANNELS[self.mode]

@@ -97,7 +97,7 @@ class HuggingFace(PictureDataset):
 
         if not source.group_names:
             return Labelling()
-        labels = source.groups[found.kept].astype(np.int64)
+        labels = source.groups[found.indices].astype(np.int64)
         return Labelling(labels, tuple(source.group_names), guessed=source.guessed)
 
     def _table(self, origin: str) -> Any:
@@ -228,7 +228,7 @@ class _Rows:
         self.group_names: Sequence[str] = ()
         column = self._label_column(table.features, label_column) if wants_labels else None
         if column is not None:
-            self._read_labels(table.features[column], column, given=label_column is not None)
+            self._read_labels(table.features[column], column, required=label_column is not None)
         # datasets keeps this hash of content and of what was done to it, and has no other name.
         parts = (table._fingerprint, len(table), self._column)
         self.key = "rows-" + hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -245,19 +245,19 @@ class _Rows:
         for value in self._rows[start:stop].column(self._column):
             yield _content(value.as_py())
 
-    def _label_column(self, features: Any, given: str | None) -> str | None:
+    def _label_column(self, features: Any, asked: str | None) -> str | None:
         from datasets import ClassLabel
 
-        if given is not None:
-            _require_column(given, features, self.origin)
-            return given
+        if asked is not None:
+            _require_column(asked, features, self.origin)
+            return asked
         found: list[str] = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
         found = found or [
             name
             for name, kind in features.items()
             if name in LABEL_KEYS and getattr(kind, "dtype", "").startswith(_CLASSES)
         ]
-        # What is called labels and is none is told.
+        # A column that is called labels and holds none gets a notice.
         found = found or [name for name in features if name in LABEL_KEYS and name != self._column]
         named = [name for name in found if name in LABEL_KEYS]
         chosen = found if len(found) == 1 else named
@@ -270,8 +270,8 @@ class _Rows:
             )
         return None
 
-    def _read_labels(self, feature: Any, column: str, given: bool) -> None:
-        """Read classes; a column that has none is refused if it was given, and else left out."""
+    def _read_labels(self, feature: Any, column: str, required: bool) -> None:
+        """Read classes; a column without any is refused if it was asked for, else left out."""
         import numpy as np
 
         from datasets import ClassLabel
@@ -312,7 +312,7 @@ class _Rows:
         if problem:
             text = f"The column '{column}' of {self.origin} {problem}"
             fix = f"choose another with label_column, or say {option('labels', 'none')}."
-            if given:
+            if required:
                 raise DataError(f"{text}; {fix}")
             self.notices.append(f"{text}, and is not used for labels; {fix}")
             return
@@ -327,12 +327,12 @@ def _require_column(name: str, features: Any, origin: str) -> None:
         )
 
 
-def _image_column(features: Any, origin: str, given: str | None) -> str:
+def _image_column(features: Any, origin: str, asked: str | None) -> str:
     from datasets import Image
 
-    if given is not None:
-        _require_column(given, features, origin)
-        return given
+    if asked is not None:
+        _require_column(asked, features, origin)
+        return asked
     found: list[str] = [name for name, kind in features.items() if isinstance(kind, Image)]
     # Files that datasets did not write hold the same without saying so.
     found = found or [name for name, kind in features.items() if _is_encoded(kind)]

@@ -152,7 +152,7 @@ class InMemoryDataset(ArrayDataset):
         return None if self._source is None or self._arrays is not None else self._source.dataset
 
     def load(self) -> Samples:
-        """Return the samples, which may share memory with what was given.
+        """Return the samples, which may share memory with the data.
 
         Raises:
             ConfigError: If an option does not apply to the data.
@@ -225,8 +225,8 @@ class InMemoryDataset(ArrayDataset):
     ) -> tuple[InMemoryDataset, Samples | Stream]:
         """Return this config with description and fingerprint of what was read, and that.
 
-        What a stream has found out about the range of values is kept in the config, so that a
-        training that is resumed does not depend on another look.
+        The range of values that a stream has inferred is recorded in the config, so that resuming
+        does not infer it again.
 
         Raises:
             ConfigError: If there are workers and it is no torch Dataset, or cannot be read so.
@@ -279,7 +279,7 @@ class InMemoryDataset(ArrayDataset):
             raise self._other(schema.description)
 
     def _check_options(self, other: InMemoryDataset) -> None:
-        """Refuse what is given otherwise than before; what is left out stays as it was."""
+        """Refuse options that differ from those before; options that are left out stay."""
         for name, info in ArrayDataset.model_fields.items():
             now, before = getattr(other, name), getattr(self, name)
             if now not in (before, info.default):
@@ -340,7 +340,7 @@ class InMemoryDataset(ArrayDataset):
 def _arrays_in(
     value: Any, key: str | None = None, labels_key: str | None = None
 ) -> tuple[_Arrays, str]:
-    """The arrays in what was given, and what to call it."""
+    """The arrays in a value, and what to call it."""
     if isinstance(value, memoryview):
         import numpy as np
 

@@ -36,7 +36,7 @@ class Item(NamedTuple):
     Attributes:
         data: The sample.
         label: An integer, a string, an array that may be a one-hot row; None if there is none.
-        more: How many parts there are beside sample and label.
+        more: How many parts there are after sample and label.
     """
 
     data: AnyArray
@@ -74,7 +74,7 @@ def count_of(dataset: Any) -> int:
         raise
     except Exception as error:
         raise DataError(
-            f"The dataset {title} cannot tell its length ({one_line(error)}); mend its __len__."
+            f"The dataset {title} cannot tell its length ({one_line(error)}); correct its __len__."
         ) from error
     if not count:
         raise DataError(f"The dataset {title} is empty; give at least one sample.")
@@ -274,4 +274,4 @@ def one_line(error: BaseException) -> str:
 
 
 def _unreadable(origin: str, error: Exception) -> DataError:
-    return DataError(f"{origin} cannot be read ({one_line(error)}); mend it or leave it out.")
+    return DataError(f"{origin} cannot be read ({one_line(error)}); repair it or leave it out.")

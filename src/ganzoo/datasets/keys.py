@@ -41,19 +41,19 @@ def pick_keys(
         Name of the samples, and of the labels or None.
 
     Raises:
-        ConfigError: If a given name does not exist or no choice is obvious.
+        ConfigError: If a name does not exist or no choice is obvious.
     """
-    for given in (key, labels_key):
-        if given is not None and given not in names:
+    for name in (key, labels_key):
+        if name is not None and name not in names:
             raise ConfigError(
-                f"{origin} has no array '{given}'.{did_you_mean(given, names)} "
+                f"{origin} has no array '{name}'.{did_you_mean(name, names)} "
                 f"Names in it: {listing(names)}."
             )
     if key is None and labels_key is None:
         statistics = [name for name in names if _OF_STATISTICS.fullmatch(name)]
         parts = {name.replace("/", ".").rpartition(".")[2] for name in statistics}
         if any(pair <= parts for pair in _STATISTICS):
-            # A reference batch of guided-diffusion has its pictures beside them.
+            # A reference batch of guided-diffusion also has its pictures.
             names = [name for name in names if name not in statistics]
             if not names:
                 raise DataError(
@@ -106,8 +106,8 @@ def columns_of(
 ) -> tuple[str | None, str | None]:
     """Return which columns of a table are samples and labels, where it says what columns are.
 
-    They are those given, or else the one of pictures and the one of class labels, as they are for
-    a table in a file.
+    They are those that the caller names, or else the one of pictures and the one of class labels,
+    as for a table in a file.
     """
     features = getattr(dataset, "features", None)
     if not isinstance(features, Mapping):

@@ -1,4 +1,4 @@
-"""What datasets made of encoded pictures have in common: their options, and how they are kept."""
+"""What datasets of encoded pictures have in common: their options, and their cache."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ class PictureDataset(Dataset):
 
     What becomes of a picture:
 
-    * Size: ``size``; where it is not given, the size that all pictures have, up to 256 a side;
+    * Size: ``size``; by default the size that all pictures have, up to 256 a side;
       otherwise 64x64, which a notice says. A picture of other proportions is resized until it
       covers that size, and what is too long is cut off both ends (``crop="center"``); or it is
-      stretched (``crop="none"``). With ``crop="random"`` it is kept 8/7 as large, rounded up, and a
-      part of ``size`` is cut out each time it is drawn. Sizes change with Pillow's antialiased
+      stretched (``crop="none"``). With ``crop="random"`` it is cached 8/7 as large, rounded up, and
+      a part of ``size`` is cut out each time it is drawn. Sizes change with Pillow's antialiased
       bilinear filter; smaller pictures are enlarged.
     * Channels: with ``mode="auto"`` all pictures become RGBA if each has an alpha channel and at
       least one has a transparent pixel, RGB if at least one is in colour, otherwise grey. What is
-      transparent is put on white where alpha is not kept.
-    * Values: pictures of 8 bits are kept as uint8, deeper ones as float32 with the numbers that
+      transparent is put on white where alpha is not retained.
+    * Values: pictures of 8 bits are cached as uint8, deeper ones as float32 with the numbers that
       they hold, of which ``stored_range`` says the lowest and highest possible. Without it, 8 bits
       are taken as 0..255, 16 bits as 0..65535, other integers as 0..255 where all are within, and
       floats as [0, 1] or [-1, 1] where all are; others are refused. Pictures of 8 bits among deeper
@@ -96,7 +96,7 @@ class PictureDataset(Dataset):
     )
     cache: DataPath | None = Field(
         None,
-        description="where decoded pictures are kept; by default GANZOO_CACHE or the user's cache",
+        description="folder of the cache; by default GANZOO_CACHE or the user's cache",
     )
     threads: int | None = Field(None, ge=1, description="threads that decode; by default 1 per CPU")
 
@@ -136,9 +136,11 @@ class PictureDataset(Dataset):
 
         with self.encoded() as source:
             found = self._decoded(source)
-            bounds, told = self.ranged(found.facts, found.examples, found.extent, source.origin)
+            bounds, about_range = self.ranged(
+                found.facts, found.examples, found.extent, source.origin
+            )
             labels, classes, own, guessed = self._labelled(found, source)
-            notices = [*source.notices, *self._notices(found), *told, *own]
+            notices = [*source.notices, *self._notices(found), *about_range, *own]
         if wanted is not False and labels is not None and classes is not None:
             counts = torch.bincount(torch.from_numpy(labels), minlength=len(classes))
             notices += [*guessed, *rare_classes(classes, counts.tolist())]

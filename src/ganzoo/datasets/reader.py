@@ -52,7 +52,7 @@ class Reader(Generic[T]):
         requests: Read in this process; it may be endless.
         workers: How many processes, or 0 for none.
         title: What errors call the dataset.
-        pin: Whether tensors shall be in page-locked memory; with workers only.
+        pin: Whether tensors are put into page-locked memory; with workers only.
 
     Attributes:
         processes: The workers.

@@ -54,7 +54,7 @@ MOST_LOOKED_AT = 256
 NAMED = "the option {}"
 """How a caller gives an option of a dataset that has a name, with ``{}`` for the option."""
 
-_FEW = 4  # an axis of at most this length is one of channels, beside a longer one
+_FEW = 4  # an axis of at most this length is one of channels, if the other is longer
 _SHORT = 3 / 4  # of each other axis: so much at most has one that is clearly the shortest
 _UNUSED = 0.55  # of the range that a type implies: data that fill less are worth a word
 _QUIET = 1 / 8  # likewise of audio, which is seldom loud
@@ -131,7 +131,7 @@ def arrange(
         origin: What the items are, to start a message.
 
     Raises:
-        ConfigError: If a layout is given of items that have no channels.
+        ConfigError: If there is a layout for items that have no channels.
         DataError: If items of this shape are no samples of that kind.
     """
     shape = tuple(shape)
@@ -224,7 +224,7 @@ class Values(NamedTuple):
     Attributes:
         bounds: What is the lowest and the highest value of a sample; None where values are taken
             as they are.
-        small: Whether they are kept as uint8, and not as float32.
+        small: Whether they are held as uint8, and not as float32.
         notices: What was guessed.
     """
 
@@ -270,7 +270,7 @@ def understand_range(
         return Values(None, False)
     if dtype.kind == "b":
         return Values((0.0, 1.0), True)
-    told = _told(low, high, kind, dtype, usage)
+    remedy = _range_option(low, high, kind, dtype, usage)
     if dtype == "uint16":
         bounds = (0.0, 65535.0)
     elif dtype == "int16" and kind == "audio":
@@ -279,7 +279,7 @@ def understand_range(
         if low < 0 or high > 255:
             raise DataError(
                 f"{origin} holds {dtype} values from {_about(low)} to {_about(high)}: integers "
-                f"outside 0..255 have no range of their own; say what they may be with {told}."
+                f"outside 0..255 have no range of their own; say what they may be with {remedy}."
             )
         bounds, small = (0.0, 255.0), True
     else:
@@ -288,7 +288,7 @@ def understand_range(
         if found is None:
             raise DataError(
                 f"{origin} holds floats from {_about(low)} to {_about(high)}: only [0, 1] and "
-                f"[-1, 1] are recognised; say what they may be with {told}."
+                f"[-1, 1] are recognised; say what they may be with {remedy}."
             )
         bounds = found
     return Values(bounds, small, _unused(dtype, low, high, kind, bounds))
@@ -348,7 +348,7 @@ def _outwards(low: float, high: float) -> Range:
     return float(lowest), float(Decimal(repr(float(high))).quantize(step, ROUND_CEILING))
 
 
-def _told(low: float, high: float, kind: Kind, dtype: np.dtype[Any], usage: str) -> str:
+def _range_option(low: float, high: float, kind: Kind, dtype: np.dtype[Any], usage: str) -> str:
     text = option("stored_range", suggested_range(low, high, kind, dtype))
     # What is an object in Python has no command line.
     return usage.format(text if usage == NAMED else text.partition(" (--")[0])
@@ -428,7 +428,7 @@ def understand(
 
     Raises:
         ConfigError: If an option does not apply to such samples.
-        DataError: If they are no samples of that kind, or have a range that nobody has said.
+        DataError: If they are no samples of that kind, or have an unknown range.
     """
     axes = arrange(facts.shape, kind, layout, origin)
     try:

@@ -46,7 +46,7 @@ class Samples:
         data: (N, *spec.shape), uint8 or float32, on the CPU. Images may be larger than their
             spec: each time one is drawn, a part of the spec's size is cut out at random.
         spec: What one sample is, at its native size. ``spec.value_range`` is what a generator
-            of it shall make; ``stored_range`` is what ``data`` holds.
+            of it makes; ``stored_range`` is what ``data`` holds.
         labels: (N,) int64 class indices, or None.
         stored_range: Lowest and highest value that ``data`` may hold: (0, 255) for uint8. None
             where values are taken as they are.
@@ -118,7 +118,7 @@ def as_samples(
 
     Values of images and audio:
 
-    * uint8 is taken as 0..255 and kept; bool becomes uint8 0..1.
+    * uint8 is taken as 0..255 and stays uint8; bool becomes uint8 0..1.
     * uint16 becomes float32 in 0..65535; int16 audio becomes float32 in -32768..32768.
     * Other integers become uint8 if they are within 0..255, and are refused otherwise.
     * Floats become float32. Images within [0, 1] are taken as that, images and audio within

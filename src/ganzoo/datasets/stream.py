@@ -296,7 +296,7 @@ class Stream:
         Args:
             requests: What to read; it may be endless.
             workers: Processes that read; without any, each batch is read when it is asked for.
-            pin: Whether batches shall be in page-locked memory, from which a GPU copies faster.
+            pin: Whether batches are put into page-locked memory, from which a GPU copies faster.
 
         Raises:
             ConfigError: If the dataset cannot be sent to processes.

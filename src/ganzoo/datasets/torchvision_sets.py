@@ -161,6 +161,7 @@ class MNIST(TorchvisionDataset):
     name: ClassVar[str] = "mnist"
     license: ClassVar[str] = "CC-BY-SA-3.0"
     citation: ClassVar[str] = "LeCun, Cortes and Burges, The MNIST database of handwritten digits"
+    classifier: ClassVar[str | None] = "mnist"
     _class: ClassVar[str] = "MNIST"
 
     split: Literal["train", "test"] = Field("train", description="part of the dataset")
@@ -204,6 +205,7 @@ class FashionMNIST(MNIST):
     name: ClassVar[str] = "fashion-mnist"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
+    classifier: ClassVar[str | None] = "fashion-mnist"
     _class: ClassVar[str] = "FashionMNIST"
 
 
@@ -217,6 +219,7 @@ class CIFAR10(TorchvisionDataset):
     citation: ClassVar[str] = (
         "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     )
+    classifier: ClassVar[str | None] = None
 
     split: Literal["train", "test"] = Field("train", description="part of the dataset")
 
@@ -249,7 +252,7 @@ class CIFAR10(TorchvisionDataset):
 class CelebA(TorchvisionDataset):
     """Faces of celebrities, aligned, cropped to a square and resized, 202,599 without labels.
 
-    Of each aligned 178x218 picture the middle 178x178 is kept and resized to ``size`` with
+    Of each aligned 178x218 picture the middle 178x178 is cut out and resized to ``size`` with
     Pillow's antialiased bilinear filter. Pictures are decoded once, into the cache, as those of a
     folder are: 12 KiB per picture at size 64. The data may be used for non-commercial research
     only.
@@ -260,6 +263,7 @@ class CelebA(TorchvisionDataset):
     name: ClassVar[str] = "celeba"
     license: ClassVar[str] = "LicenseRef-CelebA-non-commercial-research"
     citation: ClassVar[str] = "Liu, Luo, Wang and Tang 2015, arXiv:1411.7766"
+    classifier: ClassVar[str | None] = None
 
     split: Literal["train", "valid", "test", "all"] = Field(
         "train", description="part of the dataset"
@@ -267,7 +271,7 @@ class CelebA(TorchvisionDataset):
     size: int = Field(64, gt=0, le=_CELEBA_WIDTH, description="height and width of a picture")
     cache: DataPath | None = Field(
         None,
-        description="where decoded pictures are kept; by default GANZOO_CACHE or the user's cache",
+        description="folder of the cache; by default GANZOO_CACHE or the user's cache",
     )
 
     def _read(self, root: Path, download: bool) -> Samples:
@@ -283,7 +287,7 @@ class CelebA(TorchvisionDataset):
             RequestedFormat(size=(self.size, self.size), crop="center", mode="rgb"),
             root=cache_root(self.cache),
             threads=min(_MOST_THREADS, os.cpu_count() or 1),
-            max_bad=len(faces),  # the first is told, with what to do about it
+            max_bad=len(faces),  # an error names the first, with a remedy
         )
         if found.skipped:
             raise faces.unreadable(found.skipped[0].name)

@@ -31,7 +31,7 @@ _ROUNDING = 1e-4  # of the largest number: by so much, other processors may
 
 
 class Loader:
-    """An endless supply of normalised batches from samples that are kept as they are stored.
+    """An endless supply of normalised batches from samples in the form in which they are stored.
 
     Each epoch is a fresh permutation that follows from the seed and the epoch's number alone, and
     so do the random parts and mirrorings of a batch from its number, and the random transforms of
@@ -146,7 +146,7 @@ class Loader:
         return stored.clone() if self.device.type == "cpu" else _sent(stored, self.device), labels
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Return samples to look at, always the same, cropped in the middle and not mirrored.
+        """Return samples for pictures of the run, always the same, cropped in the middle and not mirrored.
 
         Returns:
             At most ``count`` samples and their labels, as ``next`` has them.
@@ -202,7 +202,7 @@ class Loader:
     def _finished(self, stored: Tensor) -> Tensor:
         """A batch as nets take it."""
         stored = _sent(stored, self.device)
-        if self._preprocessing is not None:  # on the device, wherever the samples are kept
+        if self._preprocessing is not None:  # on the device, wherever the samples are
             stored = self._preprocessing.apply(stored, self._low)
         batch = stored.to(torch.float32)
         if self.scale != 1:
@@ -237,8 +237,7 @@ class Loader:
             DataError: If it is a position in other data.
         """
         batches = int(state["batches"])
-        if "data" in state:  # earlier versions kept the position only
-            self._recognise(state["data"])
+        self._recognise(state["data"])
         self._batches = batches
 
     def _recognise(self, known: Mapping[str, Any]) -> None:
@@ -304,7 +303,7 @@ def _short(mean: Tensor) -> float:
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on the device; on the way to a GPU, nobody waits for it."""
+    """A tensor on the device; copies to a GPU are asynchronous."""
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -337,7 +336,7 @@ def _affine(samples: Samples | Stream) -> tuple[float, float]:
 
 
 def _fits(data: Tensor, device: torch.device) -> bool:
-    """Whether the samples may be kept on the device."""
+    """Whether the samples fit on the device."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
