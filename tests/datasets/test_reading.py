@@ -20,7 +20,7 @@ import ganzoo
 from ganzoo import datasets
 from ganzoo.datasets import InMemoryDataset, as_dataset
 from ganzoo.datasets.classes import in_order
-from ganzoo.datasets.reading import suggested_range
+from ganzoo.datasets.ranges import suggested_range
 from ganzoo.datasets.samples import Samples
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError, GanzooError

@@ -274,7 +274,10 @@ class Undefined(Pixels):
 @pytest.mark.parametrize(
     ("dataset", "text"),
     [
-        (Pixels(2), r"^Item 2 of Pixels cannot be read \(OSError: broken file\); repair it or leave"),
+        (
+            Pixels(2),
+            r"^Item 2 of Pixels cannot be read \(OSError: broken file\); repair it or leave",
+        ),
         (
             Uneven(),
             r"^Item 2 of Uneven has shape \(3, 5, 8\) uint8 but item 0 has \(3, 6, 8\) uint",
@@ -377,7 +380,10 @@ def sparse_error() -> str:
             torch.eye(2).to_sparse(),
             rf"cannot be read \({sparse_error()}: .*\); repair it or leave it",
         ),
-        (torch.empty(2, 2, device="meta"), r"cannot be read \(\w+Error: .*\); repair it or leave it"),
+        (
+            torch.empty(2, 2, device="meta"),
+            r"cannot be read \(\w+Error: .*\); repair it or leave it",
+        ),
     ],
     ids=["numbered", "two", "none", "sparse", "meta"],
 )

@@ -24,7 +24,7 @@ from ganzoo.datasets import progress
 from ganzoo.datasets.decoding import decode, look_at, resized
 from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError, RequestedFormat
 from ganzoo.datasets.picture_files import printable
-from ganzoo.datasets.reading import Range
+from ganzoo.datasets.ranges import Range
 from ganzoo.errors import DataError
 from ganzoo.files.storage import expanded, new_folder, sha256, write_json
 

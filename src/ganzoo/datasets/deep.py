@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from ganzoo.datasets.reading import Range
+    from ganzoo.datasets.ranges import Range
 
     Planes = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from ganzoo.datasets.folder_index import ImageFolderIndex
 from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.picture_files import printable, quoted, reason
-from ganzoo.datasets.reading import option
+from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, listing
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from ganzoo.datasets.reading import Range, within
+from ganzoo.datasets.ranges import Range, within
 
 __all__ = [
     "Crop",

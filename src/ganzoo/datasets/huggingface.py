@@ -19,7 +19,7 @@ from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS
 from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.picture_files import printable
-from ganzoo.datasets.reading import option
+from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:

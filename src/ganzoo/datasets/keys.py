@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganzoo.datasets.reading import option
+from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, GanzooError, did_you_mean, listing
 
 __all__ = ["LABEL_KEYS", "PICTURE_KEYS", "SAMPLE_KEYS", "columns_of", "pick_keys"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ganzoo.datasets.classes import Classes, classes_of_values, read_labels
 from ganzoo.datasets.keys import LABEL_KEYS
-from ganzoo.datasets.reading import option
+from ganzoo.datasets.ranges import option
 from ganzoo.errors import listing
 
 __all__ = [

@@ -14,7 +14,7 @@ from ganzoo.datasets.base import DataPath, Dataset, StoredRange
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.classes import rare_classes
 from ganzoo.datasets.formats import Crop, Mode, RequestedFormat, carries, span
-from ganzoo.datasets.reading import Range, option, suggested_range, understand_range
+from ganzoo.datasets.ranges import Range, option, suggested_range, understand_range
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 

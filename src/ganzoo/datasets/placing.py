@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ganzoo.datasets.formats import OutputFormat
-    from ganzoo.datasets.reading import Range
+    from ganzoo.datasets.ranges import Range
 
     Pixels = NDArray[np.uint8] | NDArray[np.float32]
 

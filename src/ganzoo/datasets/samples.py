@@ -17,16 +17,8 @@ from ganzoo.datasets.conversion import (
     reshaped,
     stats_of,
 )
-from ganzoo.datasets.reading import (
-    NAMED,
-    DataStats,
-    Layout,
-    Range,
-    SampleKind,
-    check_precision,
-    understand,
-    understand_range,
-)
+from ganzoo.datasets.ranges import NAMED, Range, understand_range
+from ganzoo.datasets.reading import DataStats, Layout, SampleKind, check_precision, understand
 from ganzoo.errors import DataError
 
 if TYPE_CHECKING:

@@ -39,18 +39,17 @@ from ganzoo.datasets.items import (
     title_of,
 )
 from ganzoo.datasets.keys import columns_of
+from ganzoo.datasets.ranges import Range, understand_range
 from ganzoo.datasets.reader import Reader, Request, once, seed_all
 from ganzoo.datasets.reading import (
     MOST_LOOKED_AT,
     DataStats,
     Layout,
-    Range,
     SampleKind,
     Understood,
     check_precision,
     examined_notice,
     understand,
-    understand_range,
 )
 from ganzoo.errors import ConfigError, DataError, listing
 

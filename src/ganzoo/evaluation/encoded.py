@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.cache import Source
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.picture_dataset import PictureDataset
-    from ganzoo.datasets.reading import Range
+    from ganzoo.datasets.ranges import Range
     from ganzoo.features.programs import Reading
 
 __all__ = ["Encoded"]

@@ -13,7 +13,7 @@ import torch
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.conversion import extent_of
 from ganzoo.datasets.items import left_out, title_of
-from ganzoo.datasets.reading import understand_range
+from ganzoo.datasets.ranges import understand_range
 from ganzoo.datasets.samples import as_samples
 from ganzoo.datasets.stream import USAGE
 from ganzoo.errors import DataError

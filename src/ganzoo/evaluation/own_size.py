@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets import Dataset
     from ganzoo.datasets.conversion import AnyArray
-    from ganzoo.datasets.reading import Range
+    from ganzoo.datasets.ranges import Range
 
 __all__ = [
     "WINDOW",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.cache import Source
     from ganzoo.datasets.picture_dataset import PictureDataset
     from ganzoo.datasets.placing import Pixels
-    from ganzoo.datasets.reading import Range
+    from ganzoo.datasets.ranges import Range
     from ganzoo.features.programs import Reading
 
 __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed"]

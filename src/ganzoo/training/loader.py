@@ -146,7 +146,7 @@ class Loader:
         return stored.clone() if self.device.type == "cpu" else _sent(stored, self.device), labels
 
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Return samples for pictures of the run, always the same, cropped in the middle and not mirrored.
+        """Return samples for pictures, always the same, cropped in the middle and not mirrored.
 
         Returns:
             At most ``count`` samples and their labels, as ``next`` has them.
