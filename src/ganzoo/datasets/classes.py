@@ -218,7 +218,9 @@ def class_indices(
     """Return labels as numbers of classes, the names of these, and notices.
 
     Args:
-        labels: As ``as_samples`` has it, or as ``read_labels`` returned them.
+        labels: Array, tensor or sequence (N,) or (N, 1) of integers or strings, one-hot rows
+            (N, K), what ``read_labels`` returned, or None. Without ``classes``, classes are the
+            sorted distinct values.
         count: How many samples there are.
         classes: Those that the data themselves name.
         wanted: As ``as_samples`` has it.

@@ -100,31 +100,13 @@ def as_samples(
 ) -> Samples:
     """Turn an array of numbers into samples, without copying it where that is possible.
 
-    Shapes, where N is the number of samples:
-
-    * (N, D) is vectors; with ``kind="audio"`` it is mono audio of length D.
-    * (N, H, W) is greyscale images; with ``kind="audio"`` it is (N, C, L) or (N, L, C).
-    * (N, C, H, W) or (N, H, W, C) is images. With ``layout="auto"`` the channels are the second or
-      the last axis: the one of at most 4, if the other is longer; else the one that differs from
-      two equal ones; else the one that is clearly the shortest; else the second.
-
-    Values of images and audio:
-
-    * uint8 is taken as 0..255 and stays uint8; bool becomes uint8 0..1.
-    * uint16 becomes float32 in 0..65535; int16 audio becomes float32 in -32768..32768.
-    * Other integers become uint8 if they are within 0..255, and are refused otherwise.
-    * Floats become float32. Images within [0, 1] are taken as that, images and audio within
-      [-1, 1] as that; anything else is refused until ``stored_range`` says what it is.
-
-    Vectors become float32, taken as they are; with a ``stored_range`` they are bounded, and
-    generated in [-1, 1]. NaN and infinite values are always refused, and so are numbers most of
-    which float32 cannot tell apart. What is guessed is said in ``notices``.
+    ``reading`` decides about axes and ranges, and docs/data.md has the rules in tables. uint8 stays
+    uint8, bool and other integers within 0..255 become it, everything else becomes float32. NaN
+    and infinite values are refused, and so are numbers most of which float32 cannot tell apart.
 
     Args:
-        data: Array or tensor.
-        labels: Array, tensor or sequence (N,) or (N, 1) of integers or strings, one-hot rows
-            (N, K), or None. Without ``classes``, classes are the sorted distinct values: 0..K-1
-            stay what they are, others are numbered.
+        data: Array or tensor: (N, D), (N, H, W), (N, C, H, W), ...
+        labels: As ``classes.class_indices`` has it.
         layout: Where the channels are.
         kind: What one sample is.
         item_shape: Shape of one sample, where it is stored as a row or otherwise.
@@ -132,8 +114,8 @@ def as_samples(
         origin: What the array is, to start a message.
         usage: How the caller gives an option, with ``{}`` for the option, to end a message.
         classes: Those that the data themselves name.
-        wanted: Whether labels are used: what is no class is refused then. If they are not, only
-            what is no class is said. By default they are taken where they are classes.
+        wanted: Whether labels are used: labels that are no classes are refused then, and get a
+            notice otherwise. By default they are used where they are classes.
 
     Returns:
         Samples that may share memory with ``data``.

@@ -152,64 +152,38 @@ class Stream:
     ) -> Stream:
         """Examine up to 256 items, evenly spaced, and return the stream of all.
 
-        Items are what ``InMemoryDataset.of`` takes, and are understood as ``as_samples``
-        understands the array of all. What the caller does not say follows from the examined
-        items; a notice says so where there are more. Classes are what the dataset says
-        (``classes.classes_of``), or else the labels of all items, if all were examined.
+        What the caller does not say follows from the examined items; a notice says so where there
+        are more. With ``workers``, a process of its own examines them, so that files that the
+        dataset opens there are not shared by those that read it later.
 
         Args:
-            dataset: Map-style torch Dataset.
-            workers: If any, the items are examined in a process of their own, so that files that
-                the dataset opens there are not shared by those that read it later.
+            dataset: Map-style torch Dataset, of items that ``InMemoryDataset.of`` takes.
+            workers: How many processes will read.
             labels: Whether to read labels.
-            layout: Where the channels are.
+            layout: As an option of the dataset ``array``; so are the next five.
             sample_kind: What one sample is.
-            item_shape: Shape of one sample, where items are rows or otherwise shaped.
+            item_shape: Shape of one sample.
             stored_range: Lowest and highest value that an item may hold.
-            key: Under which name an item that is a dict has the sample.
-            labels_key: Under which name it has the label.
+            key: Name of the sample in a dict.
+            labels_key: Name of the label in a dict.
             check: Called with the schema before values are judged; it may raise.
 
         Raises:
-            ConfigError: If the items come in their own order only, or the dataset cannot be sent
-                to a process; if an option does not apply.
+            ConfigError: If the dataset cannot be resumed in the middle, or cannot be sent to a
+                process; if an option does not apply.
             DataError: If items cannot be read or taken as samples, or their classes are unknown.
         """
         title = title_of(dataset)
-        origin = f"The dataset {title}"
-        if is_sequential(dataset):
-            raise ConfigError(
-                f"{origin} gives its items in its own order only (IterableDataset), so a training "
-                f"that reads it with 'workers' could not be resumed in the middle. Give a dataset "
-                f"with __getitem__ and __len__, or leave 'workers' out: it is then read into "
-                f"memory."
-            )
-        count = count_of(dataset)
-        most = min(count, MOST_LOOKED_AT)
-        indices = sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
+        indices = _spread(dataset)
         key, labels_key = columns_of(dataset, key, labels_key)
         look = functools.partial(_examine, dataset, key, labels_key, item_shape)
         found = once(look, Request(0, indices), workers, title)
-        classes, one_hot, notices = None, False, tuple[str, ...]()
-        if found.labels is not None and labels:
-            one_hot = found.labels.classes is not None
-            classes, notices = _classes(dataset, found.labels, labels_key, indices)
-        elif found.labels is not None:
-            notices = class_indices(found.labels, most, None, False, origin)[2]
+        classes, notices = _classes(dataset, found.labels, labels_key, indices, labels)
         names = None if classes is None else classes.names
-        schema = DatasetSchema(title, (count, *found.shape), found.dtype.name, names)
+        schema = DatasetSchema(title, (len(dataset), *found.shape), found.dtype.name, names)
         if check is not None:
             check(schema)
-        check_precision(found.excerpt, origin)
-        with _range_advice(stored_range):
-            understood = understand(
-                found.stats,
-                kind=sample_kind,
-                layout=layout,
-                stored_range=stored_range,
-                origin=origin,
-                usage=USAGE,
-            )
+        understood = _understood(found, title, sample_kind, layout, stored_range)
         return cls(
             dataset=dataset,
             spec=SampleSpec(
@@ -222,7 +196,7 @@ class Stream:
             item_dtype=found.dtype,
             understood=understood,
             class_numbers=None if classes is None else classes.numbers,
-            one_hot=one_hot,
+            one_hot=found.labels is not None and found.labels.classes is not None,
             key=key,
             labels_key=labels_key,
             reshape_to=None if item_shape is None else tuple(item_shape),
@@ -231,7 +205,7 @@ class Stream:
                 *understood.notices,
                 *notices,
                 *left_out(found.more),
-                *examined_notice(most, count),
+                *examined_notice(len(indices), len(dataset)),
             ),
         )
 
@@ -354,6 +328,25 @@ def _range_advice(stored_range: Range | None, count: int = 0) -> Iterator[None]:
 # -- examining items --------------------------------------------------------------------------
 
 
+def _spread(dataset: Any) -> list[int]:
+    """Return which items to examine.
+
+    Raises:
+        ConfigError: If the items come in their own order only.
+        DataError: If there are none, or their number is unknown.
+    """
+    if is_sequential(dataset):
+        raise ConfigError(
+            f"The dataset {title_of(dataset)} gives its items in its own order only "
+            f"(IterableDataset), so a training that reads it with 'workers' could not be resumed "
+            f"in the middle. Give a dataset with __getitem__ and __len__, or leave 'workers' out: "
+            f"it is then read into memory."
+        )
+    count = count_of(dataset)
+    most = min(count, MOST_LOOKED_AT)
+    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
+
+
 class _Examined(NamedTuple):
     """What some items show: shape, type and extent, some of their values, and their labels."""
 
@@ -401,21 +394,51 @@ def _examine(
     )
 
 
+def _understood(
+    found: _Examined,
+    title: str,
+    kind: SampleKind,
+    layout: Layout,
+    stored_range: Range | None,
+) -> Understood:
+    origin = f"The dataset {title}"
+    check_precision(found.excerpt, origin)
+    with _range_advice(stored_range):
+        return understand(
+            found.stats,
+            kind=kind,
+            layout=layout,
+            stored_range=stored_range,
+            origin=origin,
+            usage=USAGE,
+        )
+
+
 def _classes(
-    dataset: Any, labels: Labels, labels_key: str | None, indices: Sequence[int]
-) -> tuple[Classes, tuple[str, ...]]:
-    """The classes of a dataset, and notices about them.
+    dataset: Any,
+    labels: Labels | None,
+    labels_key: str | None,
+    indices: Sequence[int],
+    wanted: bool,
+) -> tuple[Classes | None, tuple[str, ...]]:
+    """The classes of a dataset if they are wanted, and notices about them.
 
     Args:
         dataset: The dataset.
         labels: Labels of the examined items.
         labels_key: The column of labels of a table.
         indices: Which items these are.
+        wanted: Whether labels will be read.
 
     Raises:
         DataError: If labels are no classes, or it is unknown which classes there are.
     """
     title, whole = title_of(dataset), len(indices) == len(dataset)
+    origin = f"The dataset {title}"
+    if labels is None:
+        return None, ()
+    if not wanted:
+        return None, class_indices(labels, len(indices), None, False, origin)[2]
     known = None
     if labels.values is not None:
         known = choose_classes(labels, classes_of(dataset, labels_key))
@@ -423,20 +446,11 @@ def _classes(
             known = classes_of_values(labels.values.tolist())
         if known is None:
             raise DataError(
-                f"The dataset {title} does not say what classes it has, which conditional training "
-                f"needs to know before it reads the items. Give it an attribute 'classes' (names, "
-                f"in the order of the labels 0, 1, ...) or 'targets' (the label of each item), or "
-                f"leave 'workers' out: it is then read into memory."
+                f"{origin} does not say what classes it has, which conditional training needs to "
+                f"know before it reads the items. Give it an attribute 'classes' (names, in the "
+                f"order of the labels 0, 1, ...) or 'targets' (the label of each item), or leave "
+                f"'workers' out: it is then read into memory."
             )
-    notices = class_indices(
-        labels,
-        len(indices),
-        known,
-        True,
-        f"The dataset {title}",
-        f"Item {{}} of {title}",
-        indices,
-        whole,
-    )[2]
-    assert known is not None  # labels that are no classes have been refused
+    item = f"Item {{}} of {title}"
+    notices = class_indices(labels, len(indices), known, True, origin, item, indices, whole)[2]
     return known, notices
