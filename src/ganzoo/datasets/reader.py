@@ -150,7 +150,7 @@ class Reader(Generic[T]):
         return found
 
     def close(self) -> None:
-        """End the workers. An item that is being read has five seconds to be finished."""
+        """End the workers. Torch waits a few seconds for an item that is being read."""
         self._closed = True
         self._ahead = None  # when torch's iterator goes, it asks its workers to end, and waits
         for process in self.processes:
