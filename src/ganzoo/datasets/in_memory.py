@@ -427,7 +427,7 @@ def _items_of(
         alike: Whether they must be of one shape and type.
 
     Raises:
-        ConfigError: As ``read_item``.
+        ConfigError: As ``read_items``.
         DataError: If there are none, one cannot be read, or they do not fit into memory.
     """
     title = title_of(dataset)

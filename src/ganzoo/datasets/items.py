@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Item",
     "count_of",
-    "each_item",
-    "gather",
     "is_sequential",
     "left_out",
     "one_line",
-    "read_item",
     "read_items",
     "title_of",
 ]
@@ -81,37 +78,8 @@ def count_of(dataset: Any) -> int:
     return count
 
 
-def read_item(
-    item: Any, index: int, title: str, key: str | None = None, labels_key: str | None = None
-) -> Item:
-    """Return what an item of a torch Dataset holds.
-
-    Args:
-        item: A tensor, an array or a Pillow image; a tuple of that, a label and whatever else; or
-            a dict with such keys as ``image`` and ``label``.
-        index: Which item it is, for messages.
-        title: What messages call the dataset.
-        key: Under which name a dict has the sample.
-        labels_key: Under which name a dict has the label.
-
-    Returns:
-        Array of numbers, and the label. Pillow images are (C, H, W): uint8, or uint16, int32 or
-        float32 for their deep modes.
-
-    Raises:
-        ConfigError: If names are given and it is no dict, or has others.
-        DataError: If it is something else.
-    """
-    origin = f"Item {index} of {title}"
-    try:
-        return _parts(item, origin, key, labels_key)
-    except GanzooError:
-        raise
-    except Exception as error:  # tensors without numbers in memory, and whatever acts as an array
-        raise _unreadable(origin, error) from error
-
-
 def _parts(item: Any, origin: str, key: str | None, labels_key: str | None) -> Item:
+    """What an item holds: a tensor, an array or a Pillow image, alone, in a tuple or in a dict."""
     label: Any = None
     more = 0
     if isinstance(item, Mapping):
@@ -193,23 +161,31 @@ def read_items(
 ) -> Iterator[Item]:
     """Yield items, which share no memory with the dataset.
 
+    Pillow images are (C, H, W): uint8, or uint16, int32 or float32 for their deep modes.
+
     Args:
         dataset: Torch Dataset; map-style where there are indices.
         indices: Numbers of the items; by default all of them, in the dataset's own order.
         like: Shape and type that each must have; by default those of the first.
-        key: As ``read_item`` has it.
-        labels_key: As ``read_item`` has it.
+        key: Under which name a dict has the sample.
+        labels_key: Under which name a dict has the label.
         alike: Whether they must be of one shape and type.
 
     Raises:
-        ConfigError: As ``read_item``.
+        ConfigError: If there are names and an item is no dict, or has others.
         DataError: If an item cannot be read, or is not what the others are.
     """
     import numpy as np
 
     title = title_of(dataset)
-    for index, value in each_item(dataset, indices):
-        item = read_item(value, index, title, key, labels_key)
+    for index, value in _each_item(dataset, indices):
+        origin = f"Item {index} of {title}"
+        try:
+            item = _parts(value, origin, key, labels_key)
+        except GanzooError:
+            raise
+        except Exception as error:  # tensors without numbers in memory, and whatever acts as one
+            raise _unreadable(origin, error) from error
         array = item.data
         like = like or (array.shape, array.dtype)
         if alike and (array.shape, array.dtype) != like:
@@ -221,7 +197,7 @@ def read_items(
         yield item._replace(data=np.array(array))
 
 
-def each_item(dataset: Any, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
+def _each_item(dataset: Any, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
     """Yield items as the dataset gives them, and their numbers; by default all in its own order.
 
     Raises:
@@ -240,25 +216,6 @@ def each_item(dataset: Any, indices: Iterable[int] | None = None) -> Iterator[tu
         raise
     except Exception as error:
         raise _unreadable(f"Item {index} of {title_of(dataset)}", error) from error
-
-
-def gather(
-    dataset: Any,
-    indices: Iterable[int],
-    like: tuple[tuple[int, ...], np.dtype[Any]] | None = None,
-    key: str | None = None,
-    labels_key: str | None = None,
-) -> tuple[AnyArray, list[Any]]:
-    """Return items of a map-style dataset in one array, and their labels, as ``read_items`` does.
-
-    Raises:
-        ConfigError: As ``read_item``.
-        DataError: If an item cannot be read, or is not what the others are.
-    """
-    import numpy as np
-
-    found = list(read_items(dataset, indices, like, key, labels_key))
-    return np.stack([item.data for item in found]), [item.label for item in found]
 
 
 def one_line(error: BaseException) -> str:

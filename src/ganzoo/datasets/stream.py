@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,6 @@ from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.classes import (
     Classes,
     Labels,
-    as_labels,
     choose_classes,
     class_indices,
     classes_of,
@@ -32,7 +31,6 @@ from ganzoo.datasets.conversion import (
 )
 from ganzoo.datasets.items import (
     count_of,
-    gather,
     is_sequential,
     left_out,
     read_items,
@@ -51,7 +49,7 @@ from ganzoo.datasets.reading import (
     examined_notice,
     understand,
 )
-from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,8 +107,7 @@ class Stream:
         schema: What is known of the items without their content.
         item_dtype: Type of an item's numbers.
         understood: How items are taken.
-        class_numbers: The class index of each label; None where labels are not read.
-        one_hot: Whether labels are one-hot rows.
+        classes: The classes of the labels; None where labels are not read.
         key: Under which name an item that is a dict has the sample.
         labels_key: Under which name it has the label.
         reshape_to: Shape that each item is brought to before it is understood, if another.
@@ -125,8 +122,7 @@ class Stream:
     schema: DatasetSchema
     item_dtype: np.dtype[Any]
     understood: Understood
-    class_numbers: Mapping[int | str, int] | None = None
-    one_hot: bool = False
+    classes: Classes | None = None
     key: str | None = None
     labels_key: str | None = None
     reshape_to: tuple[int, ...] | None = None
@@ -195,8 +191,7 @@ class Stream:
             schema=schema,
             item_dtype=found.dtype,
             understood=understood,
-            class_numbers=None if classes is None else classes.numbers,
-            one_hot=found.labels is not None and found.labels.classes is not None,
+            classes=classes,
             key=key,
             labels_key=labels_key,
             reshape_to=None if item_shape is None else tuple(item_shape),
@@ -220,11 +215,11 @@ class Stream:
     @property
     def labeled(self) -> bool:
         """Whether labels are read."""
-        return self.class_numbers is not None
+        return self.classes is not None
 
     def with_spec(self, spec: SampleSpec) -> Stream:
         """Return the same samples under another spec; without classes, labels are not read."""
-        return replace(self, spec=spec, class_numbers=self.class_numbers if spec.classes else None)
+        return replace(self, spec=spec, classes=self.classes if spec.classes else None)
 
     def read(self, request: Request) -> tuple[Tensor, Tensor | None]:
         """Read one batch in this process, and seed its global random numbers for that.
@@ -235,16 +230,16 @@ class Stream:
         Raises:
             DataError: If an item cannot be read, or differs from the others in shape or type.
         """
-        import torch
+        import numpy as np
 
         seed_all(request.seed)
         title, (_, *shape) = self.schema.title, self.schema.shape
         like = tuple(shape), self.item_dtype
-        array, labels = gather(self.dataset, request.indices, like, self.key, self.labels_key)
+        items = [*read_items(self.dataset, request.indices, like, self.key, self.labels_key)]
+        array = np.stack([item.data for item in items])
         numbers = None
         if self.labeled:
-            pairs = zip(request.indices, labels, strict=True)
-            numbers = torch.tensor([self._class_of(*pair) for pair in pairs])
+            numbers = self._class_indices([item.label for item in items], request.indices)
         try:
             return self._samples(array, f"A batch of {title}"), numbers
         except DataError:
@@ -285,24 +280,17 @@ class Stream:
                 understand_range(array.dtype, low, high, kind, self.stored_range, origin, USAGE)
         return as_tensor(converted(array, self.understood))
 
-    def _class_of(self, index: int, label: Any) -> int:
-        """The number of the class of one item."""
-        assert self.class_numbers is not None
-        item = f"Item {index} of {self.schema.title}"
-        if label is None:
-            raise DataError(f"{item} has no label but others have; label all or none.")
-        number = None
-        if self.one_hot:
-            found = as_labels([label]) if hasattr(label, "shape") else None
-            number = int(found.values[0]) if found and found.values is not None else None
-        elif isinstance(label, (int, str)):
-            number = self.class_numbers.get(label)
-        if number is None:
-            raise DataError(
-                f"{item} has the label {label!r}, which is none of its classes "
-                f"({listing(map(str, self.class_numbers))}); correct its classes or targets."
-            )
-        return number
+    def _class_indices(self, labels: list[Any], indices: Sequence[int]) -> Tensor:
+        title = self.schema.title
+        found = labels_of_items(labels, title, indices)
+        if found is None:
+            raise DataError(f"Item {indices[0]} of {title} has no label but others have.")
+        origin, item = f"The dataset {title}", f"Item {{}} of {title}"
+        numbers, _, _ = class_indices(
+            found, len(indices), self.classes, True, origin, item, indices, whole=False
+        )
+        assert numbers is not None  # labels that are no classes have been refused
+        return numbers
 
 
 @contextlib.contextmanager

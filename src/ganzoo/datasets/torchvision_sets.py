@@ -22,7 +22,7 @@ from pydantic import Field
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.formats import PictureError, RequestedFormat
+from ganzoo.datasets.formats import PictureError, RequestedFormat, span
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
@@ -292,7 +292,10 @@ class CelebA(TorchvisionDataset):
         if found.skipped:
             raise faces.unreadable(found.skipped[0].name)
         if found.facts.low != found.facts.high or found.facts.high != _CELEBA_SIZE:
-            raise faces.of_another_size()
+            raise DataError(
+                f"The pictures in '{folder}' have {span(found.facts.low, found.facts.high)}, not "
+                f"218 and 178; use the aligned pictures of img_align_celeba.zip."
+            )
         return Samples(
             data=torch.from_numpy(found.pictures),
             spec=SampleSpec(kind="image", shape=(3, self.size, self.size)),
@@ -365,19 +368,6 @@ class _Faces:
         return DataError(
             f"The picture {path} is {state}; unpack img_align_celeba.zip in {path.parents[1]} "
             f"again."
-        )
-
-    def of_another_size(self) -> DataError:
-        from PIL import Image
-
-        height, width = _CELEBA_SIZE
-        for name in self._names:
-            with Image.open(self._folder / name) as image:
-                if image.size != (width, height):
-                    break
-        return DataError(
-            f"The picture {self._folder / name} is {image.width}x{image.height}, not "
-            f"{width}x{height}; use the aligned pictures of img_align_celeba.zip."
         )
 
 
