@@ -678,7 +678,7 @@ FOLDER = {"name": "folder", "path": "faces"}
         (FOLDER, {"dataset": "folder"}, "folder-ffffffff"),
         (FOLDER, {"dataset": "mnist", "split": "test"}, "mnist/test"),
         (FOLDER, None, "folder"),
-        ({"name": "given"}, {"dataset": "given"}, "given-ffffffff"),
+        ({"name": "in-memory"}, {"dataset": "in-memory"}, "in-memory-ffffffff"),
         ({"name": "not-installed"}, {"dataset": "not-installed"}, "not-installed-ffffffff"),
         (
             HUB,
@@ -862,7 +862,7 @@ def written_by(text: str) -> tuple[BundleConfig, dict, dict]:
     line = "".join(filter(str.isprintable, text))
     trained = {
         **TRAINED,
-        "dataset": {"name": "given", "description": f"x{text}", "fingerprint": text},
+        "dataset": {"name": "in-memory", "description": f"x{text}", "fingerprint": text},
         "data_license": f"L{text}",
         "init_from": f"b{text}",
         "recipe": f"r{text}",
@@ -1074,7 +1074,7 @@ def test_only_line_ends_may_change(tmp_path: Path) -> None:
         ({"name": "plugged-in"}, "MIT", "'plugged-in' under the licence MIT"),
         ({"name": "plugged-in"}, None, "whose licence is not known"),
         ({"name": "folder", "path": "faces"}, None, "a folder of pictures (faces), whose licence"),
-        ({"name": "given", "description": "array (9,)"}, None, "data given in Python (array (9,))"),
+        ({"name": "in-memory", "description": "array (9,)"}, None, "data given in Python (array (9,))"),
         ({"name": "huggingface", "repo": "a/b"}, None, "https://huggingface.co/datasets/a/b"),
         ({"name": "huggingface", "path": "x"}, None, "local data (x)"),
         (None, None, "not recorded"),

@@ -104,7 +104,7 @@ def test_channels_of_no_matter():
 # -- the classifier of the data --------------------------------------------------------------------
 
 NO_NAMED_CLASSES = {  # what a user brings, and points
-    *("array", "folder", "given", "huggingface"),
+    *("array", "folder", "in-memory", "huggingface"),
     *("gaussian-1d", "grid", "ring", "spiral", "three-gaussians"),
 }
 
@@ -142,7 +142,7 @@ def test_a_classifier_that_was_chosen_stays():
 
 def test_it_is_known_of_every_dataset_whether_a_classifier_fits():
     built_in = {e.name for e in datasets.registry.entries() if e.distribution == "ganzoo"}
-    assert built_in | {"given"} == {*Classified.data} | NO_NAMED_CLASSES
+    assert built_in | {"in-memory"} == {*Classified.data} | NO_NAMED_CLASSES
 
 
 def test_nothing_else_decides_most_metrics():

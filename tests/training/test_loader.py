@@ -14,8 +14,8 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from ganzoo import Trainer, architectures
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import InMemoryDataset
-from ganzoo.datasets.samples import Samples
 from ganzoo.datasets.preprocessing import Preprocessing
+from ganzoo.datasets.samples import Samples
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.training.loader import Loader, _fits, _sent
@@ -364,7 +364,7 @@ def test_a_preview_is_the_middle_and_takes_no_part() -> None:
     assert torch.equal(loader.next()[0], same.next()[0])
 
 
-def test_images_are_framed_as_they_are_drawn() -> None:
+def test_images_are_preprocessed_as_they_are_drawn() -> None:
     preprocessing = Preprocessing.fit((2, 3), (4, 6), "pad")
     samples = Samples(
         torch.full((4, 1, 2, 3), 9.0), SampleSpec(shape=(1, 2, 3)), stored_range=(1.0, 9.0)
@@ -381,7 +381,7 @@ def test_images_smaller_than_their_spec_are_refused() -> None:
 
 
 @pytest.mark.parametrize("fits", [True, False])
-def test_images_are_framed_on_the_device_wherever_they_are_kept(fits, monkeypatch) -> None:
+def test_images_are_preprocessed_on_the_device_wherever_they_are(fits, monkeypatch) -> None:
     device, seen = torch.device("meta"), []
     apply = Preprocessing.apply
 
@@ -530,7 +530,7 @@ def test_a_preview_that_is_kept_draws_nothing(monkeypatch) -> None:
     assert torch.equal(loader.preview(5)[0], kept)
 
 
-def test_a_stream_is_framed_and_normalised() -> None:
+def test_a_stream_is_preprocessed_and_normalised() -> None:
     preprocessing = Preprocessing.fit((16, 16), (20, 24), "pad")
     plain, framed = streamed(), streamed(preprocessing=preprocessing)
     (batch, _), (wide, _) = plain.next(), framed.next()

@@ -30,7 +30,7 @@ class Preprocessing(Model):
         size: Height and width that the architecture is trained at.
     """
 
-    error_label: ClassVar[str] = "The framing"
+    error_label: ClassVar[str] = "The preprocessing"
 
     method: Literal["none", "pad", "resize"]
     original_size: Size
@@ -58,7 +58,7 @@ class Preprocessing(Model):
         size: tuple[int, int],
         method: Literal["none", "pad", "resize"],
     ) -> Preprocessing:
-        """Return the framing from one size to another; ``none`` where they are the same.
+        """Return the preprocessing from one size to another; ``none`` where they are the same.
 
         Args:
             original_size: Height and width of the images.
@@ -79,7 +79,7 @@ class Preprocessing(Model):
         """Bring images to the trained size.
 
         Args:
-            data: (N, C, *native), uint8 or float.
+            data: (N, C, *original_size), uint8 or float.
             low: Lowest stored value (black, or transparent), which padding consists of.
 
         Returns:
@@ -87,7 +87,7 @@ class Preprocessing(Model):
             padding is odd, the further row is below and the further column on the right.
 
         Raises:
-            ConfigError: If the images do not have the native size.
+            ConfigError: If the images do not have the original size.
         """
         self._expect(data, self.original_size)
         if self.method == "none":
@@ -107,7 +107,7 @@ class Preprocessing(Model):
             images: (..., *size), of any dtype.
 
         Returns:
-            (..., *native) after padding, as a view; otherwise the images unchanged.
+            (..., *original_size) after padding, as a view; otherwise the images unchanged.
 
         Raises:
             ConfigError: If the images do not have the trained size.
@@ -144,8 +144,8 @@ class Preprocessing(Model):
     def _expect(self, images: Tensor, size: tuple[int, int]) -> None:
         if tuple(images.shape[-2:]) != size:
             raise ConfigError(
-                f"Images of shape {tuple(images.shape)} are not {_text(size)}, which this framing "
-                f"({_text(self.original_size)} to {_text(self.size)}) starts from; give it others."
+                f"Images of shape {tuple(images.shape)} are not {_text(size)}, which this "
+                f"preprocessing ({_text(self.original_size)} to {_text(self.size)}) needs."
             )
 
 

@@ -37,7 +37,7 @@ class Samples:
     Attributes:
         data: (N, *spec.shape), uint8 or float32, on the CPU. Images may be larger than their
             spec: each time one is drawn, a part of the spec's size is cut out at random.
-        spec: What one sample is, at its native size. ``spec.value_range`` is what a generator
+        spec: What one sample is, at its original size. ``spec.value_range`` is what a generator
             of it makes; ``stored_range`` is what ``data`` holds.
         labels: (N,) int64 class indices, or None.
         stored_range: Lowest and highest value that ``data`` may hold: (0, 255) for uint8. None

@@ -776,7 +776,7 @@ def _option(key: str, value: Any) -> str:
 
 def _generated(fakes: Mapping[str, Any]) -> str:
     if fakes.get("source") != "generator":
-        return _of_data(fakes, "in-memory")
+        return _of_data(fakes, "given")
     count = fakes.get("count")
     words = [f"{_shown(count)} generated samples" if count is not None else "the generator itself"]
     if (averaged := fakes.get("averaged")) is not None:
