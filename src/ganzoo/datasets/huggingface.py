@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 
 from ganzoo.datasets import progress
 from ganzoo.datasets.base import DataPath
-from ganzoo.datasets.classes import classes_of_values, read_labels
+from ganzoo.datasets.classes import classes_named, classes_of_values, read_labels
 from ganzoo.datasets.formats import PictureError
-from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS
+from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS, the_one
 from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.picture_files import printable
@@ -259,16 +259,13 @@ class _Rows:
         ]
         # A column that is called labels and holds none gets a notice.
         found = found or [name for name in features if name in LABEL_KEYS and name != self._column]
-        named = [name for name in found if name in LABEL_KEYS]
-        chosen = found if len(found) == 1 else named
-        if len(chosen) == 1:
-            return chosen[0]
-        if found:
+        chosen = the_one(found, LABEL_KEYS)
+        if found and chosen is None:
             self.notices.append(
                 f"{self.origin} has several columns of labels ({listing(found)}) and none is used; "
                 f"choose one with {option('label_column', found[0])}."
             )
-        return None
+        return chosen
 
     def _read_labels(self, feature: Any, column: str, required: bool) -> None:
         """Read classes; a column without any is refused if it was asked for, else left out."""
@@ -285,30 +282,24 @@ class _Rows:
         if all(value is None or value == -1 for value in values):
             self.notices.append(f"The column '{column}' of {self.origin} holds no labels.")
             return
-        problem = ""
-        notices: tuple[str, ...] = ()
+        problem, classes, notices = "", classes_named(()), tuple[str, ...]()
         if missing:
             problem = f"has no label for {missing:,} of {len(values):,} rows"
-        elif named and self._names_folders:  # which the library puts in the order of text
-            classes = classes_of_values(feature.names)
-            numbers = np.array(
-                [classes.numbers[feature.names[value]] for value in values], np.int32
-            )
-            names, notices = list(classes.names), classes.notices
         elif named:
-            numbers, names = np.array(values, np.int32), list(feature.names)
-            low, high = int(numbers.min()), int(numbers.max())
-            if low < 0 or high >= len(names):
-                problem = f"holds classes from {low} to {high}, and {len(names)} have names"
+            classes = classes_named(feature.names)
+            low, high = min(values), max(values)
+            if low < 0 or high >= len(feature.names):
+                problem = f"holds classes from {low} to {high}, and {len(feature.names)} have names"
+            elif self._names_folders:  # which the library puts in the order of text
+                classes = classes_of_values(feature.names)
+                values = [feature.names[value] for value in values]
         else:
             found = read_labels(values)
             if found.values is None:
                 problem = f"holds {found.problem}, which are no classes"
             else:
-                labels: list[Any] = found.values.tolist()
-                classes = found.classes or classes_of_values(labels)
-                numbers = np.array([classes.numbers[label] for label in labels], np.int32)
-                names, notices = list(classes.names), (*found.notices, *classes.notices)
+                values, notices = found.values.tolist(), found.notices
+                classes = found.classes or classes_of_values(values)
         if problem:
             text = f"The column '{column}' of {self.origin} {problem}"
             fix = f"choose another with label_column, or say {option('labels', 'none')}."
@@ -316,7 +307,9 @@ class _Rows:
                 raise DataError(f"{text}; {fix}")
             self.notices.append(f"{text}, and is not used for labels; {fix}")
             return
-        self.groups, self.group_names, self.guessed = numbers, names, notices
+        self.groups = np.array([classes.numbers[value] for value in values], np.int32)
+        self.group_names = list(classes.names)
+        self.guessed = (*notices, *classes.notices)
 
 
 def _require_column(name: str, features: Any, origin: str) -> None:
@@ -336,19 +329,16 @@ def _image_column(features: Any, origin: str, asked: str | None) -> str:
     found: list[str] = [name for name, kind in features.items() if isinstance(kind, Image)]
     # Files that datasets did not write hold the same without saying so.
     found = found or [name for name, kind in features.items() if _is_encoded(kind)]
-    named = [name for name in found if name in PICTURE_KEYS]
-    chosen = found if len(found) == 1 else named
-    if len(chosen) != 1:
-        what, way = "no column of pictures", "say which one has them with image_column"
-        if found:
-            what = "several columns of pictures"
-            way = f"say which one to take with {option('image_column', (named or found)[0])}"
-        else:
-            way += (
-                ", or give its numbers as an array: pandas.read_parquet(file).to_numpy('float32')"
-            )
-        raise ConfigError(f"{origin} has {what}; {way}. Columns: {listing(features)}.")
-    return chosen[0]
+    if (chosen := the_one(found, PICTURE_KEYS)) is not None:
+        return chosen
+    what, way = "no column of pictures", "say which one has them with image_column"
+    if found:
+        likely = next((name for name in found if name in PICTURE_KEYS), found[0])
+        what = "several columns of pictures"
+        way = f"say which one to take with {option('image_column', likely)}"
+    else:
+        way += ", or give its numbers as an array: pandas.read_parquet(file).to_numpy('float32')"
+    raise ConfigError(f"{origin} has {what}; {way}. Columns: {listing(features)}.")
 
 
 def _is_encoded(kind: Any) -> bool:

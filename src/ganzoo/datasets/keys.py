@@ -10,7 +10,7 @@ from typing import Any
 from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, GanzooError, did_you_mean, listing
 
-__all__ = ["LABEL_KEYS", "PICTURE_KEYS", "SAMPLE_KEYS", "columns_of", "pick_keys"]
+__all__ = ["LABEL_KEYS", "PICTURE_KEYS", "SAMPLE_KEYS", "columns_of", "pick_keys", "the_one"]
 
 SAMPLE_KEYS = ("images", "image", "samples", "data", "x")
 """Names under which samples are looked for where several arrays have names."""
@@ -113,16 +113,16 @@ def columns_of(
     if not isinstance(features, Mapping):
         return key, labels_key
     kinds = {name: type(kind).__name__ for name, kind in features.items()}
-    if key is None:
-        pictures = [name for name, kind in kinds.items() if kind == "Image"]
-        named = [name for name in pictures if name in PICTURE_KEYS]
-        chosen = pictures if len(pictures) == 1 else named
-        key = chosen[0] if len(chosen) == 1 else None
-    if labels_key is None:
-        labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
-        named = [name for name in labels if name in LABEL_KEYS]
-        chosen = labels if len(labels) == 1 else named
-        labels_key = chosen[0] if len(chosen) == 1 else None
+    key = key or the_one([name for name in kinds if kinds[name] == "Image"], PICTURE_KEYS)
+    labels_key = labels_key or the_one(
+        [name for name in kinds if kinds[name] == "ClassLabel"], LABEL_KEYS
+    )
     with contextlib.suppress(GanzooError):  # which reading an item will tell
         key, labels_key = pick_keys(list(features), "The table", key, labels_key)
     return key, labels_key
+
+
+def the_one(found: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the only name that was found, or the only one that is among these."""
+    chosen = found if len(found) == 1 else [name for name in found if name in names]
+    return chosen[0] if len(chosen) == 1 else None
