@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import copy
 import multiprocessing.util  # ends processes at exit; what this module ends at exit goes first
+import os
 import pickle
 import random
 import signal
@@ -26,6 +27,7 @@ __all__ = ["Reader", "Request", "once", "seed_all"]
 T = TypeVar("T")
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # for the trainer, which then saves and ends workers
+_CAUSES = (TypeError, AttributeError, pickle.PicklingError, OSError, AssertionError, RuntimeError)
 
 
 class Request(NamedTuple):
@@ -75,7 +77,7 @@ class Reader(Generic[T]):
         torch.set_num_threads(torch.get_num_threads())
         self.processes: list[Any] = []
         self._answer, self._requests, self._title = answer, requests, title
-        self._closed = False
+        self._closed, self._owner = False, os.getpid()
         self._ahead: Iterator[T | _Failure] | None = None
         if not workers:
             return
@@ -84,7 +86,7 @@ class Reader(Generic[T]):
             self._ahead = self._started(workers, pin)
         except BaseException as error:
             self.close()
-            if not isinstance(error, (TypeError, AttributeError, pickle.PicklingError, OSError)):
+            if not isinstance(error, _CAUSES):
                 raise
             raise ConfigError(
                 f"The dataset {title} cannot be read by worker processes "
@@ -152,6 +154,8 @@ class Reader(Generic[T]):
     def close(self) -> None:
         """End the workers. Torch waits a few seconds for an item that is being read."""
         self._closed = True
+        if os.getpid() != self._owner:
+            return  # a fork of that process has a copy, but the workers are not its own
         self._ahead = None  # when torch's iterator goes, it asks its workers to end, and waits
         for process in self.processes:
             if process.pid is not None:
