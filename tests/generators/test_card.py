@@ -768,9 +768,9 @@ def test_the_card_shows_what_evaluate_measured(tmp_path: Path, caplog) -> None:
     well_formed(text, caplog)
     first, second = rows_of(text)
     assert f"| swd | {scores['swd'].value:.5g} | 25 generated samples, averaged weights" in first
-    assert "; against 20 real samples of given-" in first
+    assert "; against 20 real samples of in-memory-" in first
     assert "; options: patches 2, directions 4, seed 0;" in first
-    assert "options: seed 3; 28x28 greyscale image; beside 20 real samples of given-" in second
+    assert "options: seed 3; 28x28 greyscale image; beside 20 real samples of in-memory-" in second
     args = {each.metric_type: each.metric_args for each in ModelCard(text).data.eval_results}
     assert args == {name: score.protocol for name, score in scores.items()}
 
