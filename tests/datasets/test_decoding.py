@@ -355,9 +355,9 @@ def test_channels_of_a_set(seen, channels) -> None:
         merged = order[0]
         for each in order[1:]:
             merged = merged.merged(each)
-        assert RequestedFormat(None, "center", "auto").look(merged).channels == channels
+        assert RequestedFormat(None, "center", "auto").output(merged).channels == channels
     for mode, fixed in (("grey", 1), ("rgb", 3), ("rgba", 4)):
-        assert RequestedFormat(None, "center", mode).look(merged).channels == fixed
+        assert RequestedFormat(None, "center", mode).output(merged).channels == fixed
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_size_of_a_set(first, second, size) -> None:
 
 def test_random_crops_have_an_eighth_to_spare() -> None:
     wanted = RequestedFormat((48, 97), "random", "rgb")
-    assert wanted.look(None).size == (55, 111) and not wanted.look(None).stretch
+    assert wanted.output(None).size == (55, 111) and not wanted.output(None).stretch
     assert wanted.size_of(None) == (48, 97)
 
 

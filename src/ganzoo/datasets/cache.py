@@ -306,8 +306,8 @@ def _write(
     limit: int,
 ) -> dict[str, Any]:
     """Decode everything into a file, in the form that follows from the facts."""
-    look = wanted.look(facts)
-    _check_space(folder, source, look)
+    output = wanted.output(facts)
+    _check_space(folder, source, output)
     count = 0
     skipped: list[Skipped] = []
     extents: list[Range] = []
@@ -316,8 +316,8 @@ def _write(
         (folder / _PICTURES).open("wb") as file,
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
     ):
-        file.write(_header(len(source), look))
-        for batch in _batches(source, look, threads):
+        file.write(_header(len(source), output))
+        for batch in _batches(source, output, threads):
             for index, reason in batch.bad:
                 skipped.append(Skipped(index, printable(source.name(index)), reason))
             if len(skipped) > limit:
@@ -325,7 +325,7 @@ def _write(
             if batch.facts is not None:
                 # What was once seen counts, so that the form changes a few times at most.
                 facts = batch.facts.merged(facts)
-                if wanted.look(facts) != look:
+                if wanted.output(facts) != output:
                     raise _OtherForm(facts)
                 extents.append((float(batch.pixels.min()), float(batch.pixels.max())))
             for depth, index in batch.examples.items():
@@ -339,12 +339,12 @@ def _write(
                 f"{_some(skipped)}; repair or replace them."
             )
         file.seek(0)
-        file.write(_header(count, look))
+        file.write(_header(count, output))
     return {
         "format_version": FORMAT_VERSION,
         "origin": source.origin,
         "settings": asdict(wanted),
-        "shape": [count, *look.shape],
+        "shape": [count, *output.shape],
         "total": len(source),
         "facts": facts._asdict(),
         "extent": [min(low for low, _ in extents), max(high for _, high in extents)],
@@ -359,30 +359,30 @@ def _stamp(path: Path) -> dict[str, Any]:
     return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256(path)}
 
 
-def _header(count: int, look: OutputFormat) -> bytes:
+def _header(count: int, output: OutputFormat) -> bytes:
     """The start of a .npy file; numpy gives it one length for all counts."""
     import numpy as np
 
     start = io.BytesIO()
     form = {
-        "descr": "<f4" if look.deep else "|u1",
+        "descr": "<f4" if output.deep else "|u1",
         "fortran_order": False,
-        "shape": (count, *look.shape),
+        "shape": (count, *output.shape),
     }
     np.lib.format.write_array_header_1_0(start, form)
     return start.getvalue()
 
 
-def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batch]:
+def _batches(source: Source, output: OutputFormat, threads: int) -> Iterator[_Batch]:
     """Decode everything, a task at a time, and yield the outcomes in order."""
     import numpy as np
 
-    kind = np.dtype("<f4" if look.deep else np.uint8)
-    together = max(1, min(_TOGETHER, _TASK_BYTES // (kind.itemsize * math.prod(look.shape))))
+    kind = np.dtype("<f4" if output.deep else np.uint8)
+    together = max(1, min(_TOGETHER, _TASK_BYTES // (kind.itemsize * math.prod(output.shape))))
 
     def decode_from(start: int) -> _Batch:
         stop = min(start + together, len(source))
-        batch = _Batch(np.empty((stop - start, *look.shape), kind))
+        batch = _Batch(np.empty((stop - start, *output.shape), kind))
         last: ImageStats | None = None
         row = 0
         other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
@@ -390,11 +390,11 @@ def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batc
             try:
                 if isinstance(content, PictureError):
                     raise content
-                pixels, seen = decode(content, look)
+                pixels, seen = decode(content, output)
             except PictureError as error:
                 batch.bad.append((index, str(error)))
                 continue
-            if pixels.shape == look.shape:
+            if pixels.shape == output.shape:
                 batch.pixels[row] = pixels
             else:
                 other_sizes.setdefault(pixels.shape, []).append((row, pixels))
@@ -405,7 +405,7 @@ def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batc
                 batch.facts = seen.merged(batch.facts)
         for group in other_sizes.values():
             rows, pictures = zip(*group, strict=True)
-            batch.pixels[list(rows)] = resized(list(pictures), look.size)
+            batch.pixels[list(rows)] = resized(list(pictures), output.size)
         batch.pixels = batch.pixels[:row]
         return batch
 
@@ -445,8 +445,8 @@ def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -
     )
 
 
-def _check_space(folder: Path, source: Source, look: OutputFormat) -> None:
-    needed = len(source) * math.prod(look.shape) * (4 if look.deep else 1)
+def _check_space(folder: Path, source: Source, output: OutputFormat) -> None:
+    needed = len(source) * math.prod(output.shape) * (4 if output.deep else 1)
     if needed > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB are needed")
 

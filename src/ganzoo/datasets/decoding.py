@@ -43,7 +43,7 @@ _SMALL = NATIVE_LIMIT**2  # pixels up to which pictures wait to be resized toget
 _OVERSAMPLED = 2  # a JPEG is decoded at a fraction of its size only if that is this much too large
 
 
-def decode(data: bytes, look: OutputFormat) -> tuple[Pixels, ImageStats]:
+def decode(data: bytes, output: OutputFormat) -> tuple[Pixels, ImageStats]:
     """Decode one picture.
 
     A JPEG without Exif data whose only difference is its size comes back in that size, for
@@ -58,7 +58,7 @@ def decode(data: bytes, look: OutputFormat) -> tuple[Pixels, ImageStats]:
 
     Args:
         data: Content of the file.
-        look: The form of the set.
+        output: The form of the set.
 
     Returns:
         uint8 or, in a deep form, float32 (C, H, W), of that form or to be resized to it; and what
@@ -68,16 +68,16 @@ def decode(data: bytes, look: OutputFormat) -> tuple[Pixels, ImageStats]:
         PictureError: If it is damaged, incomplete, no picture, or too large.
     """
     with _picture_errors():
-        if not look.deep and (quick := _quick(data, look)) is not None:
+        if not output.deep and (quick := _quick(data, output)) is not None:
             return quick
-        found, facts = _opened(data, look)
+        found, facts = _opened(data, output)
         if isinstance(found, DeepPicture):
-            if look.deep:
-                return deep.arranged(found, look), facts
+            if output.deep:
+                return deep.arranged(found, output), facts
             found = _image(deep.clipped(found))
-        elif look.deep:
-            return deep.arranged(deep.carried(found, look.bounds), look), facts
-        return arranged(found, look), facts
+        elif output.deep:
+            return deep.arranged(deep.carried(found, output.bounds), output), facts
+        return arranged(found, output), facts
 
 
 def look_at(data: bytes) -> ImageStats:
@@ -115,21 +115,21 @@ class Opened(NamedTuple):
         return not (self.alpha or self.deep or self.cut) and self.orientation == 1
 
 
-def decode_as_programs(data: bytes, look: OutputFormat | None) -> tuple[Pixels, Opened]:
+def decode_as_programs(data: bytes, output: OutputFormat | None) -> tuple[Pixels, Opened]:
     """Decode one picture as the programs that compute FID do: ``Image.open(...).convert("RGB")``.
 
     Alpha is dropped, so that what lies under it is seen; Exif orientation is ignored; of
     several frames the first counts; palettes and CMYK are converted by Pillow. One thing is done
-    otherwise: in a deep look, numbers of more than 8 bits, which that conversion clips at 255 or
+    otherwise: in a deep output, numbers of more than 8 bits, which that conversion clips at 255 or
     cuts to their upper 8, stay what they are, and those of 8 bits are carried, as in ``decode``.
 
     Args:
         data: Content of the file.
-        look: The form of the set, of 1 or 3 channels, or None for what it is in 8 bits: grey or
+        output: The form of the set, of 1 or 3 channels, or None for what it is in 8 bits: grey or
             RGB.
 
     Returns:
-        uint8 or, of a deep look, float32 (C, H, W), and what was found.
+        uint8 or, of a deep output, float32 (C, H, W), and what was found.
 
     Raises:
         PictureError: If it is damaged, incomplete, no picture, or too large.
@@ -162,13 +162,13 @@ def decode_as_programs(data: bytes, look: OutputFormat | None) -> tuple[Pixels, 
                 deep=is_deep,
                 cut=numbers is not None and not is_deep,
             )
-        if look is None:
+        if output is None:
             return as_array(of_channels(whole, 3 if colour else 1, (0.0, 255.0))), found
-        if not look.deep:
-            return arranged(whole, look), found
+        if not output.deep:
+            return arranged(whole, output), found
         if not isinstance(numbers, DeepPicture):
-            numbers = deep.carried(whole, look.bounds)
-        return deep.arranged(replace(numbers, alpha=None), look), found
+            numbers = deep.carried(whole, output.bounds)
+        return deep.arranged(replace(numbers, alpha=None), output), found
 
 
 @contextlib.contextmanager
@@ -204,18 +204,18 @@ def _check_pixels(height: int, width: int) -> None:
 # -- JPEG by torchvision's operator, which takes two thirds of Pillow's time ----------------------
 
 
-def _quick(data: bytes, look: OutputFormat) -> tuple[Pixels, ImageStats] | None:
+def _quick(data: bytes, output: OutputFormat) -> tuple[Pixels, ImageStats] | None:
     """A plain JPEG, decoded; None for Pillow to do."""
     if (header := _plain_jpeg(data)) is None:
         return None
     height, width, channels = header
     _check_pixels(height, width)
-    if _reducible(height, width, look) or (pixels := _decoded_jpeg(data)) is None:
+    if _reducible(height, width, output) or (pixels := _decoded_jpeg(data)) is None:
         return None
     facts = _jpeg_facts(height, width, channels)
-    if channels == look.channels and _only_size(height, width, look):
+    if channels == output.channels and _only_size(height, width, output):
         return pixels, facts
-    return arranged(_image(pixels), look), facts
+    return arranged(_image(pixels), output), facts
 
 
 def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
@@ -242,9 +242,9 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
         return None
 
 
-def _only_size(height: int, width: int, look: OutputFormat) -> bool:
+def _only_size(height: int, width: int, output: OutputFormat) -> bool:
     """Whether a picture that is not too large to wait for others differs in nothing but size."""
-    whole = look.stretch or height * look.size[1] == width * look.size[0]
+    whole = output.stretch or height * output.size[1] == width * output.size[0]
     return whole and height * width <= _SMALL
 
 
@@ -315,7 +315,9 @@ def resized(pixels: list[Pixels], size: tuple[int, int]) -> Pixels:
 # -- everything else --------------------------------------------------------------------------
 
 
-def _opened(data: bytes, look: OutputFormat | None) -> tuple[Image.Image | DeepPicture, ImageStats]:
+def _opened(
+    data: bytes, output: OutputFormat | None
+) -> tuple[Image.Image | DeepPicture, ImageStats]:
     """The picture, upright, in the mode L, RGB or RGBA or deep, and what was seen in it."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -329,8 +331,8 @@ def _opened(data: bytes, look: OutputFormat | None) -> tuple[Image.Image | DeepP
                 turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
             if turned:
                 size = size[::-1]
-            if look is not None and _reducible(*size, look):
-                wide, tall = (round(_OVERSAMPLED * side) for side in scaled(*size, look))
+            if output is not None and _reducible(*size, output):
+                wide, tall = (round(_OVERSAMPLED * side) for side in scaled(*size, output))
                 image.draft(None, (tall, wide) if turned else (wide, tall))
         else:
             numbers = deep.colours_of(data, image)
@@ -380,7 +382,7 @@ def _has_colours(image: Image.Image) -> bool:
     return not red == green == blue
 
 
-def _reducible(height: int, width: int, look: OutputFormat) -> bool:
+def _reducible(height: int, width: int, output: OutputFormat) -> bool:
     """Whether a JPEG may be decoded at half its size or less without a visible difference."""
-    wide, tall = scaled(height, width, look)
+    wide, tall = scaled(height, width, output)
     return min(width / wide, height / tall) >= 2 * _OVERSAMPLED

@@ -195,28 +195,28 @@ def carried(image: Image.Image, bounds: Range) -> DeepPicture:
     return DeepPicture("uint16", planes[:3], alpha)
 
 
-def arranged(deep: DeepPicture, look: OutputFormat) -> Planes:
+def arranged(deep: DeepPicture, output: OutputFormat) -> Planes:
     """A deep picture as a float32 array of the form."""
     import numpy as np
 
-    low, high = look.bounds
+    low, high = output.bounds
     planes, alpha = deep.planes, deep.alpha
-    if look.channels == 1 and len(planes) == 3:
+    if output.channels == 1 and len(planes) == 3:
         red, green, blue = planes
         # As Pillow weighs them; what is grey already stays as it is.
         grey = red if _grey_alone(planes) else (299 * red + 587 * green + 114 * blue) / 1000
         planes = grey[None].astype(np.float32)
-    elif look.channels > 1 and len(planes) == 1:
+    elif output.channels > 1 and len(planes) == 1:
         planes = np.repeat(planes, 3, axis=0)
-    alone = look.channels == 4
+    alone = output.channels == 4
     base = low if alone else high  # what is transparent is put on white
-    weighed = alpha is not None and not (alone and planes.shape[1:] == look.size)
+    weighed = alpha is not None and not (alone and planes.shape[1:] == output.size)
     if alpha is not None and weighed:  # colours count as much as they are seen
         planes = base + (planes - base) * alpha
     if alone:
         seen = np.ones_like(planes[:1]) if alpha is None else alpha[None]
         planes = np.concatenate([planes, seen])
-    found = np.stack([np.asarray(placed(_plane(each), look)) for each in planes])
+    found = np.stack([np.asarray(placed(_plane(each), output)) for each in planes])
     if alone:
         seen = found[3:]
         if weighed:

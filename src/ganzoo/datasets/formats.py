@@ -157,7 +157,7 @@ class RequestedFormat:
         """Return height and width of a sample: as asked for, as all are, or 64x64."""
         return self.size or (facts.original_size if facts is not None else None) or FALLBACK
 
-    def look(self, facts: ImageStats | None) -> OutputFormat:
+    def output(self, facts: ImageStats | None) -> OutputFormat:
         """Return the form in which pictures of these facts are cached.
 
         With ``auto``, the channels are those of RGBA where every picture has an alpha channel and
@@ -175,13 +175,13 @@ class RequestedFormat:
         if self.crop == "random":
             spare, part = _SPARE
             height, width = -(-height * spare // part), -(-width * spare // part)
-        look = OutputFormat(channels=channels, size=(height, width), stretch=self.crop == "none")
+        output = OutputFormat(channels=channels, size=(height, width), stretch=self.crop == "none")
         if facts is None:
-            return look
+            return output
         deep = bool(facts.deep) and (self.stored_range is not None or not _fit_bytes(facts.deep))
         if facts.any_transparent or (facts.deep and (facts.plain or channels == 4)):
-            return replace(look, deep=deep, bounds=self.bounds(facts))
-        return replace(look, deep=deep)
+            return replace(output, deep=deep, bounds=self.bounds(facts))
+        return replace(output, deep=deep)
 
     def bounds(self, facts: ImageStats | None) -> Range:
         """Return the range that the numbers of all pictures are of, as far as it is known."""

@@ -195,7 +195,7 @@ class PictureDataset(Dataset):
         values = understand_range(dtype, low, high, "image", self.stored_range, origin)
         assert values.bounds is not None
         notices = list(values.notices)
-        if self.wanted.look(facts).deep and facts.plain:
+        if self.wanted.output(facts).deep and facts.plain:
             what = "are taken as 0 to 255 and carried to"
             if not carries(values.bounds):
                 what = "are taken as they are, in"

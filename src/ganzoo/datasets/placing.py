@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["Pixels", "arranged", "as_array", "of_channels", "placed", "scaled"]
 
 
-def arranged(image: Image.Image, look: OutputFormat) -> Pixels:
-    """A picture of mode L, RGB or RGBA as an array of the look."""
-    return as_array(of_channels(placed(image, look), look.channels, look.bounds))
+def arranged(image: Image.Image, output: OutputFormat) -> Pixels:
+    """A picture of mode L, RGB or RGBA as an array of the output."""
+    return as_array(of_channels(placed(image, output), output.channels, output.bounds))
 
 
-def placed(image: Image.Image, look: OutputFormat) -> Image.Image:
-    """A picture of any mode, cut and resized to the size of the look."""
+def placed(image: Image.Image, output: OutputFormat) -> Image.Image:
+    """A picture of any mode, cut and resized to the size of the output."""
     from PIL import Image
 
-    (width, height), (tall, wide) = image.size, look.size
+    (width, height), (tall, wide) = image.size, output.size
     if (height, width) == (tall, wide):
         return image
     part_width, part_height = float(width), float(height)
-    if not look.stretch:
+    if not output.stretch:
         scale = min(width / wide, height / tall)
         part_width, part_height = wide * scale, tall * scale
     left, top = max(0.0, (width - part_width) / 2), max(0.0, (height - part_height) / 2)
@@ -41,10 +41,10 @@ def placed(image: Image.Image, look: OutputFormat) -> Image.Image:
     return image.resize((wide, tall), Image.Resampling.BILINEAR, box=box)
 
 
-def scaled(height: int, width: int, look: OutputFormat) -> tuple[float, float]:
-    """Width and height that the whole picture has once it fits the look."""
-    tall, wide = look.size
-    if look.stretch:
+def scaled(height: int, width: int, output: OutputFormat) -> tuple[float, float]:
+    """Width and height that the whole picture has once it fits the output."""
+    tall, wide = output.size
+    if output.stretch:
         return wide, tall
     scale = max(tall / height, wide / width)
     return width * scale, height * scale

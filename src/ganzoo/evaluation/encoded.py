@@ -106,7 +106,7 @@ class Encoded:
 
     @property
     def _channels(self) -> int:
-        return self.dataset.wanted.look(self.survey.facts).channels
+        return self.dataset.wanted.output(self.survey.facts).channels
 
     def sizes(self, asked: Reading) -> Sizes:
         """Heights and widths of all that are looked at."""

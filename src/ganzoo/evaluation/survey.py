@@ -124,7 +124,7 @@ def in_order(
 def look_of(dataset: PictureDataset, facts: ImageStats | None, own: Size) -> OutputFormat:
     """Return the form in which a picture of this size is seen, among others of these facts."""
     wanted = dataset.wanted
-    look = wanted.look(facts)
+    look = wanted.output(facts)
     if facts is None and wanted.mode == "auto":
         look = replace(look, channels=1)
     return look if wanted.size is not None else replace(look, size=own, stretch=True)
