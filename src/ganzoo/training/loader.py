@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loader"]
 
-_COMPARED = 16  # samples by which data are known again
+_COMPARED = 16  # samples by which data are recognised
 _GREY = 1 / 255  # of the range: by so much, decoders of pictures may differ
 _ROUNDING = 1e-4  # of the largest number: by so much, other processors may
 
@@ -132,7 +132,7 @@ class Loader:
         assert self._stream is not None
         if self._reader is None or self._read != self._batches:
             self.close()
-            # The generator must not refer to this feed: workers end when that is dropped.
+            # The generator must not refer to this loader: workers end when that is dropped.
             requests = _requests(self._count, self.batch_size, self.seed, self._batches)
             pin = self.device.type == "cuda"
             self._reader = self._stream.batches(requests, self._workers, pin)
@@ -220,7 +220,7 @@ class Loader:
             reader.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position in the data, and what they are known again by."""
+        """Return the position in the data, and what identifies these."""
         known: dict[str, Any] = {"samples": self._count, "shape": list(self._shape)}
         if self._excerpt is not None:
             known |= {"means": self._excerpt.means, "labels": self._excerpt.labels}
@@ -259,7 +259,7 @@ class Loader:
 
 
 class _Excerpt:
-    """What evenly spaced samples hold in a few numbers, by which data are known again.
+    """What evenly spaced samples hold in a few numbers, by which data are recognised.
 
     Of each it is the mean of all values, and their mean with weights from -1 for the first to 1
     for the last. They are compared with some room: pictures may be decoded by another version of
