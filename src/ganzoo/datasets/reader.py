@@ -26,7 +26,10 @@ __all__ = ["Reader", "Request", "once", "seed_all"]
 
 T = TypeVar("T")
 
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # for the trainer, which then saves and ends workers
+# For the trainer, which then saves and ends its workers.
+_SIGNALS = {
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+}
 _CAUSES = (TypeError, AttributeError, pickle.PicklingError, OSError, AssertionError, RuntimeError)
 
 
@@ -99,7 +102,7 @@ class Reader(Generic[T]):
         import torch
         from torch.utils.data import DataLoader
 
-        with _own_sigchld(), warnings.catch_warnings():
+        with _signals_kept(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork")
             warnings.filterwarnings("ignore", "This DataLoader will create")
             warnings.filterwarnings("ignore", "Got pickle error when")
@@ -249,26 +252,30 @@ def _identity(value: T) -> T:
 
 
 def _ignore_signals(_: int) -> None:
-    for name in _SIGNALS:
-        if hasattr(signal, name):
-            # Programs that a dataset starts would inherit SIG_IGN.
-            signal.signal(getattr(signal, name), lambda *_: None)
+    for one in _SIGNALS:
+        signal.signal(one, lambda *_: None)  # programs that a dataset starts would inherit SIG_IGN
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 @contextlib.contextmanager
-def _own_sigchld() -> Iterator[None]:
-    """Leave the handler of SIGCHLD as it is.
+def _signals_kept() -> Iterator[None]:
+    """Start workers with blocked signals, which they inherit, and keep the handler of SIGCHLD.
 
-    That of torch raises an error wherever the main thread happens to be when a worker dies. Without
-    it, the error comes when the worker's batch is due.
+    Torch's handler raises an error wherever the main thread happens to be when a worker dies.
+    Without it, the error comes when the worker's batch is due.
     """
     main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGCHLD) if main and hasattr(signal, "SIGCHLD") else None
+    handler = signal.getsignal(signal.SIGCHLD) if main and hasattr(signal, "SIGCHLD") else None
+    masks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS) if masks else set()
     try:
         yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGCHLD, before)
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _recording(processes: list[Any]) -> Any:
