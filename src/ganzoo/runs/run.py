@@ -26,6 +26,7 @@ from ganzoo.files.storage import (
     write_text,
 )
 from ganzoo.generators import bundle
+from ganzoo.runs import records
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,14 +92,11 @@ class Run:
         """
         path = self.path / "environment.json"
         try:
-            environment = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            return records.mapping(path)
+        except (OSError, ValueError) as error:
             raise RunFolderError(
                 f"{path} cannot be read ({error}). Nothing depends on it; resuming writes it anew."
             ) from None
-        if not isinstance(environment, dict):
-            raise RunFolderError(f"{path} is no JSON object. Resuming writes it anew.")
-        return environment
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -344,32 +342,28 @@ def _of_training(row: Mapping[str, Any]) -> bool:
 
 def _scored_at(path: Path) -> float:
     """The step of ``scores.json``; 0 if there is none, and infinity if it is damaged."""
-    if not path.is_file():
-        return 0
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["step"])
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return records.newest_scores(path)[0] if path.is_file() else 0
+    except (OSError, ValueError):
         return math.inf
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file, which may not be there."""
+    """The rows of a JSONL file; none if it is absent."""
     if not path.is_file():
         return []
-    # A line that a full disk or a kill cut off is the last one, and lacks its end.
-    whole, _, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
-    rows = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            row["step"] = int(row["step"])
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            raise RunFolderError(
-                f"Line {number} of {path} is damaged. Remove that line; the other rows and all "
-                f"checkpoints are not touched by it."
-            ) from None
-        rows.append(row)
-    return rows
+    found = []
+    try:
+        for number, row in records.rows(path):
+            if isinstance(row, str):
+                raise RunFolderError(
+                    f"Line {number} of {path} is damaged: it {row}. Remove that line; other rows "
+                    f"and checkpoints do not depend on it."
+                )
+            found.append(row)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read ({error}).") from error
+    return found
 
 
 def _numbered(name: str) -> int | None:
