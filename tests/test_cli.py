@@ -384,7 +384,7 @@ def test_doctor_of_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
         assert out.endswith("\nall is well\n")
         assert out.startswith("ok    ") and "\nwrong" not in out
         assert err == ""
-    assert "There is no folder nowhere." in refused(capsys, "doctor", "nowhere")
+    assert "There is no folder nowhere that can be read" in refused(capsys, "doctor", "nowhere")
     path = Path("run/generator/model.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
     ganzoo("doctor", "run", code=2)
