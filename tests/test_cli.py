@@ -255,10 +255,11 @@ def test_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_key_in_a_file_names_file_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("step: 3\n", encoding="utf-8")
     assert refused(capsys, "train", "--config", "mine.yaml").startswith(
-        "mine.yaml: 'step' is no setting. Did you mean 'steps'? Settings: arch, "
+        "mine.yaml: Unknown setting 'step'. Did you mean 'steps'? Settings: arch, "
     )
     Path("mine.yaml").write_text("steps: [3\n", encoding="utf-8")
-    assert "mine.yaml is not valid YAML" in refused(capsys, "train", "--config", "mine.yaml")
+    text = refused(capsys, "train", "--config", "mine.yaml")
+    assert "mine.yaml cannot be read (it is not valid YAML: " in text
 
 
 def test_a_folder_that_holds_a_run(capsys: pytest.CaptureFixture[str]) -> None:

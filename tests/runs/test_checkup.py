@@ -196,7 +196,7 @@ def test_damaged_files(run: Path, file: str, how: str) -> None:
     [
         (lambda c: c.update(loss="hing"), "Unknown loss 'hing'"),
         (lambda c: c.update(format_version=9), "upgrade ganzoo"),
-        (lambda c: c.update(stepz=9), "'stepz' is no setting"),
+        (lambda c: c.update(stepz=9), "Unknown setting 'stepz'"),
     ],
 )
 def test_settings(run: Path, spoil, problem: str) -> None:

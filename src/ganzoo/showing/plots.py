@@ -290,7 +290,7 @@ def scores(panels: Sequence[Panel]) -> Image:
         title.set_parse_math(False)
         values = [value for trace in panel.traces for _, value in trace.points]
         if panel.better == "lower" and min(values) > 0 and max(values) >= _DECADE * min(values):
-            axes.set_yscale("log")
+            _logarithmic(axes)
         _style(axes, [])
     legend = figure.legend(
         [handles[number] for number in sorted(labels)],
@@ -322,6 +322,16 @@ def _trace(axes: Axes, trace: Trace, better: str | None) -> Any:
         at = placed[:, 1].argmin() if better == "lower" else placed[:, 1].argmax()
         axes.plot(*placed[at], marker="o", markersize=5, color=look["color"])
     return line
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _shortened(label: str) -> str:
