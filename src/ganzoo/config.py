@@ -187,7 +187,7 @@ class TrainConfig(Model):
         None, description="iterations between checkpoints, or epoch; 0 for the last only"
     )
     snapshot_every: Every = Field(
-        0, description="iterations between copies of both nets that are kept, or epoch; 0 for none"
+        0, description="iterations between snapshots of both nets, or epoch; 0 for none"
     )
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints to keep")
     keep_every: int = Field(
@@ -235,7 +235,7 @@ class TrainConfig(Model):
         description="use algorithms that give the same bits each time on GPUs too, if slower ones",
     )
     trackers: Trackers = Field(
-        (), description="what else is told of numbers and pictures, such as tensorboard"
+        (), description="where else numbers and pictures are logged, such as tensorboard"
     )
 
     @field_validator("value_range")
@@ -313,7 +313,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
 def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Return what every setting would be, for showing it: nothing is validated.
 
-    Components are built without their required options, where those are not given yet.
+    Components are built without their required options, if those are not set yet.
     """
     settings = {
         **{name: field.get_default() for name, field in TrainConfig.model_fields.items()},
@@ -488,7 +488,7 @@ def synonyms(word: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _meant(word: str, value: Any, in_file: bool) -> str:
-    """Say how a setting is given, in YAML or Python, that others call ``word``."""
+    """Return a hint at the setting that others call ``word``, as YAML or Python has it."""
     paths = synonyms(word)
     if not paths or len(paths) == len(paths[0]) == 1:
         return did_you_mean(paths[0][0] if paths else word, TrainConfig.model_fields)

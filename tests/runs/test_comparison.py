@@ -431,7 +431,7 @@ def test_damaged_files_are_left_out_and_named(pair):
     fid = found.rows[0].scores["fid"]
     assert fid.last == fid.best == Point(30.0, None, 100)
     told = "\n".join(found.notices)
-    assert "a: not used: lines 2, 11, 12, ... of metrics.jsonl (damaged)." in told
+    assert "a: not used: lines 2, 11, 12 and 1 more of metrics.jsonl (damaged)." in told
     assert "a: not used: the score 'fid' of step 50 (no finite number)." in told
     assert "b: settings are not compared (The configuration " in told
     assert "b: not used: generator/metrics.json (" in told

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ganzoo.config import FORMAT_VERSION, TrainConfig, read_config, resolve
-from ganzoo.errors import GanzooError, RunFolderError, plain
+from ganzoo.errors import GanzooError, RunFolderError, plain, some
 from ganzoo.files import checkpoint, untrusted
 from ganzoo.files.lock import OWNER, owner
 from ganzoo.files.storage import expanded, is_partial_write
@@ -228,8 +228,7 @@ def _listed(found: dict[str, Score], wrong: dict[str, str]) -> str:
             f"again."
         )
     texts = [f"{name:.40} {score.value:.6g}" for name, score in found.items()]
-    more = f" and {len(texts) - _MOST} more" if len(texts) > _MOST else ""
-    return ", ".join(texts[:_MOST]) + more or "no scores"
+    return some(texts, _MOST) or "no scores"
 
 
 def _pictures(folder: Path) -> str:

@@ -51,7 +51,7 @@ class Run:
     ``diagnoses.jsonl`` (what went wrong, in words, if anything did) and, where asked for,
     ``snapshots/`` (both nets as they were), ``best/`` (the generator with the best score) and
     ``scores.json`` (the newest scores, with their protocols). At the end there are ``curves.png``
-    and, for images, ``comparison.png`` (real beside generated) or, for vectors of one or two
+    and, for images, ``comparison.png`` (real and generated) or, for vectors of one or two
     dimensions, ``animation.gif``.
 
     Args:
@@ -152,7 +152,7 @@ class Run:
         pictured: Callable[[int], bool],
         evaluated: int = 0,
     ) -> None:
-        """Forget what came after a step, in order to train on from it.
+        """Remove everything of later steps, so that training can continue from this one.
 
         Args:
             step: Iterations finished.
@@ -165,18 +165,18 @@ class Run:
             OSError: If the folder cannot be written.
         """
         for name in (METRICS, DIAGNOSES):
-            kept = [row for row in _lines(self.path / name) if row["step"] <= step]
-            kept = [
+            rows = [row for row in _lines(self.path / name) if row["step"] <= step]
+            rows = [
                 row
-                for row in kept
+                for row in rows
                 if (
                     row["step"] <= evaluated
                     if not _of_training(row) or row.get("kind") in ("score", "patience")
                     else name == DIAGNOSES or whole(row["step"])
                 )
             ]
-            if kept or (self.path / name).exists():
-                lines = (json.dumps(row) + "\n" for row in kept)
+            if rows or (self.path / name).exists():
+                lines = (json.dumps(row) + "\n" for row in rows)
                 write_text(self.path / name, "".join(lines))
         if _scored_at(self.path / SCORES) > evaluated:
             (self.path / SCORES).unlink()
@@ -189,8 +189,10 @@ class Run:
                 remove(snapshot)
         for later in checkpoint.after(self.path / "checkpoints", step):
             remove(later)
-        told = [f"{GENERATOR}/{name}" for name in (bundle.TRAINING, bundle.SAMPLES, bundle.CURVES)]
-        for summary in (COMPARISON, CURVES, ANIMATION, *told):
+        summaries = [
+            f"{GENERATOR}/{name}" for name in (bundle.TRAINING, bundle.SAMPLES, bundle.CURVES)
+        ]
+        for summary in (COMPARISON, CURVES, ANIMATION, *summaries):
             (self.path / summary).unlink(missing_ok=True)
 
     def clean_partial_writes(self) -> list[str]:
@@ -251,7 +253,7 @@ def check_free(path: Path) -> None:
     """Refuse a folder that holds something.
 
     Raises:
-        RunFolderError: With what it holds and what to do.
+        RunFolderError: If it holds something.
     """
     try:
         holds_run = (path / "config.yaml").exists()
@@ -313,8 +315,8 @@ def writing(path: Path) -> Iterator[None]:
     """
     if not (path / "config.yaml").is_file():
         raise RunFolderError(
-            f"The run folder {path} has vanished, or its config.yaml has: somebody moved or "
-            f"deleted it during the training. Put it back and resume, or train again."
+            f"The run folder {path} or its config.yaml is gone: it was moved or deleted "
+            f"during the training. Put it back and resume, or train again."
         )
     try:
         yield

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.config import TrainConfig, read_config, resolve
-from ganzoo.errors import GanzooError, listing
+from ganzoo.errors import GanzooError, some
 from ganzoo.evaluation import Score, measured_as, same_protocol
 from ganzoo.generators import bundle
 from ganzoo.runs import records
 from ganzoo.runs.run import BEST, GENERATOR, METRICS, SCORES
 
 __all__ = ["Measured", "Point", "Recorded", "comparable", "read_folder"]
-
-_SHOWN = 3  # lines or steps that a message names
 
 
 @dataclass(frozen=True)
@@ -225,8 +223,7 @@ def _finite(value: Any) -> float | None:
 
 
 def _numbers(noun: str, numbers: Sequence[int]) -> str:
-    more = ["..."] if len(numbers) > _SHOWN else []
-    return f"{noun}{'s' * (len(numbers) > 1)} {listing([*map(str, numbers[:_SHOWN]), *more])}"
+    return f"{noun}{'s' * (len(numbers) > 1)} {some(map(str, numbers))}"
 
 
 def read_folder(name: str, path: Path) -> Recorded:
