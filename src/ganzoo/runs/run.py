@@ -315,7 +315,7 @@ def writing(path: Path) -> Iterator[None]:
     """
     if not (path / "config.yaml").is_file():
         raise RunFolderError(
-            f"The run folder {path} or its config.yaml is gone: it was moved or deleted "
+            f"The run folder {path} has vanished, or its config.yaml: it was moved or deleted "
             f"during the training. Put it back and resume, or train again."
         )
     try:
