@@ -120,6 +120,8 @@ def _run(folder: Path) -> Iterator[Finding]:
     for name, check in _CHECKS.items():
         if name in _EXPECTED or os.path.lexists(folder / name):
             yield _look(folder, name, check)
+        elif name == "environment.json":
+            yield Finding(name, "note", "is missing; nothing is read from it")
     try:
         config = _settings(folder / "config.yaml")
     except GanzooError:
@@ -200,8 +202,7 @@ def _rows(path: Path) -> str:
         if step < last[scored] or (rising and step == last[scored]):
             raise _Wrong(
                 f"line {number} is of step {step}, after one of step {last[scored]}: two "
-                f"trainings wrote into this run, or it was edited. Resuming from a checkpoint "
-                f"removes later rows."
+                f"trainings wrote into this run, or it was edited. Remove that line."
             )
         last[scored] = step
         count[scored] += 1
@@ -261,7 +262,7 @@ def _picture(path: Path) -> str:
     return f"{width}x{height}"
 
 
-_EXPECTED = ("config.yaml", "environment.json", METRICS, "samples")
+_EXPECTED = ("config.yaml", METRICS, "samples")
 _CHECKS: dict[str, Callable[[Path], str]] = {
     "config.yaml": _config,
     "environment.json": _environment,
