@@ -1087,27 +1087,14 @@ def scores_that_nobody_has(flag: str, value: str, line: Line) -> None:
         assert "'ganzoo evaluate' measures others" in text
 
 
-@row("command line", "alike", "left out", "all the same", "python")
-def scores_that_were_measured_differently(way: str, line: Line) -> None:
+@row("command line")
+def scores_that_were_measured_differently() -> None:
     scored("a")
     scored("b", count=60)
-    text = line.refused("compare", "a", "b")
-    if way == "alike":
-        assert "Measure both alike with 'ganzoo evaluate'" in text
-        scored("b")
-        line.runs("compare", "a", "b")
-    elif way == "left out":
-        assert "leave 'swd' out" in text
-        for name in "a", "b":
-            told = json.loads(Path(name, "metrics.json").read_text())
-            told["other"] = {"value": 2.0, "protocol": {"metric": "other"}}
-            Path(name, "metrics.json").write_text(json.dumps(told))
-        line.runs("compare", "a", "b", "--metrics", "other")
-    elif way == "all the same":
-        line.runs("compare", "a", "b", found(r"show it all the same with (--[\w-]+)", text))
-    else:
-        option = found(r"\((any_\w+=\w+)\)", text)
-        comparison.compare("a", "b", **eval(f"dict({option})"))
+    (notice,) = comparison.compare("a", "b").notices
+    assert "'ganzoo evaluate' measures all by one protocol" in notice
+    scored("b")
+    assert comparison.compare("a", "b").notices == ()
 
 
 @row("command line")

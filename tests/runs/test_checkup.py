@@ -382,7 +382,7 @@ def test_a_checkpoint_under_another_name(run: Path) -> None:
     (run / "checkpoints/step-00000002").rename(run / "checkpoints/step-00000003")
     place, text = the_wrong(run)
     assert place == "checkpoints/step-00000003"
-    assert text == "holds step 2, but its name is of another: give it its own name again."
+    assert text == "holds step 2, but its name is of another: give it its own name back."
 
 
 def test_a_generator_of_another_architecture(run: Path, tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def _checkpoint(folder: Path) -> str:
     tensors, state = checkpoint.load(folder)
     step = state.get("step")
     if checkpoint.misnamed(folder, state):
-        raise _Wrong(f"holds step {step}, but its name is of another: give it its own name again.")
+        raise _Wrong(f"holds step {step}, but its name is of another: give it its own name back.")
     if problem := bundle.not_finite(tensors):
         raise _Wrong(f"{problem}. Resume from an earlier checkpoint: move this one away.")
     size = sum((folder / name).stat().st_size for name in _CHECKPOINT)
