@@ -103,7 +103,7 @@ def _draw(found: Comparison, target: Path) -> None:
 
 
 def _show(found: Comparison) -> None:
-    from ganzoo.generators import card
+    from ganzoo.generators import protocols
     from ganzoo.runs.comparison import letter
 
     console = Console(highlight=False, soft_wrap=True)
@@ -133,7 +133,7 @@ def _show(found: Comparison) -> None:
         better = f"{column.better} is better" if column.better else "none is marked as the best"
         for alike, protocol in ways.items():
             mark = f" [{letter(alike)}]" if len(ways) > 1 else ""
-            lines.append(f"{column.title}{mark}: {better}; {card.measured(protocol)}")
+            lines.append(f"{column.title}{mark}: {better}; {protocols.described(protocol)}")
     for line in cells:
         table.add_row(*line)
     wide.print(table)

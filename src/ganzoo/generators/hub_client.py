@@ -73,9 +73,7 @@ class Client:
         *,
         pushing: bool = False,
     ) -> None:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import LocalTokenNotFoundError
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub import HfApi, constants, get_token
 
         if isinstance(token, str) and not re.fullmatch(r"[\x21-\x7e]+", token):
             # In a header it would lead to an error that quotes it.
@@ -83,11 +81,13 @@ class Client:
                 f"The token is empty or contains spaces or line ends. Copy it again, or leave it "
                 f"out and {_LOG_IN}."
             )
-        try:
-            sent = build_hf_headers(token=token).get("authorization", "")
-        except LocalTokenNotFoundError:
-            raise HubError(f"There is no token on this machine: {_LOG_IN}.") from None
-        self._secret = sent.removeprefix("Bearer ")
+        # As the client decides, which sends it: HF_HUB_DISABLE_IMPLICIT_TOKEN forbids the default.
+        implicit = token is None and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
+        self._secret = token if isinstance(token, str) else None
+        if token is True or implicit:
+            self._secret = get_token()
+        if token is True and self._secret is None:
+            raise HubError(f"There is no token on this machine: {_LOG_IN}.")
         if pushing and not self._secret:
             raise HubError(f"Pushing needs a token with write access: {_LOG_IN}.")
         self.api = HfApi(library_name="ganzoo", library_version=__version__, token=token)
