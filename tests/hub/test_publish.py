@@ -258,8 +258,8 @@ def test_what_a_shared_cache_leads_to_is_neither_pulled_nor_sent(
     capsys.readouterr()
     main(["pull", "zoo/a", "-o", "mine"])
     assert capsys.readouterr().err == (
-        "note: curves.png, training.json, metrics.json of zoo/a is left out: too large, or not "
-        "what it should be\n"
+        "note: curves.png, training.json, metrics.json of zoo/a is left out: too large or "
+        "malformed\n"
     )
     for name in ("mine", "zoo/a"):
         Generator.from_pretrained(name).push_to_hub("ann/b")
@@ -758,7 +758,7 @@ def test_pull_on_the_command_line(
     main(["pull", "zoo/a", "-o", "empty"])
     capsys.readouterr()
     for tokens, message in [
-        (["zoo/a", "-o", "taken"], "taken holds something that is not a bundle, which pulling"),
+        (["zoo/a", "-o", "taken"], "taken holds something that was not pulled from zoo/a"),
         (["nothing"], "'nothing' is not the name of a repository on the Hub"),
         (["zoo/none"], "Cannot load zoo/none: there is no such repository"),
         (["zoo/a@v9"], "it has no revision 'v9'"),
@@ -790,7 +790,7 @@ def test_pull_replaces_nothing_of_ones_own(
         held = {path: path.read_bytes() for path in Path(folder).iterdir()}
         with pytest.raises(SystemExit):
             main(["pull", "zoo/a", "-o", folder])
-        message = f"{folder} holds a generator that was not pulled from zoo/a, or was changed since"
+        message = f"{folder} holds something that was not pulled from zoo/a, or was changed since"
         assert message in capsys.readouterr().err
         assert {path: path.read_bytes() for path in Path(folder).iterdir()} == held
     with pytest.raises(SystemExit):
@@ -811,7 +811,7 @@ def test_pull_keeps_an_edited_card(server: HubServer, capsys: pytest.CaptureFixt
     capsys.readouterr()
     main(["pull", "zoo/a"])
     assert readme_here.read_text() == "mine"
-    assert "note: a/README.md was edited and is left as it is" in capsys.readouterr().err
+    assert "note: a/README.md was edited and stays as it is" in capsys.readouterr().err
     server.commit("zoo/a", {bundle.CARD: "mine"})
     main(["pull", "zoo/a"])  # which is theirs too
     assert capsys.readouterr().err == ""
