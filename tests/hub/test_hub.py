@@ -344,18 +344,21 @@ def test_no_network(hub_: HubServer, revision: str | None) -> None:
 
 
 def test_offline_on_purpose(hub_: HubServer, whole: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cause = "not all of it is in the cache, nor is it a folder here, and local_files_only or HF_HUB"
-    remedy = "Load it once with the network"
+    cause = "{} is set, and not all of it is in the cache, nor is it a folder here. "
+    remedy = "Load it once without that"
     for revision in None, whole:
         where = f"config.json of zoo/a@{whole}" if revision else "zoo/a"
         refused(
             lambda: hub.fetch("zoo/a", revision=revision, local_files_only=True),  # noqa: B023
-            *(cause, remedy, where),
+            *(cause.format("local_files_only"), remedy, where),
         )
         where = f"zoo/a@{whole}" if revision else "zoo/a"
         with monkeypatch.context() as patch:
             patch.setattr(constants, "HF_HUB_OFFLINE", True)
-            refused(lambda: hub.fetch("zoo/a", revision=revision), cause, remedy, where)  # noqa: B023
+            refused(
+                lambda: hub.fetch("zoo/a", revision=revision),  # noqa: B023
+                *(cause.format("HF_HUB_OFFLINE"), remedy, where),
+            )
     assert hub_.requests == []
 
 

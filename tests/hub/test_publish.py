@@ -465,8 +465,8 @@ def test_no_right_to_write(server: HubServer, there: bool) -> None:
     for token in "hf_bob", "hf_look":
         assert said(lambda: make().push_to_hub("zoo/a", token=token)) == (  # noqa: B023
             f"Cannot push to zoo/a: the token is not valid, or may not do this. Create one that "
-            f"may write at {server.endpoint}/settings/tokens and {LOG_IN}; to the repository of "
-            f"another, send a pull request."
+            f"may write at {server.endpoint}/settings/tokens and {LOG_IN}, or send a pull "
+            f"request (create_pr)."
         )
     assert server.repos() == ["zoo/a"] * there
 

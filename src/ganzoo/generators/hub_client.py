@@ -126,18 +126,17 @@ class Client:
             error = error.__cause__  # which tells more
         if isinstance(error, errors.HfHubHTTPError):
             return self._refusal(error)
-        if isinstance(error, errors.OfflineModeIsEnabled) and self.pushing:
-            return "HF_HUB_OFFLINE is set", "Unset it"
-        if isinstance(
-            error,
-            errors.LocalEntryNotFoundError
-            | errors.RevisionResolutionError
-            | errors.OfflineModeIsEnabled,
+        offline = isinstance(error, errors.OfflineModeIsEnabled)
+        if offline or isinstance(
+            error, errors.LocalEntryNotFoundError | errors.RevisionResolutionError
         ):
+            option = "HF_HUB_OFFLINE" if offline else "local_files_only"
+            if self.pushing:
+                return f"{option} is set", "Unset it"
             return (
-                f"not all of it is in the cache{self._nor}, and local_files_only or HF_HUB_OFFLINE "
-                f"forbids the network"
-            ), "Load it once with the network; afterwards it is cached"
+                f"{option} is set, and not all of it is in the cache{self._nor}",
+                "Load it once without that; afterwards it is in the cache",
+            )
         # The base of all errors of its HTTP client, whichever that is.
         network = errors.HfHubHTTPError.__bases__[0] | ConnectionError | TimeoutError
         if (
@@ -191,7 +190,7 @@ class Client:
             return "the token is not valid, or may not do this", (
                 f"Create one that may {'write' if self.pushing else 'read'} at "
                 f"{self.api.endpoint}/settings/tokens and {_LOG_IN}"
-                f"{'; to the repository of another, send a pull request' if self.pushing else ''}"
+                f"{', or send a pull request (create_pr)' if self.pushing else ''}"
             )
         if status == 412:
             return "someone else pushed at the same time", "Nothing was replaced: push again"
