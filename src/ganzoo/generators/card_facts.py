@@ -1,4 +1,4 @@
-"""What a card says of a generator: read from the files of its bundle, whoever wrote them."""
+"""What a card says of a generator, read from the files of its bundle."""
 
 from __future__ import annotations
 
