@@ -615,7 +615,7 @@ def test_a_switch_takes_no_value(line: str, expected: tuple[str, str], capsys) -
         ("train --loss bce --loss.swapped true mlp", "--loss.swapped takes no value after a space"),
         ("train --conditional yes mlp", "--conditional takes no value after a space."),
         ("evaluate one two", "'ganzoo evaluate' scores one generator or folder at a time"),
-        ("evaluate one two three", "'ganzoo compare' sets their scores beside each other"),
+        ("evaluate one two three", "'ganzoo compare' shows their scores side by side"),
         ("sample one two", "'ganzoo sample' samples one generator at a time"),
         ("resume one two", "'ganzoo resume' continues one run at a time"),
         ("doctor one two", "'ganzoo doctor' checks one folder at a time"),

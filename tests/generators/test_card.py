@@ -649,7 +649,7 @@ def test_scores_are_filed_under_what_they_were_measured_against(
 def test_what_is_said_of_repeating_the_data(tmp_path: Path) -> None:
     near = {"value": 0.25, "protocol": protocol(), "extra": {"authenticity": 0.4}}
     text = card.render(make(tmp_path / "a", config(), metrics={"nearest-neighbours": near}))
-    assert "its data is measured by `nearest-neighbours` above." in text
+    assert "`nearest-neighbours` above measures whether it repeats" in text
     assert "its data was not tested." in card.render(make(tmp_path / "b", config()))
 
 

@@ -226,7 +226,6 @@ def _fields(facts: Facts, repo_id: str | None, licensed: Mapping[str, str]) -> d
     data, noun, image = facts.data, facts.noun, facts.spec.kind == "image"
     terms = f"whose licence is {prose(data.license)}" if data.license else "of unknown licence"
     name = licensed.get("license_name") or licensed.get("license")
-    tested = "nearest-neighbours" in facts.scores
     return {
         "title": facts.title,
         "facts": _bullets(_rows(facts)),
@@ -246,8 +245,10 @@ def _fields(facts: Facts, repo_id: str | None, licensed: Mapping[str, str]) -> d
         "licence": f"Its weights are under the licence {prose(name)}."
         if name
         else "No licence is stated for its weights.",
-        "repeats": f"Whether it repeats {noun} of its data "
-        + ("is measured by `nearest-neighbours` above." if tested else "was not tested."),
+        "repeats": f"`nearest-neighbours` above measures whether it repeats the {noun} that it was "
+        "compared with; others were not tested."
+        if "nearest-neighbours" in facts.scores
+        else f"Whether it repeats {noun} of its data was not tested.",
         "citations": _citations(facts),
     }
 
