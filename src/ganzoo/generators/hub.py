@@ -198,9 +198,8 @@ def fetch(
             ) from None
         raise
     bundle.check_sizes(config, client.where)
-    for name in _WEIGHTS:
-        if name in config.weights:
-            download(name, config.weights[name].size, config.weights[name].size)
+    for name, facts in config.weights.items():
+        download(name, facts.size, facts.size)
     return replace(found, extras=download.extras()) if extras else found
 
 
