@@ -1127,14 +1127,25 @@ class Trainer:
         if path is not None:
             self._call("on_checkpoint", path)
 
-    def push_to_hub(self, repo_id: str, *, discriminator: bool = False, **options: Any) -> hub.Push:
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        dry_run: bool = False,
+        license: str | None = None,  # noqa: A002 - the Hub's word
+        overwrite_card: bool = False,
+        half: bool = False,
+        discriminator: bool = False,
+    ) -> hub.Push:
         """Publish the generator that the run has saved, or that of your own loop, on the Hub.
 
-        Args:
-            repo_id: ``org/repo``; created if it does not exist.
-            discriminator: Push the discriminator too.
-            options: Other arguments of ``Generator.push_to_hub``, which also says what is returned
-                and raised.
+        Arguments, result and errors are those of ``Generator.push_to_hub``; ``discriminator``
+        sends the other player with it.
         """
         opponent: nn.Module | bool = discriminator
         if self.run is not None:
@@ -1142,7 +1153,19 @@ class Trainer:
         else:
             generator = self.generator
             opponent = discriminator and self.game.discriminator
-        return generator.push_to_hub(repo_id, discriminator=opponent, **options)
+        return generator.push_to_hub(
+            repo_id,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+            dry_run=dry_run,
+            license=license,
+            overwrite_card=overwrite_card,
+            half=half,
+            discriminator=opponent,
+        )
 
     def _check(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Refuse to keep a state that is not finite, or came by way of numbers that were not."""
