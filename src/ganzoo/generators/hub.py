@@ -229,10 +229,13 @@ class _Download:
                     f"and the revision."
                 )
             if not least <= size <= most:
+                limit = f"{'' if least else 'at most '}{most:,}"
+                other = (
+                    "Choose another repository" if self.client.pushing else "Load another revision"
+                )
                 raise HubError(
-                    f"{name} of {where} has {size:,} bytes instead of "
-                    f"{'' if least else 'at most '}{most:,}: it was replaced, or its upload was "
-                    f"not finished. Load another revision."
+                    f"{name} of {where} has {size:,} bytes instead of {limit}: it was replaced, or "
+                    f"its upload was not finished. {other}."
                 )
         with self.client.errors(name):
             return Path(
@@ -397,20 +400,16 @@ def push(folder: Path, repo_id: str, options: HubOptions | None = None) -> Push:
     there = client.files(_FILES, head)
     download = _Download(client, head)
     _refuse_other_models(download, there)
-    if bundle.CARD in there and not options.overwrite_card:
-        theirs = download(bundle.CARD, LARGEST).read_bytes().decode("utf-8", errors="replace")
-        if edited(theirs):
-            del additions[bundle.CARD]
-            done = replace(
-                done,
-                card=theirs,
-                files={**done.files, bundle.CARD: len(theirs.encode())},
-                notices=(
-                    *done.notices,
-                    f"The {bundle.CARD} of {repo_id} was edited, so it stays as it is: "
-                    f"overwrite_card replaces it.",
-                ),
-            )
+    theirs = None if options.overwrite_card else _edited_card(download, there)
+    if theirs is not None:
+        del additions[bundle.CARD]
+        notice = f"The {bundle.CARD} of {repo_id} was edited, so it stays as it is: overwrite_card "
+        done = replace(
+            done,
+            card=theirs,
+            files={**done.files, bundle.CARD: len(theirs.encode())},
+            notices=(*done.notices, f"{notice}replaces it."),
+        )
     stale = {*there} - {*additions, bundle.CARD}
     with client.errors():
         commit = client.api.create_commit(
@@ -438,7 +437,7 @@ def _additions(folder: Path, config: bundle.BundleConfig) -> dict[str, CommitOpe
     from huggingface_hub import CommitOperationAdd
 
     found = {}
-    for name in _FILES:
+    for name in (bundle.CONFIG, *config.weights, *bundle.EXTRAS):
         path, facts = folder / name, config.weights.get(name)
         if facts is None and (not path.is_file() or path.is_symlink()):
             continue
@@ -483,6 +482,14 @@ def _head(client: Client, options: HubOptions) -> str:
                 api.create_branch(repo_id, branch=branch, exist_ok=True)
                 info = api.model_info(repo_id, revision=branch)
     return str(info.sha)
+
+
+def _edited_card(download: _Download, there: Collection[str]) -> str | None:
+    """The card in the repository, if someone has edited it."""
+    if bundle.CARD not in there:
+        return None
+    text = download(bundle.CARD, LARGEST).read_bytes().decode("utf-8", errors="replace")
+    return text if edited(text) else None
 
 
 def _refuse_other_models(download: _Download, there: Collection[str]) -> None:
