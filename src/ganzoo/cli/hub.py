@@ -49,8 +49,7 @@ def push(
         message: first line of the commit
         license: of the weights, as the Hub names it, such as mit
         half: store weights in half precision
-        discriminator: include the discriminator that was saved with it, or that of the run's
-            newest checkpoint
+        discriminator: include the discriminator of the bundle or of the run's newest checkpoint
         overwrite_card: replace a README.md even if someone has edited it
         dry_run: show what would be sent, without a network
     """
@@ -73,6 +72,10 @@ def push(
         dry_run=dry_run,
     )
     _note(*(each for each in done.notices if each not in before))
+    _report(done, dry_run)
+
+
+def _report(done: Push, dry_run: bool) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if dry_run:
         console.print(f"Nothing was sent. {done.repo_id} would hold:", markup=False)

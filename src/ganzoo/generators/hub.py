@@ -387,12 +387,8 @@ def push(folder: Path, repo_id: str, options: HubOptions | None = None) -> Push:
     config = bundle.config(folder)
     additions = _additions(folder, config)
     card = (folder / bundle.CARD).read_text(encoding="utf-8")
-    done = Push(
-        repo_id,
-        {name: each.upload_info.size for name, each in additions.items()},
-        card,
-        notices(config),
-    )
+    sizes = {name: each.upload_info.size for name, each in additions.items()}
+    done = Push(repo_id, sizes, card, notices(config))
     if options.dry_run:
         return done
     client = Client(repo_id, options.token, options.revision, pushing=True)
@@ -407,7 +403,7 @@ def push(folder: Path, repo_id: str, options: HubOptions | None = None) -> Push:
         done = replace(
             done,
             card=theirs,
-            files={**done.files, bundle.CARD: len(theirs.encode())},
+            files={**sizes, bundle.CARD: len(theirs.encode())},
             notices=(*done.notices, f"{notice}replaces it."),
         )
     stale = {*there} - {*additions, bundle.CARD}
