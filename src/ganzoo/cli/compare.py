@@ -88,7 +88,7 @@ def _draw(found: Comparison, target: Path) -> None:
 
 
 def _show(found: Comparison) -> None:
-    from ganzoo.generators import card
+    from ganzoo.generators import protocols as worded
 
     console = Console(highlight=False, soft_wrap=True)
     wide = console if console.is_terminal else Console(highlight=False, width=_WIDE)
@@ -111,7 +111,7 @@ def _show(found: Comparison) -> None:
             for row, line in zip(found.rows, texts, strict=True):
                 line.append(_cell(row, column, part, leads=row.name in leaders))
         better = f"{column.better} is better" if column.better else "none is marked as the best"
-        legend.append(f"{column.title}: {better}; {card.measured(protocols[0])}")
+        legend.append(f"{column.title}: {better}; {worded.described(protocols[0])}")
     for line in texts:
         table.add_row(*line)
     wide.print(table)
