@@ -8,14 +8,14 @@ import hashlib
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import __version__ as pillow
 
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.decoding import carries
-from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, in_range, in_windows
+from ganzoo.evaluation.sources import Digest, RealSamples, Sizes, chosen, in_range, in_windows
 from ganzoo.evaluation.survey import Survey, cut, in_order, look_of, place_of, read, surveyed
 from ganzoo.features import tensor_cache
 from ganzoo.features.programs import PROGRAMS
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets.cache import Source
     from ganzoo.datasets.decoding import Range
-    from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.picture_dataset import PictureDataset
     from ganzoo.features.programs import Reading
 
@@ -36,7 +35,7 @@ _TASK = 2**18  # bytes of small pictures that one task decodes
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class Encoded(RealSamples):
     """Pictures of files or of the rows of a table, decoded whenever they are looked at.
 
     Each is seen at its own size, or at the one that the dataset's options say. What was found in
@@ -50,10 +49,6 @@ class Encoded:
     told: tuple[str, ...]
     indices: Tensor | None
     keep: bool
-
-    grain: ClassVar[int] = 1
-    mixture: ClassVar[Mixture | None] = None
-    preprocessing: ClassVar[None] = None
 
     @classmethod
     def load(cls, dataset: PictureDataset, count: int | None, keep: bool) -> Encoded:
@@ -81,7 +76,7 @@ class Encoded:
 
     @property
     def count(self) -> int:
-        """How many are looked at."""
+        """How many are compared."""
         return len(self.survey.kept) if self.indices is None else len(self.indices)
 
     def reading(self, asked: Reading) -> Reading:
@@ -108,7 +103,7 @@ class Encoded:
     def _channels(self) -> int:
         return self.dataset.wanted.look(self.survey.facts).channels
 
-    def sizes(self, asked: Reading) -> Sizes:
+    def sizes(self, asked: Reading = "data") -> Sizes:
         """Heights and widths of all that are looked at."""
         if (said := self.dataset.wanted.size) is not None:
             return Sizes(said, said)
@@ -156,16 +151,6 @@ class Encoded:
         for done in in_order(jobs, work, self.dataset.decoders, lambda job: job[0]):
             yield from done
 
-    @property
-    def own(self) -> bool:
-        """Whether each picture is seen at its own size."""
-        return self.dataset.wanted.size is None
-
-    @property
-    def labels(self) -> None:
-        """None: labels are of use beside a generator, whose real samples are loaded."""
-        return None
-
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the pictures that are compared, as a training would see them."""
@@ -185,19 +170,15 @@ class Encoded:
                 tensor_cache.write(place, {"none": torch.zeros(1)}, digest=digest)
         return digest
 
-    def kept_as(self, asked: Reading) -> dict[str, Any]:
+    def cache_key(self, asked: Reading) -> dict[str, Any]:
         """What else decides what an extractor sees of them."""
         return {"read": self.reading(asked), "pillow": pillow, **self.read(asked)}
-
-    def protocol(self) -> dict[str, Any]:
-        """Which samples these are."""
-        return described(self.dataset, self.count, self.fingerprint)
 
     def read(self, asked: Reading) -> dict[str, str]:
         """What was done to pictures on the way, where it was."""
         done: dict[str, str] = {}
         found, reading = self.survey, self.reading(asked)
-        if not self.own:
+        if self.dataset.wanted.size is not None:
             done["size"] = self._how
         if found.alpha:
             white = "kept" if self._channels == 4 and asked == "data" else "on white"
@@ -247,7 +228,7 @@ class Encoded:
             parts.append(f"Exif orientation is applied, where {program} ignores it")
         if self.dataset.wanted.mode == "grey" and found.colour:
             parts.append(f"colours become grey (mode='grey'), where {program} sees them")
-        if not self.own and Sizes.of(self._table("data")).one != self.dataset.wanted.size:
+        if "size" in own and Sizes.of(self._table("data")).one != self.dataset.wanted.size:
             parts.append(
                 f"pictures are {self._how} (size), where {program} has each at its own size"
             )

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,30 +16,20 @@ from ganzoo.datasets.items import left_out, title_of
 from ganzoo.datasets.reading import understand_range
 from ganzoo.datasets.stream import USAGE
 from ganzoo.errors import DataError
-from ganzoo.evaluation.own_size import (
-    Digest,
-    Sizes,
-    called,
-    chosen,
-    described,
-    dropped_alpha,
-    in_range,
-    in_windows,
-)
+from ganzoo.evaluation.sources import Digest, RealSamples, Sizes, chosen, in_range, in_windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets import InMemoryDataset, Samples
     from ganzoo.datasets.items import Item
-    from ganzoo.datasets.mixture import Mixture
     from ganzoo.features.programs import Reading
 
 __all__ = ["Items", "items_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Items:
+class Items(RealSamples):
     """Pictures of several sizes in memory, as a torch Dataset gave them.
 
     Attributes:
@@ -54,12 +44,6 @@ class Items:
     told: tuple[str, ...]
     table: Tensor
     indices: Tensor | None
-
-    grain: ClassVar[int] = 1
-    mixture: ClassVar[Mixture | None] = None
-    preprocessing: ClassVar[None] = None
-    own: ClassVar[bool] = True
-    labels: ClassVar[None] = None
 
     @property
     def count(self) -> int:
@@ -125,32 +109,20 @@ class Items:
         ranges = [group.stored_range for group in self.groups]
         return hashlib.sha256(f"{running.hexdigest()} {ranges}".encode()).hexdigest()
 
-    def kept_as(self, asked: Reading) -> dict[str, Any]:
+    def cache_key(self, asked: Reading) -> dict[str, Any]:
         """What else decides what an extractor sees of them."""
         return self.read(asked)
-
-    def protocol(self) -> dict[str, Any]:
-        """Which samples these are."""
-        return described(self.dataset, self.count, self.fingerprint)
 
     def read(self, asked: Reading) -> dict[str, str]:
         """What was done to pictures on the way, where it was."""
         if not self._channels & {2, 4}:
             return {}
-        kept_ = len(self._channels) == 1
-        dropped = self.reading(asked) == "program"
-        return {"alpha": "dropped" if dropped else "kept" if kept_ else "on white"}
-
-    def left(self, program: str) -> tuple[str, ...]:
-        """Return nothing: no program reads them otherwise."""
-        return ()
+        kept = "kept" if len(self._channels) == 1 else "on white"
+        return {"alpha": "dropped" if self.reading(asked) == "program" else kept}
 
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them."""
-        notices = [*self.told]
-        if self.read("data" if program is None else "program").get("alpha") == "dropped":
-            notices.append(dropped_alpha(called(self.dataset), program))
-        return tuple(notices)
+        return (*self.told, *super().notices(program))
 
 
 def _on_white(picture: Tensor, spec: SampleSpec) -> Tensor:

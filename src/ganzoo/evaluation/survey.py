@@ -9,9 +9,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from PIL import __version__ as pillow
@@ -29,7 +29,7 @@ from ganzoo.datasets.decoding import (
     resized,
 )
 from ganzoo.errors import DataError
-from ganzoo.evaluation.own_size import Digest, Size
+from ganzoo.evaluation.sources import Digest
 from ganzoo.features import tensor_cache
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.cache import Source
     from ganzoo.datasets.decoding import Pixels, Range
     from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.evaluation.options import Size
     from ganzoo.features.programs import Reading
 
 __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed"]
@@ -90,6 +91,10 @@ class Survey:
     total: int
     skipped: tuple[tuple[str, str], ...]
     digest: str
+
+
+_TENSORS = ("kept", "sizes", "stored")
+_PLAIN = tuple(each.name for each in fields(Survey) if each.name not in (*_TENSORS, "facts"))
 
 
 def in_order(
@@ -227,45 +232,21 @@ def _known(place: Path) -> Survey | None:
         return None
     tensors, record = stored
     with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
-        own = {
-            name: record[name] for name in ("colour", "alpha", "turned", "deep", "cut", "nested")
-        }
-        return Survey(
-            kept=tensors["kept"],
-            sizes=tensors["sizes"],
-            stored=tensors["stored"],
-            facts=facts_of(record["facts"]),
-            suffixes=tuple(record["suffixes"]),
-            examples=record["examples"],
-            extent=(record["extent"][0], record["extent"][1]),
-            total=record["total"],
-            skipped=tuple((name, reason) for name, reason in record["skipped"]),
-            digest=record["digest"],
-            **own,
-        )
+        plain: dict[str, Any] = {name: _as_tuples(record[name]) for name in _PLAIN}
+        return Survey(facts=facts_of(record["facts"]), **{**tensors, **plain})
     return None
 
 
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that were written."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
 def _write(place: Path, survey: Survey) -> None:
-    tensors = {"kept": survey.kept, "sizes": survey.sizes, "stored": survey.stored}
     tensor_cache.clean_partial_writes(place.parent.parent)
-    tensor_cache.write(
-        place,
-        tensors,
-        facts=survey.facts._asdict(),
-        colour=survey.colour,
-        alpha=survey.alpha,
-        turned=survey.turned,
-        deep=survey.deep,
-        cut=survey.cut,
-        nested=survey.nested,
-        suffixes=list(survey.suffixes),
-        examples=survey.examples,
-        extent=list(survey.extent),
-        total=survey.total,
-        skipped=[list(each) for each in survey.skipped],
-        digest=survey.digest,
-    )
+    tensors = {name: getattr(survey, name) for name in _TENSORS}
+    plain = {name: getattr(survey, name) for name in _PLAIN}
+    tensor_cache.write(place, tensors, facts=survey.facts._asdict(), **plain)
 
 
 @dataclass(frozen=True, eq=False)

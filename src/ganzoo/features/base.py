@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from ganzoo.core.device import PrecisionName
 
-__all__ = ["Extractor", "Features", "fingerprint"]
+__all__ = ["UNNAMED", "Extractor", "Features", "fingerprint"]
+
+UNNAMED = "object-"
+"""How the fingerprint of something begins that only this process knows."""
 
 
 @dataclass(frozen=True, eq=False)

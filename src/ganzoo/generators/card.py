@@ -230,7 +230,7 @@ class _Score(Model):
     @property
     def reals(self) -> Mapping[str, Any]:
         """What the samples were compared with."""
-        return _mapping(self.protocol.get("reals"))
+        return _mapping(self.protocol.get("real"))
 
 
 @dataclass(frozen=True)
@@ -736,12 +736,12 @@ def measured(protocol: Mapping[str, Any]) -> str:
     """
     parts = {
         key: _mapping(protocol.get(key))
-        for key in ("fakes", "reals", "extractor", "options", "measured", "samples", "beside")
+        for key in ("fake", "real", "extractor", "options", "measured", "samples", "real_extra")
     }
     words = []
-    if fakes := parts["fakes"]:
+    if fakes := parts["fake"]:
         words.append(_generated(fakes))
-    if reals := parts["reals"]:
+    if reals := parts["real"]:
         words.append(f"against {_of_data(reals, 'real')}")
     if extractor := parts["extractor"]:
         words.append(_seen_by(extractor))
@@ -750,7 +750,7 @@ def measured(protocol: Mapping[str, Any]) -> str:
         words.append(f"options: {', '.join(told)}")
     words += (_option(key, value) for key, value in parts["measured"].items())
     words += map(_shown, parts["samples"].values())
-    if beside := parts["beside"]:  # the score itself does not depend on them
+    if beside := parts["real_extra"]:  # the score itself does not depend on them
         words.append(f"beside {_of_data(beside, 'real')}")
     words += [
         f"{key.replace('_', ' ')}: {_shown(value)}"

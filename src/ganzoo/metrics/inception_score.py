@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError
 from ganzoo.metrics.base import ANY_KIND, Chosen, Part, Result
 from ganzoo.metrics.classified import Classified
 
@@ -35,17 +35,22 @@ class ClassifierScore(Classified):
     citation: ClassVar[str] = _CITATION
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     requires: ClassVar[tuple[Part, ...]] = ("logits",)
-    reals: ClassVar[bool] = False
+    needs_real: ClassVar[bool] = False
     sample_kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    lowers_min_samples: ClassVar[str | None] = "splits"
 
     splits: int = Field(10, ge=1, description="parts that are averaged over")
     seed: int = Field(2020, ge=0, lt=2**32, description="decides the order before it is split")
+
+    @property
+    def min_samples(self) -> int:  # type: ignore[override]
+        """Two, and one for each split."""
+        return max(2, self.splits)
 
     def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it from the logits, as torch-fidelity does.
 
         Raises:
-            DataError: If there are fewer samples than splits.
             ConfigError: If the extractor gives no logits (N, K).
         """
         assert fake.logits is not None
@@ -55,11 +60,6 @@ class ClassifierScore(Classified):
                 f"shape {tuple(fake.logits.shape)}: choose another extractor."
             )
         count = len(fake.logits)
-        if count < self.splits:
-            raise DataError(
-                f"The metric '{self.name}' cannot split {count:,} samples into {self.splits:,} "
-                f"parts: give more, or set splits=1."
-            )
         order = torch.from_numpy(np.random.RandomState(self.seed).permutation(count))
         logits = fake.logits[order.to(fake.logits.device)]
         scores = []

@@ -48,7 +48,7 @@ class MSSSIM(Metric):
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     requires: ClassVar[tuple[Part, ...]] = ("samples",)
-    reals: ClassVar[bool] = False
+    needs_real: ClassVar[bool] = False
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
 

@@ -105,7 +105,7 @@ class PPL(_Perceptual):
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     requires: ClassVar[tuple[Part, ...]] = ("generator",)
-    reals: ClassVar[bool] = False
+    needs_real: ClassVar[bool] = False
     min_samples: ClassVar[int] = 0
     pictures: ClassVar[Literal["uint8", "float"]] = "float"
 
@@ -158,7 +158,7 @@ class LPIPSDiversity(_Perceptual):
     )
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     requires: ClassVar[tuple[Part, ...]] = ("samples",)
-    reals: ClassVar[bool] = False
+    needs_real: ClassVar[bool] = False
     pictures: ClassVar[Literal["uint8", "float"]] = "uint8"
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
