@@ -123,7 +123,7 @@ def dataset_of(
 def matched(
     real: RealSamples, fake: SampleSource, preprocessing: Preprocessing | None
 ) -> RealSamples:
-    """Real samples of the form of the generated ones; beside a generator also of their size.
+    """Real samples of the form of the generated ones, and next to a generator also of their size.
 
     Raises:
         DataError: If they are of another form, or of another size than a generator makes.

@@ -42,7 +42,6 @@ __all__ = [
     "called",
     "chosen",
     "coloured",
-    "dropped_alpha",
     "fitted",
     "form_of",
     "in_range",

@@ -53,6 +53,11 @@ class Extractor(Component):
     """Distributions besides torch whose version may decide its numbers; protocols tell them."""
 
     @property
+    def classes_of(self) -> str | None:
+        """The data whose classes its logits tell apart; None where it does not say."""
+        return None
+
+    @property
     def program(self) -> str | None:
         """The program whose way of opening files is followed, of ``features.programs``.
 

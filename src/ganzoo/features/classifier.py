@@ -78,6 +78,11 @@ class Classifier(Extractor):
     )
     root: DataPath | None = Field(None, description="data root of that data set, as it has it")
 
+    @property
+    def classes_of(self) -> str:
+        """The data set that it was trained on."""
+        return self.dataset
+
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
         """Return the net, trained now if it is not in the cache; it computes in float32.
 

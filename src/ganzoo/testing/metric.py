@@ -207,10 +207,9 @@ def _check_result(metric: Metric, method: str, spec: SampleSpec, count: int) -> 
 def _tensors(part: MetricInputs | None) -> dict[str, Tensor]:
     if part is None:
         return {}
-    found: dict[str, Tensor] = {
-        name: getattr(part, name) for name in _TENSORS if getattr(part, name) is not None
-    }
-    return found if part.moments is None else {**found, "moments": part.moments.mean}
+    moments = None if part.moments is None else part.moments.mean
+    every = {"moments": moments, **{name: getattr(part, name) for name in _TENSORS}}
+    return {name: value for name, value in every.items() if value is not None}
 
 
 def _check_refusals(metric: Metric, spec: SampleSpec, count: int) -> None:
