@@ -102,7 +102,7 @@ def test_samples_against_themselves(pictures) -> None:
     scores = evaluate(pictures, pictures, [FID, PRECISION])
     assert scores["fid"].value == pytest.approx(0, abs=1e-9)
     assert scores["precision"].value == 1
-    assert scores["fid"].protocol["fakes"]["count"] == 96
+    assert scores["fid"].protocol["fake"]["count"] == 96
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -123,7 +123,7 @@ def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
         parts.append(MetricInputs(len(samples), moments, spec=SPEC))
     expected = metrics.create(FID).score(*parts).value
     assert score["fid"].value == pytest.approx(expected, rel=1e-5)
-    assert score["fid"].protocol["fakes"]["count"] == 300
+    assert score["fid"].protocol["fake"]["count"] == 300
 
 
 def test_more_fakes_begin_with_the_same_ones(pictures) -> None:
@@ -179,7 +179,7 @@ def test_modes_of_a_mixture() -> None:
     generator.module = Constant(torch.tensor([[1.0, 0.0]]))
     score = evaluate(generator, metrics="modes", num_fake=30)["modes"]
     assert (score.value, score.extra["high_quality"]) == (1, 1)
-    assert "reals" not in score.protocol
+    assert "real" not in score.protocol
     assert score.protocol["samples"]["form"] == "vector of shape (2,)"
     assert evaluate("ring", metrics=["modes"], num_fake=1000)["modes"].value == 8
 
@@ -255,7 +255,7 @@ def test_reals_are_resized_as_in_training(pictures) -> None:
     score = evaluate(generator, pictures, [FID], num_fake=20)["fid"]
     assert score.protocol["samples"] == {
         "form": "8x8 greyscale image",
-        "resized": "reals from 16x16",
+        "resized": "real from 16x16",
     }
     small = preprocessing.apply(pictures, 0)
     assert evaluate(generator, small, [FID], num_fake=20)["fid"].value == pytest.approx(score.value)
@@ -280,7 +280,7 @@ def test_labels(pictures) -> None:
         bright[how] = float((torch.cat(list(side.batches(64, slice(0, 400)))) > 0).float().mean())
     assert 0.4 < bright["uniform"] < 0.6 and bright["data"] < 0.1
     score = evaluate(generator, (pictures, labels), [FID], num_fake=60, labels="data")["fid"]
-    assert score.protocol["fakes"]["labels"] == "data"
+    assert score.protocol["fake"]["labels"] == "data"
     with pytest.raises(ConfigError, match="labels='data' needs real samples with the classes"):
         evaluate(generator, pictures, [FID], num_fake=60, labels="data")
 
@@ -302,7 +302,7 @@ def test_a_metric_of_a_generator_alone_draws_no_labels_of_the_data(pictures, mon
     generator.module = Constant(torch.zeros(2, 1, 16, 16))
     given = pictures, torch.arange(96) % 2
     score = evaluate(generator, given, {"name": "ppl", "ways": 4}, labels="data")["ppl"]
-    assert score.protocol["fakes"] == {"source": "generator", "seed": 0, "averaged": None}
+    assert score.protocol["fake"] == {"source": "generator", "seed": 0, "averaged": None}
 
 
 # -- one pass, and the cache ----------------------------------------------------------------------
@@ -442,19 +442,19 @@ def test_the_protocol_says_all(pictures) -> None:
     assert protocol["metric"] == "kid"
     assert protocol["options"] == {"subsets": 5, "subset_size": 20, "seed": 2020}
     assert protocol["extractor"]["extractor"] == "callable"
-    assert (protocol["reals"]["dataset"], protocol["reals"]["count"]) == ("array", 50)
-    assert protocol["fakes"] == {"source": "generator", "count": 40, "seed": 3, "averaged": True}
+    assert (protocol["real"]["dataset"], protocol["real"]["count"]) == ("array", 50)
+    assert protocol["fake"] == {"source": "generator", "count": 40, "seed": 3, "averaged": True}
     assert set(protocol["versions"]) == {"ganzoo", "torch"}
     json.dumps(evaluation.plain(score), allow_nan=False)
 
 
 def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
     def score(**options):
-        return evaluate(make(), pictures, [FID], **{"fakes": 40, **options})["fid"]
+        return evaluate(make(), pictures, [FID], **{"num_fake": 40, **options})["fid"]
 
     assert evaluation.same_protocol(score(), score(seed=1))
     assert evaluation.differences(score(), score(num_fake=41)) == ("fakes.count",)
-    assert evaluation.differences(score(), score(num_real=50)) == ("reals.count", "reals.sha256")
+    assert evaluation.differences(score(), score(num_real=50)) == ("real.count", "real.sha256")
     assert not evaluation.same_protocol(
         score(), evaluate(make(), pictures, [KID], num_fake=40)["kid"]
     )
@@ -462,7 +462,7 @@ def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
 
 def test_sources_of_all_kinds_may_be_compared() -> None:
     def score(**fakes):
-        return ganzoo.Score(value=1, protocol={"fakes": {"count": 4, **fakes}})
+        return ganzoo.Score(value=1, protocol={"fake": {"count": 4, **fakes}})
 
     plain = score(source="generator", seed=0, averaged=True)
     stored = {"dataset": "huggingface", "repo": "a/b", "subset": "c", "revision": "d"}
@@ -479,14 +479,14 @@ def test_reals_that_decide_nothing_make_no_other_protocol(pictures) -> None:
     alone, beside = (
         evaluate(make(), given, "ms-ssim", num_fake=40)["ms-ssim"] for given in (None, pictures)
     )
-    assert "real" in beside.extra and beside.protocol["beside"]["count"] == 96
+    assert "real" in beside.extra and beside.protocol["real_extra"]["count"] == 96
     assert beside.value == alone.value and evaluation.same_protocol(alone, beside)
 
 
 def test_reals_that_were_asked_for_in_vain_are_noted(pictures) -> None:
     score = evaluate(make(), None, "ms-ssim", num_fake=40, num_real=10)["ms-ssim"]
     assert score.notices == (
-        "'reals' changed nothing: none of these metrics looks at real samples.",
+        "'num_real' changed nothing: none of these metrics looks at real samples.",
     )
     assert evaluate(make(), pictures, [FID], num_fake=40, num_real=50)["fid"].notices == ()
 
@@ -526,10 +526,10 @@ def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) 
         ("g", {"metrics": ["fdi"]}, "Did you mean 'fid'"),
         ("g", {"preset": "clean"}, "which none of fid uses"),
         ("g", {"metrics": ["fid"], "preset": "best"}, "preset cannot be 'best'"),
-        ("g", {"fakes": 0}, "from 1 on, not 0"),
-        ("g", {"fakes": 1}, "needs at least 2 generated samples, not 1"),
+        ("g", {"num_fake": 0}, "from 1 on, not 0"),
+        ("g", {"num_fake": 1}, "needs at least 2 generated samples, not 1"),
         ("g", {"metrics": [{**KID, "subset_size": 41}]}, "(subset_size), not 40"),
-        ("g", {"reals": 97}, "has 96 samples, fewer than the 97"),
+        ("g", {"num_real": 97}, "has 96 samples, fewer than the 97"),
         ("g", {"real_split": "test"}, "has no splits"),
         ("g", {"dataset": None}, "Nothing says what real samples to compare with"),
         ("g", {"dataset": torch.zeros(9, 1, 8, 8)}, "are 8x8 and the generated ones 16x16"),
@@ -545,7 +545,7 @@ def test_refusals(source, options, text, pictures) -> None:
     if source == "nan":
         made = make()
         next(made.module.parameters()).data.fill_(torch.nan)
-    arguments = {"dataset": pictures, "metrics": [FID], "fakes": 40, "cache": False, **options}
+    arguments = {"dataset": pictures, "metrics": [FID], "num_fake": 40, "cache": False, **options}
     with pytest.raises((ConfigError, DataError, ganzoo.errors.UnknownNameError)) as caught:
         evaluate(made, arguments.pop("dataset"), **arguments)
     assert text in str(caught.value) and "\n" not in str(caught.value)
@@ -650,7 +650,7 @@ def test_two_folders(pictures, capsys) -> None:
     assert set(found) == {"fid", "precision"} and found["fid"]["value"] > 0
     protocol = found["fid"]["protocol"]
     assert protocol["extractor"]["preset"] == "pytorch-fid"
-    assert (protocol["reals"]["count"], protocol["fakes"]["count"]) == (56, 40)
+    assert (protocol["real"]["count"], protocol["fake"]["count"]) == (56, 40)
     assert not Path("a/metrics.json").exists()
 
 
@@ -663,7 +663,7 @@ def test_a_bundle_keeps_its_scores(pictures, capsys) -> None:
     assert not Path("saved/metrics.json").exists()
     run(*line, "--metrics", SWD)
     told = capsys.readouterr().out
-    assert "reals dataset: array" in told and f"scores: {Path('saved/metrics.json')}" in told
+    assert "real dataset: array" in told and f"scores: {Path('saved/metrics.json')}" in told
     run(*line, "--metrics", '{"name": "swd", "patches": 0}', "--json", code=2)
     assert capsys.readouterr().out == ""
     Path("saved/metrics.json").write_text('{"other": {"value": 1.5, "protocol": {}}}')

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from ganzoo import features, metrics
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import InMemoryDataset
-from ganzoo.evaluation import gathering
-from ganzoo.evaluation.sources import sample_source
+from ganzoo.evaluation import EvalOptions
+from ganzoo.evaluation.feature_pass import FeaturePass
+from ganzoo.evaluation.opening import sample_source
 from ganzoo.features import huggingface, inception, vgg16, weights
 from ganzoo.features.base import fingerprint
 from ganzoo.features.inception_net import InceptionNet
@@ -58,7 +59,7 @@ def inception_file(tmp_path_factory):
 def gathered(*chosen):
     pictures = InMemoryDataset.of(torch.zeros(4, *SPEC.shape, dtype=torch.uint8))
     side = sample_source(pictures, None, None, keep=False)
-    found = gathering.FeaturePass(chosen, None, side, CPU, "fp32", 4, None)
+    found = FeaturePass(chosen, None, side, CPU, EvalOptions(precision="fp32", batch_size=4))
     found.build()
     return found
 

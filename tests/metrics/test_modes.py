@@ -194,7 +194,7 @@ def test_a_collapsed_generator_from_its_pictures(by_brightness):
         q[triple] = count / 1000
     wanted = np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     assert score.extra["reverse_kl"] == pytest.approx(wanted, rel=1e-12)
-    assert score.protocol["fakes"]["count"] == 1000 and "reals" not in score.protocol
+    assert score.protocol["fake"]["count"] == 1000 and "real" not in score.protocol
     assert score.notices == ()  # few samples, and no doubt that it has collapsed
 
 

@@ -126,8 +126,8 @@ class Callable(Extractor):
         if isinstance(function, nn.Module):
             if _fingerprint(function, self._held.name) != self.fingerprint:
                 raise ConfigError(
-                    f"These features are those of {self.description} as they were, and its "
-                    f"weights have changed since. Give a copy that stays as it is: copy.deepcopy(net)."
+                    f"These features are those of {self.description} as it was, and its weights "
+                    f"have changed since. Give a copy that stays as it is: copy.deepcopy(net)."
                 )
             function = copy.deepcopy(function).eval().requires_grad_(False).to(device)
         return _Module(function, self.description).eval()

@@ -208,7 +208,7 @@ def _tensors(part: MetricInputs | None) -> dict[str, Tensor]:
     if part is None:
         return {}
     moments = None if part.moments is None else part.moments.mean
-    every = {"moments": moments, **{name: getattr(part, name) for name in _TENSORS}}
+    every: dict[str, Any] = {"moments": moments, **{name: getattr(part, name) for name in _TENSORS}}
     return {name: value for name, value in every.items() if value is not None}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,31 +40,25 @@ def loss_of(loss: Loss, player: str, step: Step) -> Tensor:
 
 
 def _why(loss: Loss, player: str, step: Step, error: str) -> str:
-    """What a loss that raised had: shapes, what is None in this phase, and the likely cause."""
-    text = ""
-    if loss.generator_sees_real and "positional argument" in error:
-        text = (
-            "Where generator_sees_real is set, it is generator(fake, real), and without it "
-            "generator(fake). "
-        )
-    elif (
-        player == "generator"
-        and not loss.generator_sees_real
-        and re.search("NoneType|must be Tensor|'real'", error)
-    ):
-        text = (
-            "G's phase has real samples only where the loss says generator_sees_real: "
-            "ClassVar[bool] = True. "
-        )
+    """What a loss that raised had: shapes, what is None in this phase, and how to get it."""
     logits = None if step.fake_output is None else tuple(step.fake_output.logits.shape)
-    text += f"Its logits have shape {logits}, and samples {tuple(step.fake.shape)}."
+    text = f"Its logits have shape {logits}, and samples {tuple(step.fake.shape)}."
+    if loss.generator_sees_real and "positional argument" in error:
+        text = f"With generator_sees_real set, G's half is generator(fake, real). {text}"
     absent = [name for name in ("labels", "real", "real_output") if getattr(step, name) is None]
     for side in ("real_output", "fake_output"):
         output = getattr(step, side)
         if output is not None:
             parts = ("classes", "features")
             absent += [f"{side}.{part}" for part in parts if getattr(output, part) is None]
-    return f"{text} None in this phase: step.{', step.'.join(absent)}." if absent else text
+    if absent:
+        text += f" In this phase these are None: step.{', step.'.join(absent)}."
+    if step.real is None:
+        text += (
+            " G's phase has real samples where the loss says generator_sees_real: ClassVar[bool] = "
+            "True."
+        )
+    return text
 
 
 def check_scalar(value: Any, player: str) -> Tensor:
