@@ -24,6 +24,7 @@ from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, CheckpointError, ConfigError, DataError
 from ganzoo.evaluation.sources import GeneratedSamples
 from ganzoo.features import Features
+from ganzoo.features.callable import Callable
 from ganzoo.features.classifier import Classifier
 from ganzoo.features.inception import Inception
 from ganzoo.generators import card
@@ -292,7 +293,7 @@ def test_from_which_labels_classes_were_drawn_is_in_the_protocol(pictures) -> No
         evaluate(generator, (pictures, labels), [FID], num_fake=60, labels="data")["fid"]
         for labels in (torch.arange(96) % 2, (torch.arange(96) > 90).long())
     ]
-    assert evaluation.differences(*scores) == ("fakes.label_shares",)
+    assert evaluation.differences(*scores) == ("fake.label_shares",)
 
 
 def test_a_metric_of_a_generator_alone_draws_no_labels_of_the_data(pictures, monkeypatch) -> None:
@@ -301,7 +302,7 @@ def test_a_metric_of_a_generator_alone_draws_no_labels_of_the_data(pictures, mon
     generator = make(SampleSpec(shape=(1, 16, 16), classes=("0", "1")))
     generator.module = Constant(torch.zeros(2, 1, 16, 16))
     given = pictures, torch.arange(96) % 2
-    score = evaluate(generator, given, {"name": "ppl", "ways": 4}, labels="data")["ppl"]
+    score = evaluate(generator, given, {"name": "ppl", "num_samples": 4}, labels="data")["ppl"]
     assert score.protocol["fake"] == {"source": "generator", "seed": 0, "averaged": None}
 
 
@@ -325,7 +326,9 @@ def _counted(monkeypatch) -> None:
 
 
 def by_net() -> list[dict]:
-    return [metric | {"extractor": net()} for metric in (FID, KID, PRECISION)]
+    return [
+        metric | {"extractor": Callable.of(net(), name="net")} for metric in (FID, KID, PRECISION)
+    ]
 
 
 @pytest.mark.usefixtures("_counted")
@@ -395,7 +398,7 @@ def test_functions_and_code_of_scripts_are_not_kept(pictures) -> None:
 @pytest.mark.usefixtures("_counted")
 def test_other_versions_have_statistics_of_their_own(pictures, monkeypatch) -> None:
     evaluate(make(), pictures, by_net(), num_fake=40)
-    monkeypatch.setattr("ganzoo.evaluation.feature_pass.__version__", "another")
+    monkeypatch.setattr("ganzoo.evaluation.extraction.__version__", "another")
     LOOKED.clear()
     evaluate(make(), pictures, by_net(), num_fake=40)
     assert sum(LOOKED) == 96 + 40
@@ -407,7 +410,7 @@ def test_so_have_other_versions_of_packages_that_an_extractor_names(pictures, mo
     first = evaluate(make(), pictures, num_fake=40)["fid"]
     assert first.protocol["versions"]["pillow"] == PIL.__version__
     before = statistics()
-    monkeypatch.setattr("ganzoo.evaluation.feature_pass._version", lambda package: "another")
+    monkeypatch.setattr("ganzoo.evaluation.extraction._version", lambda package: "another")
     second = evaluate(make(), pictures, num_fake=40)["fid"]
     assert len(statistics()) == 2 * len(before) > 0
     assert evaluation.same_protocol(first, second)
@@ -453,7 +456,7 @@ def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
         return evaluate(make(), pictures, [FID], **{"num_fake": 40, **options})["fid"]
 
     assert evaluation.same_protocol(score(), score(seed=1))
-    assert evaluation.differences(score(), score(num_fake=41)) == ("fakes.count",)
+    assert evaluation.differences(score(), score(num_fake=41)) == ("fake.count",)
     assert evaluation.differences(score(), score(num_real=50)) == ("real.count", "real.sha256")
     assert not evaluation.same_protocol(
         score(), evaluate(make(), pictures, [KID], num_fake=40)["kid"]
@@ -461,8 +464,8 @@ def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
 
 
 def test_sources_of_all_kinds_may_be_compared() -> None:
-    def score(**fakes):
-        return ganzoo.Score(value=1, protocol={"fake": {"count": 4, **fakes}})
+    def score(**fake):
+        return ganzoo.Score(value=1, protocol={"fake": {"count": 4, **fake}})
 
     plain = score(source="generator", seed=0, averaged=True)
     stored = {"dataset": "huggingface", "repo": "a/b", "subset": "c", "revision": "d"}
@@ -472,7 +475,7 @@ def test_sources_of_all_kinds_may_be_compared() -> None:
     )
     for other in others:
         assert evaluation.differences(plain, other) == ()
-    assert evaluation.differences(plain, score(labels="data")) == ("fakes.labels",)
+    assert evaluation.differences(plain, score(labels="data")) == ("fake.labels",)
 
 
 def test_reals_that_decide_nothing_make_no_other_protocol(pictures) -> None:
@@ -526,9 +529,13 @@ def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) 
         ("g", {"metrics": ["fdi"]}, "Did you mean 'fid'"),
         ("g", {"preset": "clean"}, "which none of fid uses"),
         ("g", {"metrics": ["fid"], "preset": "best"}, "preset cannot be 'best'"),
-        ("g", {"num_fake": 0}, "from 1 on, not 0"),
+        ("g", {"num_fake": 0}, "num_fake cannot be 0"),
         ("g", {"num_fake": 1}, "needs at least 2 generated samples, not 1"),
-        ("g", {"metrics": [{**KID, "subset_size": 41}]}, "(subset_size), not 40"),
+        (
+            "g",
+            {"metrics": [{**KID, "subset_size": 41}]},
+            "not 40: give more, or set subset_size lower",
+        ),
         ("g", {"num_real": 97}, "has 96 samples, fewer than the 97"),
         ("g", {"real_split": "test"}, "has no splits"),
         ("g", {"dataset": None}, "Nothing says what real samples to compare with"),
@@ -577,10 +584,10 @@ NEIGHBOURS = {"name": "nearest-neighbours", "extractor": cells}
 def test_pictures_that_cannot_be_are_refused_first(pictures) -> None:
     Path("old.png").touch()
     for metric, path, text in (
-        (NEIGHBOURS | {"shown": 0}, "new.png", "its option 'shown' is 0"),
+        (NEIGHBOURS | {"shown": 0}, "new.png", "with 'shown' above 0"),
         (NEIGHBOURS, "old.png", "There is a file old.png already"),
         (NEIGHBOURS, "no/new.png", "there is no folder no"),
-        (FID, "new.png", "ask for it too"),
+        (FID, "new.png", "ask for 'nearest-neighbours' too"),
     ):
         with pytest.raises(ConfigError, match=text):
             evaluate(pictures[:40], pictures, [metric], picture=path)

@@ -308,7 +308,7 @@ def test_arrays_of_two_sizes() -> None:
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_scores_do_not_depend_on_the_batches(batch_size, monkeypatch) -> None:
     a, b = saved(some(MIXED), "a"), saved(some(MIXED, 20), "b")
-    monkeypatch.setattr("ganzoo.evaluation.own_size.WINDOW", 700_000)  # large ones one at a time
+    monkeypatch.setattr("ganzoo.evaluation.sources.WINDOW", 700_000)  # large ones one at a time
     agrees(a, b, files(a), files(b), batch_size=batch_size, cache=False)
 
 
@@ -437,7 +437,7 @@ def test_alpha_goes_on_white_where_the_mode_says_so() -> None:
     assert fid.protocol["fake"]["read"] == {"alpha": "on white", "mode": "rgb"}
     assert "where pytorch-fid drops it" in fid.protocol["fake"]["left"][0]
     dropped = scores(folder, other)["fid"]
-    assert "fakes.read" in differences(fid, dropped)
+    assert "fake.read" in differences(fid, dropped)
 
 
 def test_rgba_as_the_mode_that_was_said_is_seen_without_alpha() -> None:
@@ -529,7 +529,7 @@ def test_a_size_that_is_said_is_what_is_seen() -> None:
     assert fid.protocol["samples"] == {"form": "40x40 RGB image"}
     assert fid.protocol["fake"]["read"] == {"size": "resized and cropped to 40x40"}
     assert any("heights from 64 to 512" in notice for notice in fid.notices)
-    assert "fakes.read" in differences(fid, scores(a, b)["fid"])
+    assert "fake.read" in differences(fid, scores(a, b)["fid"])
     loaded = [ganzoo.datasets.create(each).load().data for each in said]
     assert fid.value == pytest.approx(scores(*loaded)["fid"].value, rel=1e-3)
     assert "size" not in scores(b, said[1])["fid"].protocol["fake"].get("read", {})
@@ -603,7 +603,7 @@ def test_one_size_for_pixels_and_each_its_own_for_features() -> None:
     vain = ganzoo.evaluate(a, b, ["fid"], size=64, device="cpu")["fid"]
     assert any("'size' changed nothing" in notice for notice in vain.notices)
     for wrong in (0, "64", 1.5, (64,), True):
-        with pytest.raises(ConfigError, match="a height and width, such as 64"):
+        with pytest.raises(ConfigError, match="size"):
             ganzoo.evaluate(a, b, ["fid"], size=wrong, device="cpu")
 
 

@@ -5,7 +5,7 @@ from ganzoo import features
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
-from ganzoo.features import classifier
+from ganzoo.features import classifier, tensor_cache
 from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train
 from ganzoo.files.storage import own_copies
 

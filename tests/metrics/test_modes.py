@@ -127,7 +127,7 @@ def test_against_the_reals():
     )
     with pytest.raises(DataError, match=r"^Mode 333 is among the generated samples and not among "):
         metric.score(real, seen([[3, 3, 3]]))
-    with pytest.raises(DataError, match="was to compare with real samples, and there are none"):
+    with pytest.raises(ConfigError, match="compares with real samples, and there are none"):
         metric.score(None, fake)
 
 

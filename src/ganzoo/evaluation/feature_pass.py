@@ -149,7 +149,8 @@ class FeaturePass:
             fake: The samples that it scores.
             mixture: The distribution that they come from, where it is known.
         """
-        options = metric.model_dump(mode="json", exclude={"extractor", "name", "provider"})
+        options = metric.model_dump(mode="json", exclude={"extractor"})
+        options = {k: v for k, v in options.items() if k not in ("name", "provider")}
         spec, key = shown(metric, fake, self._real, self._size), key_of(metric)
         wanted = {*metric.wants(spec)}
         extractor: dict[str, Any] = {}
