@@ -534,7 +534,7 @@ def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) 
         (
             "g",
             {"metrics": [{**KID, "subset_size": 41}]},
-            "not 40: give more, or set subset_size lower",
+            "not 40: give more, or set subset",
         ),
         ("g", {"num_real": 97}, "has 96 samples, fewer than the 97"),
         ("g", {"real_split": "test"}, "has no splits"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ganzoo.core.device import PrecisionName
 
-__all__ = ["ENVIRONMENT", "VGG16", "WEIGHTS"]
+__all__ = ["ENVIRONMENT", "VGG16", "WEIGHTS", "shapes"]
 
 ENVIRONMENT = "GANZOO_VGG16_WEIGHTS"
 """Environment variable that names a file of the weights."""
@@ -103,8 +103,7 @@ class VGG16(Extractor):
         }
 
     def _tensors(self) -> dict[str, Tensor]:
-        shapes = {name: tuple(v.shape) for name, v in _network().state_dict().items()}
-        return load(self._file(), shapes, ())
+        return load(self._file(), shapes(), ())
 
     def _file(self) -> Path:
         return WEIGHTS.find(self.weights, self.download)
@@ -115,6 +114,11 @@ def _hashed(tensors: Mapping[str, Tensor]) -> str:
 
 
 _READING: Reading[dict[str, Tensor], str] = Reading(_hashed)
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all weights, by torchvision's names."""
+    return {name: tuple(value.shape) for name, value in _network().state_dict().items()}
 
 
 def _network() -> Any:
