@@ -111,12 +111,7 @@ class Callable(Extractor):
         return hash((type(self), self.fingerprint))
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return a module that calls what was given.
-
-        Raises:
-            ConfigError: If it is not held, because the config was read from a file; or is a net
-                with a ``name`` whose weights have changed since.
-        """
+        """Return a module that calls what was given."""
         if self._held is None:
             raise ConfigError(
                 f"These features are those of {self.description}, which no file can hold; pass it "

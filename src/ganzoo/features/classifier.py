@@ -84,23 +84,13 @@ class Classifier(Extractor):
         return self.dataset
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net, trained now if it is not in the cache; it computes in float32.
-
-        Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
-            DataError: If the data set is not there.
-        """
+        """Return the net, trained now if it is not in the cache; it computes in float32."""
         net = ClassifierNet()
         net.load_state_dict(self.trained().tensors)
         return net.eval().requires_grad_(False).to(device)
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights, which are trained now if they are not in the cache.
-
-        Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
-            DataError: If the data set is not there.
-        """
+        """Return the SHA-256 of the weights, which are trained now if they are not in the cache."""
         return self.trained().digest
 
     def preparation(self) -> dict[str, Any]:

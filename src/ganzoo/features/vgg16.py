@@ -64,12 +64,7 @@ class VGG16(Extractor):
         return "torch-fidelity"
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net.
-
-        Raises:
-            CheckpointError: If the weights are not there, damaged, or of another net.
-            DeviceError: If the device cannot compute so.
-        """
+        """Return the net."""
         net = _network()
         net.load_state_dict(_READING.take(self, self._tensors), assign=True)
         del net.classifier[4:]  # ReLU and dropout follow, and the classes
@@ -85,11 +80,7 @@ class VGG16(Extractor):
         )
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights, without those of the last layer.
-
-        Raises:
-            CheckpointError: If they are not there, damaged, or of another net.
-        """
+        """Return the SHA-256 of the weights, without those of the last layer."""
         return _READING.told(self, lambda: stamp(self._file()), self._tensors)
 
     def preparation(self) -> dict[str, Any]:

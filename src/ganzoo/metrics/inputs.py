@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.files import storage, untrusted
 
 if TYPE_CHECKING:
     from ganzoo.core.spec import LatentSpec, SampleSpec
@@ -145,7 +142,7 @@ class Moments:
         mean, scatter = self._all()
         return bool(scatter.trace() <= 1e-12 * (self.count - 1) * mean.square().sum())
 
-    # -- keeping ------------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
         """Return all of it as tensors on the CPU, to be sent to another process or written."""
@@ -190,31 +187,6 @@ class Moments:
         except (KeyError, ValueError, RuntimeError, ConfigError) as error:
             raise DataError(f"This is no state of moments: {error}.") from error
         return moments
-
-    def save(self, path: Path) -> None:
-        """Write it as safetensors; the file is there whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        with storage.new_file(path) as fresh:
-            save_file(self.state(), fresh)
-
-    @classmethod
-    def load(cls, path: Path) -> Moments:
-        """Read what ``save`` wrote.
-
-        Raises:
-            DataError: If it is no such file, or damaged.
-            OSError: If it cannot be read.
-        """
-        try:
-            with untrusted.opened(path) as file:
-                return cls.of(untrusted.tensors(file))
-        except (ValueError, DataError) as error:
-            raise DataError(
-                f"{path} does not hold moments ({error}). Delete it; it is made again."
-            ) from error
 
     # -- inside -------------------------------------------------------------------------------
 

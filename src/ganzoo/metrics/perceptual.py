@@ -58,11 +58,7 @@ class _Perceptual(Metric):
             )
 
     def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:
-        """Return the net, the hashes of its weights, and what is done to images before it.
-
-        Raises:
-            CheckpointError: If the weights of LPIPS are not there.
-        """
+        """Return the net, the hashes of its weights, and what is done to images before it."""
         resize = "none"
         if self.size is not None:
             how = "area" if min(spec.size) > self.size else "bilinear"
@@ -76,11 +72,7 @@ class _Perceptual(Metric):
         }
 
     def prepare(self, device: torch.device) -> None:
-        """Load LPIPS with its weights.
-
-        Raises:
-            CheckpointError: If they are not there.
-        """
+        """Load LPIPS with its weights."""
         lpips.pretrained(self.size, device)
 
     def _net(self, fake: MetricInputs) -> lpips.LPIPS:
