@@ -524,8 +524,8 @@ def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) 
 @pytest.mark.parametrize(
     ("source", "options", "text"),
     [
-        ("g", {"metrics": ["fid", "fid"]}, "'fid' is given twice"),
-        ("g", {"metrics": []}, "No metric is given"),
+        ("g", {"metrics": ["fid", "fid"]}, "'fid' is there twice"),
+        ("g", {"metrics": []}, "No metric was asked for"),
         ("g", {"metrics": ["fdi"]}, "Did you mean 'fid'"),
         ("g", {"preset": "clean"}, "which none of fid uses"),
         ("g", {"metrics": ["fid"], "preset": "best"}, "preset cannot be 'best'"),

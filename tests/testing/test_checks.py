@@ -893,7 +893,7 @@ def greedy(net, pool, samples):
         (extracting(preparation=lambda self: {"a": torch.ones(1)}), "cannot be written as JSON"),
         (extracting(preparation=lambda self: {"a": next(CALLS)}), "have the protocol .* and then"),
         (extracting(build=lambda self, *_: len), "build.. must return an nn.Module"),
-        (extracting(net=Trained), "Gradients would be kept for 'layer.weight', 'layer.bias'"),
+        (extracting(net=Trained), "Gradients would be computed for 'layer.weight', 'layer.bias'"),
         (extracting(net=Lively), "is in training mode: 'itself'"),
         (extracting(net=Newborn), "change when the net is built again"),
         (extracting(net=Fragile), "two channels raised RuntimeError"),

@@ -68,12 +68,12 @@ def evaluate(
         no_write: do not write metrics.json into the folder of the generator
         no_cache: compute everything of the real samples, and keep nothing of it
     """
-    given = locals()
+    values = locals()
     from ganzoo import evaluation
     from ganzoo.evaluation.score import check_savable
     from ganzoo.generators import bundle
 
-    options = {key: given[key] for key in evaluation.EvalOptions.model_fields if key in given}
+    options = {key: values[key] for key in evaluation.EvalOptions.model_fields if key in values}
     folder = None if no_write else evaluation.bundle_folder(source)
     weights = None
     if folder is not None:

@@ -1,4 +1,4 @@
-"""Pictures of files and tables, each at its own size, decoded whenever they are looked at."""
+"""Pictures of files and tables, each at its own size, decoded in each pass."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _TASK = 2**18  # bytes of small pictures that one task decodes
 
 @dataclass(frozen=True, eq=False)
 class Encoded(RealSamples):
-    """Pictures of files or of the rows of a table, decoded whenever they are looked at.
+    """Pictures of files or of the rows of a table, decoded in each pass.
 
-    Each is seen at its own size, or at the one that the dataset's options say. What was found in
-    all of them is kept in ganzoo's cache, so that they are decoded twice the first time.
+    Each is seen at its own size, or at the one that the dataset's options say. The survey
+    of all is cached, so that they are decoded twice the first time.
     """
 
     dataset: PictureDataset
     source: Source
     survey: Survey
     bounds: Range
-    told: tuple[str, ...]
+    own_notices: tuple[str, ...]
     indices: Tensor | None
     keep: bool
 
@@ -67,9 +67,9 @@ class Encoded(RealSamples):
             source = guard.enter_context(dataset.encoded())
             survey = surveyed(dataset, source, keep)
             facts, names = survey.facts, survey.examples
-            bounds, told = dataset.ranged(facts, names, survey.extent, source.origin)
-            indices = chosen(dataset, len(survey.kept), count)
-            said = tuple(told) if facts.deep or facts.cut else ()  # 8 bits are what they are
+            bounds, notices = dataset.ranged(facts, names, survey.extent, source.origin)
+            indices = chosen(dataset, len(survey.readable), count)
+            said = tuple(notices) if facts.deep or facts.cut else ()  # 8 bits are what they are
             side = cls(dataset, source, survey, bounds, said, indices, keep)
             weakref.finalize(side, guard.pop_all().close)
         return side
@@ -77,7 +77,7 @@ class Encoded(RealSamples):
     @property
     def count(self) -> int:
         """How many are compared."""
-        return len(self.survey.kept) if self.indices is None else len(self.indices)
+        return len(self.survey.readable) if self.indices is None else len(self.indices)
 
     def reading(self, asked: Reading) -> Reading:
         """How files are opened: as programs do only where that makes a difference."""
@@ -104,7 +104,7 @@ class Encoded(RealSamples):
         return self.dataset.wanted.look(self.survey.facts).channels
 
     def sizes(self, asked: Reading = "data") -> Sizes:
-        """Heights and widths of all that are looked at."""
+        """Heights and widths of all that are compared."""
         if (said := self.dataset.wanted.size) is not None:
             return Sizes(said, said)
         table = self._table(self.reading(asked))
@@ -129,7 +129,7 @@ class Encoded(RealSamples):
 
     def _pictures(self, places: Sequence[int], reading: Reading, channels: int) -> Iterator[Tensor]:
         """As they are stored: uint8, or float32 where they are deeper."""
-        table, numbers = self._table(reading), self.survey.kept
+        table, numbers = self._table(reading), self.survey.readable
         form = self._channels if reading == "data" else channels
 
         def work(job: tuple[int, list[int]]) -> list[Tensor]:
@@ -244,12 +244,12 @@ class Encoded(RealSamples):
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them, where they are opened as a program does."""
         origin = self.source.origin
-        notices = [*self.source.notices, *self.told]
+        notices = [*self.source.notices, *self.own_notices]
         found, done = self.survey, self.read("data" if program is None else "program")
         if found.skipped:
             name, reason = found.skipped[0]
             files = f"'{name}' ({reason})"
-            several = found.total - len(found.kept)
+            several = found.total - len(found.readable)
             if several > 1:
                 files = f"{several:,} pictures, such as {files},"
             notices.append(

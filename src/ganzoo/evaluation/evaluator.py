@@ -306,12 +306,12 @@ def _source(
 def _metrics(chosen: str | Sequence[Any], preset: str | None) -> list[Metric]:
     values = [chosen] if isinstance(chosen, (str, Mapping, Metric)) else list(chosen)
     if not values:
-        raise ConfigError(f"No metric is given. There are: {listing(zoo.names())}.")
+        raise ConfigError(f"No metric was asked for. There are: {listing(zoo.names())}.")
     found = [zoo.create(value) for value in values]
     names = [metric.name for metric in found]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"The metric '{name}' is given twice; leave one of them out.")
+            raise ConfigError(f"The metric '{name}' is there twice; leave one of them out.")
     if preset is None:
         return found
     prepared = [_with_preset(metric, preset) for metric in found]
@@ -388,12 +388,12 @@ def _check_size(
         side.sizes("data").one is not None for _, side in sides
     ):
         return
-    told = [
+    forms = [
         f"the {whose} ones are {form_of(side, 'data', side.spec.channels)}" for whose, side in sides
     ]
     raise DataError(
         f"The metric '{metric.name}' looks at pixels, which takes pictures of one size, and "
-        f"{' and '.join(told)}. Say one with size, such as size=64."
+        f"{' and '.join(forms)}. Say one with size, such as size=64."
     )
 
 

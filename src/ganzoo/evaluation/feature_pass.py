@@ -279,7 +279,7 @@ class FeaturePass:
         whose: str,
         given_up: Callable[[], bool],
     ) -> list[Tensor]:
-        """Fill in what is wanted; return the samples if they are to be kept.
+        """Fill in what is wanted; return the samples if ``keep``.
 
         Processes that evaluate together divide the samples, and all have all of it in the end.
         """

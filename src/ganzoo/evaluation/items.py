@@ -35,19 +35,19 @@ class Items(RealSamples):
     Attributes:
         dataset: What they come from.
         groups: Those of one shape and type each.
-        told: What was guessed about them.
+        own_notices: What was guessed about them.
         table: Group and row of each picture, int64 (N, 2), in their order.
     """
 
     dataset: InMemoryDataset
     groups: tuple[Samples, ...]
-    told: tuple[str, ...]
+    own_notices: tuple[str, ...]
     table: Tensor
     indices: Tensor | None
 
     @property
     def count(self) -> int:
-        """How many are looked at."""
+        """How many are compared."""
         return len(self.table) if self.indices is None else len(self.indices)
 
     @property
@@ -55,7 +55,7 @@ class Items(RealSamples):
         return self.table if self.indices is None else self.table[self.indices]
 
     def sizes(self, asked: Reading = "data") -> Sizes:
-        """Heights and widths of all that are looked at."""
+        """Heights and widths of all that are compared."""
         table = torch.tensor([group.data.shape[-2:] for group in self.groups])
         return Sizes.of(table[self._places[:, 0]])
 
@@ -117,12 +117,12 @@ class Items(RealSamples):
         """What was done to pictures on the way, where it was."""
         if not self._channels & {2, 4}:
             return {}
-        kept = "kept" if len(self._channels) == 1 else "on white"
-        return {"alpha": "dropped" if self.reading(asked) == "program" else kept}
+        otherwise = "kept" if len(self._channels) == 1 else "on white"
+        return {"alpha": "dropped" if self.reading(asked) == "program" else otherwise}
 
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them."""
-        return (*self.told, *super().notices(program))
+        return (*self.own_notices, *super().notices(program))
 
 
 def _on_white(picture: Tensor, spec: SampleSpec) -> Tensor:
@@ -138,7 +138,7 @@ def items_of(dataset: InMemoryDataset, count: int | None) -> Items | Samples:
 
     Args:
         dataset: How it is read.
-        count: How many are looked at; all where None.
+        count: How many to compare; all where None.
 
     Raises:
         ConfigError: If an option does not apply to the items.
@@ -191,11 +191,11 @@ def _grouped(dataset: InMemoryDataset, items: list[Item], title: str, count: int
     for number, numbers in enumerate(places.values()):
         table[numbers, 0] = number
         table[numbers, 1] = torch.arange(len(numbers))
-    told = [notice for group in groups for notice in group.notices]
-    told += [notice for each in values.values() for notice in each.notices]
-    told += left_out(max(item.more for item in items))
+    notices = [notice for group in groups for notice in group.notices]
+    notices += [notice for each in values.values() for notice in each.notices]
+    notices += left_out(max(item.more for item in items))
     indices = chosen(dataset, len(rows), count)
-    found = Items(dataset, groups, tuple(dict.fromkeys(told)), table, indices)
+    found = Items(dataset, groups, tuple(dict.fromkeys(notices)), table, indices)
     channels = sorted(found._channels)
     if not set(channels) <= {1, 2, 3, 4} and len(channels) > 1:
         raise DataError(

@@ -85,11 +85,11 @@ def source_of(source: Any, device: str) -> Generator | Dataset:
 
 
 def dataset_of(
-    given: Any, split: str | None, generator: Generator | None, *, required: bool
+    asked: Any, split: str | None, generator: Generator | None, *, required: bool
 ) -> Dataset | None:
     """The dataset that is compared with, in the split that was asked for."""
-    if given is not None:
-        found = datasets.create(datasets.as_dataset(given))
+    if asked is not None:
+        found = datasets.create(datasets.as_dataset(asked))
     elif generator is None or "dataset" not in generator.config.training:
         if not required:
             return None

@@ -493,8 +493,8 @@ def form_of(side: SampleSource, asked: Reading, channels: int) -> str:
     if spec.kind != "image":
         return str(spec)
     sizes = side.sizes(asked)
-    told = str(spec.model_copy(update={"shape": (channels, *sizes.low)}))
-    return told if sizes.one is not None else f"{told.partition(' ')[2]}s with {sizes}"
+    text = str(spec.model_copy(update={"shape": (channels, *sizes.low)}))
+    return text if sizes.one is not None else f"{text.partition(' ')[2]}s with {sizes}"
 
 
 def picked(side: SampleSource, numbers: Sequence[int]) -> list[Tensor]:

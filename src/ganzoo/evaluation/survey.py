@@ -46,10 +46,10 @@ __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed
 T = TypeVar("T")
 R = TypeVar("R")
 
-_FORMAT = 2  # of what is kept of a survey
+_FORMAT = 3  # of a cached survey
 _AHEAD = 256 * 2**20  # bytes that threads may decode in advance
 _NAMED = 3  # pictures that an error names
-_MOST_SKIPPED = 1000  # of which the names are kept
+_MOST_SKIPPED = 1000  # whose names are cached
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Survey:
     """What is known of encoded pictures once all were decoded.
 
     Attributes:
-        kept: Numbers of those that can be read, int64 (N,).
+        readable: Numbers of those that can be read, int64 (N,).
         sizes: Their heights and widths once upright, int32 (N, 2).
         stored: Their heights and widths as they are stored, int32 (N, 2).
         facts: What form a dataset gives them.
@@ -65,7 +65,7 @@ class Survey:
         alpha: Whether one has a transparent pixel.
         turned: Whether Exif data ask to turn one.
         deep: Whether one is greyscale of more than 8 bits.
-        cut: Whether one has 16 bits in colours or beside alpha.
+        cut: Whether one has 16 bits in colours or with alpha.
         nested: Whether one lies in a sub-folder.
         suffixes: Of their names.
         examples: Name of a picture of each depth.
@@ -75,7 +75,7 @@ class Survey:
         digest: SHA-256 of the pictures, upright, as ``StoredSamples.fingerprint`` has it.
     """
 
-    kept: Tensor
+    readable: Tensor
     sizes: Tensor
     stored: Tensor
     facts: ImageStats
@@ -93,7 +93,7 @@ class Survey:
     digest: str
 
 
-_TENSORS = ("kept", "sizes", "stored")
+_TENSORS = ("readable", "sizes", "stored")
 _PLAIN = tuple(each.name for each in fields(Survey) if each.name not in (*_TENSORS, "facts"))
 
 
@@ -175,7 +175,7 @@ def _decoded(content: bytes, look: OutputFormat) -> Pixels:
 
 
 def cut(pixels: Pixels, size: Size | None) -> Pixels:
-    """Return the middle, where more was kept for random crops."""
+    """Return the middle, of a picture that is larger for random crops."""
     if size is None or pixels.shape[1:] == size:
         return pixels
     top, left = (pixels.shape[1] - size[0]) // 2, (pixels.shape[2] - size[1]) // 2
@@ -193,7 +193,7 @@ def _gone(source: Source, index: int, error: PictureError) -> DataError:
 
 
 def place_of(dataset: PictureDataset, source: Source, what: str) -> Path:
-    """Return where something that was found in a source is kept."""
+    """Return where something that was found in a source is cached."""
     return cache_root().parent / "surveys" / _key(dataset, source) / what
 
 
@@ -214,14 +214,14 @@ def surveyed(dataset: PictureDataset, source: Source, keep: bool) -> Survey:
         found = _known(place)
         if found is None:
             one = only_one(place.parent, "survey", f"looking at {source.origin}")
-            with contextlib.suppress(OSError), one:  # where it cannot be kept, it costs time only
+            with contextlib.suppress(OSError), one:  # without a cache it takes longer only
                 found = _known(place)
                 if found is None:
                     found = _survey(dataset, source)
                     _write(place, found)
     found = found or _survey(dataset, source)
-    bad, limit = found.total - len(found.kept), _limit(dataset.max_bad, found.total)
-    if bad > limit or not len(found.kept):
+    bad, limit = found.total - len(found.readable), _limit(dataset.max_bad, found.total)
+    if bad > limit or not len(found.readable):
         raise _too_many(source, found.skipped, bad, limit, found.total)
     return found
 
@@ -322,7 +322,7 @@ def _survey_in(
     if facts is None:
         raise _too_many(source, skipped, len(source), limit, len(source))
     return Survey(
-        kept=torch.tensor(numbers),
+        readable=torch.tensor(numbers),
         sizes=torch.tensor(sizes, dtype=torch.int32),
         stored=torch.tensor(stored, dtype=torch.int32),
         facts=facts,

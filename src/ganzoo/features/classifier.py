@@ -62,7 +62,7 @@ class Classifier(Extractor):
     """A small convolutional net that tells the ten classes of MNIST or Fashion-MNIST apart.
 
     It is trained once on the train split (a minute or two), must get 99.2 % of MNIST's test split
-    right (91 % of Fashion-MNIST's), and is kept in ganzoo's cache, one for each data root. One that
+    right (91 % of Fashion-MNIST's), and is cached, one for each data root. One that
     is trained on another machine differs a little; the hash in its protocol tells. Pictures that
     were padded are cropped to 28x28, others are resized.
     """
@@ -106,7 +106,7 @@ class Classifier(Extractor):
         """Return the classifier from the cache, or train it and keep it there.
 
         Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
+            CheckpointError: If it cannot be trained well enough, or not be cached.
             DataError: If the data set is not there.
         """
         # Under another root other data may lie, or the same ones with other labels.
@@ -121,7 +121,7 @@ class Classifier(Extractor):
                 _keep(folder, self._train())
         except OSError as error:
             raise CheckpointError(
-                f"The classifier of '{self.dataset}' cannot be kept in {folder.parent} "
+                f"The classifier of '{self.dataset}' cannot be cached in {folder.parent} "
                 f"({error.strerror or error}). Free some space, or set GANZOO_CACHE to another "
                 f"folder."
             ) from error

@@ -54,10 +54,10 @@ class HubModel:
             output_loading_info=True,
         )
         besides = read["unexpected_keys"] if self.alone else ()
-        if told := faults({"lacks": read["missing_keys"], "has besides": besides}):
+        if wrong := faults({"lacks": read["missing_keys"], "also has": besides}):
             raise CheckpointError(
                 f"The weights '{source}' are those of another net than {self.kind}: the file "
-                f"{told}. Give those of {self.repository}, or others of its kind."
+                f"{wrong}. Give those of {self.repository}, or others of its kind."
             )
         if spoilt := not_finite(model.state_dict()):
             raise CheckpointError(
@@ -126,7 +126,7 @@ class HubExtractor(Extractor):
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the weights."""
-        return _READING.told(self, self._files, self._load)
+        return _READING.digest(self, self._files, self._load)
 
     def _load(self) -> Any:
         return self.model.load(self.weights, self.revision)

@@ -136,7 +136,7 @@ class Inception(Extractor):
         }
 
     def _hashes(self) -> tuple[str, str | None]:
-        return _READING.told(self, lambda: stamp(self._file()), self._tensors)
+        return _READING.digest(self, lambda: stamp(self._file()), self._tensors)
 
     def _file(self) -> Path:
         return WEIGHTS.find(self.weights, self.download)

@@ -81,7 +81,7 @@ class VGG16(Extractor):
 
     def weights_hash(self) -> str:
         """Return the SHA-256 of the weights, without those of the last layer."""
-        return _READING.told(self, lambda: stamp(self._file()), self._tensors)
+        return _READING.digest(self, lambda: stamp(self._file()), self._tensors)
 
     def preparation(self) -> dict[str, Any]:
         """Return preset, size, resizing and scaling."""

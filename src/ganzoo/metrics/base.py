@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ANY_KIND", "FROM_EXTRACTOR", "Chosen", "Metric", "Part", "Result"]
 
 Part = Literal["moments", "features", "logits", "samples", "generator"]
-"""What may be gathered of samples; the fields of ``MetricInputs``."""
+"""What a metric may require of samples; the fields of ``MetricInputs``."""
 
 ANY_KIND: tuple[Kind, ...] = ("image", "audio", "sequence", "vector")
 
@@ -68,7 +68,7 @@ class Result:
 class Metric(Component):
     """A named score of generated samples.
 
-    A metric says what it needs of the samples; whoever evaluates gathers that, in one pass for
+    A metric says what it requires of the samples; an evaluation computes that in one pass for
     all metrics, and calls ``score``. A metric defines ``compute``.
     """
 
@@ -99,7 +99,7 @@ class Metric(Component):
 
     @abstractmethod
     def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
-        """Compute the score from what was gathered, which ``score`` has checked.
+        """Compute the score from inputs that ``score`` has checked.
 
         Raises:
             DataError: If there is none of these samples.
@@ -172,13 +172,13 @@ class Metric(Component):
         return {}
 
     def prepare(self, device: torch.device) -> None:
-        """Load what ``compute`` will need; called before anything is gathered.
+        """Load what ``compute`` will need; called before any features are computed.
 
         So what is missing is known before a training, and not after hours of it. It leaves the
         global random state as it is.
 
         Args:
-            device: Where it will compute; the ``device`` of what is gathered.
+            device: Where it will compute; the ``device`` of its inputs.
 
         Raises:
             CheckpointError: If weights are not there.
@@ -188,15 +188,15 @@ class Metric(Component):
         """Score generated samples.
 
         Args:
-            real: What was gathered of the real samples; may be None where ``needs_real`` is False.
-            fake: What was gathered of the generated samples.
+            real: Inputs of the real samples; may be None where ``needs_real`` is False.
+            fake: Inputs of the generated samples.
 
         Returns:
             A finite value; the metric's own docstring says in which range and unit.
 
         Raises:
             DataError: If samples are too few, or anything about them is NaN or infinite.
-            ConfigError: If the metric is for other samples, or something was not gathered.
+            ConfigError: If the metric is for other samples, or an input is missing.
         """
         if real is None and self.needs_real:
             raise ConfigError(
@@ -205,7 +205,7 @@ class Metric(Component):
             )
         for part, whose in ((real, "real"), (fake, "generated")):
             if part is not None and (part is fake or self.needs_real):
-                self._check_gathered(part, whose)
+                self._check_inputs(part, whose)
         result = self.compute(real, fake)
         if not math.isfinite(result.value):
             raise DataError(
@@ -214,7 +214,7 @@ class Metric(Component):
             )
         return result
 
-    def _check_gathered(self, part: MetricInputs, whose: str) -> None:
+    def _check_inputs(self, part: MetricInputs, whose: str) -> None:
         wanted = self.requires
         if part.spec is not None:
             self.check(part.spec)
@@ -226,8 +226,8 @@ class Metric(Component):
             value = getattr(part, name)
             if value is None:
                 raise ConfigError(
-                    f"The metric '{self.name}' needs the {name} of the {whose} samples, which "
-                    f"were not gathered."
+                    f"The metric '{self.name}' needs the {name} of the {whose} samples: give "
+                    f"them in its inputs."
                 )
             if name in ("features", "logits", "samples"):
                 part.require_finite(name, whose)

@@ -28,7 +28,7 @@ class ClassifierScore(Classified):
     that a classifier sees in generated samples x. In [1, K] for K classes: K where it is sure of
     every sample and all classes are equally frequent. Scores of different classifiers cannot be
     compared. The samples are shuffled and split; the score is the mean over the splits and the
-    error their standard deviation, as is usual. Real samples are not looked at.
+    error their standard deviation, as is usual. Real samples are not used.
     ``extra["classes_of"]`` is the data whose classes the classifier knows, where it says so.
     """
 
@@ -79,7 +79,7 @@ class InceptionScore(ClassifierScore):
     Salimans et al. 2016, arXiv:1606.03498, sec. 4: exp(E KL(p(y|x) || p(y))) with the 1,008
     classes of the Inception network. In [1, 1008]; real CIFAR-10 has about 11.2. It is published
     for 50,000 samples in 10 splits, with their standard deviation, which is the error here. The
-    splits are those of torch-fidelity. Real samples are not looked at, so that it says nothing of
+    splits are those of torch-fidelity. Real samples are not used, so that it says nothing of
     data that ImageNet does not know.
     """
 

@@ -150,7 +150,7 @@ class Modes(Classified):
         digits, classes = part.logits.argmax(-1), part.logits.shape[-1]
         if part.logits.ndim not in (2, 3) or classes < 2:
             raise ConfigError(
-                f"Modes are told by logits (N, K) of at least two classes, or (N, C, K) of the "
+                f"Modes are counted by logits (N, K) of at least two classes, or (N, C, K) of the "
                 f"channels of stacked images, not of shape {tuple(part.logits.shape)}: choose "
                 f"another extractor."
             )

@@ -141,7 +141,7 @@ class LPIPSDiversity(_Perceptual):
 
     Zhu et al. 2017, arXiv:1711.11586, sec. 5.1: the mean LPIPS distance by VGG16 over random pairs
     of generated images, each of them in one pair. From 0 on, 0 where all are the same picture; it
-    says nothing about quality, so set it beside ``extra["real"]``, that of pairs of real images,
+    says nothing about quality, so compare it with ``extra["real"]``, that of pairs of real images,
     where there are some. The error is the standard error of the mean over pairs.
     """
 

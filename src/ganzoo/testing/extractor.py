@@ -125,7 +125,7 @@ def _check_frozen(net: Any) -> None:
     trained = [name for name, weight in net.named_parameters() if weight.requires_grad]
     require(
         not trained,
-        f"Gradients would be kept for {some(trained)} of the net: call requires_grad_(False).",
+        f"Gradients would be computed for {some(trained)} of the net: call requires_grad_(False).",
     )
 
 
