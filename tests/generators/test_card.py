@@ -553,8 +553,8 @@ def protocol(**changes) -> dict:
             "weights": "0123456789abcdef" * 4,
             "precision": "bf16",
         },
-        "reals": {"dataset": "mnist", "split": "test", "count": 10000, "sha256": "f" * 64},
-        "fakes": {
+        "real": {"dataset": "mnist", "split": "test", "count": 10000, "sha256": "f" * 64},
+        "fake": {
             "source": "generator",
             "count": 50000,
             "seed": 2020,
@@ -588,12 +588,12 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
             "protocol": {
                 "metric": "ms-ssim",
                 "options": {"seed": 0},
-                "fakes": {"source": "generator", "count": 64, "seed": 0, "averaged": False},
+                "fake": {"source": "generator", "count": 64, "seed": 0, "averaged": False},
                 "samples": {"form": "28x28 greyscale image"},
                 "versions": {},
             },
         },
-        "ppl": {"value": 3, "protocol": {"fakes": {"source": "generator", "averaged": None}}},
+        "ppl": {"value": 3, "protocol": {"fake": {"source": "generator", "averaged": None}}},
     }
     text = card.render(make(tmp_path, config(), metrics=scores), repo_id="org/repo")
     well_formed(text, caplog)
@@ -625,15 +625,15 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
 
 def test_samples_that_were_given_are_called_so() -> None:
     given = {"dataset": "folder", "count": 5, "sha256": "f" * 64}
-    assert card.measured({"fakes": given}) == "5 given samples of folder-ffffffff"
+    assert card.measured({"fake": given}) == "5 given samples of folder-ffffffff"
     named = {**given, "dataset": "mnist", "split": "train"}
-    assert card.measured({"fakes": named}) == "5 given samples of mnist, split train"
+    assert card.measured({"fake": named}) == "5 given samples of mnist, split train"
 
 
 def test_samples_of_the_hub_are_called_as_there() -> None:
     commit = "9876543210" * 4
     side = {"dataset": "huggingface", "repo": "org/faces", "subset": "big", "revision": commit}
-    told = card.measured({"reals": {**side, "split": "test", "count": 5, "sha256": "f" * 64}})
+    told = card.measured({"real": {**side, "split": "test", "count": 5, "sha256": "f" * 64}})
     assert told == (
         "against 5 real samples of org/faces, subset big, revision 98765432, split test"
     )
@@ -697,7 +697,7 @@ FOLDER = {"name": "folder", "path": "faces"}
 def test_scores_are_filed_under_what_they_were_measured_against(
     data, reals, filed, tmp_path: Path
 ) -> None:
-    against = {} if reals is None else {"reals": {**reals, "count": 5, "sha256": "f" * 64}}
+    against = {} if reals is None else {"real": {**reals, "count": 5, "sha256": "f" * 64}}
     scores = {"fid": {"value": 1, "protocol": against}}
     described = config(training={**TRAINED, "dataset": data})
     text = card.render(make(tmp_path, described, metrics=scores))
@@ -736,7 +736,7 @@ def test_scores_are_filed_under_what_they_were_measured_against(
     ],
 )
 def test_what_is_said_of_repeating_the_data(data, reals, words, tmp_path: Path, caplog) -> None:
-    how = protocol(num_real={**reals, "count": 5000, "sha256": "f" * 64})
+    how = protocol(real={**reals, "count": 5000, "sha256": "f" * 64})
     near = {"value": 0.25, "protocol": how, "extra": {"authenticity": 0.4}}
     described = config(training={**TRAINED, "dataset": data})
     text = card.render(make(tmp_path, described, metrics={"nearest-neighbours": near}))
@@ -749,9 +749,9 @@ def test_what_is_said_of_repeating_the_data(data, reals, words, tmp_path: Path, 
 
 
 def test_a_protocol_of_another_form_is_given_as_it_is() -> None:
-    odd = {"extractor": "vgg", "options": [1], "reals": {}, "real_images": 5000, "x": {"y": None}}
+    odd = {"extractor": "vgg", "options": [1], "real": {}, "real_images": 5000, "x": {"y": None}}
     assert card.measured(odd) == ('extractor: vgg; options: 1; real images: 5,000; x: {"y": null}')
-    assert card.measured({"fakes": {"count": "many"}}) == "many given samples of none"
+    assert card.measured({"fake": {"count": "many"}}) == "many given samples of none"
 
 
 def test_the_card_shows_what_evaluate_measured(tmp_path: Path, caplog) -> None:
@@ -888,8 +888,8 @@ def written_by(text: str) -> tuple[BundleConfig, dict, dict]:
                 "metric": text,
                 "options": {f"o{text}": f"v{text}", "seed": [text]},
                 "extractor": dict.fromkeys(("extractor", "preset", "weights"), f"e{text}"),
-                "reals": {"dataset": f"d{text}", "split": f"s{text}", "count": f"c{text}"},
-                "fakes": {"source": "generator", "labels": f"l{text}", "seed": text, "count": 3},
+                "real": {"dataset": f"d{text}", "split": f"s{text}", "count": f"c{text}"},
+                "fake": {"source": "generator", "labels": f"l{text}", "seed": text, "count": 3},
                 "samples": {"form": f"f{text}", text: {text: [text]}},
                 "versions": {text: text},
             },

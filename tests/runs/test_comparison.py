@@ -43,8 +43,8 @@ def protocol(metric="fid", count=2000, **changes):
             "weights": SHA,
             "precision": "bf16",
         },
-        "reals": {"dataset": "mnist", "split": "train", "count": 5000, "sha256": SHA},
-        "fakes": {"source": "generator", "count": count, "seed": 0, "averaged": True},
+        "real": {"dataset": "mnist", "split": "train", "count": 5000, "sha256": SHA},
+        "fake": {"source": "generator", "count": count, "seed": 0, "averaged": True},
         "samples": {"form": "28x28 greyscale image"},
         "versions": {"ganzoo": "0.1.0", "torch": "2.15.0"},
         **changes,
@@ -170,8 +170,8 @@ def test_scores_of_the_best_and_of_the_newest_generator():
         )
     found = compare("a", "b")
     assert [column.title for column in found.columns] == [
-        "fid (fakes.count 2,000)",
-        "fid (fakes.count 10,000)",
+        "fid (fake.count 2,000)",
+        "fid (fake.count 10,000)",
     ]
     trained, evaluated = (
         [row.scores[column.title] for row in found.rows] for column in found.columns
@@ -356,7 +356,7 @@ def test_where_all_share_a_way_of_measuring_the_others_are_left_out(pair):
     assert found.columns[0].title == "fid"
     assert found.notices == (
         "a, b: scores 'fid' that were measured otherwise than those shown, in "
-        "fakes.count 2,000, not 10,000, are left out.",
+        "fake.count 2,000, not 10,000, are left out.",
     )
 
 
@@ -522,11 +522,11 @@ def test_different_protocols_on_the_command_line(pair, capsys):
     run("c", {100: {"fid": 2.0}}, newest={"fid": score(2.0, protocol(count=50_000))})
     tokens = ("compare", str(pair[0]), "c")
     code, out, err = shell(capsys, *tokens)
-    assert (code, out) == (2, "") and "fakes.count 2,000, not 50,000" in " ".join(err.split())
+    assert (code, out) == (2, "") and "fake.count 2,000, not 50,000" in " ".join(err.split())
     code, out, _ = shell(capsys, *tokens, "--any-protocol")
     assert code == 0 and "30 [a]" in out and "2 [b]" in out and " *" not in out
     assert "fid [b]: lower is better; 50,000 generated" in out
-    assert "note: 'fid' [b] differs from [a] in fakes.count 50,000, not 2,000." in out
+    assert "note: 'fid' [b] differs from [a] in fake.count 50,000, not 2,000." in out
 
 
 def test_json_is_all_that_is_printed(pair, capsys):

@@ -280,13 +280,9 @@ def _survey_in(
         return _examined(dataset, source, index, guessed)
 
     numbers: list[int] = []
-    sizes: list[Size] = []
-    stored: list[Size] = []
+    seen: list[tuple[Opened, Size, Range]] = []
     skipped: list[tuple[str, str]] = []
-    suffixes: set[str] = set()
-    extents: list[Range] = []
     examples: dict[str, str] = {}
-    colour = turned = deep = cut_ = nested = False
     running = Digest(len(source), form[1])
     limit = _limit(dataset.max_bad, len(source))
     price = _AHEAD // (2 * dataset.decoders)  # how large they are is not known yet
@@ -307,32 +303,27 @@ def _survey_in(
             if form_of(facts) != form:
                 return facts
             numbers.append(index)
-            sizes.append(found.facts.low)
-            opened = found.opened
-            stored.append(opened.size)
-            colour, turned = colour | opened.colour, turned | (opened.orientation != 1)
-            deep, cut_ = deep | opened.deep, cut_ | opened.cut
-            extents.append((float(found.pixels.min()), float(found.pixels.max())))
+            extent = float(found.pixels.min()), float(found.pixels.max())
+            seen.append((found.opened, found.facts.low, extent))
             depth = found.facts.deep[0][0] if found.facts.deep else "uint8"
             examples.setdefault(depth, printable(source.name(index)))
-            name = PurePosixPath(os.fsdecode(source.name(index)))
-            nested |= len(name.parts) > 1
-            suffixes.add(name.suffix)
             running.add(found.pixels)
     if facts is None:
         raise _too_many(source, skipped, len(source), limit, len(source))
+    opened, sizes, extents = zip(*seen, strict=True)
+    names = [PurePosixPath(os.fsdecode(source.name(index))) for index in numbers]
     return Survey(
         readable=torch.tensor(numbers),
         sizes=torch.tensor(sizes, dtype=torch.int32),
-        stored=torch.tensor(stored, dtype=torch.int32),
+        stored=torch.tensor([each.size for each in opened], dtype=torch.int32),
         facts=facts,
-        colour=colour,
+        colour=any(each.colour for each in opened),
         alpha=facts.any_transparent,
-        turned=turned,
-        deep=deep,
-        cut=cut_,
-        nested=nested,
-        suffixes=tuple(sorted(suffixes)),
+        turned=any(each.orientation != 1 for each in opened),
+        deep=any(each.deep for each in opened),
+        cut=any(each.cut for each in opened),
+        nested=any(len(name.parts) > 1 for name in names),
+        suffixes=tuple(sorted({name.suffix for name in names})),
         examples=examples,
         extent=(min(low for low, _ in extents), max(high for _, high in extents)),
         total=len(source),
