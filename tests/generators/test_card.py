@@ -581,7 +581,7 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
             "error": 0.00034,
             "extra": {"std": 0.003},
             "notices": ["Too few *samples*."],
-            "protocol": protocol(metric="kid", options=subsets, num_real=other),
+            "protocol": protocol(metric="kid", options=subsets, real=other),
         },
         "ms-ssim": {
             "value": 0.2,

@@ -183,7 +183,7 @@ def test_scores_of_the_best_and_of_the_newest_generator():
 
 
 def test_what_was_evaluated_alike_while_training_is_one_score():
-    seeded = protocol(num_fake={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
+    seeded = protocol(fake={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
     run(
         "a",
         {50: {"fid": 5.0}, 100: {"fid": 6.0}},
