@@ -144,7 +144,7 @@ def test_reverse_kl_against_numpy():
 def test_logits_that_tell_no_classes():
     for shape in ((5, 1), (5, 3, 10, 2)):
         fake = MetricInputs(5, logits=torch.zeros(shape), spec=STACKED)
-        with pytest.raises(ConfigError, match="^Modes are told by logits "):
+        with pytest.raises(ConfigError, match="^Modes are counted by logits "):
             metrics.create("modes").score(None, fake)
 
 
