@@ -195,8 +195,8 @@ def test_no_real_ones(mean):
 
 def test_not_gathered(mean):
     assert message(mean, part(torch.ones(3, 2)), MetricInputs(3), ConfigError) == (
-        "The metric 'first-mean' needs the features of the generated samples, which were not "
-        "gathered."
+        "The metric 'first-mean' needs the features of the generated samples: give them in its "
+        "inputs."
     )
 
 
