@@ -85,7 +85,7 @@ def test_a_cache_that_cannot_be_written_is_told(trained, monkeypatch):
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(CheckpointError, match="cannot be kept .*No space left on device"):
+    with pytest.raises(CheckpointError, match="cannot be cached .*No space left on device"):
         Classifier().weights_hash()
 
 

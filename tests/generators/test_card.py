@@ -519,8 +519,8 @@ def protocol(**changes) -> dict:
             "weights": "0123456789abcdef" * 4,
             "precision": "bf16",
         },
-        "reals": {"dataset": "mnist", "split": "test", "count": 10000, "sha256": "f" * 64},
-        "fakes": {
+        "real": {"dataset": "mnist", "split": "test", "count": 10000, "sha256": "f" * 64},
+        "fake": {
             "source": "generator",
             "count": 50000,
             "seed": 2020,
@@ -554,12 +554,12 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
             "protocol": {
                 "metric": "ms-ssim",
                 "options": {"seed": 0},
-                "fakes": {"source": "generator", "count": 64, "seed": 0, "averaged": False},
+                "fake": {"source": "generator", "count": 64, "seed": 0, "averaged": False},
                 "samples": {"form": "28x28 greyscale image"},
                 "versions": {},
             },
         },
-        "ppl": {"value": 3, "protocol": {"fakes": {"source": "generator", "averaged": None}}},
+        "ppl": {"value": 3, "protocol": {"fake": {"source": "generator", "averaged": None}}},
     }
     text = card.render(make(tmp_path, config(), metrics=scores), repo_id="org/repo")
     well_formed(text, caplog)
@@ -636,7 +636,7 @@ FOLDER = {"name": "folder", "path": "faces"}
 def test_scores_are_filed_under_what_they_were_measured_against(
     data, reals, filed, tmp_path: Path
 ) -> None:
-    against = {} if reals is None else {"reals": {**reals, "count": 5, "sha256": "f" * 64}}
+    against = {} if reals is None else {"real": {**reals, "count": 5, "sha256": "f" * 64}}
     scores = {"fid": {"value": 1, "protocol": against}}
     described = config(training={**TRAINED, "dataset": data})
     text = card.render(make(tmp_path, described, metrics=scores))
@@ -783,8 +783,8 @@ def written_by(text: str) -> tuple[BundleConfig, dict, dict]:
                 "metric": text,
                 "options": {f"o{text}": f"v{text}", "seed": [text]},
                 "extractor": dict.fromkeys(("extractor", "preset", "weights"), f"e{text}"),
-                "reals": {"dataset": f"d{text}", "split": f"s{text}", "count": f"c{text}"},
-                "fakes": {"source": "generator", "labels": f"l{text}", "seed": text, "count": 3},
+                "real": {"dataset": f"d{text}", "split": f"s{text}", "count": f"c{text}"},
+                "fake": {"source": "generator", "labels": f"l{text}", "seed": text, "count": 3},
                 "samples": {"form": f"f{text}", text: {text: [text]}},
                 "versions": {text: text},
             },

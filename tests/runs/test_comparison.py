@@ -42,8 +42,8 @@ def protocol(metric="fid", count=2000, **changes):
             "weights": SHA,
             "precision": "bf16",
         },
-        "reals": {"dataset": "mnist", "split": "train", "count": 5000, "sha256": SHA},
-        "fakes": {"source": "generator", "count": count, "seed": 0, "averaged": True},
+        "real": {"dataset": "mnist", "split": "train", "count": 5000, "sha256": SHA},
+        "fake": {"source": "generator", "count": count, "seed": 0, "averaged": True},
         "samples": {"form": "28x28 greyscale image"},
         "versions": {"ganzoo": "0.1.0", "torch": "2.15.0"},
         **changes,
@@ -169,8 +169,8 @@ def test_scores_of_the_best_and_of_the_newest_generator():
         )
     found = compare("a", "b")
     assert [column.title for column in found.columns] == [
-        "fid (fakes.count 2,000)",
-        "fid (fakes.count 10,000)",
+        "fid (fake.count 2,000)",
+        "fid (fake.count 10,000)",
     ]
     trained, evaluated = (
         [row.scores[column.title] for row in found.rows] for column in found.columns
@@ -182,7 +182,7 @@ def test_scores_of_the_best_and_of_the_newest_generator():
 
 
 def test_what_was_evaluated_alike_while_training_is_one_score():
-    seeded = protocol(fakes={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
+    seeded = protocol(fake={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
     run(
         "a",
         {50: {"fid": 5.0}, 100: {"fid": 6.0}},
@@ -335,7 +335,7 @@ def test_several_protocols_of_one_run(pair):
         write_json(path / "generator/metrics.json", found)
     bundle(Path("c"), 10, {"fid": score(2.0, protocol(count=10_000))})
     found = compare(*pair, "c")
-    titles = ["fid (fakes.count 2,000)", "fid (fakes.count 10,000)"]
+    titles = ["fid (fake.count 2,000)", "fid (fake.count 10,000)"]
     assert [column.title for column in found.columns] == titles
     assert [row.scores[titles[1]].last.value for row in found.rows] == [3.0, 3.0, 2.0]
     assert [titles[0] in row.scores for row in found.rows] == [True, True, False]
@@ -508,7 +508,7 @@ def test_different_protocols_on_the_command_line(pair, capsys):
     run("c", {100: {"fid": 2.0}}, newest={"fid": score(2.0, protocol(count=50_000))})
     code, out, _ = shell(capsys, "compare", str(pair[0]), "c")
     assert code == 0 and " *" not in out
-    assert "fid (fakes.count 50,000): lower is better; 50,000 generated" in out
+    assert "fid (fake.count 50,000): lower is better; 50,000 generated" in out
     assert "note: 'fid' was measured by 2 protocols" in out
 
 

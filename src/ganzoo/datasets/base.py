@@ -106,6 +106,8 @@ class Dataset(Component):
     kind: ClassVar[str] = "dataset"
     license: ClassVar[str] = ""
     """SPDX identifier of the data's licence, or empty where it is not known."""
+    classes_of: ClassVar[str | None] = None
+    """The data whose classes its samples have, such as ``mnist``; None where it cannot be told."""
 
     @property
     def called(self) -> str:

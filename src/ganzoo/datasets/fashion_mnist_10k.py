@@ -41,6 +41,7 @@ class FashionMNIST10k(Dataset):
     """
 
     name: ClassVar[str] = "fashion-mnist-10k"
+    classes_of: ClassVar[str | None] = "fashion-mnist"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
 

@@ -158,6 +158,7 @@ class MNIST(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "mnist"
+    classes_of: ClassVar[str | None] = "mnist"
     license: ClassVar[str] = "CC-BY-SA-3.0"
     citation: ClassVar[str] = "LeCun, Cortes and Burges, The MNIST database of handwritten digits"
     _class: ClassVar[str] = "MNIST"
@@ -201,6 +202,7 @@ class FashionMNIST(MNIST):
     """
 
     name: ClassVar[str] = "fashion-mnist"
+    classes_of: ClassVar[str | None] = "fashion-mnist"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
     _class: ClassVar[str] = "FashionMNIST"
@@ -213,6 +215,7 @@ class CIFAR10(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "cifar10"
+    classes_of: ClassVar[str | None] = "cifar10"
     citation: ClassVar[str] = (
         "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     )
@@ -257,6 +260,7 @@ class CelebA(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "celeba"
+    classes_of: ClassVar[str | None] = "celeba"
     license: ClassVar[str] = "LicenseRef-CelebA-non-commercial-research"
     citation: ClassVar[str] = "Liu, Luo, Wang and Tang 2015, arXiv:1411.7766"
 

@@ -23,7 +23,7 @@ _DAY = 24 * 60 * 60  # seconds
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], **facts: Any) -> None:
-    """Keep tensors and what JSON can hold in a folder, which is there whole or not at all.
+    """Write tensors and JSON values into a folder, whole or not at all.
 
     Args:
         folder: One that is there is replaced.
@@ -47,7 +47,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor], **facts: Any) -> None:
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the tensors and facts that ``write`` has kept; None if nothing is there, or damage.
+    """Return the tensors and facts that ``write`` wrote; None if nothing is there, or damage.
 
     Large files are mapped into memory, as ``untrusted.tensors`` says.
     """

@@ -151,16 +151,16 @@ def load(
     optional = set(optional)
     needed = expected.keys() - optional if optional.isdisjoint(found) else expected.keys()
     wrong = [n for n in needed & found.keys() if tuple(found[n].shape) != expected[n]]
-    told = faults(
+    fault = faults(
         {
             "lacks": needed - found.keys(),
-            "has besides": found.keys() - needed,
+            "also has": found.keys() - needed,
             "has other shapes of": wrong,
         }
     )
-    if told:
+    if fault:
         raise CheckpointError(
-            f"{path} holds the weights of another net: it {told}. Give the file that was "
+            f"{path} holds the weights of another net: it {fault}. Give the file that was "
             f"published, or one with the same names."
         )
     weights = {name: found[name] for name in sorted(needed)}
@@ -202,10 +202,10 @@ class Reading(Generic[T, F]):
     def __init__(self, tell: Callable[[T], F]) -> None:
         self._tell = tell
         self._held: dict[int, T] = {}
-        self._told: dict[Hashable, F] = {}
+        self._digests: dict[Hashable, F] = {}
 
-    def told(self, owner: Any, files: Callable[[], Hashable], read: Callable[[], T]) -> F:
-        """Return what is to be told of the weights, reading them if that is not known.
+    def digest(self, owner: Any, files: Callable[[], Hashable], read: Callable[[], T]) -> F:
+        """Return the hashes of the weights, reading them if these are not known.
 
         Args:
             owner: The component whose weights they are.
@@ -213,17 +213,17 @@ class Reading(Generic[T, F]):
             read: Reads them.
         """
         now = files()
-        if now in self._told:
-            return self._told[now]
+        if now in self._digests:
+            return self._digests[now]
         value = read()
         found = self._tell(value)
         if id(owner) not in self._held:
             weakref.finalize(owner, self._held.pop, id(owner), None)
         self._held[id(owner)] = value
         if files() == now:  # else they were exchanged meanwhile
-            while len(self._told) >= _REMEMBERED:
-                self._told.pop(next(iter(self._told)))
-            self._told[now] = found
+            while len(self._digests) >= _REMEMBERED:
+                self._digests.pop(next(iter(self._digests)))
+            self._digests[now] = found
         return found
 
     def take(self, owner: Any, read: Callable[[], T]) -> T:

@@ -200,7 +200,7 @@ def _results(facts: Facts) -> Iterator[EvalResult]:
 
     data = facts.data
     for name, score in facts.scores.items():
-        reals, split = mapping(score.protocol.get("reals")), ""
+        reals, split = mapping(score.protocol.get("real")), ""
         if not (called := samples_of(reals)):  # it was compared with nothing recorded
             called, reals = data.hub or data.name or "unknown", data.options
             split = word(score.protocol.get("split"))

@@ -100,15 +100,15 @@ def _features(extractor: Mapping[str, Any]) -> str:
 
 
 _SAYINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "fakes": _fakes,
-    "reals": lambda side: f"against {_samples(side, 'real')}",
+    "fake": _fakes,
+    "real": lambda side: f"against {_samples(side, 'real')}",
     "extractor": _features,
     "options": lambda options: (
         f"options: {', '.join(_option(key, value) for key, value in options.items())}"
     ),
     "measured": lambda found: "; ".join(_option(key, value) for key, value in found.items()),
     "samples": lambda facts: "; ".join(map(_shown, facts.values())),
-    "beside": lambda side: f"beside {_samples(side, 'real')}",  # which no score depends on
+    "real_extra": lambda side: f"next to {_samples(side, 'real')}",  # which no score depends on
 }
 
 
