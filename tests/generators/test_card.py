@@ -547,7 +547,7 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
             "error": 0.00034,
             "extra": {"std": 0.003},
             "notices": ["Too few *samples*."],
-            "protocol": protocol(metric="kid", options=subsets, reals=other),
+            "protocol": protocol(metric="kid", options=subsets, real=other),
         },
         "ms-ssim": {
             "value": 0.2,
@@ -669,7 +669,7 @@ def test_the_card_shows_what_evaluate_measured(tmp_path: Path, caplog) -> None:
     assert f"| swd | {scores['swd'].value:.5g} | 25 generated samples, averaged weights" in first
     assert "; against 20 real samples of given-" in first
     assert "; options: patches 2, directions 4, seed 0;" in first
-    assert "options: seed 3; 28x28 greyscale image; beside 20 real samples of given-" in second
+    assert "options: seed 3; 28x28 greyscale image; next to 20 real samples of given-" in second
     args = {each.metric_type: each.metric_args for each in ModelCard(text).data.eval_results}
     assert args == {name: score.protocol for name, score in scores.items()}
 
