@@ -34,7 +34,7 @@ from ganzoo.core.registry import Registry
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
-from ganzoo.files import checksummed, storage, untrusted
+from ganzoo.files import bounded_json, storage, untrusted
 from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
 from ganzoo.optimizers import Optimizer
@@ -460,7 +460,7 @@ def _yaml(content: bytes) -> Any:
         value = yaml.load(content.decode("utf-8"), Loader=Loader)
     except yaml.YAMLError as error:
         raise ValueError(error) from None
-    if problem := checksummed.excess(value):
+    if problem := bounded_json.excess(value):
         raise ValueError(problem)
     return value
 

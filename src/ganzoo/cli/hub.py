@@ -99,11 +99,11 @@ def _report(done: Push, dry_run: bool) -> None:
 
 def _pulled_from(folder: Path) -> str | None:
     """The repository that a bundle says it was pulled from, even if it is damaged."""
-    from ganzoo.files import checksummed
+    from ganzoo.files import bounded_json
     from ganzoo.generators import bundle
 
     try:
-        config, _ = checksummed.read(folder / bundle.CONFIG)
+        config = bounded_json.read(folder / bundle.CONFIG)
     except (OSError, ValueError):
         return None
     origin = config.get("origin") if isinstance(config, dict) else None

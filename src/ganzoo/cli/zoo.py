@@ -21,7 +21,7 @@ from ganzoo.errors import (
     listing,
     plain,
 )
-from ganzoo.files import checksummed
+from ganzoo.files import bounded_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,14 +200,14 @@ def _describe_pretrained(console: Console, one: pretrained.Pretrained) -> None:
         table.add_row(*map(Text, row))
     console.print(table)
     if one.folder:
-        record, _ = checksummed.read(one.folder / "training.json")
+        record = bounded_json.read(one.folder / "training.json")
         console.print(f"\nTrained by: {record['command']}", markup=False)
     console.print(f"\nSample it: ganzoo sample {one.name}", markup=False)
 
 
 def _content(folder: Path) -> list[tuple[str, str]]:
     """What the configuration of a bundle says of it; without torch, for it takes seconds."""
-    config, _ = checksummed.read(folder / "config.json")
+    config = bounded_json.read(folder / "config.json")
     training = config["training"]
     dataset, loss = training["dataset"]["name"], worded(training["loss"])
     low, high = config["sample"]["value_range"]

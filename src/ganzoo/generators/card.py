@@ -24,7 +24,7 @@ from ganzoo._version import __version__
 from ganzoo.core.model import Model
 from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.errors import BundleError, ConfigError, GanzooError, PluginError, UnknownNameError
-from ganzoo.files import checksummed
+from ganzoo.files import bounded_json
 from ganzoo.generators import bundle
 
 if TYPE_CHECKING:
@@ -395,7 +395,7 @@ def _scores(path: Path) -> dict[str, _Score]:
 def _read(path: Path) -> dict[str, Any] | None:
     """The mapping in a JSON file; None where there is no file."""
     try:
-        value, _ = checksummed.read(path, largest=_LARGEST)
+        value = bounded_json.read(path, largest=_LARGEST)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

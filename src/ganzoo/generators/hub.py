@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo._version import __version__
 from ganzoo.errors import BundleError, ConfigError, GanzooError, HubError, did_you_mean, listing
-from ganzoo.files import checksummed
-from ganzoo.files.checksummed import LARGEST
+from ganzoo.files import bounded_json
+from ganzoo.files.bounded_json import LARGEST
 from ganzoo.files.storage import sha256
 from ganzoo.generators import bundle
 from ganzoo.generators.card import edited, notices
@@ -627,7 +627,7 @@ class _Download:
 def _of_others(path: Path, root: Path) -> bool:
     """Whether a configuration is whole, and of another library."""
     try:
-        config, _ = checksummed.read(path, root=root)
+        config = bounded_json.read(path, root=root)
     except (OSError, ValueError):
         return False
     return not isinstance(config, dict) or config.get("library") != "ganzoo"

@@ -210,7 +210,7 @@ class Moments:
         """
         try:
             with untrusted.opened(path) as file:
-                return cls.of(untrusted.tensors(file))
+                return cls.of(untrusted.tensors(file.read()))
         except (ValueError, DataError) as error:
             raise DataError(
                 f"{path} does not hold moments ({error}). Delete it; it is made again."

@@ -18,7 +18,7 @@ import torch
 
 from ganzoo.config import FORMAT_VERSION, TrainConfig, read_config, resolve
 from ganzoo.errors import GanzooError, RunFolderError, plain
-from ganzoo.files import checkpoint, checksummed, untrusted
+from ganzoo.files import bounded_json, checkpoint, untrusted
 from ganzoo.files.lock import OWNER, owner
 from ganzoo.files.storage import expanded, is_partial_write
 from ganzoo.generators import bundle
@@ -36,7 +36,7 @@ __all__ = ["Finding", "examine"]
 _DRAWN = 8  # samples of each generator
 _SLACK = 1e-3  # of the width of the value range, for rounding in activations
 _BUNDLE = (bundle.CONFIG, bundle.WEIGHTS)
-_CHECKPOINT = ("manifest.json", "state.json", "state.safetensors")
+_CHECKPOINT = (checkpoint.STATE, checkpoint.TENSORS)
 _LARGEST = 2**20  # bytes of environment.json, of scores, or of one row
 _MOST = 20  # scores that are shown
 _PICTURES = ("comparison.png", "curves.png", "animation.gif")
@@ -100,7 +100,7 @@ def _examined(folder: Path) -> Iterator[Finding]:
     else:
         raise RunFolderError(
             f"{folder} is no run, no saved generator and no checkpoint: it has none of "
-            f"config.yaml, {bundle.CONFIG} and manifest.json. Give a folder that ganzoo wrote."
+            f"config.yaml, {bundle.CONFIG} and {checkpoint.STATE}. Give a folder that ganzoo wrote."
         )
 
 
@@ -489,7 +489,7 @@ def _named(newest: Path | None) -> tuple[bool, int | None]:
     if newest is None:
         return False, None
     try:
-        state, _ = checksummed.read(newest / "state.json")
+        state = bounded_json.read(newest / "state.json")
         best = state["validation"]["best"]
         return True, None if best is None else int(best["step"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):

@@ -17,7 +17,7 @@ from ganzoo import metrics, pretrained
 from ganzoo.config import TrainConfig, defaults, read_config, resolve, unlike
 from ganzoo.errors import ConfigError, GanzooError, RunFolderError, listing
 from ganzoo.evaluation import Score, differences, measured_as, same_protocol
-from ganzoo.files import checksummed, untrusted
+from ganzoo.files import bounded_json, untrusted
 from ganzoo.files.storage import expanded
 from ganzoo.generators import bundle
 from ganzoo.generators.bundle import SCORED
@@ -549,7 +549,7 @@ class _Part:
     def _mapping(path: Path) -> dict[str, Any]:
         """A JSON object; an empty one where there is no file."""
         try:
-            value, _ = checksummed.read(path, largest=_LARGEST)
+            value = bounded_json.read(path, largest=_LARGEST)
         except FileNotFoundError:
             return {}
         if not isinstance(value, dict):
