@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,7 @@ class Registry(Generic[T]):
         builtins: Table name -> ``module:attribute``; a module is imported on first use.
         unlisted: Built-ins that no person asks for by name.
         synonyms: What papers and other programs call some of them; only hints know them.
+        deprecated: Former names and their successors; a former name warns, and still works.
     """
 
     def __init__(
@@ -93,12 +95,14 @@ class Registry(Generic[T]):
         builtins: Mapping[str, str],
         unlisted: frozenset[str] = frozenset(),
         synonyms: Mapping[str, str] | None = None,
+        deprecated: Mapping[str, str] | None = None,
     ) -> None:
         self.base = base
         self.group = group
         self._builtins = dict(builtins)
         self._unlisted = unlisted
         self.synonyms = dict(synonyms or {})
+        self.deprecated = dict(deprecated or {})
         self._registered: dict[str, Entry] = {}
         self._classes: dict[tuple[str, str], type[T]] = {}
 
@@ -111,6 +115,16 @@ class Registry(Generic[T]):
         """Return all names, sorted. Nothing is imported."""
         return sorted({self.address(entry) for entry in self.entries() if entry.listed})
 
+    def variants(self) -> dict[str, str]:
+        """Return the component that each named variant is of, sorted. Nothing is imported."""
+        found: dict[str, str] = {}
+        for entry in filter(lambda entry: entry.listed, self.entries()):
+            cls = self._classes.get((entry.distribution, entry.name))
+            names = cls.variants if cls else _definition(entry.target).variants
+            address = self.address(entry)
+            found |= {address.removesuffix(entry.name) + name: address for name in names}
+        return dict(sorted(found.items()))
+
     def entries(self) -> list[Entry]:
         """Return what there is and who provides it, built-ins first. Nothing is imported."""
         own = [self._builtin(name) for name in sorted(self._builtins)]
@@ -121,14 +135,35 @@ class Registry(Generic[T]):
         """Return the component class of that name, importing it on first use.
 
         Args:
-            name: ``name``, or ``distribution:name`` where several provide it.
+            name: ``name``, or ``distribution:name`` where several provide it; of a variant, the
+                class that it is a variant of.
             provider: Who provided it when a file was saved; another's namesake is not taken.
 
         Raises:
             UnknownNameError: If nothing has that name.
             PluginError: If its plug-in is missing, ambiguous or broken.
         """
-        return self._class(self._find(name, provider))
+        return self._resolved(name, provider)[0]
+
+    def resolve(self, value: str | Mapping[str, Any], /) -> tuple[type[T], dict[str, Any]]:
+        """Return the class and options that a name, or a mapping with ``name``, stands for.
+
+        The options of a variant lie below those of the mapping.
+
+        Raises:
+            UnknownNameError, PluginError: As ``get``.
+            ConfigError: If the mapping has no name.
+        """
+        if isinstance(value, str):
+            return self._resolved(value, "")
+        if not isinstance(value.get("name"), str):
+            raise ConfigError(
+                f"{_article(self.base.kind)} given as a mapping needs its 'name', which "
+                f"{quoted(dict(value))} lacks. Available: {listing(self.names())}."
+            )
+        cls, options = self._resolved(value["name"], str(value.get("provider", "")))
+        chosen = {str(key): item for key, item in value.items() if key not in RESERVED}
+        return cls, {**options, **chosen}
 
     def create(self, value: Any, /, **options: Any) -> T:
         """Return a component from a name, a mapping with ``name``, a class or a component.
@@ -148,17 +183,9 @@ class Registry(Generic[T]):
             self._check_class(value, value.__name__)
             self._recognise(value)
             return value(**options)
-        if isinstance(value, str):
-            return self.get(value)(**options)
-        if isinstance(value, Mapping):
-            if not isinstance(value.get("name"), str):
-                raise ConfigError(
-                    f"{_article(kind)} given as a mapping needs its 'name', which "
-                    f"{quoted(dict(value))} lacks. Available: {listing(self.names())}."
-                )
-            provider = str(value.get("provider", ""))
-            chosen = {str(key): item for key, item in value.items() if key not in RESERVED}
-            return self.get(value["name"], provider=provider)(**{**chosen, **options})
+        if isinstance(value, (str, Mapping)):
+            cls, chosen = self.resolve(value)
+            return cls(**{**chosen, **options})
         raise ConfigError(
             f"{_article(kind)} is a name, a mapping with 'name', or a component of class "
             f"{self.base.__name__}; got {getattr(value, '__name__', type(value).__name__)}. "
@@ -200,6 +227,7 @@ class Registry(Generic[T]):
                     f"The {self.base.kind} name '{name}' is already taken by {holders[0].target} "
                     f"({holders[0].provider}); {target} needs another name."
                 )
+            self._check_variants(cls, name)
             if own and name not in self._registered:
                 return self._named(cls, own[0])  # built in or a plug-in's: that entry loads it
             entry = Entry(name, cls.__module__, "", target, _first_line(cls.__doc__), lambda: cls)
@@ -241,6 +269,27 @@ class Registry(Generic[T]):
         same = {other.distribution for other in self.entries() if other.name == entry.name}
         return entry.name if same <= {entry.distribution} else f"{entry.distribution}:{entry.name}"
 
+    def _resolved(self, name: str, provider: str) -> tuple[type[T], dict[str, Any]]:
+        """The class of a name, and the options if it is that of a variant."""
+        if name in self.deprecated:
+            new = self.deprecated[name]
+            warnings.warn(
+                f"The {self.base.kind} '{name}' is now called '{new}'. Use the new name: the "
+                f"former one will go.",
+                FutureWarning,
+                stacklevel=4,
+            )
+            name = new
+        known = {entry.name for entry in self.entries()}
+        plain, base = name.rpartition(":")[2], name
+        while plain not in known and "_" in base.rpartition(":")[2]:
+            base = base.rpartition("_")[0]
+            if base.rpartition(":")[2] in known:
+                cls = self._class(self._find(base, provider))
+                if plain in cls.variants:
+                    return cls, dict(cls.variants[plain])
+        return self._class(self._find(name, provider)), {}
+
     def _find(self, name: str, provider: str) -> Entry:
         distribution, _, plain = name.rpartition(":")
         found = [entry for entry in self.entries() if entry.name == plain]
@@ -261,7 +310,7 @@ class Registry(Generic[T]):
             )
         if provider:
             raise PluginError(self._missing(name, provider))
-        names = self.names()
+        names = [*self.names(), *self.variants()]
         off = " Plug-ins are off: GANZOO_DISABLE_PLUGINS is set." if plugins_disabled() else ""
         raise UnknownNameError(
             f"Unknown {kind} '{name}'.{did_you_mean(name, names, self.synonyms)} "
@@ -311,6 +360,7 @@ class Registry(Generic[T]):
             self._check_name(entry.name)
             cls = entry.load()
             self._check_class(cls, f"'{entry.name}'")
+            self._check_variants(cls, entry.name)
             return self._named(cls, entry)
         except (Exception, SystemExit) as error:  # a module may even try to end the process
             remedy = "Reinstall" if entry.distribution == _OWN else "Upgrade or remove"
@@ -348,6 +398,20 @@ class Registry(Generic[T]):
                 f"{name!r} cannot name a {self.base.kind}: use lower-case letters and digits, "
                 f"joined by '-', '_' or '.'."
             )
+
+    def _check_variants(self, cls: type[T], name: str) -> None:
+        if "variants" not in vars(cls):  # a subclass does not inherit the names of its base
+            cls.variants = {}
+        for variant, options in cls.variants.items():
+            if not variant.startswith(f"{name}_"):
+                raise RegistrationError(
+                    f"'{name}' has a variant '{variant}', which must be called '{name}_...'."
+                )
+            if unknown := set(options) - set(cls.model_fields):
+                raise RegistrationError(
+                    f"The variant '{variant}' of '{name}' has an option '{min(unknown)}', which "
+                    f"'{name}' lacks. Options: {listing(sorted(cls.model_fields))}."
+                )
 
     def _check_class(self, cls: Any, what: str) -> None:
         if not (isinstance(cls, type) and issubclass(cls, self.base)):
@@ -450,28 +514,42 @@ def _first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0]
 
 
+@dataclass(frozen=True)
+class _Definition:
+    """What a module's source says of a name: of a class, or where the name comes from."""
+
+    docstring: str | None = None
+    variants: tuple[str, ...] = ()
+    module: str = ""
+    attribute: str = ""
+
+
 def _source_summary(target: str) -> str:
     """First docstring line of a class, read from its source so that nothing is imported."""
+    return _first_line(_definition(target).docstring)
+
+
+def _definition(target: str) -> _Definition:
+    """What the source says of a class; nothing is imported."""
     module, _, attribute = target.partition(":")
     seen: set[tuple[str, str]] = set()
     while (module, attribute) not in seen:  # where one module takes it from another, follow
         seen.add((module, attribute))
         found = _definitions(module).get(attribute)
-        if found is None:
-            return ""
-        if found.docstring is not None:
-            return _first_line(found.docstring)
+        if found is None or found.docstring is not None:
+            return found or _Definition()
         module, attribute = found.module, found.attribute
-    return ""
+    return _Definition()
 
 
-@dataclass(frozen=True)
-class _Definition:
-    """What a module's source says of a name: the docstring of a class, or where it comes from."""
-
-    docstring: str | None = None
-    module: str = ""
-    attribute: str = ""
+def _variants(node: ast.ClassDef) -> tuple[str, ...]:
+    """The keys of the literal ``variants`` in a class."""
+    for each in node.body:
+        if isinstance(each, ast.AnnAssign) and isinstance(each.value, ast.Dict):
+            if isinstance(each.target, ast.Name) and each.target.id == "variants":
+                keys = [key.value for key in each.value.keys if isinstance(key, ast.Constant)]
+                return tuple(key for key in keys if isinstance(key, str))
+    return ()
 
 
 def _definitions(module: str) -> dict[str, _Definition]:
@@ -489,13 +567,13 @@ def _parsed(path: Path, package: str, changed: int) -> dict[str, _Definition]:
     found = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            found[node.name] = _Definition(ast.get_docstring(node) or "")
+            found[node.name] = _Definition(ast.get_docstring(node) or "", _variants(node))
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")
             base = parents[: len(parents) - node.level + 1] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
-                there = _Definition(None, origin, alias.name)
+                there = _Definition(None, (), origin, alias.name)
                 found[alias.asname or alias.name] = there
     return found
 

@@ -1,4 +1,4 @@
-"""Files that may come from anybody: opened without being led elsewhere, read without running code."""
+"""Files of any origin: opened without following them elsewhere, read without running code."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from pydantic import ConfigDict, Field, Strict
 from ganzoo import datasets, losses, recipes
 from ganzoo._version import __version__
 from ganzoo.core.model import Model
+from ganzoo.core.nets import build_on_meta
 from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.errors import BundleError, ConfigError, GanzooError, PluginError, UnknownNameError
 from ganzoo.files import bounded_json
@@ -418,7 +419,7 @@ def _parameters(folder: Path, config: BundleConfig) -> int | None:
 
     try:
         with torch.random.fork_rng(devices=[]):  # a plug-in's nets may draw random numbers
-            plan = bundle.build_on_meta(
+            plan = build_on_meta(
                 lambda: config.architecture.generator(config.sample, config.latent)
             )
     except GanzooError as error:

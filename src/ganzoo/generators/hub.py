@@ -23,6 +23,7 @@ from ganzoo.files import bounded_json
 from ganzoo.files.bounded_json import LARGEST
 from ganzoo.files.storage import sha256
 from ganzoo.generators import bundle
+from ganzoo.generators.assembly import check_sizes
 from ganzoo.generators.card import edited, notices
 
 if TYPE_CHECKING:
@@ -522,7 +523,7 @@ def fetch(
         if _of_others(path, fetched.root):
             raise HubError(download.no_generator(f"its {bundle.CONFIG} is of others")) from None
         raise
-    bundle.check_sizes(config, hub.where)
+    check_sizes(config, hub.where)
     sizes = {name: config.weights[name].size for name in _WEIGHTS if name in config.weights}
     for name, size in sizes.items():
         download.check(name, size)

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from ganzoo.config import FORMAT_VERSION, TrainConfig, read_config, resolve
+from ganzoo.core.nets import build_on_meta
+from ganzoo.core.state_dicts import mismatch, not_finite
 from ganzoo.errors import GanzooError, RunFolderError, plain
 from ganzoo.files import bounded_json, checkpoint, untrusted
 from ganzoo.files.lock import OWNER, owner
 from ganzoo.files.storage import expanded, is_partial_write
 from ganzoo.generators import bundle
+from ganzoo.generators.assembly import check_affordable
 from ganzoo.generators.generator import Generator
 from ganzoo.runs.run import BEST, DIAGNOSES, GENERATOR, METRICS, SCORES
 
@@ -402,7 +405,7 @@ class _Nets:
             for name, value in net.items()
         }
         found = {name: value for name, value in tensors.items() if name.startswith(parts)}
-        if self.expected and (problem := bundle.mismatch(expected, found)):
+        if self.expected and (problem := mismatch(expected, found)):
             raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
         packed = state.get("optimizers")
         for name, shapes in self.trained.items():
@@ -418,22 +421,21 @@ def _outlines(config: TrainConfig, spec: SampleSpec) -> tuple[nn.Module, nn.Modu
     """The nets of a configuration, as long as they need no more memory than they may."""
     arch, latent = config.arch, config.latent
 
-    def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    def affordable(build: Callable[[], nn.Module]) -> nn.Module:
         try:
-            net = bundle.build_on_meta(build)
+            net = build_on_meta(build)
         except GanzooError:
             raise
         except Exception:
             if not arch.provider:
                 raise
             return build()  # a plug-in's net may need numbers while it is built
-        bundle.check_affordable(Path("config.yaml"), net, spec, latent)
+        check_affordable(Path("config.yaml"), net, spec, latent)
         return net
 
     with torch.random.fork_rng(devices=[]):
-        return build_on_meta(lambda: arch.generator(spec, latent)), build_on_meta(
-            lambda: arch.discriminator(spec)
-        )
+        generator = affordable(lambda: arch.generator(spec, latent))
+        return generator, affordable(lambda: arch.discriminator(spec))
 
 
 _OTHER_CONFIG = "It does not fit config.yaml: restore the one it was trained with."
@@ -544,8 +546,8 @@ def _draw(generator: Generator) -> None:
 
 
 def _finite(tensors: Mapping[str, Tensor], remedy: str) -> None:
-    if problem := bundle.not_finite(tensors):
-        raise _Wrong(f"{problem}. {remedy}")
+    if bad := not_finite(tensors):
+        raise _Wrong(f"its tensor '{bad}' is not finite. {remedy}")
 
 
 def _plural(count: int, name: str) -> str:
