@@ -20,7 +20,7 @@ from torch import Tensor
 import ganzoo
 from ganzoo.core import seeds
 from ganzoo.errors import CheckpointError, ConfigError, DivergenceError, RunFolderError
-from ganzoo.files import checkpoint, untrusted
+from ganzoo.files import artifact, checkpoint, untrusted
 from ganzoo.files.lock import RunLock
 from ganzoo.training.callbacks import Callback
 
@@ -148,7 +148,7 @@ def test_the_newest_whole_checkpoint_is_used_and_others_set_aside(pictures: Tens
 
 def test_where_no_checkpoint_is_whole_nothing_is_used_or_lost(pictures: Tensor) -> None:
     train(pictures, "out").fit()
-    for path in Path("out/checkpoints").glob("*/manifest.json"):
+    for path in Path("out/checkpoints").glob("*/state.json"):
         path.write_text("{}", encoding="utf-8")
     before = steps_kept("out")
     for _ in range(2):
@@ -240,7 +240,7 @@ def test_a_failing_save_does_not_hide_why_training_ended(
                 trainer._background.settle()
                 raise RuntimeError("gone")
 
-    monkeypatch.setattr(checkpoint, "write_json", full)
+    monkeypatch.setattr(artifact, "write_json", full)
     with pytest.raises(RuntimeError, match="gone"):
         train(pictures, "out", Dies()).fit()
     assert "No space left on device" in caplog.text

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, get_args
 
-from ganzoo.architectures.layers import Activation
 from ganzoo.errors import ConfigError
 
 __all__ = [
@@ -69,6 +68,8 @@ class Inferred:
 
 def activations_elsewhere() -> tuple[dict[str, Any], ...]:
     """Return the options ``activation`` and ``slope`` of nets that other programs train."""
+    from ganzoo.architectures.layers import Activation  # which imports torch
+
     relus: list[dict[str, Any]] = [{"activation": "relu", "slope": slope} for slope in _SLOPES]
     return (*relus, *({"activation": name} for name in get_args(Activation) if name != "relu"))
 

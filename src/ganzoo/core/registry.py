@@ -310,10 +310,11 @@ class Registry(Generic[T]):
             )
         if provider:
             raise PluginError(self._missing(name, provider))
-        names = [*self.names(), *self.variants()]
+        names = self.names()
         off = " Plug-ins are off: GANZOO_DISABLE_PLUGINS is set." if plugins_disabled() else ""
         raise UnknownNameError(
-            f"Unknown {kind} '{name}'.{did_you_mean(name, names, self.synonyms)} "
+            f"Unknown {kind} '{name}'."
+            f"{did_you_mean(name, [*names, *self.variants()], self.synonyms)} "
             f"Available: {listing(names)}.{off}"
         )
 
@@ -545,10 +546,9 @@ def _definition(target: str) -> _Definition:
 def _variants(node: ast.ClassDef) -> tuple[str, ...]:
     """The keys of the literal ``variants`` in a class."""
     for each in node.body:
-        if isinstance(each, ast.AnnAssign) and isinstance(each.value, ast.Dict):
-            if isinstance(each.target, ast.Name) and each.target.id == "variants":
-                keys = [key.value for key in each.value.keys if isinstance(key, ast.Constant)]
-                return tuple(key for key in keys if isinstance(key, str))
+        match each:
+            case ast.AnnAssign(target=ast.Name("variants"), value=ast.Dict(keys)):
+                return tuple(str(key.value) for key in keys if isinstance(key, ast.Constant))
     return ()
 
 

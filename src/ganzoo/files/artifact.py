@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKSUM",
+    "BeyondBoundsError",
     "FileFacts",
     "NewerFormatError",
     "check",
@@ -45,6 +46,10 @@ class FileFacts(TypedDict):
 
     size: int
     sha256: str
+
+
+class BeyondBoundsError(ValueError):
+    """Facts are more than ``read_manifest`` reads again."""
 
 
 class NewerFormatError(ValueError):
@@ -70,7 +75,7 @@ def new(folder: Path, manifest: str, facts: Mapping[str, Any]) -> Iterator[Path]
         facts: What else it says; the files that were written are added as ``files``.
 
     Raises:
-        ValueError: If the facts are more than ``read_manifest`` reads again.
+        BeyondBoundsError: If the facts are more than ``read_manifest`` reads again.
         OSError: If the disk is full or the place is not writable.
     """
     with new_folder(folder) as fresh:
@@ -88,15 +93,15 @@ def write_manifest(path: Path, facts: Mapping[str, Any], *, largest: int = LARGE
     """Write a manifest with its checksum.
 
     Raises:
-        ValueError: If it is more than ``read_manifest`` reads again.
+        BeyondBoundsError: If it is more than ``read_manifest`` reads again.
         OSError: If the disk is full or the place is not writable.
     """
     content = with_checksum(facts)
     if problem := bounded_json.excess(content):
-        raise ValueError(problem)
+        raise BeyondBoundsError(problem)
     write_json(path, content)
     if path.stat().st_size > largest:
-        raise ValueError(f"it is larger than {largest:,} bytes")
+        raise BeyondBoundsError(f"it is larger than {largest:,} bytes")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, copied: bool = False) -> None:
@@ -143,7 +148,9 @@ def read_manifest(
         ValueError: If it is no manifest or does not match its checksum, in a clause.
     """
     value = bounded_json.read(path, largest=largest, root=root)
-    version = value.get("format_version") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or "format_version" not in value:
+        raise ValueError("it has no format_version, so ganzoo did not write it")
+    version = value["format_version"]
     if type(version) is not int or version < 1:
         raise ValueError(f"its format_version is {quoted(version)}, not a number from 1 on")
     # First: a damaged number must not read as that of a newer ganzoo.

@@ -83,7 +83,7 @@ def save(
             f"The checkpoint {target} cannot be written ({error}). Earlier ones are untouched; "
             f"free some space or choose another folder, then resume."
         ) from error
-    except ValueError as error:
+    except artifact.BeyondBoundsError as error:
         raise CheckpointError(
             f"The checkpoint {target} could not be read again: its {STATE} is beyond bounds "
             f"({error}). Let the optimizer hold tensors instead of so many numbers."

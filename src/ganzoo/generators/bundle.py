@@ -243,7 +243,7 @@ def _write_config(folder: Path, fresh: Path, config: BundleConfig) -> None:
     try:
         content = config.model_dump(mode="json")
         artifact.write_manifest(fresh / CONFIG, content, largest=_LARGEST_CONFIG)
-    except ValueError as error:
+    except artifact.BeyondBoundsError as error:
         raise BundleError(
             f"The {CONFIG} of {folder} could not be read again ({error}): put less into 'training'."
         ) from error
