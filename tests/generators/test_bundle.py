@@ -398,9 +398,10 @@ def test_damaged_weights(folder: Path, damage: str) -> None:
         content[-1] ^= 1
     changed = {"short": content[:-1], "long": content + b"\0", "empty": b""}.get(damage, content)
     path.write_bytes(changed)
+    reason = "checksum mismatch" if damage == "bit" else "size mismatch"
     assert refused(folder) == (
-        f"{path} is not the file that config.json describes (size or SHA-256 differ): it was "
-        f"damaged or exchanged. Copy the whole folder again."
+        f"{path}, which config.json lists, cannot be used ({reason}). Copy the whole folder again, "
+        f"or get it from somebody else."
     )
 
 
@@ -409,7 +410,7 @@ def test_weights_that_are_no_safetensors(folder: Path) -> None:
     path.write_bytes(b"\x80\x04K\x01.")  # a pickle, which is never loaded
     edit(folder, weights={"model.safetensors": {"size": 5, "sha256": sha256(path)}})
     message = refused(folder)
-    assert message.startswith(f"{path} cannot be read as safetensors (")
+    assert "cannot be used (it is a pickle, which may run code and is never loaded)" in message
 
 
 # -- weights and the net built for them -----------------------------------------------------------
