@@ -3,9 +3,9 @@
     python tools/make_docs.py          writes them
     python tools/make_docs.py --check  exits with 1 and names what is not up to date
 
-Written are the zoo table of README.md, docs/zoo.md, docs/recipes.md and docs/settings.md, and
-docs/agreement.md from what benchmarks/references.py has measured (docs/agreement.json). Plug-ins
-that happen to be installed are left out.
+Written are the zoo table of README.md, the pages of docs/zoo/, docs/recipes.md, docs/settings.md,
+and docs/agreement.md from what benchmarks/references.py has measured (docs/agreement.json).
+Plug-ins that happen to be installed are left out.
 """
 
 from __future__ import annotations
@@ -45,12 +45,17 @@ def main() -> int:
     readme = ROOT / "README.md"
     texts = {
         readme: with_zoo(readme.read_text(encoding="utf-8")),
-        ROOT / "docs" / "zoo.md": zoo_page(),
+        **zoo_pages(),
         ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "agreement.md": agreement_page(),
     }
-    stale = 0
+    gone = {*(ROOT / "docs" / "zoo").rglob("*.md")} - {*texts}
+    stale = len(gone)
+    for path in sorted(gone):
+        print(f"{path.relative_to(ROOT)} is of nothing that there is", file=sys.stderr)
+        if not check:
+            path.unlink()
     for path, text in texts.items():
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
@@ -59,6 +64,7 @@ def main() -> int:
         if check:
             print(f"{name} is not up to date; run: python tools/make_docs.py", file=sys.stderr)
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
             print(f"wrote {name}")
     return int(check and stale > 0)
@@ -92,26 +98,31 @@ def with_zoo(readme: str) -> str:
     return f"{before}{START}\n{table(('kind', 'name', 'what it is'), rows)}\n{END}{after}"
 
 
-def zoo_page() -> str:
-    """docs/zoo.md."""
+def zoo_pages() -> dict[Path, str]:
+    """docs/zoo/: a list of all, and a page for each component."""
+    folder = ROOT / "docs" / "zoo"
     parts = [
         NOTE,
         "# The zoo",
-        "Everything that comes with ganzoo, with its options. `ganzoo show NAME` prints the same, "
-        "and `ganzoo list` also shows installed plug-ins. Options are given as "
+        "Everything that comes with ganzoo. Each page has the options. `ganzoo show NAME` prints "
+        "the same, and `ganzoo list` also shows installed plug-ins. Options are given as "
         '`--arch.channels 32` on the command line, as `arch={"name": "dcgan", "channels": 32}` '
         "or as an object in Python. What a method recommends applies where you say nothing.",
     ]
+    pages = {}
     for kind in KINDS:
-        parts.append(f"## {kind.capitalize()}")
+        rows = []
         for component in components(kind):
-            parts += section(component)
-    return "\n\n".join(parts) + "\n"
+            page = f"{kind}/{component.name}.md"
+            pages[folder / page] = "\n\n".join(section(component)) + "\n"
+            rows.append((f"[`{component.name}`]({page})", summary(component)))
+        parts += [f"## {kind.capitalize()}", table(("name", "what it is"), rows)]
+    return {folder / "index.md": "\n\n".join(parts) + "\n", **pages}
 
 
 def section(component: type[Component]) -> list[str]:
-    """One component."""
-    parts = [f"### {component.name}", *prose(component)]
+    """The page of one component."""
+    parts = [NOTE, f"# {component.name}", *prose(component)]
     if component.citation:
         parts.append(f"Source: {linked(component.citation)}")
     if licence := getattr(component, "license", ""):
@@ -184,7 +195,7 @@ def settings_page() -> str:
     for name, field in TrainConfig.model_fields.items():
         if name in COMPONENTS:
             kind = COMPONENTS[name].base.kind
-            what, usual = f"[{kind}](zoo.md#{anchor(kind)})", f"`{getattr(base, name).name}`"
+            what, usual = f"[{kind}](zoo/index.md#{anchor(kind)})", f"`{getattr(base, name).name}`"
         elif name == "latent":
             what, usual = "[latent](#the-latent)", special[name]
         else:
@@ -200,7 +211,7 @@ def settings_page() -> str:
         "# Settings",
         "Every setting of a training. All have a default. Later ones win: the defaults "
         "below, what the architecture recommends, what the loss recommends (both on the page "
-        "[The zoo](zoo.md)), the [recipe](recipes.md), the configuration file, your own.",
+        "[The zoo](zoo/index.md)), the [recipe](recipes.md), the configuration file, your own.",
         "In Python a setting is an argument of `Trainer`, such as `batch_size=32`; on the "
         "command line an option, such as `--batch-size 32` or `--size 48 96`; in a YAML file for "
         "`--config` a key, such as `batch_size: 32`. The `config.yaml` of a run holds all of them.",
@@ -395,7 +406,7 @@ def apart(difference: float) -> str:
 
 
 def anchor(kind: str) -> str:
-    """The heading of docs/zoo.md for a kind of component."""
+    """The heading of docs/zoo/index.md for a kind of component."""
     return next(name for name in KINDS if components(name)[0].kind == kind)
 
 

@@ -416,6 +416,12 @@ def test_weights_that_are_no_safetensors(folder: Path) -> None:
 # -- weights and the net built for them -----------------------------------------------------------
 
 
+AGAIN = (
+    "Copy the whole folder again or save it anew; if its architecture has changed, install the "
+    "version that it was saved with."
+)
+
+
 def filled(folder: Path) -> torch.nn.Module:
     return bundle.load(folder)[1]
 
@@ -432,7 +438,7 @@ def test_a_missing_tensor(folder: Path) -> None:
     with pytest.raises(BundleError) as caught:
         filled(folder)
     assert str(caught.value) == (
-        f"{folder} lacks the weight 'output.bias' that its architecture has."
+        f"{folder} lacks the weight 'output.bias' that its architecture has. {AGAIN}"
     )
 
 
@@ -440,7 +446,9 @@ def test_an_extra_tensor(folder: Path) -> None:
     exchange(folder, {**weights(), "extra": torch.ones(1)})
     with pytest.raises(BundleError) as caught:
         filled(folder)
-    assert str(caught.value) == f"{folder} has a weight 'extra' that its architecture lacks."
+    assert str(caught.value) == (
+        f"{folder} has a weight 'extra' that its architecture lacks. {AGAIN}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -457,7 +465,7 @@ def test_another_shape_or_dtype(folder: Path, value, have: str) -> None:
         filled(folder)
     assert str(caught.value) == (
         f"{folder} has the weight 'output.bias' as {have}, but its architecture needs (16,) "
-        f"torch.float32."
+        f"torch.float32. {AGAIN}"
     )
 
 

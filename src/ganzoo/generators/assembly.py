@@ -169,7 +169,10 @@ def _fitting(
 ) -> dict[str, Tensor]:
     """Return weights as they are stored in the types that the net needs."""
     if problem := mismatch(stored(expected, half), weights):
-        raise BundleError(f"{place} {problem}.")
+        raise BundleError(
+            f"{place} {problem}. Copy the whole folder again or save it anew; if its architecture "
+            f"has changed, install the version that it was saved with."
+        )
     return {name: value.to(expected[name].dtype) for name, value in weights.items()}
 
 

@@ -491,6 +491,8 @@ class Trainer:
         }
         self._evaluate_owed(run)
         done = dict.fromkeys(due, self.step)
+        if self.step and not (run.path / GENERATOR).exists():  # somebody has removed it
+            done[self._save] = -1
         if config.nan_policy == "rollback" and not self.step and not self._rollbacks:
             self._save(run)  # somewhere to go back to
         first = self.game.first
@@ -725,6 +727,8 @@ class Trainer:
         if self.step < self.total_steps and not enough:
             return False
         if validation is not None and not enough and validation.pending(self.step):
+            return False
+        if not (self.run.path / GENERATOR).exists():
             return False
         return all(path.is_file() for path in self._summaries(self.run))
 
