@@ -25,6 +25,10 @@ from ganzoo.files.storage import sha256, write_json
 from ganzoo.generators import bundle
 from ganzoo.generators.bundle import BundleConfig
 
+ANEW = (
+    "Copy the whole folder again or save it anew; or give the folder 'generator' of a run, or the "
+    "run folder itself."
+)
 ARCH = MLP(hidden=(4,))
 SAMPLE = SampleSpec(shape=(1, 4, 4), classes=("a", "b"))
 LATENT = LatentSpec(shape=(3,), distribution="uniform", low=-0.5)
@@ -192,7 +196,7 @@ def test_a_config_that_is_no_json(folder: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     message = refused(folder)
     assert message.startswith(f"{path} cannot be used (")
-    assert message.endswith("). Copy the whole folder again, or save it anew.")
+    assert message.endswith(f"). {ANEW}")
 
 
 @pytest.mark.parametrize("raw", [[], {}, {"library": "diffusers"}, {"model_type": "bert"}, 3])
@@ -218,7 +222,7 @@ def test_a_format_that_is_none(folder: Path, version) -> None:
     edit(folder, format_version=version)
     assert refused(folder) == (
         f"{folder / 'config.json'} cannot be used (its format_version is {version!r}, not a number "
-        f"from 1 on). Copy the whole folder again, or save it anew."
+        f"from 1 on). {ANEW}"
     )
 
 
@@ -243,7 +247,7 @@ def test_a_config_that_was_changed(folder: Path, change, problem: str) -> None:
     path.write_bytes(change(text).encode())
     message = refused(folder)
     assert message.startswith(f"{path} cannot be used ({problem}")
-    assert message.endswith("). Copy the whole folder again, or save it anew.")
+    assert message.endswith(f"). {ANEW}")
 
 
 @pytest.mark.parametrize(
@@ -275,10 +279,7 @@ def test_a_config_without_its_hash(folder: Path) -> None:
     raw = config_of(folder)
     del raw["sha256"]
     write_json(folder / "config.json", raw)
-    assert refused(folder) == (
-        f"{folder / 'config.json'} cannot be used ({CHANGED}). Copy the whole folder again, or "
-        f"save it anew."
-    )
+    assert refused(folder) == (f"{folder / 'config.json'} cannot be used ({CHANGED}). {ANEW}")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1e999}', f'{{"a": {"9" * 5000}}}'])
@@ -291,8 +292,7 @@ def test_a_config_that_is_huge_is_not_read(folder: Path) -> None:
     with (folder / "config.json").open("ab") as file:
         file.truncate(2**40)  # sparse: no test should need so much memory
     assert refused(folder) == (
-        f"{folder / 'config.json'} cannot be used (it is larger than 1,048,576 bytes). Copy the "
-        f"whole folder again, or save it anew."
+        f"{folder / 'config.json'} cannot be used (it is larger than 1,048,576 bytes). {ANEW}"
     )
 
 

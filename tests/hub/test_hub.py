@@ -429,7 +429,8 @@ def test_weights_that_no_net_needs_are_not_fetched(
     with pytest.raises(BundleError) as caught:
         hub.fetch("zoo/a")
     assert str(caught.value).startswith(
-        "model.safetensors of zoo/a has 300,000 bytes, but the net that config.json describes needs"
+        "model.safetensors of zoo/a has 300,000 bytes, but the net that its configuration "
+        "describes needs"
     )
     monkeypatch.setenv("GANZOO_MAX_BYTES", "200000")
     with pytest.raises(BundleError, match="more than the 200,000 that are allowed"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import ConfigError, plain
-from ganzoo.files.storage import expanded
+from ganzoo.files.storage import expanded, new_file
 
 if TYPE_CHECKING:
     from ganzoo.runs.comparison import Column, Comparison, Row, TableCell
@@ -87,19 +85,17 @@ def _note(notice: str, *, stderr: bool = False) -> None:
 
 
 def _draw(found: Comparison, target: Path) -> None:
-    """Write the picture under a temporary name, so that an older one is replaced by a whole one."""
+    """Write the picture, which replaces an older one when it is whole."""
+    from PIL import Image
+
     picture = found.plot()
-    fresh = target.with_name(f".{uuid.uuid4().hex[:8]}{target.suffix.lower()}")
     try:
-        picture.save(fresh)
-        fresh.replace(target)
+        with new_file(target) as fresh:
+            picture.save(fresh, Image.registered_extensions()[target.suffix.lower()])
     except OSError as error:
         raise ConfigError(
             f"Cannot write {target} ({error.strerror or error}). Choose another --plot."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
 
 
 def _show(found: Comparison) -> None:

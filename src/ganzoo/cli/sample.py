@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from ganzoo.errors import ConfigError, plain
-from ganzoo.files.storage import expanded
+from ganzoo.files.storage import expanded, new_file
 
 if TYPE_CHECKING:
     from ganzoo.generators.generator import Generator
@@ -113,25 +112,25 @@ def _write_one(
     columns: int | None,
     options: dict[str, Any],
 ) -> None:
-    """Write one file under a temporary name, so that an older one is replaced by a whole one."""
+    """Write one file, which replaces an older one when it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     kind = target.suffix.lower()
-    fresh = target.with_name(f".{uuid.uuid4().hex[:8]}{kind}")
-    try:
+    with new_file(target) as fresh:
         if kind in _PICTURES:
+            from PIL import Image
+
             picture = generator.grid(count, columns=columns, **options)
-            picture.convert("RGB" if kind in (".jpg", ".jpeg") else None).save(fresh)
+            picture = picture.convert("RGB" if kind in (".jpg", ".jpeg") else None)
+            picture.save(fresh, Image.registered_extensions()[kind])
         elif kind == ".npy":
             import numpy as np
 
-            np.save(fresh, generator.sample(count, **options).numpy(), allow_pickle=False)
+            with fresh.open("wb") as file:
+                np.save(file, generator.sample(count, **options).numpy(), allow_pickle=False)
         else:
             from safetensors.torch import save
 
             fresh.write_bytes(save({"samples": generator.sample(count, **options)}))
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def _free(path: Path) -> Path:

@@ -74,9 +74,9 @@ def tensors(content: bytes) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if content.startswith(_PICKLES):
-        raise ValueError("it is a pickle, which may run code and is never loaded")
     try:
         return load(content)
     except (SafetensorError, KeyError, RuntimeError, TypeError, OverflowError) as error:
+        if content.startswith(_PICKLES):
+            raise ValueError("it is a pickle, which may run code and is never loaded") from None
         raise ValueError(str(error) or type(error).__name__) from error

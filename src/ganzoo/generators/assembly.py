@@ -8,9 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from ganzoo.core.nets import build_on_meta
 from ganzoo.core.state_dicts import mismatch
 from ganzoo.errors import BundleError, ConfigError, GanzooError
 
@@ -49,6 +46,8 @@ def assemble(
         BundleError: If the net cannot be built, needs more than is allowed, or has other weights.
         GanzooError: If the architecture refuses what it is asked for.
     """
+    import torch  # late: the Hub's listings are made without it
+
     own = not config.architecture.provider  # their state dicts hold all tensors, each once
     # A plug-in's nets may draw random numbers; ganzoo's own do not on the meta device.
     with contextlib.nullcontext() if own else torch.random.fork_rng(devices=[]):
@@ -142,6 +141,8 @@ def stored(weights: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
 
 def _plan(config: BundleConfig, file: str, place: object) -> nn.Module | None:
     """The net on the meta device; None where a plug-in's cannot be built there."""
+    from ganzoo.core.nets import build_on_meta
+
     try:
         return build_on_meta(lambda: config.build(file))
     except GanzooError:

