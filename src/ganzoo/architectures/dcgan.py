@@ -129,10 +129,10 @@ class DCGAN(Architecture):
     def _layers_fit(self) -> DCGAN:
         lengths = {name: self._count(name) for name in SHAPING if self._count(name)}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name} for {count}" for name, count in lengths.items())
+            listed = ", ".join(f"{name} for {count}" for name, count in lengths.items())
             raise ConfigError(
                 f"Architecture 'dcgan' has one number for each of the generator's layers, and one "
-                f"of its widths less, but there are {told}."
+                f"of its widths less, but there are {listed}."
             )
         if not (plan := self._plan()):
             return self
@@ -392,8 +392,8 @@ def _made(plan: Sequence[Stage], height: int, width: int) -> tuple[int, int]:
 
 def _listed(arch: DCGAN) -> str:
     """The options that shape layers, as they are."""
-    given = [(name, getattr(arch, name)) for name in SHAPING if getattr(arch, name) is not None]
-    return ", ".join(f"{name} {' '.join(map(str, value))}" for name, value in given)
+    shaping = [(name, getattr(arch, name)) for name in SHAPING if getattr(arch, name) is not None]
+    return ", ".join(f"{name} {' '.join(map(str, value))}" for name, value in shaping)
 
 
 def _initialise(net: nn.Module) -> None:

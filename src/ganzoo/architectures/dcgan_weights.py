@@ -192,7 +192,7 @@ def _biases_of(shapes: Shapes, convs: Sequence[_Conv]) -> dict[str, Any]:
 
 
 def _norm_of(shapes: Shapes, convs: Sequence[_Conv]) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """Which norm the tensors beside convolutions are of, and which others they may be of."""
+    """Which norm the tensors between convolutions are of, and which others they may be of."""
     layers = _norm_layers(shapes)
     if any("running_mean" in layer for layer in layers):
         return "batch", ()

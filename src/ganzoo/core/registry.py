@@ -319,7 +319,7 @@ class Registry(Generic[T]):
         )
 
     def _missing(self, name: str, provider: str) -> str:
-        """Say what is missing: by the word of a file, which must not become anybody's command."""
+        """Say what is missing: only by the word of a file, so no message may be a command."""
         distribution, _, version = provider.partition(" ")
         lead = f"The {self.base.kind} '{name}'"
         if not version and _MODULE.fullmatch(distribution):

@@ -71,8 +71,8 @@ def save(
         The checkpoint's folder.
 
     Raises:
-        CheckpointError: If it cannot be written (a full or read-only disk), or the state is beyond
-            what is read again; what was there stays.
+        CheckpointError: If it cannot be written (a full or read-only disk), or the state is too
+            large to be read again; an older checkpoint stays.
     """
     target = place(folder, step)
     try:
@@ -188,7 +188,7 @@ def quarantine(checkpoint: Path) -> Path:
     """Rename a broken checkpoint, so that it is never used and can still be looked at.
 
     Returns:
-        Its new place, ``broken-step-...`` beside the others.
+        Its new place, ``broken-step-...`` next to the others.
     """
     for number in itertools.count(1):
         place = checkpoint.with_name(f"broken-{checkpoint.name}" + f"-{number}" * (number > 1))
@@ -216,9 +216,9 @@ def prune(folder: Path, last: int, every: int = 0) -> None:
     """Remove all checkpoints but the ``steps_to_keep``, and those that the newest ones need."""
     found = _all(folder)
     wanted = {step for path in found[-last:] for step in _needs(path)}
-    kept = steps_to_keep([step_of(path) for path in found], last, every, wanted)
+    keep = steps_to_keep([step_of(path) for path in found], last, every, wanted)
     for path in found:
-        if step_of(path) not in kept:
+        if step_of(path) not in keep:
             remove(path)
 
 

@@ -114,7 +114,7 @@ class RunLock:
 
 
 def owner(folder: Path) -> dict[str, Any] | None:
-    """Return ``host``, ``pid`` and ``started`` of whoever held the folder last; None if unknown."""
+    """Return ``host``, ``pid`` and ``started`` of the last holder; None if unknown."""
     try:
         with untrusted.opened(folder / OWNER) as file:
             facts = bounded_json.parse(file.read(_LARGEST))

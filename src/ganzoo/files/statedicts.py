@@ -71,8 +71,7 @@ class StateDict:
     def parts(self) -> list[StateDict]:
         """Return the state dicts of the nets that a module holding several of them has.
 
-        They are told apart by the first part of their names in which they differ. What holds a
-        single layer is no net.
+        The first part of their names that differs separates them. A single layer is no net.
         """
         lead, names = "", list(self.tensors)
         while len({name.partition(".")[0] for name in names}) == 1 and "." in names[0]:

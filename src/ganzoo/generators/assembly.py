@@ -44,7 +44,7 @@ def assemble(
 
     Raises:
         BundleError: If the net cannot be built, needs more than is allowed, or has other weights.
-        GanzooError: If the architecture refuses what it is asked for.
+        GanzooError: If the architecture refuses its options, sample or latent.
     """
     import torch  # late: the Hub's listings are made without it
 
@@ -81,7 +81,7 @@ def check_sizes(config: BundleConfig, owner: str) -> None:
 
     Raises:
         BundleError: If one is larger than its architecture or ``GANZOO_MAX_BYTES`` allows.
-        GanzooError: If the architecture refuses what it is asked for.
+        GanzooError: If the architecture refuses its options, sample or latent.
     """
     for name, facts in sorted(config.weights.items(), reverse=True):  # the generator first
         if facts.size > max_bytes():
@@ -111,7 +111,7 @@ def check_affordable(owner: Path, net: nn.Module, sample: SampleSpec, latent: La
 
 
 def max_bytes() -> int:
-    """Return the bytes that a bundle, or what is made with it, may need.
+    """Return the bytes of memory that a net and its samples may need.
 
     Raises:
         ConfigError: If the environment variable GANZOO_MAX_BYTES is no number.

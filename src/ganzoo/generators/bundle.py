@@ -279,7 +279,7 @@ def _replaceable(folder: Path) -> bool:
 
 
 def _carry_over(older: Path, newer: Path, weights: str) -> None:
-    """Copy what others have put into the older bundle, and what is still true of the newer one.
+    """Copy the files that others have put into the older bundle, and extras that are still true.
 
     Args:
         older: The bundle that is replaced, if there is one.
@@ -391,7 +391,7 @@ def load(folder: Path, *, root: Path | None = None) -> tuple[BundleConfig, nn.Mo
         BundleError: If a file is missing, damaged, malformed, not finite, too large, from a newer
             ganzoo, or does not fit.
         PluginError: If its architecture comes from a plug-in that is not installed.
-        GanzooError: If the architecture refuses what it is asked for.
+        GanzooError: If the architecture refuses its options, sample or latent.
     """
     found = config(folder, root=root)
     return found, _net(folder, found, WEIGHTS, root)
@@ -415,8 +415,8 @@ def discriminator(folder: str | Path, *, root: Path | None = None) -> nn.Module:
 def extras(folder: Path, *, root: Path | None = None) -> dict[str, bytes]:
     """Read the ``EXTRAS`` of a bundle.
 
-    Left out is what is no file or leads out of ``root``, what is too large, and a picture that is
-    no PNG.
+    Skipped are links out of ``root``, anything but regular files, too large files, and pictures
+    that are not PNG.
 
     Args:
         folder: The bundle.

@@ -99,7 +99,7 @@ class Generator:
     ) -> Generator:
         """Load a generator from a folder, by its name, or from the Hugging Face Hub.
 
-        What comes from the Hub is kept in its client's cache and loads from there without a
+        Repositories are stored in the Hub client's cache and load from there without a
         network; nothing of a repository is executed.
 
         Args:
@@ -110,13 +110,13 @@ class Generator:
             token: For the Hub, instead of the machine's; False for none.
             cache_dir: Instead of the cache of the Hub's client.
             local_files_only: Ask the Hub for nothing.
-            force_download: Fetch anew what is in the cache.
+            force_download: Fetch again, ignoring the cache.
             device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
 
         Raises:
             BundleError: If the folder is absent, no bundle, or damaged.
             HubError: If the Hub refuses, cannot be reached, or has not what was asked for.
-            ConfigError: If a revision is given for what has none.
+            ConfigError: If a revision is given for a folder or a pretrained generator.
             PluginError: If the architecture comes from a plug-in that is not installed.
             DeviceError: If the device is not available.
         """
@@ -154,7 +154,7 @@ class Generator:
 
         Args:
             folder: Where to; an older bundle there is replaced.
-            discriminator: The net that its architecture builds, to be saved beside it as
+            discriminator: The net that its architecture builds, to be saved next to it as
                 ``discriminator.safetensors``; True for that of ``discriminator()``.
             half: Store weights in half precision, which halves the file. The error that this
                 costs 64 samples is written into ``config.json``. One that is stored so already
@@ -198,7 +198,7 @@ class Generator:
             commit_message: The first line of the commit.
             revision: The branch, made if it is not there, or ``refs/pr/1``.
             create_pr: Send a pull request instead of changing the main branch.
-            dry_run: Send nothing and use no network: what is returned says what would be sent.
+            dry_run: Send nothing and use no network; the result says what would be sent.
             license: Of the weights, as the Hub names it, such as ``mit``.
             overwrite_card: Replace a README.md too that somebody has edited there.
             half: Store weights in half precision, as in ``save_pretrained``.
@@ -260,7 +260,7 @@ class Generator:
         run, of the run's newest checkpoint.
 
         Returns:
-            The net on the CPU; None where it was not kept.
+            The net on the CPU; None where it was not saved.
 
         Raises:
             BundleError: If the bundle is damaged or gone, or the checkpoint holds another net.

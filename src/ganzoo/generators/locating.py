@@ -114,7 +114,7 @@ def _refuse_revision(fact: str, revision: str | None) -> None:
 
 
 def _refuse_absent(folder: Path) -> None:
-    """Refuse what is no folder though it looks as if it should be one."""
+    """Refuse a path that is no folder, with the likely reason."""
     if folder.is_file():
         raise BundleError(
             f"{folder} is a file. {_GIVE}; a file of another library becomes one by 'ganzoo "

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo.architectures.layers import output_activation
-from ganzoo.core import probe
 from ganzoo.core.nets import build_on_meta
 from ganzoo.errors import CheckpointError, DataError, GanzooError, listing
+from ganzoo.generators.convert import probe
 from ganzoo.generators.convert.fitting import Fit, Request, flag, worded
 from ganzoo.generators.convert.matching import MisfitError
 

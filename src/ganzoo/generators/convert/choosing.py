@@ -99,7 +99,7 @@ def _rank(fit: Fit) -> tuple[bool, bool, bool]:
 def _oddity(fit: Fit) -> str:
     """Why it is hardly the generator, though it fits: a clause; empty if nothing tells so."""
     if _role(fit.state) < 0:
-        return "it is called as what is no generator"
+        return "its name is that of another net"
     widths = [(v.shape[1], v.shape[0]) for v in fit.expected.values() if v.dim() == 2]
     if any(value.dim() > 2 for value in fit.expected.values()) or fit.by_name:
         return ""
@@ -154,7 +154,7 @@ def _reasons(refused: Iterable[_Refused]) -> str:
 
 
 def _explains(outer: _Refused, inner: _Refused) -> bool:
-    """Whether a net's reason makes that of its part superfluous: nobody means the part."""
+    """Whether a net's reason makes that of its part superfluous: the part is not meant."""
     (whole, reason), (part, other) = outer, inner
     near = (_role(whole), reason.nearness) >= (_role(part), other.nearness)
     above = not whole.key or part.key.startswith(f"{whole.key}.")

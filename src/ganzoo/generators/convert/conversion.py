@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ganzoo.core import probe
 from ganzoo.core.state_dicts import not_finite
 from ganzoo.errors import BundleError, CheckpointError, ConfigError, listing
 from ganzoo.files import statedicts
 from ganzoo.files.storage import expanded, sha256
 from ganzoo.generators import bundle
-from ganzoo.generators.convert import choosing
+from ganzoo.generators.convert import choosing, probe
 from ganzoo.generators.convert.checking import check as compared
 from ganzoo.generators.convert.fitting import Fit, Range, Request
 from ganzoo.generators.convert.matching import Shape

@@ -45,7 +45,7 @@ class Fit:
         expected: The generator's own state dict, without numbers.
         names: Names in the file to names here.
         notes: What was assumed.
-        doubt: Why the names cannot be told; empty if they can.
+        doubt: Why the names are ambiguous; empty if they are not.
         inferred: What the shapes tell.
         uncertain: Whether a part of it, or what it is a part of, fits as well.
     """
@@ -187,7 +187,7 @@ class Request:
         return SampleSpec(kind=kind, shape=shape, value_range=ends)
 
     def _shape(self, inferred: Inferred | None) -> Shape:
-        """Shape of one sample; empty where it cannot be told."""
+        """Shape of one sample; empty if unknown."""
         channels, size, values = self.channels, self.size, 0
         if inferred:
             channels, size = channels or inferred.channels, size or inferred.size
@@ -246,8 +246,8 @@ def _architecture(
     """The class and the options that the caller gives."""
     if isinstance(arch, Architecture):
         return type(arch), {name: getattr(arch, name) for name in arch.model_fields_set}
-    chosen, given = architectures.registry.resolve(arch)
-    options = {name: value for name, value in given.items() if name not in RESERVED}
+    chosen, found = architectures.registry.resolve(arch)
+    options = {name: value for name, value in found.items() if name not in RESERVED}
     known = dict(chosen.model_fields)
     if wrong := [name for name in options if name not in known]:
         raise ConfigError(

@@ -53,7 +53,7 @@ def match(
     mapping: Mapping[str, str],
     in_file: Mapping[str, str],
 ) -> tuple[dict[str, str], str]:
-    """Return names there to names here, and why they cannot be told, if so.
+    """Return names here by names there, and why they are ambiguous, if so.
 
     Args:
         theirs: Shapes of the state dict, by torch's names.

@@ -54,10 +54,10 @@ class Reading:
 def reading(state: StateDict) -> Reading:
     """Read ``kernel``, ``gamma``, ``moving_mean`` and the like as torch's ``weight`` and so on.
 
-    Names that are as torch's stay. Which axis of kernels is which is told by biases.
+    Names that are as torch's stay. Biases show which axis of kernels is which.
 
     Raises:
-        ConfigError: If kernels are those of a dense net whose axes cannot be told, in a clause.
+        ConfigError: If kernels are those of a dense net whose axes are ambiguous, in a clause.
     """
     plain = {re.sub(r":[0-9]+$", "", name).replace("/", "."): name for name in state.tensors}
     lasts = {name: name.rpartition(".")[2] for name in plain}
