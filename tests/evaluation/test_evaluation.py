@@ -366,7 +366,7 @@ def test_a_cache_that_cannot_be_written_costs_no_score(pictures, monkeypatch) ->
     class SafetensorError(Exception):
         """As safetensors wraps what the system says."""
 
-    def full(*_):
+    def full(*_, **__):
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)

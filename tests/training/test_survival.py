@@ -209,7 +209,7 @@ def test_writing_goes_on_beside_the_training(
 def test_a_failure_beside_the_training_ends_it_with_one_sentence(
     pictures: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = checkpoint.write_json
+    real = artifact.write_json
 
     def full(path: Path, value: Any) -> None:
         if "step-00000004" in str(path):
@@ -217,7 +217,7 @@ def test_a_failure_beside_the_training_ends_it_with_one_sentence(
         real(path, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_json", full)
+        patch.setattr(artifact, "write_json", full)
         with pytest.raises(CheckpointError, match="No space left on device") as caught:
             train(pictures, "out").fit()
     assert "\n" not in str(caught.value)
