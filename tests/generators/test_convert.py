@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from ganzoo import Generator, LatentSpec, SampleSpec, architectures
 from ganzoo.architectures import Inferred
-from ganzoo.architectures.base import Known
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.cli import main
@@ -794,7 +793,7 @@ def plugin():
         """Infers nothing."""
 
         @classmethod
-        def infer(cls, shapes, known=Known()):  # noqa: B008 - frozen
+        def infer(cls, shapes, known=None):
             return None
 
     yield Plain

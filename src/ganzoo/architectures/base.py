@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NoReturn
 
 from pydantic import Field
 
-from ganzoo.architectures.inference import Inferred, Known, Shapes
+from ganzoo.architectures.inference import NOTHING, Inferred, Known, Shapes
 from ganzoo.core.component import Component
 from ganzoo.core.step import Output
 from ganzoo.errors import ConfigError, UnsupportedSampleError, an
@@ -55,7 +55,7 @@ class Architecture(Component):
         """
 
     @classmethod
-    def infer(cls, shapes: Shapes, known: Known = Known()) -> Inferred | None:  # noqa: B008 - frozen
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from the shapes of a generator's weights what it was built with.
 
         It makes weights of other programs usable. It need not verify anything: whether the net

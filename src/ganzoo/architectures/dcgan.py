@@ -13,6 +13,7 @@ from torch import nn
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width, Widths
 from ganzoo.architectures.dcgan_weights import BASE, KERNEL, SHAPING, infer_growth
 from ganzoo.architectures.growth import Stage, doubling, grown, shrunk, usual
+from ganzoo.architectures.inference import NOTHING
 from ganzoo.architectures.layers import (
     Activation,
     Double,
@@ -150,7 +151,7 @@ class DCGAN(Architecture):
         return self
 
     @classmethod
-    def infer(cls, shapes: Shapes, known: Known = Known()) -> Inferred | None:  # noqa: B008 - frozen
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell widths, kernels, norms and biases from shapes, and guess how far maps grow."""
         return infer_growth(shapes, known, cls.model_fields["max_multiplier"].default)
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from ganzoo.errors import ConfigError
 
 __all__ = [
+    "NOTHING",
     "Inferred",
     "Known",
     "Shapes",
@@ -38,6 +39,10 @@ class Known:
     options: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     likely: bool = True
+
+
+NOTHING = Known()
+"""What is known where the caller says nothing."""
 
 
 @dataclass(frozen=True)

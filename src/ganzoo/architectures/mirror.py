@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width, Widths
-from ganzoo.architectures.inference import infer_dense
+from ganzoo.architectures.inference import NOTHING, infer_dense
 from ganzoo.architectures.layers import (
     dense_stack,
     output_activation,
@@ -55,7 +55,7 @@ class Mirror(Architecture):
     activation: Activation = Field("selu", description="activation of the hidden layers")
 
     @classmethod
-    def infer(cls, shapes: Shapes, known: Known = Known()) -> Inferred | None:  # noqa: B008 - frozen
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
         return infer_dense(
             shapes,

@@ -10,6 +10,7 @@ from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Widths
 from ganzoo.architectures.inference import (
+    NOTHING,
     activations_elsewhere,
     activations_not_inferable,
     infer_dense,
@@ -69,7 +70,7 @@ class MLP(Architecture):
     )
 
     @classmethod
-    def infer(cls, shapes: Shapes, known: Known = Known()) -> Inferred | None:  # noqa: B008 - frozen
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
         return infer_dense(
             shapes,

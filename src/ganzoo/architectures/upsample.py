@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width
-from ganzoo.architectures.inference import activations_elsewhere, activations_not_inferable
+from ganzoo.architectures.inference import NOTHING, activations_elsewhere, activations_not_inferable
 from ganzoo.architectures.layers import (
     Activation,
     hidden_activation,
@@ -71,7 +71,7 @@ class Upsample(Architecture):
     )
 
     @classmethod
-    def infer(cls, shapes: Shapes, known: Known = Known()) -> Inferred | None:  # noqa: B008 - frozen
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from the dense layer the number of places of its map, but not their rows."""
         dense = [shape for shape in shapes.values() if len(shape) == 2]
         convs = [shape for shape in shapes.values() if len(shape) == 4]
