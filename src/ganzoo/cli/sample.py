@@ -112,25 +112,21 @@ def _write_one(
     columns: int | None,
     options: dict[str, Any],
 ) -> None:
-    """Write one file, which replaces an older one when it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     kind = target.suffix.lower()
-    with new_file(target) as fresh:
+    with new_file(target) as fresh, fresh.open("wb") as file:
         if kind in _PICTURES:
-            from PIL import Image
-
             picture = generator.grid(count, columns=columns, **options)
-            picture = picture.convert("RGB" if kind in (".jpg", ".jpeg") else None)
-            picture.save(fresh, Image.registered_extensions()[kind])
+            form = {".jpg": "JPEG"}.get(kind, kind[1:].upper())
+            picture.convert("RGB" if form == "JPEG" else None).save(file, form)
         elif kind == ".npy":
             import numpy as np
 
-            with fresh.open("wb") as file:
-                np.save(file, generator.sample(count, **options).numpy(), allow_pickle=False)
+            np.save(file, generator.sample(count, **options).numpy(), allow_pickle=False)
         else:
             from safetensors.torch import save
 
-            fresh.write_bytes(save({"samples": generator.sample(count, **options)}))
+            file.write(save({"samples": generator.sample(count, **options)}))
 
 
 def _free(path: Path) -> Path:

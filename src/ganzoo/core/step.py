@@ -59,7 +59,7 @@ class Judge:
         """Return what D says of samples."""
         if self._autocast is None:
             return Output.of(self._net(samples, labels))
-        import torch  # late: contracts of components are known without it
+        import torch
 
         with torch.autocast(self._autocast, torch.bfloat16):
             return Output.of(self._net(samples, labels))
