@@ -285,7 +285,8 @@ def _checkpoint(folder: Path) -> str:
         raise _Wrong(f"holds step {step}, but its name is of another: give it its own name back.")
     if bad := not_finite(tensors):
         raise _Wrong(
-            f"its tensor '{bad}' is not finite. Resume from an earlier checkpoint: move this one away."
+            f"its tensor '{bad}' is not finite. Resume from an earlier checkpoint: "
+            f"move this one away."
         )
     size = sum((folder / name).stat().st_size for name in _CHECKPOINT)
     return f"step {step}, {len(tensors)} tensors, {size / 1e6:,.1f} MB; hashes agree, all finite"
