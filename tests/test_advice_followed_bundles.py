@@ -48,7 +48,7 @@ from ganzoo.architectures.mlp import MLP
 from ganzoo.core.device import pick_device, pick_precision
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
-from ganzoo.files import checkpoint, checksummed
+from ganzoo.files import artifact, checkpoint
 from ganzoo.files.lock import RunLock
 from ganzoo.generators import bundle, card, hub
 from ganzoo.generators.bundle import BundleConfig
@@ -86,10 +86,10 @@ def load(folder: str | Path = "made") -> Generator:
 def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change what a bundle says of itself, as something that seals it again would."""
     content = json.loads((folder / bundle.CONFIG).read_text())
-    content.pop(checksummed.CHECKSUM)
+    content.pop(artifact.CHECKSUM)
     change(content)
     (folder / bundle.CONFIG).write_text(
-        json.dumps(checksummed.add_checksum(content), indent=2) + "\n"
+        json.dumps(artifact.with_checksum(content), indent=2) + "\n"
     )
 
 
@@ -265,7 +265,7 @@ def too_much_to_say_of_the_training(how: str) -> None:
         update={"training": {"told": deep if how == "deep" else "x" * 2**21}}
     )
     text = said(lambda: Generator(made.module, config).save_pretrained("made"))
-    setting = found(r"less to say in '(\w+)'", text)
+    setting = found(r"put less into '(\w+)'", text)
     less = config.model_copy(update={setting: {}})
     Generator(made.module, less).save_pretrained("made")
     load()
@@ -1566,14 +1566,14 @@ def broken(server: HubServer, kind: str) -> None:
     """Make the newest commit of a repository one that cannot be loaded."""
     files = server.files("zoo/a")
     config = json.loads(files[bundle.CONFIG])
-    config.pop(checksummed.CHECKSUM)
+    config.pop(artifact.CHECKSUM)
     if kind == "lacks weights":
         changes: dict[str, Any] = {bundle.WEIGHTS: None}
     elif kind == "other weights":
         changes = {bundle.WEIGHTS: b"\0" * 100_000}
     elif kind == "huge weights":
         config["weights"][bundle.WEIGHTS]["size"] = 300_000
-        text = json.dumps(checksummed.add_checksum(config), indent=2) + "\n"
+        text = json.dumps(artifact.with_checksum(config), indent=2) + "\n"
         changes = {bundle.WEIGHTS: b"\0" * 300_000, bundle.CONFIG: text}
     elif kind == "huge config":
         changes = {bundle.CONFIG: b"{" + b" " * 2**25 + b"}"}

@@ -391,7 +391,7 @@ def test_doctor_of_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     ganzoo("doctor", "run", code=2)
     out, err = capsys.readouterr()
     (line,) = [line for line in out.splitlines() if line.startswith("wrong ")]
-    assert line.startswith("wrong generator: run/generator/model.safetensors is not the file that")
+    assert line.startswith("wrong generator: run/generator/model.safetensors, which config.json")
     assert "all is well" not in out
     count = len(out.splitlines())
     assert err == (

@@ -34,7 +34,7 @@ from ganzoo.core.registry import Registry
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
-from ganzoo.files import checksummed, storage, untrusted
+from ganzoo.files import bounded_json, storage, untrusted
 from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
 from ganzoo.optimizers import Optimizer
@@ -450,7 +450,7 @@ def _yaml(content: bytes) -> dict[str, Any]:
         raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"it is not valid YAML: {error}") from None
-    if problem := checksummed.excess(value):
+    if problem := bounded_json.excess(value):
         raise ValueError(problem)
     if not isinstance(value, dict):
         raise ValueError("it must be a mapping of settings to values")

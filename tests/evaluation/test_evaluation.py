@@ -12,6 +12,7 @@ import PIL
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import nn
 
 import ganzoo
@@ -366,10 +367,7 @@ def test_what_is_damaged_in_the_cache_is_made_again(part, pictures) -> None:
 def test_a_cache_that_cannot_be_written_costs_no_score(pictures, monkeypatch) -> None:
     first = evaluate(make(), pictures, by_net(), num_fake=40, cache=False)
 
-    class SafetensorError(Exception):
-        """As safetensors wraps what the system says."""
-
-    def full(*_):
+    def full(*_, **__):
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)

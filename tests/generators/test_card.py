@@ -27,7 +27,7 @@ from ganzoo.config import resolve
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError
-from ganzoo.files import checksummed
+from ganzoo.files import artifact
 from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle, card, protocols
 from ganzoo.generators.bundle import BundleConfig, Half, Origin, WeightFile
@@ -111,7 +111,7 @@ def make(folder: Path, config: BundleConfig, **files) -> Path:
         f"{name.removesuffix('.safetensors')}.safetensors": fact for name, fact in facts.items()
     }
     config = config.model_copy(update={"weights": facts})
-    write_json(folder / "config.json", checksummed.add_checksum(config.model_dump(mode="json")))
+    write_json(folder / "config.json", artifact.with_checksum(config.model_dump(mode="json")))
     for name, content in files.items():
         path = folder / f"{name}.{'png' if content is None else 'json'}"
         if content is None:

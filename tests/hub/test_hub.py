@@ -18,7 +18,7 @@ from huggingface_hub import constants
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, GanzooError, HubError
-from ganzoo.files import checksummed
+from ganzoo.files import artifact, bounded_json
 from ganzoo.generators import bundle, hub
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
@@ -408,15 +408,16 @@ def test_weights_that_no_net_needs_are_not_fetched(
 ) -> None:
     """A repository that is true to itself, and has a gigabyte for a net of a hundred numbers."""
     config = json.loads(files[bundle.CONFIG] or "")
-    del config[checksummed.CHECKSUM]
+    del config[artifact.CHECKSUM]
     huge = b"\0" * 300_000
     config["weights"][bundle.WEIGHTS] |= {"size": len(huge)}
-    text = json.dumps(checksummed.add_checksum(config), indent=2) + "\n"
+    text = json.dumps(artifact.with_checksum(config), indent=2) + "\n"
     hub_.commit("zoo/a", files | {bundle.CONFIG: text, bundle.WEIGHTS: huge})
     with pytest.raises(BundleError) as caught:
         hub.fetch("zoo/a")
     assert str(caught.value).startswith(
-        "model.safetensors of zoo/a has 300,000 bytes, but the net that config.json describes needs"
+        "model.safetensors of zoo/a has 300,000 bytes, but the net that its configuration "
+        "describes needs"
     )
     monkeypatch.setenv("GANZOO_MAX_BYTES", "200000")
     with pytest.raises(BundleError, match="more than the 200,000 that are allowed"):
@@ -681,4 +682,4 @@ def test_nothing_of_the_client_is_imported_before_it_is_needed() -> None:
 
 
 def test_sealed_files_are_what_the_limit_is_for() -> None:
-    assert hub.LARGEST == checksummed.LARGEST
+    assert hub.LARGEST == bounded_json.LARGEST

@@ -153,10 +153,10 @@ def pull(
 
 def _pulled_from(config: Path) -> str | None:
     """The repository that a ``config.json`` was pulled from, even if its bundle is damaged."""
-    from ganzoo.files import checksummed
+    from ganzoo.files import bounded_json
 
     try:
-        return str(checksummed.read(config)[0]["origin"]["repo_id"])
+        return str(bounded_json.read(config)["origin"]["repo_id"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -71,6 +71,9 @@ class Component(Model, metaclass=_Kind):
     """The paper or page that the method comes from."""
     recommended: ClassVar[Mapping[str, Any]] = {}
     """Training settings that suit this method; they lie below the caller's own."""
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named options: ``{"dcgan_small": {"channels": 32}}``. A name begins with the component's and
+    an underscore. A literal, so that listings know the names without importing the class."""
 
     if not TYPE_CHECKING:  # the type checker keeps the fields' own signature
         # Pydantic wraps what a serializer raises in an error of its own; these two raise it plain.

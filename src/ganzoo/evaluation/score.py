@@ -16,7 +16,7 @@ from ganzoo.core.model import Model
 from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.errors import DataError
 from ganzoo.features.base import UNNAMED
-from ganzoo.files import checksummed, storage
+from ganzoo.files import bounded_json, storage
 from ganzoo.generators import bundle
 
 __all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "same_protocol", "save"]
@@ -111,7 +111,7 @@ def _known(path: Path) -> dict[str, Any]:
     known: Any = {}
     with contextlib.suppress(FileNotFoundError):
         try:
-            known, _ = checksummed.read(path)
+            known = bounded_json.read(path)
         except ValueError as error:
             raise DataError(
                 f"{path} holds no scores ({error}). Delete it; it is made again."

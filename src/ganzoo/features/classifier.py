@@ -256,8 +256,7 @@ def _shifted(pictures: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _keep(folder: Path, trained: Trained) -> None:
-    facts = {"format_version": _VERSION, "accuracy": trained.accuracy, "digest": trained.digest}
-    tensor_cache.write(folder, trained.tensors, **facts)
+    tensor_cache.write(folder, trained.tensors, accuracy=trained.accuracy, digest=trained.digest)
 
 
 def _kept(folder: Path) -> Trained | None:

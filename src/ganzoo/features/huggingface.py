@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
+from ganzoo.core.state_dicts import not_finite
 from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.features.base import Extractor, fingerprint
-from ganzoo.features.weights import Reading, faults, not_finite, stamp
+from ganzoo.features.weights import Reading, faults, stamp
 from ganzoo.files.storage import expanded
 
 __all__ = ["SOURCE", "HubExtractor", "HubModel"]

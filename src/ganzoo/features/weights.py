@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ganzoo.core.state_dicts import not_finite
 from ganzoo.datasets.cache import cache_root
 from ganzoo.errors import CheckpointError, listing
 from ganzoo.files import statedicts
@@ -21,7 +22,7 @@ from ganzoo.files.storage import expanded, make, new_file, sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Published", "Reading", "extractors_root", "faults", "load", "not_finite", "stamp"]
+__all__ = ["Published", "Reading", "extractors_root", "faults", "load", "stamp"]
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -179,14 +180,6 @@ def faults(names: Mapping[str, Collection[str]]) -> str:
         for what, those in names.items()
         if those
     )
-
-
-def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the first tensor with NaN or infinity in it; None if there is none."""
-    for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            return name
-    return None
 
 
 class Reading(Generic[T, F]):

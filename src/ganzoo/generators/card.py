@@ -302,11 +302,11 @@ def _parameters(config: BundleConfig) -> int | None:
     """Numbers that were trained, counted without allocating them."""
     import torch
 
+    from ganzoo.core.nets import build_on_meta
+
     try:
         with torch.random.fork_rng(devices=[]):  # a plug-in's net may draw random numbers
-            net = bundle.build_on_meta(
-                lambda: config.architecture.generator(config.sample, config.latent)
-            )
+            net = build_on_meta(lambda: config.architecture.generator(config.sample, config.latent))
     except Exception:  # a plug-in's net may need a real device
         return None
     return sum(parameter.numel() for parameter in net.parameters())

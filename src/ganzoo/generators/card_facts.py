@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, Strict
 from ganzoo import datasets, losses
 from ganzoo.core.model import Model
 from ganzoo.errors import BundleError, ConfigError, PluginError, UnknownNameError
-from ganzoo.files import checksummed
+from ganzoo.files import bounded_json
 from ganzoo.generators import bundle
 from ganzoo.generators.markdown import prose, public, word
 
@@ -170,7 +170,7 @@ def _scores(path: Path) -> dict[str, Score]:
 def _read(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; empty if there is no file."""
     try:
-        value, _ = checksummed.read(path, largest=_LARGEST)
+        value = bounded_json.read(path, largest=_LARGEST)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

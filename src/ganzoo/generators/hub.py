@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from ganzoo._version import __version__
 from ganzoo.errors import BundleError, ConfigError, HubError
 from ganzoo.files import untrusted
-from ganzoo.files.checksummed import LARGEST
+from ganzoo.files.bounded_json import LARGEST
 from ganzoo.generators import bundle
+from ganzoo.generators.assembly import check_sizes
 from ganzoo.generators.card import edited, notices
 from ganzoo.generators.hub_client import COMMIT, Client, check_revision, parse, printable
 
@@ -197,7 +198,7 @@ def fetch(
                 f"library. Check the name and the revision."
             ) from None
         raise
-    bundle.check_sizes(config, client.where)
+    check_sizes(config, client.where)
     for name, facts in config.weights.items():
         download(name, facts.size, facts.size)
     return replace(found, extras=download.extras()) if extras else found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ganzoo.config import FORMAT_VERSION, TrainConfig, read_config, resolve
+from ganzoo.core.state_dicts import not_finite
 from ganzoo.errors import GanzooError, RunFolderError, plain, some
 from ganzoo.files import checkpoint, untrusted
 from ganzoo.files.lock import OWNER, owner
@@ -37,7 +38,7 @@ __all__ = ["Finding", "examine"]
 
 _DRAWN = 8  # samples of each generator
 _SLACK = 1e-3  # of the width of the value range, for rounding in activations
-_CHECKPOINT = ("manifest.json", "state.json", "state.safetensors")
+_CHECKPOINT = (checkpoint.STATE, checkpoint.TENSORS)
 _MOST = 20  # scores that are shown
 
 
@@ -93,7 +94,7 @@ def _examined(folder: Path) -> Iterator[Finding]:
     else:
         raise RunFolderError(
             f"{folder} is no run, no saved generator and no checkpoint: it has none of "
-            f"config.yaml, {bundle.CONFIG} and manifest.json. Give a folder that ganzoo wrote."
+            f"config.yaml, {bundle.CONFIG} and {checkpoint.STATE}. Give a folder that ganzoo wrote."
         )
 
 
@@ -282,8 +283,11 @@ def _checkpoint(folder: Path) -> str:
     step = state.get("step")
     if checkpoint.misnamed(folder, state):
         raise _Wrong(f"holds step {step}, but its name is of another: give it its own name back.")
-    if problem := bundle.not_finite(tensors):
-        raise _Wrong(f"{problem}. Resume from an earlier checkpoint: move this one away.")
+    if bad := not_finite(tensors):
+        raise _Wrong(
+            f"its tensor '{bad}' is not finite. Resume from an earlier checkpoint: "
+            f"move this one away."
+        )
     size = sum((folder / name).stat().st_size for name in _CHECKPOINT)
     return f"step {step}, {len(tensors)} tensors, {size / 1e6:,.1f} MB; hashes agree, all finite"
 

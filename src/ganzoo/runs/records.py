@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ganzoo.errors import ConfigError, GanzooError
-from ganzoo.files import checksummed, untrusted
+from ganzoo.files import bounded_json, untrusted
 from ganzoo.generators.bundle import SCORED
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def mapping(path: Path) -> dict[str, Any]:
         OSError: If the file is absent or cannot be read.
         ValueError: If it is something else, too large, or holds numbers that are not finite.
     """
-    value, _ = checksummed.read(path, largest=MAX_BYTES)
+    value = bounded_json.read(path, largest=MAX_BYTES)
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     return value
