@@ -837,13 +837,13 @@ def own_scores(bench: Bench, preset: str, folder: Path, reference: Path) -> dict
     wanted = [{"name": "fid"}, {"name": "kid", "subsets": 1, "subset_size": count}]
     metrics_ = [metric | {"extractor": extractor} for metric in wanted]
     scores = evaluate(source, reference, metrics_, precision="fp32", device="cpu")
-    fakes = scores["fid"].protocol["fakes"]
+    fake = scores["fid"].protocol["fake"]
     return {
-        "count": fakes["count"],
+        "count": fake["count"],
         "fid": scores["fid"].value,
         "kid": scores["kid"].value,
-        "read": fakes.get("read", {}),
-        "left": fakes.get("left", []),
+        "read": fake.get("read", {}),
+        "left": fake.get("left", []),
     }
 
 

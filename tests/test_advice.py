@@ -28,7 +28,7 @@ from ganzoo.core.component import Component
 from ganzoo.core.model import Model
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
-from ganzoo.evaluation.sources import Labels
+from ganzoo.evaluation.options import Labels
 from ganzoo.generators import generator
 
 ROOT = Path(__file__).parents[1]

@@ -21,8 +21,8 @@ import yaml
 from ganzoo import Generator, Run, Trainer
 from ganzoo.config import FORMAT_VERSION
 from ganzoo.errors import BundleError, CheckpointError, ConfigError
-from ganzoo.files import checkpoint, checksummed
-from ganzoo.files.storage import sha256, write_json
+from ganzoo.files import artifact, checkpoint
+from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle
 from ganzoo.runs.checkup import examine
 
@@ -145,19 +145,16 @@ def newer_checkpoints(run: Path) -> None:
     version = checkpoint.FORMAT_VERSION + 1
     for folder in (run / "checkpoints").iterdir():
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        write_json(folder / "state.json", {**state, "format_version": version, "invention": 1})
-        files = {
-            name: {"size": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-            for name in ("state.json", "state.safetensors")
-        }
-        write_json(folder / "manifest.json", {"format_version": version, "files": files})
+        del state["sha256"]
+        state |= {"format_version": version, "invention": 1}
+        write_json(folder / "state.json", artifact.with_checksum(state))
 
 
 def newer_bundle(folder: Path) -> None:
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del raw["sha256"]
     raw |= {"format_version": bundle.FORMAT_VERSION + 1, "invention": 1}
-    write_json(folder / "config.json", checksummed.add_checksum(raw))
+    write_json(folder / "config.json", artifact.with_checksum(raw))
 
 
 def resume(run: Path) -> object:

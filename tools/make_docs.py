@@ -134,6 +134,12 @@ def section(component: type[Component]) -> list[str]:
             for name, field in component.model_fields.items()
         ]
         parts.append(table(("option", "type", "default", "description"), rows))
+    if component.variants:
+        rows = [
+            (f"`{name}`", ", ".join(f"`{key}` {value_text(item)}" for key, item in options.items()))
+            for name, options in component.variants.items()
+        ]
+        parts.append(table(("variant", "options"), rows))
     if component.recommended:
         parts.append("Recommended with it:")
         rows = [(f"`{key}`", value_text(value)) for key, value in component.recommended.items()]

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import textwrap
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,11 @@ class Round(Widget):
 
 class Square(Widget):
     """A square one."""
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "square_small": {"size": 2},
+        "square_very_large": {"size": 9},
+    }
 
     def turn(self):
         return "square"
@@ -493,7 +499,7 @@ def test_a_missing_plugin_is_named(registry):
         registry.create({"name": "foo", "provider": "ganzoo-foo 0.3", "edge": 1})
     assert str(caught.value) == (
         "The widget 'foo' says that it comes from the package 'ganzoo-foo' 0.3, which is not "
-        "installed. That is the word of whoever made the file: look at it on PyPI before you "
+        "installed. Only the file says so: look at it on PyPI before you "
         "install it."
     )
 
@@ -740,3 +746,67 @@ def test_any_value_makes_a_component_or_one_of_our_errors(value):
         assert isinstance(registry.create(value), Widget)
     except GanzooError as error:
         assert str(error)
+
+
+# -- variants and former names --------------------------------------------------------------------
+
+
+def test_variants(registry):
+    assert registry.variants() == {"square_small": "square", "square_very_large": "square"}
+    assert registry.names() == ["round", "square"]
+    assert registry.get("square_small") is Square
+    made = registry.create("square_very_large")
+    assert made == Square(size=9)
+    assert made.model_dump() == {"name": "square", "size": 9}  # a file needs no table
+    assert registry.create({"name": "square_small", "size": 3}) == Square(size=3)
+    assert registry.create("square_small", size=4) == Square(size=4)
+    with pytest.raises(UnknownNameError, match="Did you mean 'square_small'"):
+        registry.create("square_smal")
+    with pytest.raises(UnknownNameError, match="Unknown widget 'round_small'"):
+        registry.create("round_small")
+
+
+def test_variants_are_not_inherited(registry):
+    @registry.register("wide-square")
+    class Wide(Square):
+        """A wide one."""
+
+    assert Wide.variants == {}
+    assert list(registry.variants()) == ["square_small", "square_very_large"]
+
+
+@pytest.mark.parametrize(
+    ("variants", "problem"),
+    [
+        ({"small": {}}, "a variant 'small', which must be called 'odd_...'"),
+        ({"odd_small": {"sise": 1}}, "has an option 'sise', which 'odd' lacks. Options: size."),
+    ],
+)
+def test_variants_that_are_none(registry, variants, problem):
+    cls = type("Odd", (Square,), {"variants": variants, "__annotations__": {"variants": ClassVar}})
+    with pytest.raises(RegistrationError, match=problem):
+        registry.register("odd")(cls)
+
+
+def test_variants_of_a_plugin(registry, install):
+    source = (
+        PLUGIN.format(home=__name__, cls="Star")
+        + """
+        variants: dict = {"star_sharp": {"edge": 0.1}}
+    """
+    )
+    source = source.replace("variants: dict", "variants: ClassVar[dict]")
+    source = "    from typing import ClassVar\n" + source
+    install("ganzoo-stars", {"star": "stars:Star"}, {"stars.py": source})
+    assert registry.variants()["star_sharp"] == "star"
+    assert "stars" not in sys.modules
+    assert registry.create("star_sharp").edge == 0.1
+    assert registry.create("ganzoo-stars:star_sharp").edge == 0.1
+
+
+@pytest.mark.parametrize(("old", "size"), [("quad", 1), ("tiny", 2)])
+def test_former_names(registry, old, size):
+    registry.deprecated.update(quad="square", tiny="square_small")
+    with pytest.warns(FutureWarning, match=f"The widget '{old}' is now called 'square"):
+        assert registry.create(old) == Square(size=size)
+    assert old not in registry.names()

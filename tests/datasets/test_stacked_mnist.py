@@ -93,4 +93,4 @@ def test_a_generator_learns_from_them_and_is_evaluated_on_them(root: Path) -> No
     run = ganzoo.Trainer(arch, options, steps=1, batch_size=16, progress=False).fit()
     assert run.generator.spec.shape == (3, 28, 28)
     (score,) = ganzoo.evaluate(run.path, metrics="swd", num_fake=64, real_split="test").values()
-    assert score.protocol["reals"]["split"] == "test"
+    assert score.protocol["real"]["split"] == "test"

@@ -240,7 +240,7 @@ def test_files_score_as_the_same_numbers_in_memory(kind, other) -> None:
     assert found.value == pytest.approx(known.value, rel=1e-6) and known.value > 0.1
     assert score(side).value == found.value  # as it is kept
     assert score(other, side).value == pytest.approx(found.value, rel=1e-6)
-    fakes = found.protocol["fakes"]
+    fakes = found.protocol["fake"]
     assert fakes.get("read") == done
     left = " ".join(fakes.get("left", ()))
     assert (f"scaled from {done['range']}" in left) == ("depth" in done) if done else not left
@@ -256,7 +256,7 @@ def test_files_score_as_the_same_numbers_in_memory(kind, other) -> None:
     ],
 )
 def test_what_the_program_does_instead_is_told(kind, left) -> None:
-    assert left in " ".join(score(of_kind(kind)[0]).protocol["fakes"]["left"])
+    assert left in " ".join(score(of_kind(kind)[0]).protocol["fake"]["left"])
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_few_of_a_small_range_are_told() -> None:
 
 def test_a_training_has_the_same_hash() -> None:
     data = ganzoo.datasets.create("folder", path=folder(deep())).load().data.numpy()
-    pair = [score(side).protocol["fakes"]["sha256"] for side in ("deep", data.astype(np.uint16))]
+    pair = [score(side).protocol["fake"]["sha256"] for side in ("deep", data.astype(np.uint16))]
     assert pair[0] == pair[1]
 
 
@@ -490,7 +490,7 @@ def test_an_archive_is_a_side(name, labels, other) -> None:
     assert score(side).value == pytest.approx(score(same).value, rel=1e-6)
     assert score(Path(side), side).value == pytest.approx(0, abs=1e-6)
     assert score(other, {"path": side}).value == pytest.approx(score(other, same).value, rel=1e-6)
-    assert score(side).protocol["fakes"]["sha256"] == score(same).protocol["fakes"]["sha256"]
+    assert score(side).protocol["fake"]["sha256"] == score(same).protocol["fake"]["sha256"]
 
 
 @pytest.mark.parametrize("name", ["held.zip", "held.tar"])

@@ -12,6 +12,7 @@ import PIL
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import nn
 
 import ganzoo
@@ -24,6 +25,7 @@ from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, CheckpointError, ConfigError, DataError
 from ganzoo.evaluation.sources import GeneratedSamples
 from ganzoo.features import Features
+from ganzoo.features.callable import Callable
 from ganzoo.features.classifier import Classifier
 from ganzoo.features.inception import Inception
 from ganzoo.generators import card
@@ -102,7 +104,7 @@ def test_samples_against_themselves(pictures) -> None:
     scores = evaluate(pictures, pictures, [FID, PRECISION])
     assert scores["fid"].value == pytest.approx(0, abs=1e-9)
     assert scores["precision"].value == 1
-    assert scores["fid"].protocol["fakes"]["count"] == 96
+    assert scores["fid"].protocol["fake"]["count"] == 96
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -123,7 +125,7 @@ def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
         parts.append(MetricInputs(len(samples), moments, spec=SPEC))
     expected = metrics.create(FID).score(*parts).value
     assert score["fid"].value == pytest.approx(expected, rel=1e-5)
-    assert score["fid"].protocol["fakes"]["count"] == 300
+    assert score["fid"].protocol["fake"]["count"] == 300
 
 
 def test_more_fakes_begin_with_the_same_ones(pictures) -> None:
@@ -179,7 +181,7 @@ def test_modes_of_a_mixture() -> None:
     generator.module = Constant(torch.tensor([[1.0, 0.0]]))
     score = evaluate(generator, metrics="modes", num_fake=30)["modes"]
     assert (score.value, score.extra["high_quality"]) == (1, 1)
-    assert "reals" not in score.protocol
+    assert "real" not in score.protocol
     assert score.protocol["samples"]["form"] == "vector of shape (2,)"
     assert evaluate("ring", metrics=["modes"], num_fake=1000)["modes"].value == 8
 
@@ -255,7 +257,7 @@ def test_reals_are_resized_as_in_training(pictures) -> None:
     score = evaluate(generator, pictures, [FID], num_fake=20)["fid"]
     assert score.protocol["samples"] == {
         "form": "8x8 greyscale image",
-        "resized": "reals from 16x16",
+        "resized": "real from 16x16",
     }
     small = preprocessing.apply(pictures, 0)
     assert evaluate(generator, small, [FID], num_fake=20)["fid"].value == pytest.approx(score.value)
@@ -280,7 +282,7 @@ def test_labels(pictures) -> None:
         bright[how] = float((torch.cat(list(side.batches(64, slice(0, 400)))) > 0).float().mean())
     assert 0.4 < bright["uniform"] < 0.6 and bright["data"] < 0.1
     score = evaluate(generator, (pictures, labels), [FID], num_fake=60, labels="data")["fid"]
-    assert score.protocol["fakes"]["labels"] == "data"
+    assert score.protocol["fake"]["labels"] == "data"
     with pytest.raises(ConfigError, match="labels='data' needs real samples with the classes"):
         evaluate(generator, pictures, [FID], num_fake=60, labels="data")
 
@@ -292,7 +294,7 @@ def test_from_which_labels_classes_were_drawn_is_in_the_protocol(pictures) -> No
         evaluate(generator, (pictures, labels), [FID], num_fake=60, labels="data")["fid"]
         for labels in (torch.arange(96) % 2, (torch.arange(96) > 90).long())
     ]
-    assert evaluation.differences(*scores) == ("fakes.label_shares",)
+    assert evaluation.differences(*scores) == ("fake.label_shares",)
 
 
 def test_a_metric_of_a_generator_alone_draws_no_labels_of_the_data(pictures, monkeypatch) -> None:
@@ -301,8 +303,8 @@ def test_a_metric_of_a_generator_alone_draws_no_labels_of_the_data(pictures, mon
     generator = make(SampleSpec(shape=(1, 16, 16), classes=("0", "1")))
     generator.module = Constant(torch.zeros(2, 1, 16, 16))
     given = pictures, torch.arange(96) % 2
-    score = evaluate(generator, given, {"name": "ppl", "ways": 4}, labels="data")["ppl"]
-    assert score.protocol["fakes"] == {"source": "generator", "seed": 0, "averaged": None}
+    score = evaluate(generator, given, {"name": "ppl", "num_samples": 4}, labels="data")["ppl"]
+    assert score.protocol["fake"] == {"source": "generator", "seed": 0, "averaged": None}
 
 
 # -- one pass, and the cache ----------------------------------------------------------------------
@@ -325,7 +327,9 @@ def _counted(monkeypatch) -> None:
 
 
 def by_net() -> list[dict]:
-    return [metric | {"extractor": net()} for metric in (FID, KID, PRECISION)]
+    return [
+        metric | {"extractor": Callable.of(net(), name="net")} for metric in (FID, KID, PRECISION)
+    ]
 
 
 @pytest.mark.usefixtures("_counted")
@@ -363,10 +367,7 @@ def test_what_is_damaged_in_the_cache_is_made_again(part, pictures) -> None:
 def test_a_cache_that_cannot_be_written_costs_no_score(pictures, monkeypatch) -> None:
     first = evaluate(make(), pictures, by_net(), num_fake=40, cache=False)
 
-    class SafetensorError(Exception):
-        """As safetensors wraps what the system says."""
-
-    def full(*_):
+    def full(*_, **__):
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
@@ -395,7 +396,7 @@ def test_functions_and_code_of_scripts_are_not_kept(pictures) -> None:
 @pytest.mark.usefixtures("_counted")
 def test_other_versions_have_statistics_of_their_own(pictures, monkeypatch) -> None:
     evaluate(make(), pictures, by_net(), num_fake=40)
-    monkeypatch.setattr("ganzoo.evaluation.feature_pass.__version__", "another")
+    monkeypatch.setattr("ganzoo.evaluation.extraction.__version__", "another")
     LOOKED.clear()
     evaluate(make(), pictures, by_net(), num_fake=40)
     assert sum(LOOKED) == 96 + 40
@@ -407,7 +408,7 @@ def test_so_have_other_versions_of_packages_that_an_extractor_names(pictures, mo
     first = evaluate(make(), pictures, num_fake=40)["fid"]
     assert first.protocol["versions"]["pillow"] == PIL.__version__
     before = statistics()
-    monkeypatch.setattr("ganzoo.evaluation.feature_pass._version", lambda package: "another")
+    monkeypatch.setattr("ganzoo.evaluation.extraction._version", lambda package: "another")
     second = evaluate(make(), pictures, num_fake=40)["fid"]
     assert len(statistics()) == 2 * len(before) > 0
     assert evaluation.same_protocol(first, second)
@@ -442,27 +443,27 @@ def test_the_protocol_says_all(pictures) -> None:
     assert protocol["metric"] == "kid"
     assert protocol["options"] == {"subsets": 5, "subset_size": 20, "seed": 2020}
     assert protocol["extractor"]["extractor"] == "callable"
-    assert (protocol["reals"]["dataset"], protocol["reals"]["count"]) == ("array", 50)
-    assert protocol["fakes"] == {"source": "generator", "count": 40, "seed": 3, "averaged": True}
+    assert (protocol["real"]["dataset"], protocol["real"]["count"]) == ("array", 50)
+    assert protocol["fake"] == {"source": "generator", "count": 40, "seed": 3, "averaged": True}
     assert set(protocol["versions"]) == {"ganzoo", "torch"}
     json.dumps(evaluation.plain(score), allow_nan=False)
 
 
 def test_protocols_that_may_and_may_not_be_compared(pictures) -> None:
     def score(**options):
-        return evaluate(make(), pictures, [FID], **{"fakes": 40, **options})["fid"]
+        return evaluate(make(), pictures, [FID], **{"num_fake": 40, **options})["fid"]
 
     assert evaluation.same_protocol(score(), score(seed=1))
-    assert evaluation.differences(score(), score(num_fake=41)) == ("fakes.count",)
-    assert evaluation.differences(score(), score(num_real=50)) == ("reals.count", "reals.sha256")
+    assert evaluation.differences(score(), score(num_fake=41)) == ("fake.count",)
+    assert evaluation.differences(score(), score(num_real=50)) == ("real.count", "real.sha256")
     assert not evaluation.same_protocol(
         score(), evaluate(make(), pictures, [KID], num_fake=40)["kid"]
     )
 
 
 def test_sources_of_all_kinds_may_be_compared() -> None:
-    def score(**fakes):
-        return ganzoo.Score(value=1, protocol={"fakes": {"count": 4, **fakes}})
+    def score(**fake):
+        return ganzoo.Score(value=1, protocol={"fake": {"count": 4, **fake}})
 
     plain = score(source="generator", seed=0, averaged=True)
     stored = {"dataset": "huggingface", "repo": "a/b", "subset": "c", "revision": "d"}
@@ -472,21 +473,21 @@ def test_sources_of_all_kinds_may_be_compared() -> None:
     )
     for other in others:
         assert evaluation.differences(plain, other) == ()
-    assert evaluation.differences(plain, score(labels="data")) == ("fakes.labels",)
+    assert evaluation.differences(plain, score(labels="data")) == ("fake.labels",)
 
 
 def test_reals_that_decide_nothing_make_no_other_protocol(pictures) -> None:
     alone, beside = (
         evaluate(make(), given, "ms-ssim", num_fake=40)["ms-ssim"] for given in (None, pictures)
     )
-    assert "real" in beside.extra and beside.protocol["beside"]["count"] == 96
+    assert "real" in beside.extra and beside.protocol["real_extra"]["count"] == 96
     assert beside.value == alone.value and evaluation.same_protocol(alone, beside)
 
 
 def test_reals_that_were_asked_for_in_vain_are_noted(pictures) -> None:
     score = evaluate(make(), None, "ms-ssim", num_fake=40, num_real=10)["ms-ssim"]
     assert score.notices == (
-        "'reals' changed nothing: none of these metrics looks at real samples.",
+        "'num_real' changed nothing: none of these metrics looks at real samples.",
     )
     assert evaluate(make(), pictures, [FID], num_fake=40, num_real=50)["fid"].notices == ()
 
@@ -521,15 +522,19 @@ def test_what_a_metric_says_of_itself_is_in_the_protocol(pictures, monkeypatch) 
 @pytest.mark.parametrize(
     ("source", "options", "text"),
     [
-        ("g", {"metrics": ["fid", "fid"]}, "'fid' is given twice"),
-        ("g", {"metrics": []}, "No metric is given"),
+        ("g", {"metrics": ["fid", "fid"]}, "'fid' is there twice"),
+        ("g", {"metrics": []}, "No metric was asked for"),
         ("g", {"metrics": ["fdi"]}, "Did you mean 'fid'"),
         ("g", {"preset": "clean"}, "which none of fid uses"),
         ("g", {"metrics": ["fid"], "preset": "best"}, "preset cannot be 'best'"),
-        ("g", {"fakes": 0}, "from 1 on, not 0"),
-        ("g", {"fakes": 1}, "needs at least 2 generated samples, not 1"),
-        ("g", {"metrics": [{**KID, "subset_size": 41}]}, "(subset_size), not 40"),
-        ("g", {"reals": 97}, "has 96 samples, fewer than the 97"),
+        ("g", {"num_fake": 0}, "num_fake cannot be 0"),
+        ("g", {"num_fake": 1}, "needs at least 2 generated samples, not 1"),
+        (
+            "g",
+            {"metrics": [{**KID, "subset_size": 41}]},
+            "not 40: give more, or set subset",
+        ),
+        ("g", {"num_real": 97}, "has 96 samples, fewer than the 97"),
         ("g", {"real_split": "test"}, "has no splits"),
         ("g", {"dataset": None}, "Nothing says what real samples to compare with"),
         ("g", {"dataset": torch.zeros(9, 1, 8, 8)}, "are 8x8 and the generated ones 16x16"),
@@ -545,7 +550,7 @@ def test_refusals(source, options, text, pictures) -> None:
     if source == "nan":
         made = make()
         next(made.module.parameters()).data.fill_(torch.nan)
-    arguments = {"dataset": pictures, "metrics": [FID], "fakes": 40, "cache": False, **options}
+    arguments = {"dataset": pictures, "metrics": [FID], "num_fake": 40, "cache": False, **options}
     with pytest.raises((ConfigError, DataError, ganzoo.errors.UnknownNameError)) as caught:
         evaluate(made, arguments.pop("dataset"), **arguments)
     assert text in str(caught.value) and "\n" not in str(caught.value)
@@ -577,10 +582,10 @@ NEIGHBOURS = {"name": "nearest-neighbours", "extractor": cells}
 def test_pictures_that_cannot_be_are_refused_first(pictures) -> None:
     Path("old.png").touch()
     for metric, path, text in (
-        (NEIGHBOURS | {"shown": 0}, "new.png", "its option 'shown' is 0"),
+        (NEIGHBOURS | {"shown": 0}, "new.png", "with 'shown' above 0"),
         (NEIGHBOURS, "old.png", "There is a file old.png already"),
         (NEIGHBOURS, "no/new.png", "there is no folder no"),
-        (FID, "new.png", "ask for it too"),
+        (FID, "new.png", "ask for 'nearest-neighbours' too"),
     ):
         with pytest.raises(ConfigError, match=text):
             evaluate(pictures[:40], pictures, [metric], picture=path)
@@ -650,7 +655,7 @@ def test_two_folders(pictures, capsys) -> None:
     assert set(found) == {"fid", "precision"} and found["fid"]["value"] > 0
     protocol = found["fid"]["protocol"]
     assert protocol["extractor"]["preset"] == "pytorch-fid"
-    assert (protocol["reals"]["count"], protocol["fakes"]["count"]) == (56, 40)
+    assert (protocol["real"]["count"], protocol["fake"]["count"]) == (56, 40)
     assert not Path("a/metrics.json").exists()
 
 
@@ -663,7 +668,7 @@ def test_a_bundle_keeps_its_scores(pictures, capsys) -> None:
     assert not Path("saved/metrics.json").exists()
     run(*line, "--metrics", SWD)
     told = capsys.readouterr().out
-    assert "reals dataset: array" in told and f"scores: {Path('saved/metrics.json')}" in told
+    assert "real dataset: array" in told and f"scores: {Path('saved/metrics.json')}" in told
     run(*line, "--metrics", '{"name": "swd", "patches": 0}', "--json", code=2)
     assert capsys.readouterr().out == ""
     Path("saved/metrics.json").write_text('{"other": {"value": 1.5, "protocol": {}}}')

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from ganzoo import features
 from ganzoo.core.spec import SampleSpec
@@ -78,14 +79,11 @@ def test_each_data_root_has_its_own(trained, tmp_path, monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_told(trained, monkeypatch):
-    class SafetensorError(Exception):
-        """As safetensors wraps what the system says."""
-
-    def full(*_):
+    def full(*_, **__):
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(CheckpointError, match="cannot be kept .*No space left on device"):
+    with pytest.raises(CheckpointError, match="cannot be cached .*No space left on device"):
         Classifier().weights_hash()
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from ganzoo import optimizers
 from ganzoo.errors import CheckpointError
-from ganzoo.files import checkpoint
+from ganzoo.files import artifact, checkpoint
 from ganzoo.files.storage import write_json
 
 TENSORS = {
@@ -56,17 +57,15 @@ def test_round_trip(saved: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_folder(saved: Path) -> None:
-    assert names(saved) == ["manifest.json", "state.json", "state.safetensors"]
-    manifest = json.loads((saved / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest == {
-        "format_version": checkpoint.FORMAT_VERSION,
-        "files": {
-            name: {
-                "size": (saved / name).stat().st_size,
-                "sha256": hashlib.sha256((saved / name).read_bytes()).hexdigest(),
-            }
-            for name in ("state.json", "state.safetensors")
-        },
+    assert names(saved) == ["state.json", "state.safetensors"]
+    state = json.loads((saved / "state.json").read_text(encoding="utf-8"))
+    assert set(state) == {"format_version", "files", "sha256", *STATE}
+    content = (saved / "state.safetensors").read_bytes()
+    assert state["files"] == {
+        "state.safetensors": {
+            "size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
     }
 
 
@@ -110,30 +109,37 @@ def refused(saved: Path, reason: str) -> None:
     assert caught.value.__cause__ is not None
 
 
-@pytest.mark.parametrize("name", ["state.safetensors", "state.json"])
 @pytest.mark.parametrize("place", [0, 0.5, -1])
-def test_one_wrong_bit(saved: Path, name: str, place: float) -> None:
-    content = bytearray((saved / name).read_bytes())
+def test_one_wrong_bit(saved: Path, place: float) -> None:
+    path = saved / "state.safetensors"
+    content = bytearray(path.read_bytes())
     content[int(place * len(content)) if place == 0.5 else int(place)] ^= 1
-    (saved / name).write_bytes(content)
-    refused(saved, f"({name} has another SHA-256 than manifest.json says)")
+    path.write_bytes(content)
+    refused(saved, "(state.safetensors: checksum mismatch)")
 
 
-@pytest.mark.parametrize("name", ["state.safetensors", "state.json"])
+def test_one_wrong_digit(saved: Path) -> None:
+    path = saved / "state.json"
+    path.write_bytes(path.read_bytes().replace(b'"step": 12', b'"step": 13'))
+    refused(saved, "(state.json: it does not match its own sha256, so it was edited or damaged)")
+
+
 @pytest.mark.parametrize("kept", [0, 20, -1])
-def test_truncated_files(saved: Path, name: str, kept: int) -> None:
-    (saved / name).write_bytes((saved / name).read_bytes()[:kept])
-    refused(saved, f"({name} has another size than manifest.json says)")
+def test_truncated_files(saved: Path, kept: int) -> None:
+    for name, reason in (("state.safetensors", "size mismatch"), ("state.json", "")):
+        content = (saved / name).read_bytes().rstrip()
+        (saved / name).write_bytes(content[:kept])
+        refused(saved, f"({name}: {reason}")
+        (saved / name).write_bytes(content)
+
+
+def test_longer_files(saved: Path) -> None:
+    with (saved / "state.safetensors").open("ab") as file:
+        file.write(b" ")
+    refused(saved, "(state.safetensors: size mismatch)")
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "state.json"])
-def test_longer_files(saved: Path, name: str) -> None:
-    with (saved / name).open("ab") as file:
-        file.write(b" ")
-    refused(saved, f"({name} has another size than manifest.json says)")
-
-
-@pytest.mark.parametrize("name", ["state.safetensors", "state.json", "manifest.json"])
 def test_missing_files(saved: Path, name: str) -> None:
     (saved / name).unlink()
     refused(saved, f"No such file or directory: '{saved / name}'")
@@ -144,9 +150,10 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_files_of_another_checkpoint(saved: Path, tmp_path: Path) -> None:
-    other = checkpoint.save(tmp_path, 13, TENSORS, {**STATE, "step": 13})
+    tensors = {**TENSORS, "net.count": torch.tensor(8)}
+    other = checkpoint.save(tmp_path, 13, tensors, {**STATE, "step": 13})
     (saved / "state.json").write_bytes((other / "state.json").read_bytes())
-    refused(saved, "(state.json has another SHA-256 than manifest.json says)")
+    refused(saved, "(state.safetensors: checksum mismatch)")
 
 
 def test_swapped_files(saved: Path) -> None:
@@ -154,78 +161,52 @@ def test_swapped_files(saved: Path) -> None:
     one_content, other_content = one.read_bytes(), other.read_bytes()
     one.write_bytes(other_content)
     other.write_bytes(one_content)
-    refused(saved, "has another size than manifest.json says")
+    refused(saved, "(state.json: ")
+
+
+def change(saved: Path, **changes: object) -> None:
+    """Write a state.json whose checksum holds."""
+    state = json.loads((saved / "state.json").read_text(encoding="utf-8"))
+    del state["sha256"]
+    write_json(saved / "state.json", artifact.with_checksum({**state, **changes}))
 
 
 @pytest.mark.parametrize(
-    ("manifest", "reason"),
+    ("files", "reason"),
     [
-        ("", "Expecting value"),
-        ("{", "Expecting property name"),
-        ("[" * 100_000, "it is nested too deeply"),
-        ("[]\n", "its format_version is None, not a number from 1 on"),
-        ("{}\n", "its format_version is None, not a number from 1 on"),
-        ('{\n  "format_version": 0\n}\n', "its format_version is 0, not a number from 1 on"),
-        ('{\n  "format_version": true\n}\n', "its format_version is True, not a number"),
-        ('{\n  "format_version": "one"\n}\n', "its format_version is 'one', not a number"),
-        ('{\n  "format_version": 1\n}\n', "'files'"),
-        ('{"format_version": 1}', "'files'"),
-        ('{\r\n  "format_version": 1\r\n}\r\n', "'files'"),
-        (
-            '{"format_version": 1, "files": {}, "files": {}}',
-            "manifest.json is not as it was written, though it is JSON",
-        ),
-        ('{\n  "format_version": 1,\n  "files": {}\n}\n', "manifest.json names other files"),
+        ({}, "its files are not state.safetensors"),
+        ({"../state.safetensors": {}}, "its files are not state.safetensors"),
+        ([], "has no attribute 'keys'"),
+        ({"state.safetensors": {}}, "'size'"),
     ],
 )
-def test_broken_manifests(saved: Path, manifest: str, reason: str) -> None:
-    (saved / "manifest.json").write_bytes(manifest.encode())
+def test_a_state_that_lists_other_files(saved: Path, files: object, reason: str) -> None:
+    change(saved, files=files)
     refused(saved, reason)
 
 
-def test_a_manifest_may_be_laid_out_anew(saved: Path) -> None:
-    path = saved / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text("\ufeff" + json.dumps(manifest, indent=4, sort_keys=True), encoding="utf-8")
+def test_a_state_may_be_laid_out_anew(saved: Path) -> None:
+    path = saved / "state.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text("\ufeff" + json.dumps(state, indent=4, sort_keys=True), encoding="utf-8")
     assert checkpoint.load(saved)[1]["step"] == STATE["step"]
 
 
-def test_a_manifest_cannot_point_elsewhere(saved: Path) -> None:
-    path = saved / "manifest.json"
-    text = path.read_text(encoding="utf-8").replace('"state.json"', '"../state.json"')
-    path.write_text(text, encoding="utf-8")
-    refused(saved, "manifest.json names other files")
-
-
-def test_a_manifest_without_facts(saved: Path) -> None:
-    path = saved / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, {**manifest, "files": {name: {} for name in manifest["files"]}})
-    refused(saved, "'size'")
-
-
-def test_a_manifest_that_is_huge_is_not_read(saved: Path) -> None:
-    with (saved / "manifest.json").open("ab") as file:
+def test_a_state_that_is_huge_is_not_read(saved: Path) -> None:
+    with (saved / "state.json").open("ab") as file:
         file.truncate(2**40)  # sparse
     refused(saved, "it is larger than 16,777,216 bytes")
 
 
-def test_two_versions_in_one_checkpoint(saved: Path) -> None:
-    """A damaged digit is no reason to ask for another ganzoo."""
-    path = saved / "manifest.json"
+def test_a_damaged_version_is_no_newer_one(saved: Path) -> None:
+    path = saved / "state.json"
     path.write_bytes(path.read_bytes().replace(b'"format_version": 1', b'"format_version": 3'))
-    refused(saved, "manifest.json and state.json differ in format_version")
+    refused(saved, "it does not match its own sha256")
 
 
-@pytest.mark.parametrize("state", ['{"format_version": 2}', "of a kind not known yet", None])
-def test_a_newer_format(saved: Path, state: str | None) -> None:
-    path = saved / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**manifest, "format_version": 2}), encoding="utf-8")
-    if state is None:
-        (saved / "state.json").unlink()
-    else:
-        (saved / "state.json").write_text(state, encoding="utf-8")
+def test_a_newer_format(saved: Path) -> None:
+    change(saved, format_version=2, invention=1)
+    (saved / "state.safetensors").unlink()
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(saved)
     assert str(caught.value) == (
@@ -236,17 +217,13 @@ def test_a_newer_format(saved: Path, state: str | None) -> None:
 # -- writing that fails ---------------------------------------------------------------------------
 
 
-class SafetensorError(Exception):
-    """Stands for the class in which safetensors wraps the system's errors."""
-
-
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("error", [FULL, SafetensorError("I/O error: no space left")], ids=repr)
 @pytest.mark.parametrize("step", [12, 13])
 def test_a_full_disk_leaves_what_was_there(saved, tmp_path, monkeypatch, error, step) -> None:
-    def full(tensors, path) -> None:
+    def full(tensors, path, metadata) -> None:
         Path(path).write_bytes(b"half")
         raise error
 
@@ -258,21 +235,16 @@ def test_a_full_disk_leaves_what_was_there(saved, tmp_path, monkeypatch, error, 
         f"The checkpoint {target} cannot be written ({error}). Earlier ones are untouched; free "
         f"some space or choose another folder, then resume."
     )
-    assert caught.value.__cause__ is error
     assert names(tmp_path) == ["step-00000012"]
     tensors, state = checkpoint.load(saved)
     assert state["step"] == 12 and tensors.keys() == TENSORS.keys()
 
 
 def test_a_disk_that_is_full_at_the_manifest(saved, tmp_path, monkeypatch) -> None:
-    write_json = checkpoint.write_json
-
     def full(path: Path, value) -> None:
-        if path.name == "manifest.json":
-            raise FULL
-        write_json(path, value)
+        raise FULL
 
-    monkeypatch.setattr(checkpoint, "write_json", full)
+    monkeypatch.setattr(artifact, "write_json", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
         checkpoint.save(tmp_path, 13, TENSORS, STATE)
     assert names(tmp_path) == ["step-00000012"]

@@ -147,7 +147,7 @@ def test_other_line_ends_are_no_damage(whole: dict[str, list[Path]], tmp_path: P
     """Git and mail convert them in text files, and only there."""
     for original, file in (
         (whole["bundle"][0], "config.json"),
-        (whole["checkpoint"][0], "manifest.json"),
+        (whole["checkpoint"][0], "state.json"),
     ):
         folder = tmp_path / original.name
         shutil.copytree(original, folder)

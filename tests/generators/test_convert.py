@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganzoo import Generator, LatentSpec, SampleSpec, architectures
-from ganzoo.architectures import Architecture, Inferred
+from ganzoo.architectures import Inferred
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.cli import main
@@ -793,8 +793,8 @@ def plugin():
         """Infers nothing."""
 
         @classmethod
-        def infer(cls, shapes):
-            return Architecture.infer(shapes)
+        def infer(cls, shapes, known=None):
+            return None
 
     yield Plain
     architectures.registry.unregister("plain")
@@ -822,7 +822,7 @@ def test_an_architecture_that_infers_nothing_is_told_everything(plugin):
 )
 def test_authors_are_told_of_wrong_inference(plugin, monkeypatch, answer, fault):
     check_architecture(plugin(hidden=(4,)))
-    monkeypatch.setattr(plugin, "infer", classmethod(lambda cls, shapes: answer))
+    monkeypatch.setattr(plugin, "infer", classmethod(lambda cls, shapes, known=None: answer))
     with pytest.raises(AssertionError, match=fault):
         check_architecture(plugin(hidden=(4,)))
 

@@ -127,7 +127,7 @@ def test_against_the_reals():
     )
     with pytest.raises(DataError, match=r"^Mode 333 is among the generated samples and not among "):
         metric.score(real, seen([[3, 3, 3]]))
-    with pytest.raises(DataError, match="was to compare with real samples, and there are none"):
+    with pytest.raises(ConfigError, match="compares with real samples, and there are none"):
         metric.score(None, fake)
 
 
@@ -144,7 +144,7 @@ def test_reverse_kl_against_numpy():
 def test_logits_that_tell_no_classes():
     for shape in ((5, 1), (5, 3, 10, 2)):
         fake = MetricInputs(5, logits=torch.zeros(shape), spec=STACKED)
-        with pytest.raises(ConfigError, match="^Modes are told by logits "):
+        with pytest.raises(ConfigError, match="^Modes are counted by logits "):
             metrics.create("modes").score(None, fake)
 
 
@@ -194,7 +194,7 @@ def test_a_collapsed_generator_from_its_pictures(by_brightness):
         q[triple] = count / 1000
     wanted = np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     assert score.extra["reverse_kl"] == pytest.approx(wanted, rel=1e-12)
-    assert score.protocol["fakes"]["count"] == 1000 and "reals" not in score.protocol
+    assert score.protocol["fake"]["count"] == 1000 and "real" not in score.protocol
     assert score.notices == ()  # few samples, and no doubt that it has collapsed
 
 

@@ -142,7 +142,8 @@ def test_too_few(draw, gather):
     with pytest.raises(DataError) as caught:
         score("precision", gather(draw(3, 1)), gather(draw(9, 2)))
     assert str(caught.value) == (
-        "The metric 'precision' needs at least 4 real samples, not 3: give more."
+        "The metric 'precision' needs at least 4 real samples, not 3: give more, or set "
+        "neighbours lower."
     )
     score("precision", gather(draw(4, 1)), gather(draw(9, 2)))
 
@@ -156,7 +157,8 @@ def test_too_few_are_refused_before_anything_is_seen(images):
         with pytest.raises(DataError) as caught:
             ganzoo.evaluate(images(fakes, seed=1), images(reals, seed=2), [metric])
         assert str(caught.value) == (
-            f"The metric 'coverage' needs at least 11 {whose} samples, not 10: give more."
+            f"The metric 'coverage' needs at least 11 {whose} samples, not 10: give more, or set "
+            f"neighbours lower."
         )
 
 

@@ -46,7 +46,7 @@ def net(monkeypatch):
 
 def ppl(generator, **options):
     fake = MetricInputs(0, generator=generator, spec=generator.spec)
-    return metrics.create("ppl", **{"ways": 200, **options}).score(None, fake)
+    return metrics.create("ppl", **{"num_samples": 200, **options}).score(None, fake)
 
 
 @pytest.mark.parametrize("interpolation", ["lerp", "slerp"])
@@ -78,7 +78,7 @@ def test_a_straight_generator_has_the_length_of_its_map(net):
         def sample(self, count=16, *, seed=None, latents=None):
             return (0.01 * latents @ self.weights).reshape(-1, 1, 16, 16)
 
-    result = ppl(Straight(), ways=400)
+    result = ppl(Straight(), num_samples=400)
     start, end = torch.randn(2, 20_000, 5)
     wanted = ((1.275 * (end - start) @ Curve().weights) ** 2).mean()
     assert result.value == pytest.approx(wanted.item(), rel=0.15)
@@ -112,7 +112,9 @@ def test_it_computes_where_it_is_told_to(images, monkeypatch, name, device):
         return squares
 
     monkeypatch.setattr(lpips, "pretrained", pretrained)
-    metric = metrics.create({"name": name, "size": 32, **({"ways": 4} if name == "ppl" else {})})
+    metric = metrics.create(
+        {"name": name, "size": 32, **({"num_samples": 4} if name == "ppl" else {})}
+    )
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
     metric.score(
@@ -140,7 +142,7 @@ def test_float32_is_that_of_the_generator_too(images, monkeypatch, name, looks):
     generator.sample = looking(generator.sample)
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
-    metric = metrics.create({"name": name, **({"ways": 4} if name == "ppl" else {})})
+    metric = metrics.create({"name": name, **({"num_samples": 4} if name == "ppl" else {})})
     metric.score(None, MetricInputs(4, samples=samples, generator=generator, spec=spec))
     assert seen == [["ieee"] * 3] * looks
     assert [part.fp32_precision for part in parts] == before
@@ -284,7 +286,9 @@ def test_weights_are_read_once_as_long_as_they_are_the_same(images, gather_image
 def test_no_global_random_numbers_are_drawn(images, files, name):
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
-    metric = metrics.create({"name": name, "size": 32, **({"ways": 4} if name == "ppl" else {})})
+    metric = metrics.create(
+        {"name": name, "size": 32, **({"num_samples": 4} if name == "ppl" else {})}
+    )
     state = torch.get_rng_state()
     metric.prepare(torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), state)

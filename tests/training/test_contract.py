@@ -224,7 +224,7 @@ ARCHITECTURES = {
     "no generator": ({"g": lambda *_: None}, r"generator\(\) must return an nn.Module, not a None"),
     "no discriminator": ({"d": lambda *_: "net"}, r"discriminator\(\) must return an nn.Module"),
     "building fails": ({"g": fail}, r"generator\(\) raised KeyError in test_contract.py, line \d+"),
-    "building D fails": ({"d": fail}, r"discriminator\(\) raised KeyError .* refuses in check\(sp"),
+    "building D fails": ({"d": fail}, r"discriminator\(\) raised KeyError .* in check\(spec\)"),
     "no parameters": ({"g": InList}, "generator has no parameters to train.*nn.ModuleList"),
     "starts with NaN": ({"g": Started}, r"The generator starts with 'layer.bias' not finite"),
     "making fails": ({"g": makes(fail)}, "The generator raised KeyError in test_contract.py, line"),
@@ -257,22 +257,25 @@ ARCHITECTURES = {
     "detached": ({"g": makes(lambda g, z: plain(g, z).detach())}, "No gradient reaches 'layer.wei"),
     "a spare layer": ({"g": Spare}, "No gradient reaches 'spare.weight', 'spare.bias' of the gene"),
     "D for 784 values": ({"d": Narrow}, r"The discriminator raised RuntimeError .*\(4, 3\): what"),
-    "D (N, 1)": ({"d": judges(lambda x: x)}, r"\(N, K\).*shape \(4, 1\). One logit per sample: sq"),
-    "D (N, 1, 1, 1)": ({"d": judges(lambda x: x[..., None, None])}, r"\(4, 1, 1, 1\). One logit"),
-    "D (1,)": ({"d": judges(lambda x: x.mean(0))}, r"tensor of shape \(1,\). One logit per sample"),
+    "D (N, 1)": ({"d": judges(lambda x: x)}, r"\(N, K\).*shape \(4, 1\). .*squeeze\(1\) a si"),
+    "D (N, 1, 1, 1)": ({"d": judges(lambda x: x[..., None, None])}, r"\(4, 1, 1, 1\). Keep"),
+    "D (1,)": ({"d": judges(lambda x: x.mean(0))}, r"tensor of shape \(1,\). Keep the batch axis"),
     "D ()": ({"d": judges(lambda x: x.mean())}, r"a float32 tensor of shape \(\)"),
     "D (N - 1,)": ({"d": judges(lambda x: x[1:, 0])}, r"tensor of shape \(3,\)"),
-    "D (K, N)": ({"d": judges(lambda x: x.T, heads=5)}, r"of shape \(5, 4\).* its axis first"),
+    "D (K, N)": ({"d": judges(lambda x: x.T, heads=5)}, r"of shape \(5, 4\). Keep the batch axis"),
     "D of patches": (
         {"d": judges(lambda x: x.view(-1, 1, 2, 2), 4)},
-        r"are \(N, K\): flatten\(1\)",
+        r"shape \(4, 1, 2, 2\).* flatten\(1\) several",
     ),
     "D (N, N)": ({"d": judges(lambda x: x + x.squeeze(1))}, r"a table of logits \(N, N\)"),
-    "D ints": ({"d": judges(lambda x: (x[:, 0] > 0).long())}, "int64 tensor.*not decisions"),
+    "D ints": ({"d": judges(lambda x: (x[:, 0] > 0).long())}, "int64 tensor.*return no decisions"),
     "D bools": ({"d": judges(lambda x: x[:, 0] > 0)}, "it returned a bool tensor"),
     "D float64": ({"d": judges(lambda x: x[:, 0].double())}, "it returned a float64 tensor"),
-    "D None": ({"d": judges(lambda x: None)}, "it returned a NoneType. Return the logits"),
-    "D a tuple": ({"d": judges(lambda x: (x[:, 0], x))}, r"a tuple.*Output\(logits, classes="),
+    "D None": ({"d": judges(lambda x: None)}, "it returned a NoneType"),
+    "D a tuple": (
+        {"d": judges(lambda x: (x[:, 0], x))},
+        r"Output\(logits, .* a tuple",
+    ),
     "D an empty Output": ({"d": Rich}, "it returned a NoneType"),
     "D NaN": ({"d": judges(lambda x: x[:, 0] * float("nan"))}, "logits that are not finite"),
     "D detached": ({"d": judges(lambda x: x[:, 0].detach())}, "The logits have no gradient"),
@@ -602,7 +605,7 @@ def test_an_architecture_may_refuse_a_latent() -> None:
     same_sentence(
         lambda: check_architecture("silent", SPEC, LatentSpec(shape=(32,))),
         lambda: trainer(arch="silent", latent=32).setup(),
-        r"generator\(\) raised IndexError .* from latents of shape \(32,\).*in check_latent\(laten",
+        r"generator\(\) raised IndexError .* latents of shape \(32,\).*in check_latent\(latent",
     )
     architectures.registry.unregister("silent")
 
@@ -690,14 +693,17 @@ LOSSES = {
     ),
     "a vector": (
         simple(g=lambda f, r: -f),
-        r"it is a float32 tensor of shape \(4,\). Take the mea",
+        r"it is a float32 tensor of shape \(4,\). Return the mea",
     ),
     "D a vector": (simple(lambda r, f: f - r), "discriminator's loss must be a scalar tensor"),
     "one in a vector": (simple(g=lambda f, r: -f.mean()[None]), r"of shape \(1,\)"),
-    "a float": (simple(g=lambda f, r: -f.mean().item()), "it is a float. Compute it from the log"),
-    "D an int": (simple(lambda r, f: 1), "it is a int. Compute it from the logits"),
-    "None": (simple(g=lambda f, r: None), "it is a NoneType. End it with return"),
-    "D None": (simple(lambda r, f: None), "The discriminator's loss must .* End it with return"),
+    "a float": (
+        simple(g=lambda f, r: -f.mean().item()),
+        "it is a float. Return the mean",
+    ),
+    "D an int": (simple(lambda r, f: 1), "it is a int. Return the mean"),
+    "None": (simple(g=lambda f, r: None), "it is a NoneType. Return the mean"),
+    "D None": (simple(lambda r, f: None), "The discriminator's loss must .* it is a NoneType"),
     "a tuple": (simple(lambda r, f: (f.mean(), -r.mean())), "it is a tuple"),
     "an integer tensor": (simple(g=lambda f, r: (f > 0).sum()), "it is a int64 tensor of shape"),
     "detached": (simple(g=lambda f, r: -f.detach().mean()), "generator's loss has no gradient"),
@@ -716,10 +722,16 @@ LOSSES = {
         simple(g=lambda f, r: (f - r).mean()),
         r"raised TypeError in test_contract.py, line \d+ .*generator_sees_real: ClassVar\[bool\]",
     ),
-    "real needed": (Needs, r"missing 1 required positional argument: 'real'\). G's phase has real"),
-    "real_output unasked": (WantsReal, "AttributeError .* step.real and step.real_output are None"),
+    "real needed": (
+        Needs,
+        r"missing 1 required .*: 'real'\). .* G's phase has real",
+    ),
+    "real_output unasked": (
+        WantsReal,
+        "AttributeError .* None: .*step.real, step.real_output",
+    ),
     "step.real unasked": (WantsSamples, "AttributeError .*says generator_sees_real"),
-    "real not taken": (Asks, r"takes 2 positional .* it is generator\(fake, real\), and without"),
+    "real not taken": (Asks, r"takes 2 positional .* G's half is generator\(fake, real\)"),
     "in place": (simple(g=lambda f, r: f.sub_(1).mean()), "changes the logits in place"),
     "a bug": (simple(fail), "The discriminator's loss raised KeyError in test_contract.py, line"),
     "score": (simple(score=lambda self, x: 1.0), r"score\(\) must return one value per logit"),
@@ -758,16 +770,15 @@ class WantsLabels(Alone):
 @pytest.mark.parametrize(
     ("cls", "fault"),
     [
-        (WantsClasses, "In this phase step.labels, step.fake_output.classes are None."),
-        (WantsFeatures, "In this phase step.fake_output.features is None."),
-        (WantsLabels, "In this phase step.labels is None."),
+        (WantsClasses, "step.labels, .*step.fake_output.classes"),
+        (WantsFeatures, "step.fake_output.features"),
+        (WantsLabels, "step.labels"),
     ],
 )
 def test_what_a_loss_reads_in_vain_is_named(cls: type[Loss], fault: str) -> None:
     registered(cls)
-    with pytest.raises(ContractError, match=re.escape(fault)) as caught:
+    with pytest.raises(ContractError, match=f"In this phase these are None: .*{fault}"):
         list(trainer(loss="broken", conditional=False).iterations())
-    assert "generator_sees_real" not in str(caught.value)
 
 
 def test_no_half_at_all() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 import ganzoo
 from ganzoo.core import seeds
 from ganzoo.errors import CheckpointError, ConfigError, DivergenceError, RunFolderError
-from ganzoo.files import checkpoint, untrusted
+from ganzoo.files import artifact, checkpoint, untrusted
 from ganzoo.files.lock import RunLock
 from ganzoo.training.callbacks import Callback
 
@@ -148,7 +148,7 @@ def test_the_newest_whole_checkpoint_is_used_and_others_set_aside(pictures: Tens
 
 def test_where_no_checkpoint_is_whole_nothing_is_used_or_lost(pictures: Tensor) -> None:
     train(pictures, "out").fit()
-    for path in Path("out/checkpoints").glob("*/manifest.json"):
+    for path in Path("out/checkpoints").glob("*/state.json"):
         path.write_text("{}", encoding="utf-8")
     before = steps_kept("out")
     for _ in range(2):
@@ -209,7 +209,7 @@ def test_writing_goes_on_beside_the_training(
 def test_a_failure_beside_the_training_ends_it_with_one_sentence(
     pictures: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = checkpoint.write_json
+    real = artifact.write_json
 
     def full(path: Path, value: Any) -> None:
         if "step-00000004" in str(path):
@@ -217,7 +217,7 @@ def test_a_failure_beside_the_training_ends_it_with_one_sentence(
         real(path, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_json", full)
+        patch.setattr(artifact, "write_json", full)
         with pytest.raises(CheckpointError, match="No space left on device") as caught:
             train(pictures, "out").fit()
     assert "\n" not in str(caught.value)
@@ -240,7 +240,7 @@ def test_a_failing_save_does_not_hide_why_training_ended(
                 trainer._background.settle()
                 raise RuntimeError("gone")
 
-    monkeypatch.setattr(checkpoint, "write_json", full)
+    monkeypatch.setattr(artifact, "write_json", full)
     with pytest.raises(RuntimeError, match="gone"):
         train(pictures, "out", Dies()).fit()
     assert "No space left on device" in caplog.text

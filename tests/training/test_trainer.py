@@ -32,6 +32,7 @@ from ganzoo.errors import (
     UnsupportedSampleError,
 )
 from ganzoo.generators import bundle
+from ganzoo.generators.sampling import draw_latents
 from ganzoo.training.callbacks import Callback
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -97,7 +98,7 @@ def test_the_run_folder_holds_what_it_promises(pictures: Tensor) -> None:
     assert run.path == Path("out")
     files = {str(path.relative_to("out")) for path in run.path.rglob("*") if path.is_file()}
     files.discard(".lock")  # some versions of filelock leave it, unlocked
-    state = ["manifest.json", "state.json", "state.safetensors"]
+    state = ["state.json", "state.safetensors"]
     assert files == {
         "config.yaml",
         "environment.json",
@@ -615,7 +616,7 @@ def test_no_two_streams_of_random_numbers_are_the_same(pictures: Tensor) -> None
     trainer = ganzoo.Trainer(dataset=pictures, **small(latent=16, batch_size=64))
     first = next(trainer.iterations())
     generator = trainer.generator
-    assert not torch.equal(first.latent, generator._latents(64, trainer.config.seed))
+    assert not torch.equal(first.latent, draw_latents(generator.latent, 64, trainer.config.seed))
 
 
 def test_a_mistake_in_a_file_names_the_file() -> None:
@@ -709,7 +710,7 @@ def test_resuming_refuses_what_does_not_fit(pictures: Tensor) -> None:
         ({"dataset": "minst"}, UnknownNameError, "Unknown dataset 'minst'. Did you mean 'mnist'?"),
         ({"g_optimizer": "adm"}, UnknownNameError, "Unknown optimizer 'adm'. Did you mean 'adam'?"),
         ({"schedule": "cosin"}, UnknownNameError, "Did you mean 'cosine'?"),
-        ({"stepz": 4}, ConfigError, "'stepz' is no setting. Did you mean 'steps'?"),
+        ({"stepz": 4}, ConfigError, "Unknown setting 'stepz'. Did you mean 'steps'?"),
         ({"steps": 0}, ConfigError, "The training: steps cannot be 0"),
         ({"steps": 4, "epochs": 2}, ConfigError, "Give 'steps' or 'epochs', not both."),
         (

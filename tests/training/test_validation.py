@@ -105,7 +105,7 @@ def test_the_best_generator_is_kept_and_evaluate_finds_its_score(tmp_path, besid
     best = min(run.scores, key=lambda row: row["swd"])
     kept = json.loads((run.path / "best" / "metrics.json").read_text())["swd"]
     assert kept["value"] == best["swd"]
-    assert kept["protocol"]["fakes"]["count"] == 20
+    assert kept["protocol"]["fake"]["count"] == 20
     assert bundle.config(run.path / "best").training["steps"] == best["step"]
     found = ganzoo.evaluate(
         run.path / "best", train().config.dataset, [SWD], num_fake=20, device="cpu"

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture, Inferred, Width
+from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width
+from ganzoo.architectures.inference import NOTHING, activations_elsewhere, activations_not_inferable
 from ganzoo.architectures.layers import (
     Activation,
-    activations_elsewhere,
-    activations_untold,
     hidden_activation,
     output_activation,
 )
@@ -72,14 +71,7 @@ class Upsample(Architecture):
     )
 
     @classmethod
-    def infer_given(
-        cls,
-        shapes: Mapping[str, tuple[int, ...]],
-        options: Mapping[str, Any],
-        size: tuple[int, int] | None = None,
-        *,
-        likely: bool = True,
-    ) -> Inferred | None:
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from the dense layer the number of places of its map, but not their rows."""
         dense = [shape for shape in shapes.values() if len(shape) == 2]
         convs = [shape for shape in shapes.values() if len(shape) == 4]
@@ -93,7 +85,7 @@ class Upsample(Architecture):
             values,
             channels,
             options={"channels": width},
-            not_inferable=activations_untold(options),
+            not_inferable=activations_not_inferable(known.options),
             elsewhere=(activations_elsewhere(),),
         )
 

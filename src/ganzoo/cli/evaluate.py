@@ -68,10 +68,12 @@ def evaluate(
         no_write: do not write metrics.json into the folder of the generator
         no_cache: compute everything of the real samples, and keep nothing of it
     """
+    values = locals()
     from ganzoo import evaluation
     from ganzoo.evaluation.score import check_savable
     from ganzoo.generators import bundle
 
+    options = {key: values[key] for key in evaluation.EvalOptions.model_fields if key in values}
     folder = None if no_write else evaluation.bundle_folder(source)
     weights = None
     if folder is not None:
@@ -81,17 +83,7 @@ def evaluate(
         _read(source),
         None if dataset is None else _read(dataset),
         _metrics(metrics),
-        real_split=real_split,
-        num_real=num_real,
-        num_fake=num_fake,
-        labels=labels,
-        preset=preset,
-        seed=seed,
-        size=size,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        cache=not no_cache,
+        evaluation.EvalOptions(**options, cache=not no_cache),
     )
     drawn = None if picture is None else expanded(picture)
     if drawn is not None:

@@ -21,7 +21,7 @@ from ganzoo.errors import (
     listing,
     plain,
 )
-from ganzoo.files import checksummed
+from ganzoo.files import bounded_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +80,8 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
                 else Text(f"broken: {fault}", style="red")
             )
             table.add_row(Text(registry.address(entry)), Text(entry.provider, style="dim"), note)
+        for variant, base in registry.variants().items():
+            table.add_row(Text(variant), "", Text(f"variant of {base}", style="dim"))
         console.print(Text(name, style="bold"))
         console.print(table)
         console.print()
@@ -112,7 +114,7 @@ def show(name: str, /, *, kind: str | None = None) -> None:
                 found.append(partial(_describe_recipe, console, recipes.get(name)))
             continue
         registry = _registry(group)
-        everything += registry.names()
+        everything += [*registry.names(), *registry.variants()]
         synonyms |= registry.synonyms
         try:
             component = registry.get(name)
@@ -147,6 +149,11 @@ def _describe(console: Console, group: str, component: type[Component]) -> None:
             table.add_row(Text(option), Text(default), Text(field.description or ""))
         console.print()
         console.print(table)
+    if component.variants:
+        console.print("\nVariants:")
+        for variant, options in component.variants.items():
+            told = ", ".join(f"{option} {worded(value)}" for option, value in options.items())
+            console.print(f"  {variant}: {told}", markup=False)
     if component.recommended:
         console.print("\nRecommended with it:")
         for key, value in component.recommended.items():
@@ -183,7 +190,7 @@ def _print_generators(console: Console, title: str, rows: Sequence[tuple[str, ..
     head = ("name", "architecture", "size", "licence", "scores", "from")
     table = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        *most, last = map(plain, row)  # the Hub's are by anybody
+        *most, last = map(plain, row)  # anyone may have written those of the Hub
         table.add_row(*map(Text, most), Text(last, style="dim"))
     console.print(Text(title, style="bold"))
     console.print(table if rows else "none")
@@ -200,14 +207,14 @@ def _describe_pretrained(console: Console, one: pretrained.Pretrained) -> None:
         table.add_row(*map(Text, row))
     console.print(table)
     if one.folder:
-        record, _ = checksummed.read(one.folder / "training.json")
+        record = bounded_json.read(one.folder / "training.json")
         console.print(f"\nTrained by: {record['command']}", markup=False)
     console.print(f"\nSample it: ganzoo sample {one.name}", markup=False)
 
 
 def _content(folder: Path) -> list[tuple[str, str]]:
     """What the configuration of a bundle says of it; without torch, for it takes seconds."""
-    config, _ = checksummed.read(folder / "config.json")
+    config = bounded_json.read(folder / "config.json")
     training = config["training"]
     dataset, loss = training["dataset"]["name"], worded(training["loss"])
     low, high = config["sample"]["value_range"]

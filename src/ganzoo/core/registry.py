@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ganzoo._version import __version__
+from ganzoo.core.class_source import definition
 from ganzoo.core.component import RESERVED, Component, shadowed
 from ganzoo.errors import (
     ConfigError,
@@ -60,13 +59,17 @@ class Entry:
     @property
     def summary(self) -> str:
         """One line on what it is or what its package is, found without importing it."""
-        return _source_summary(self.target) if self.distribution == _OWN else self.text
+        return (
+            _first_line(definition(self.target).docstring)
+            if self.distribution == _OWN
+            else self.text
+        )
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What there is to say of it without importing it: on the class, and on its package."""
         is_plugin = self.distribution != _OWN and self.version != ""
-        own = _source_summary(self.target) if is_plugin else self.summary
+        own = _first_line(definition(self.target).docstring) if is_plugin else self.summary
         return tuple(line for line in (own, self.text if is_plugin else "") if line)
 
     @property
@@ -84,6 +87,7 @@ class Registry(Generic[T]):
         builtins: Table name -> ``module:attribute``; a module is imported on first use.
         unlisted: Built-ins that no person asks for by name.
         synonyms: What papers and other programs call some of them; only hints know them.
+        deprecated: Former names and their successors; a former name warns, and still works.
     """
 
     def __init__(
@@ -93,12 +97,14 @@ class Registry(Generic[T]):
         builtins: Mapping[str, str],
         unlisted: frozenset[str] = frozenset(),
         synonyms: Mapping[str, str] | None = None,
+        deprecated: Mapping[str, str] | None = None,
     ) -> None:
         self.base = base
         self.group = group
         self._builtins = dict(builtins)
         self._unlisted = unlisted
         self.synonyms = dict(synonyms or {})
+        self.deprecated = dict(deprecated or {})
         self._registered: dict[str, Entry] = {}
         self._classes: dict[tuple[str, str], type[T]] = {}
 
@@ -111,6 +117,16 @@ class Registry(Generic[T]):
         """Return all names, sorted. Nothing is imported."""
         return sorted({self.address(entry) for entry in self.entries() if entry.listed})
 
+    def variants(self) -> dict[str, str]:
+        """Return the component that each named variant is of, sorted. Nothing is imported."""
+        found: dict[str, str] = {}
+        for entry in filter(lambda entry: entry.listed, self.entries()):
+            cls = self._classes.get((entry.distribution, entry.name))
+            names = cls.variants if cls else definition(entry.target).variants
+            address = self.address(entry)
+            found |= {address.removesuffix(entry.name) + name: address for name in names}
+        return dict(sorted(found.items()))
+
     def entries(self) -> list[Entry]:
         """Return what there is and who provides it, built-ins first. Nothing is imported."""
         own = [self._builtin(name) for name in sorted(self._builtins)]
@@ -121,14 +137,35 @@ class Registry(Generic[T]):
         """Return the component class of that name, importing it on first use.
 
         Args:
-            name: ``name``, or ``distribution:name`` where several provide it.
+            name: ``name``, or ``distribution:name`` where several provide it; of a variant, the
+                class that it is a variant of.
             provider: Who provided it when a file was saved; another's namesake is not taken.
 
         Raises:
             UnknownNameError: If nothing has that name.
             PluginError: If its plug-in is missing, ambiguous or broken.
         """
-        return self._class(self._find(name, provider))
+        return self._resolved(name, provider)[0]
+
+    def resolve(self, value: str | Mapping[str, Any], /) -> tuple[type[T], dict[str, Any]]:
+        """Return the class and options that a name, or a mapping with ``name``, stands for.
+
+        The options of a variant lie below those of the mapping.
+
+        Raises:
+            UnknownNameError, PluginError: As ``get``.
+            ConfigError: If the mapping has no name.
+        """
+        if isinstance(value, str):
+            return self._resolved(value, "")
+        if not isinstance(value.get("name"), str):
+            raise ConfigError(
+                f"{_article(self.base.kind)} given as a mapping needs its 'name', which "
+                f"{quoted(dict(value))} lacks. Available: {listing(self.names())}."
+            )
+        cls, options = self._resolved(value["name"], str(value.get("provider", "")))
+        chosen = {str(key): item for key, item in value.items() if key not in RESERVED}
+        return cls, {**options, **chosen}
 
     def create(self, value: Any, /, **options: Any) -> T:
         """Return a component from a name, a mapping with ``name``, a class or a component.
@@ -141,24 +178,16 @@ class Registry(Generic[T]):
         """
         kind = self.base.kind
         if isinstance(value, self.base):
-            self._check_class(type(value), type(value).__name__)
+            _check_class(self.base, type(value), type(value).__name__)
             self._recognise(type(value))
             return value.replace(**options) if options else value
         if isinstance(value, type) and issubclass(value, self.base):
-            self._check_class(value, value.__name__)
+            _check_class(self.base, value, value.__name__)
             self._recognise(value)
             return value(**options)
-        if isinstance(value, str):
-            return self.get(value)(**options)
-        if isinstance(value, Mapping):
-            if not isinstance(value.get("name"), str):
-                raise ConfigError(
-                    f"{_article(kind)} given as a mapping needs its 'name', which "
-                    f"{quoted(dict(value))} lacks. Available: {listing(self.names())}."
-                )
-            provider = str(value.get("provider", ""))
-            chosen = {str(key): item for key, item in value.items() if key not in RESERVED}
-            return self.get(value["name"], provider=provider)(**{**chosen, **options})
+        if isinstance(value, (str, Mapping)):
+            cls, chosen = self.resolve(value)
+            return cls(**{**chosen, **options})
         raise ConfigError(
             f"{_article(kind)} is a name, a mapping with 'name', or a component of class "
             f"{self.base.__name__}; got {getattr(value, '__name__', type(value).__name__)}. "
@@ -191,7 +220,7 @@ class Registry(Generic[T]):
         self._check_name(name)
 
         def decorate(cls: type[T]) -> type[T]:
-            self._check_class(cls, f"'{name}'")
+            _check_class(self.base, cls, f"'{name}'")
             target = _target(cls)
             holders = [entry for entry in self.entries() if entry.name == name]
             own = [entry for entry in holders if _stands_for(entry, target)]
@@ -200,6 +229,7 @@ class Registry(Generic[T]):
                     f"The {self.base.kind} name '{name}' is already taken by {holders[0].target} "
                     f"({holders[0].provider}); {target} needs another name."
                 )
+            _check_variants(cls, name)
             if own and name not in self._registered:
                 return self._named(cls, own[0])  # built in or a plug-in's: that entry loads it
             entry = Entry(name, cls.__module__, "", target, _first_line(cls.__doc__), lambda: cls)
@@ -241,6 +271,27 @@ class Registry(Generic[T]):
         same = {other.distribution for other in self.entries() if other.name == entry.name}
         return entry.name if same <= {entry.distribution} else f"{entry.distribution}:{entry.name}"
 
+    def _resolved(self, name: str, provider: str) -> tuple[type[T], dict[str, Any]]:
+        """The class of a name, and the options if it is that of a variant."""
+        if name in self.deprecated:
+            new = self.deprecated[name]
+            warnings.warn(
+                f"The {self.base.kind} '{name}' is now called '{new}'. Use the new name: the "
+                f"former one will go.",
+                FutureWarning,
+                stacklevel=4,
+            )
+            name = new
+        known = {entry.name for entry in self.entries()}
+        plain, base = name.rpartition(":")[2], name
+        while plain not in known and "_" in base.rpartition(":")[2]:
+            base = base.rpartition("_")[0]
+            if base.rpartition(":")[2] in known:
+                cls = self._class(self._find(base, provider))
+                if plain in cls.variants:
+                    return cls, dict(cls.variants[plain])
+        return self._class(self._find(name, provider)), {}
+
     def _find(self, name: str, provider: str) -> Entry:
         distribution, _, plain = name.rpartition(":")
         found = [entry for entry in self.entries() if entry.name == plain]
@@ -264,12 +315,13 @@ class Registry(Generic[T]):
         names = self.names()
         off = " Plug-ins are off: GANZOO_DISABLE_PLUGINS is set." if plugins_disabled() else ""
         raise UnknownNameError(
-            f"Unknown {kind} '{name}'.{did_you_mean(name, names, self.synonyms)} "
+            f"Unknown {kind} '{name}'."
+            f"{did_you_mean(name, [*names, *self.variants()], self.synonyms)} "
             f"Available: {listing(names)}.{off}"
         )
 
     def _missing(self, name: str, provider: str) -> str:
-        """Say what is missing: by the word of a file, which must not become anybody's command."""
+        """Say what is missing: only by the word of a file, so no message may be a command."""
         distribution, _, version = provider.partition(" ")
         lead = f"The {self.base.kind} '{name}'"
         if not version and _MODULE.fullmatch(distribution):
@@ -292,8 +344,8 @@ class Registry(Generic[T]):
             installed = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             return (
-                f"{lead}, which is not installed. That is the word of whoever made the file: look "
-                f"at it on PyPI before you install it."
+                f"{lead}, which is not installed. Only the file says so: look at it on PyPI "
+                f"before you install it."
             )
         return (
             f"{lead}, but the installed {installed} does not provide it. If it is a plug-in of "
@@ -310,7 +362,8 @@ class Registry(Generic[T]):
         try:
             self._check_name(entry.name)
             cls = entry.load()
-            self._check_class(cls, f"'{entry.name}'")
+            _check_class(self.base, cls, f"'{entry.name}'")
+            _check_variants(cls, entry.name)
             return self._named(cls, entry)
         except (Exception, SystemExit) as error:  # a module may even try to end the process
             remedy = "Reinstall" if entry.distribution == _OWN else "Upgrade or remove"
@@ -349,32 +402,6 @@ class Registry(Generic[T]):
                 f"joined by '-', '_' or '.'."
             )
 
-    def _check_class(self, cls: Any, what: str) -> None:
-        if not (isinstance(cls, type) and issubclass(cls, self.base)):
-            raise RegistrationError(
-                f"{what} is no {self.base.kind}: {cls!r} must be a subclass of "
-                f"{self.base.__name__}."
-            )
-        if missing := sorted(cls.__abstractmethods__):
-            raise RegistrationError(
-                f"{what} is incomplete: {cls.__name__} must define {listing(missing)}."
-            )
-        if taken := RESERVED & set(cls.model_fields):
-            raise RegistrationError(
-                f"{what} has an option called '{min(taken)}', which is reserved; rename it."
-            )
-        if hidden := shadowed(cls):
-            option, owner = next(iter(hidden.items()))
-            raise RegistrationError(
-                f"{what} has an option called '{option}', which hides the member '{option}' of "
-                f"{owner.__name__}; rename the option"
-                + (
-                    f", or write '{option}: ClassVar = ...' to set the member."
-                    if not callable(getattr(owner, option, None))
-                    else "."
-                )
-            )
-
 
 @functools.cache
 def _entry_points(group: str) -> tuple[tuple[str, str, str, str, str], ...]:
@@ -392,6 +419,47 @@ def _entry_points(group: str) -> tuple[tuple[str, str, str, str, str], ...]:
             (point.name, _canonical(owner)), (point.name, owner, version, target, summary)
         )
     return tuple(found[key] for key in sorted(found))
+
+
+def _check_variants(cls: type[Component], name: str) -> None:
+    if "variants" not in vars(cls):  # a subclass does not inherit the names of its base
+        cls.variants = {}
+    for variant, options in cls.variants.items():
+        if not variant.startswith(f"{name}_"):
+            raise RegistrationError(
+                f"'{name}' has a variant '{variant}', which must be called '{name}_...'."
+            )
+        if unknown := set(options) - set(cls.model_fields):
+            raise RegistrationError(
+                f"The variant '{variant}' of '{name}' has an option '{min(unknown)}', which "
+                f"'{name}' lacks. Options: {listing(sorted(cls.model_fields))}."
+            )
+
+
+def _check_class(base: type[Component], cls: Any, what: str) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise RegistrationError(
+            f"{what} is no {base.kind}: {cls!r} must be a subclass of {base.__name__}."
+        )
+    if missing := sorted(cls.__abstractmethods__):
+        raise RegistrationError(
+            f"{what} is incomplete: {cls.__name__} must define {listing(missing)}."
+        )
+    if taken := RESERVED & set(cls.model_fields):
+        raise RegistrationError(
+            f"{what} has an option called '{min(taken)}', which is reserved; rename it."
+        )
+    if hidden := shadowed(cls):
+        option, owner = next(iter(hidden.items()))
+        raise RegistrationError(
+            f"{what} has an option called '{option}', which hides the member '{option}' of "
+            f"{owner.__name__}; rename the option"
+            + (
+                f", or write '{option}: ClassVar = ...' to set the member."
+                if not callable(getattr(owner, option, None))
+                else "."
+            )
+        )
 
 
 def _of_provider(entries: list[Entry], provider: str) -> list[Entry]:
@@ -448,79 +516,6 @@ def _root(target: str) -> str:
 
 def _first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0]
-
-
-def _source_summary(target: str) -> str:
-    """First docstring line of a class, read from its source so that nothing is imported."""
-    module, _, attribute = target.partition(":")
-    seen: set[tuple[str, str]] = set()
-    while (module, attribute) not in seen:  # where one module takes it from another, follow
-        seen.add((module, attribute))
-        found = _definitions(module).get(attribute)
-        if found is None:
-            return ""
-        if found.docstring is not None:
-            return _first_line(found.docstring)
-        module, attribute = found.module, found.attribute
-    return ""
-
-
-@dataclass(frozen=True)
-class _Definition:
-    """What a module's source says of a name: the docstring of a class, or where it comes from."""
-
-    docstring: str | None = None
-    module: str = ""
-    attribute: str = ""
-
-
-def _definitions(module: str) -> dict[str, _Definition]:
-    """What a module defines and takes from others; nothing where its source cannot be read."""
-    try:
-        path, package = _source(module)
-        return _parsed(path, package, path.stat().st_mtime_ns)
-    except (ImportError, OSError, SyntaxError, ValueError, RecursionError):
-        return {}
-
-
-@functools.cache
-def _parsed(path: Path, package: str, changed: int) -> dict[str, _Definition]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = {}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            found[node.name] = _Definition(ast.get_docstring(node) or "")
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")
-            base = parents[: len(parents) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            for alias in node.names:
-                there = _Definition(None, origin, alias.name)
-                found[alias.asname or alias.name] = there
-    return found
-
-
-def _source(module: str) -> tuple[Path, str]:
-    """The file of a module and the package it is in; no package is imported on the way.
-
-    Raises:
-        ImportError, ValueError: If it has no file.
-    """
-    root, *parts = module.split(".")
-    found = importlib.util.find_spec(root)
-    if found is None or found.origin is None:
-        raise ImportError(module)
-    if not parts:
-        return Path(found.origin), root if found.submodule_search_locations else ""
-    for place in found.submodule_search_locations or ():
-        path = Path(place, *parts)
-        for file, package in (
-            (path / "__init__.py", module),
-            (path.with_suffix(".py"), module.rpartition(".")[0]),
-        ):
-            if file.is_file():
-                return file, package
-    raise ImportError(module)
 
 
 def _article(noun: str) -> str:

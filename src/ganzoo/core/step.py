@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -61,6 +59,8 @@ class Judge:
         """Return what D says of samples."""
         if self._autocast is None:
             return Output.of(self._net(samples, labels))
+        import torch
+
         with torch.autocast(self._autocast, torch.bfloat16):
             return Output.of(self._net(samples, labels))
 

@@ -47,9 +47,8 @@ class Dataset(Component):
     kind: ClassVar[str] = "dataset"
     license: ClassVar[str] = ""
     """SPDX identifier of the data's licence, or empty where it is not known."""
-    classifier: ClassVar[str | None] = ""
-    """The ``dataset`` of the feature ``classifier`` that tells its classes apart; None where its
-    classes are known and have no such classifier; empty where they are not known beforehand."""
+    classes_of: ClassVar[str | None] = None
+    """The data whose classes its samples have, such as ``mnist``; None where it cannot be told."""
 
     @property
     def called(self) -> str:

@@ -25,7 +25,7 @@ from ganzoo.datasets.decoding import decode, look_at, resized
 from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError, RequestedFormat
 from ganzoo.datasets.picture_files import printable
 from ganzoo.datasets.ranges import Range
-from ganzoo.errors import DataError
+from ganzoo.errors import DataError, some
 from ganzoo.files.storage import expanded, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
@@ -431,9 +431,7 @@ def _batches(source: Source, output: OutputFormat, threads: int) -> Iterator[_Ba
 
 
 def _some(skipped: Sequence[Skipped]) -> str:
-    shown = ", ".join(f"'{each.name}' ({each.reason})" for each in skipped[:_NAMED])
-    more = len(skipped) - _NAMED
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return some([f"'{each.name}' ({each.reason})" for each in skipped], _NAMED)
 
 
 def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -> DataError:

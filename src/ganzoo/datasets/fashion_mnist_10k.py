@@ -42,9 +42,9 @@ class FashionMNIST10k(Dataset):
     """
 
     name: ClassVar[str] = "fashion-mnist-10k"
+    classes_of: ClassVar[str | None] = "fashion-mnist"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
-    classifier: ClassVar[str | None] = "fashion-mnist"
 
     def load(self) -> Samples:
         """Read the samples.

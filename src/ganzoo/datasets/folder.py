@@ -18,7 +18,7 @@ from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.picture_files import printable, quoted, reason
 from ganzoo.datasets.ranges import option
-from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.errors import ConfigError, DataError, listing, some
 
 if TYPE_CHECKING:
     from ganzoo.datasets.cache import Decoded
@@ -247,8 +247,7 @@ def _names(found: Decoded, source: PictureFiles) -> list[bytes]:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{listing(names[:_LISTED])}{more}"
+    return some(names, _LISTED)
 
 
 def _like_shards(names: list[str]) -> bool:

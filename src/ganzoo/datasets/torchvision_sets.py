@@ -159,9 +159,9 @@ class MNIST(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "mnist"
+    classes_of: ClassVar[str | None] = "mnist"
     license: ClassVar[str] = "CC-BY-SA-3.0"
     citation: ClassVar[str] = "LeCun, Cortes and Burges, The MNIST database of handwritten digits"
-    classifier: ClassVar[str | None] = "mnist"
     _class: ClassVar[str] = "MNIST"
 
     split: Literal["train", "test"] = Field("train", description="part of the dataset")
@@ -203,9 +203,9 @@ class FashionMNIST(MNIST):
     """
 
     name: ClassVar[str] = "fashion-mnist"
+    classes_of: ClassVar[str | None] = "fashion-mnist"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
-    classifier: ClassVar[str | None] = "fashion-mnist"
     _class: ClassVar[str] = "FashionMNIST"
 
 
@@ -216,10 +216,10 @@ class CIFAR10(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "cifar10"
+    classes_of: ClassVar[str | None] = "cifar10"
     citation: ClassVar[str] = (
         "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     )
-    classifier: ClassVar[str | None] = None
 
     split: Literal["train", "test"] = Field("train", description="part of the dataset")
 
@@ -261,9 +261,9 @@ class CelebA(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "celeba"
+    classes_of: ClassVar[str | None] = "celeba"
     license: ClassVar[str] = "LicenseRef-CelebA-non-commercial-research"
     citation: ClassVar[str] = "Liu, Luo, Wang and Tang 2015, arXiv:1411.7766"
-    classifier: ClassVar[str | None] = None
 
     split: Literal["train", "valid", "test", "all"] = Field(
         "train", description="part of the dataset"

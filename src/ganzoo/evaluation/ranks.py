@@ -37,9 +37,9 @@ def all_gather_object(value: T) -> list[T]:
     return values
 
 
-def all_agree(wish: bool) -> bool:
+def all_agree(agrees: bool) -> bool:
     """Return whether all processes say so."""
-    return all(all_gather_object(wish))
+    return all(all_gather_object(agrees))
 
 
 def first() -> bool:
@@ -49,7 +49,7 @@ def first() -> bool:
 
 @contextlib.contextmanager
 def propagate_errors() -> Iterator[None]:
-    """Have an error of one process within the block be one of all: nobody waits for who failed.
+    """Raise an error of one process within the block in all of them, so that none hangs.
 
     Raises:
         GanzooError: If another process failed, with its message; of the same class, if that is
@@ -63,10 +63,10 @@ def propagate_errors() -> Iterator[None]:
         yield
     except Exception as error:
         own = error
-    told = all_gather_object(None if own is None else (type(own).__name__, str(own)))
+    failures = all_gather_object(None if own is None else (type(own).__name__, str(own)))
     if own is not None:
         raise own
-    for rank, failure in enumerate(told):
+    for rank, failure in enumerate(failures):
         if failure is not None:
             kind: Any = getattr(errors, failure[0], None)
             if not (isinstance(kind, type) and issubclass(kind, errors.GanzooError)):

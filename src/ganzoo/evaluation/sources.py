@@ -1,36 +1,21 @@
-"""The two sides of a comparison: samples that are there, and those that a generator makes."""
+"""The two sides of a comparison: real samples, and those that a generator makes."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from ganzoo import datasets
 from ganzoo.core.seeds import derive
+from ganzoo.datasets.base import SUBSET_FIELDS
+from ganzoo.datasets.formats import span
 from ganzoo.datasets.picture_dataset import PictureDataset
-from ganzoo.errors import ConfigError, DataError, GanzooError
-from ganzoo.evaluation.encoded import Encoded
-from ganzoo.evaluation.items import Items, items_of
-from ganzoo.evaluation.own_size import (
-    WINDOW,
-    Sizes,
-    called,
-    chosen,
-    described,
-    dropped_alpha,
-    in_range,
-)
-from ganzoo.files import storage
-from ganzoo.generators import bundle
-from ganzoo.generators.generator import Generator
+from ganzoo.errors import DataError
 from ganzoo.metrics.inputs import batches
 
 if TYPE_CHECKING:
@@ -38,67 +23,154 @@ if TYPE_CHECKING:
 
     from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets import Dataset, Samples
+    from ganzoo.datasets.conversion import AnyArray
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.preprocessing import Preprocessing
+    from ganzoo.datasets.ranges import Range
+    from ganzoo.evaluation.options import Labels, Size
     from ganzoo.features.programs import Reading
+    from ganzoo.generators.generator import Generator
 
 __all__ = [
+    "WINDOW",
+    "Digest",
     "GeneratedSamples",
-    "Labels",
-    "Real",
+    "RealSamples",
     "SampleSource",
+    "Sizes",
     "StoredSamples",
-    "bundle_folder",
+    "called",
+    "chosen",
     "coloured",
-    "dataset_of",
+    "fitted",
     "form_of",
-    "label_weights",
-    "matched",
-    "mixture_of",
+    "in_range",
+    "in_windows",
     "picked",
-    "sample_source",
-    "source_of",
 ]
 
-Labels = Literal["uniform", "data"]
+WINDOW = 64 * 2**20
+"""Bytes of pictures that are in memory together, at most: of large ones it is one at a time."""
 
 _BLOCK = 256  # generated samples with a seed of their own: no number of them changes others
 _HASHED = 64 * 2**20  # bytes that are hashed together
 
 
-class _Arrays:
-    """Samples that are no files, all of one size."""
+class SampleSource:
+    """One side of a comparison. As written here, samples are no files, and all of one size.
+
+    Pictures of four channels in memory are taken for RGBA: a program's preset drops alpha.
+
+    Attributes:
+        grain: Samples that belong together, where several processes divide them.
+    """
+
+    grain: ClassVar[int] = 1
 
     if TYPE_CHECKING:
 
         @property
-        def spec(self) -> SampleSpec: ...
+        def count(self) -> int:
+            """How many are compared."""
+
+        @property
+        def spec(self) -> SampleSpec:
+            """What one sample is, as a training would see it."""
+
+        def batches(
+            self, size: int, part: slice, asked: Reading = "data"
+        ) -> Iterator[Tensor | list[Tensor]]:
+            """Samples (n, *shape), or a list of pictures (C, H, W) where their sizes differ.
+
+            Images are uint8 where they are stored so; all else are floats in the spec's range.
+            """
+
+        def protocol(self) -> dict[str, Any]:
+            """Which samples these are."""
+
+    @property
+    def title(self) -> str:
+        """What notices call them."""
+        return "this generator"
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """The distribution that they come from, where it is known."""
+        return None
 
     def reading(self, asked: Reading) -> Reading:
-        """Whether alpha is dropped, as programs do with files."""
+        """How pictures are opened: as programs do only where that makes a difference."""
         return asked if self.spec.kind == "image" and self.spec.channels == 4 else "data"
 
     def spec_for(self, asked: Reading) -> SampleSpec:
-        """What one sample is, with or without alpha."""
+        """What one sample is, of the smallest height and width."""
         if self.reading(asked) == "data":
             return self.spec
         return self.spec.model_copy(update={"shape": (self.spec.channels - 1, *self.spec.size)})
 
     def sizes(self, asked: Reading = "data") -> Sizes:
-        """Heights and widths, of which there is one."""
+        """Heights and widths of all that are compared."""
         return Sizes(self.spec.size, self.spec.size)
 
+    def read(self, asked: Reading) -> dict[str, str]:
+        """What was done to pictures, for a protocol."""
+        return {"alpha": "dropped"} if self.reading(asked) == "program" else {}
+
     def left(self, program: str) -> tuple[str, ...]:
-        """Return nothing: programs read files."""
+        """In what a program would treat the files otherwise, a few words each."""
         return ()
+
+    def notices(self, program: str | None = None) -> tuple[str, ...]:
+        """What a person should know about them, where they are opened as a program does."""
+        if program is None or self.read("program").get("alpha") != "dropped":
+            return ()
+        return (
+            f"The last channel of the pictures of {self.title} is taken for alpha and is dropped, "
+            f"as {program} does with files; give them without it if it is none.",
+        )
+
+
+class RealSamples(SampleSource):
+    """Samples of a dataset."""
+
+    preprocessing: Preprocessing | None = None
+
+    if TYPE_CHECKING:
+
+        @property
+        def dataset(self) -> Dataset:
+            """Where they come from."""
+
+        @property
+        def fingerprint(self) -> str:
+            """SHA-256 of the samples that are compared, as they are stored."""
+
+        def cache_key(self, asked: Reading) -> dict[str, Any]:
+            """What else decides what an extractor sees of them."""
+
+    @property
+    def title(self) -> str:
+        """What notices call them."""
+        return called(self.dataset)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Their class indices (count,), or None."""
+        return None
+
+    def protocol(self) -> dict[str, Any]:
+        """Which samples these are."""
+        settings = self.dataset.model_dump(mode="json")
+        parts = {name: settings[name] for name in SUBSET_FIELDS if settings.get(name) is not None}
+        if Path(parts.get("repo", "")).is_absolute():
+            del parts["repo"]  # a folder of this machine, which says nothing elsewhere
+        name, count = self.dataset.name, self.count
+        return {"dataset": name, **parts, "count": count, "sha256": self.fingerprint}
 
 
 @dataclass(frozen=True, eq=False)
-class StoredSamples(_Arrays):
-    """Samples of a dataset, in the order in which they are looked at.
-
-    ``grain`` is how many samples belong together, where several processes divide them.
-    """
+class StoredSamples(RealSamples):
+    """Samples of a dataset in memory, all of one size, in their order."""
 
     dataset: Dataset
     samples: Samples
@@ -126,7 +198,7 @@ class StoredSamples(_Arrays):
 
     @property
     def count(self) -> int:
-        """How many are looked at."""
+        """How many are compared."""
         return len(self.samples) if self.indices is None else len(self.indices)
 
     @property
@@ -135,30 +207,24 @@ class StoredSamples(_Arrays):
         return self.samples.mixture
 
     def notices(self, program: str | None = None) -> tuple[str, ...]:
-        """What a person should know about them, where they are seen as a program does."""
-        if program is None or self.reading("program") == "data":
-            return self.samples.notices
-        return (*self.samples.notices, dropped_alpha(called(self.dataset), program))
+        """What a person should know about them, where they are opened as a program does."""
+        return (*self.samples.notices, *super().notices(program))
 
     def read(self, asked: Reading) -> dict[str, str]:
-        """What was done to pictures on the way, where it was."""
+        """What was done to pictures, for a protocol."""
         done: dict[str, str] = {}
         if isinstance(self.dataset, PictureDataset) and self.dataset.size is not None:
             height, width = self.dataset.size
             verb = "stretched" if self.dataset.crop == "none" else "resized and cropped"
             done["size"] = f"{verb} to {height}x{width}, as for a training"
-        if self.reading(asked) == "program":
-            done["alpha"] = "dropped"
-        return done
+        return done | super().read(asked)
 
-    def kept_as(self, asked: Reading) -> dict[str, Any]:
+    def cache_key(self, asked: Reading) -> dict[str, Any]:
         """What else decides what an extractor sees of them."""
-        preprocessing = (
-            None if self.preprocessing is None else self.preprocessing.model_dump(mode="json")
-        )
+        done = self.preprocessing
         return {
             "original_size": self.samples.spec.shape,
-            "preprocessing": preprocessing,
+            "preprocessing": None if done is None else done.model_dump(mode="json"),
             "alpha": self.reading(asked),
         }
 
@@ -184,8 +250,6 @@ class StoredSamples(_Arrays):
         data = self.samples.data
         return data[part] if self.indices is None else data.index_select(0, self.indices[part])
 
-    grain: ClassVar[int] = 1
-
     def batches(self, size: int, part: slice, asked: Reading = "data") -> Iterator[Tensor]:
         """Images as uint8 where they are stored so, all else as floats in the spec's range."""
         stored_range = self.samples.stored_range
@@ -206,13 +270,9 @@ class StoredSamples(_Arrays):
                 batch = batch.float()
             yield in_range(batch, stored_range, self.spec.value_range)[:, :channels]
 
-    def protocol(self) -> dict[str, Any]:
-        """Which samples these are."""
-        return described(self.dataset, self.count, self.fingerprint)
-
 
 @dataclass(frozen=True, eq=False)
-class GeneratedSamples(_Arrays):
+class GeneratedSamples(SampleSource):
     """Samples of a generator."""
 
     generator: Generator
@@ -222,25 +282,12 @@ class GeneratedSamples(_Arrays):
     labels: Labels
     weights: Tensor | None  # labels of the real samples, which are drawn from
 
-    mixture: Mixture | None = None
+    grain: ClassVar[int] = _BLOCK
 
     @property
     def spec(self) -> SampleSpec:
         """What one sample is."""
         return self.generator.spec
-
-    grain: ClassVar[int] = _BLOCK
-    preprocessing: ClassVar[None] = None
-
-    def notices(self, program: str | None = None) -> tuple[str, ...]:
-        """What a person should know about them, where they are seen as a program does."""
-        if program is None or self.reading("program") == "data":
-            return ()
-        return (dropped_alpha("this generator", program),)
-
-    def read(self, asked: Reading) -> dict[str, str]:
-        """What was done to pictures on the way, where it was."""
-        return {"alpha": "dropped"} if self.reading(asked) == "program" else {}
 
     def batches(self, size: int, part: slice, asked: Reading = "data") -> Iterator[Tensor]:
         """Floats in the spec's range, all finite; ``part`` begins at a multiple of ``grain``."""
@@ -285,41 +332,159 @@ class GeneratedSamples(_Arrays):
         }
 
 
-Real = StoredSamples | Encoded | Items
-"""Samples that are there."""
+@dataclass(frozen=True)
+class Sizes:
+    """Which sizes pictures have: smallest and largest height, smallest and largest width."""
 
-SampleSource = Real | GeneratedSamples
+    low: Size
+    high: Size
+
+    @classmethod
+    def of(cls, table: Tensor) -> Sizes:
+        """Those in a table of heights and widths (N, 2)."""
+        low, high = table.amin(0).tolist(), table.amax(0).tolist()
+        return cls((low[0], low[1]), (high[0], high[1]))
+
+    @property
+    def one(self) -> Size | None:
+        """Height and width, if all agree."""
+        return self.low if self.low == self.high else None
+
+    def __str__(self) -> str:
+        """Return them in words."""
+        if self.one is not None:
+            return f"{self.low[0]}x{self.low[1]}"
+        return span(self.low, self.high)
 
 
-def sample_source(
-    dataset: Dataset,
-    count: int | None,
-    generator: Generator | None,
-    samples: Samples | None = None,
-    *,
-    keep: bool,
-) -> Real:
-    """Open a dataset as a side: pictures at their own sizes, or at that of a generator's.
+def in_windows(windows: Iterable[Tensor], size: int) -> Iterator[Tensor | list[Tensor]]:
+    """Gather pictures (C, H, W) into batches of at most ``size`` and ``WINDOW`` bytes, in order.
+
+    A batch is a tensor where all are of one shape and type, and otherwise a list.
+    """
+    waiting: list[Tensor] = []
+    held = 0
+    for picture in windows:
+        if waiting and (len(waiting) == size or held + picture.nbytes > WINDOW):
+            yield _batch(waiting)
+            waiting, held = [], 0
+        waiting.append(picture)
+        held += picture.nbytes
+    if waiting:
+        yield _batch(waiting)
+
+
+def _batch(pictures: list[Tensor]) -> Tensor | list[Tensor]:
+    forms = {(picture.shape, picture.dtype) for picture in pictures}
+    return torch.stack(pictures) if len(forms) == 1 else pictures
+
+
+def fitted(batch: Tensor | Sequence[Tensor], size: Size) -> Tensor:
+    """Bring pictures to one size, as a dataset of pictures does for a training.
+
+    What is too long for the proportions is cut off both ends; the rest is resized bilinearly, with
+    antialiasing.
 
     Args:
-        dataset: The dataset.
-        count: How many of its samples; all where None.
-        generator: What they are compared with, if that is one.
-        samples: What is loaded of the dataset, if it is.
-        keep: Whether the cache is used.
+        batch: (N, C, H, W), or pictures (C, H, W) of any sizes; uint8 or floats.
+        size: Height and width.
+
+    Returns:
+        (N, C, *size), of the same type; of floats where they differ in it.
+    """
+    if not isinstance(batch, torch.Tensor):
+        parts = [fitted(picture[None], size) for picture in batch]
+        if len({part.dtype for part in parts}) > 1:
+            raise DataError(
+                "Some of these pictures are 8-bit numbers and others are floats, so that they "
+                "cannot be put together; bring all to one type."
+            )
+        return torch.cat(parts)
+    (height, width), (tall, wide) = batch.shape[-2:], size
+    if (height, width) == (tall, wide):
+        return batch
+    scale = min(width / wide, height / tall)
+    rows, columns = max(1, round(tall * scale)), max(1, round(wide * scale))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    part = batch[..., top : top + rows, left : left + columns]
+    if (rows, columns) == (tall, wide):
+        return part
+    found = torch.nn.functional.interpolate(
+        part.float(), size, mode="bilinear", align_corners=False, antialias=True
+    )
+    return found.round().clamp(0, 255).to(torch.uint8) if batch.dtype == torch.uint8 else found
+
+
+def in_range(
+    batch: Tensor, stored: tuple[float, float] | None, wanted: tuple[float, float] | None
+) -> Tensor:
+    """Stored values as floats in the range of a spec; pictures of 8 bits as they are."""
+    if batch.dtype == torch.uint8 and stored == (0.0, 255.0):
+        return batch
+    batch = batch.float()
+    if stored is not None and wanted is not None:
+        (low, high), (bottom, top) = stored, wanted
+        batch = (batch - low) * ((top - bottom) / (high - low)) + bottom
+    return batch
+
+
+def chosen(dataset: Dataset, there: int, count: int | None) -> Tensor | None:
+    """Numbers of as many samples as are asked for, always the same ones; None for all.
 
     Raises:
-        DataError: If the samples are absent, unreadable, or fewer than ``count``.
+        DataError: If there are fewer.
     """
-    if generator is None and samples is None:
-        if isinstance(dataset, PictureDataset):
-            return Encoded.load(dataset, count, keep)
-        if isinstance(dataset, datasets.InMemoryDataset) and dataset.unread is not None:
-            found = items_of(dataset, count)
-            if isinstance(found, Items):
-                return found
-            samples = found
-    return StoredSamples.load(dataset, count, generator, samples)
+    if count is None or count == there:
+        return None
+    if count > there:
+        raise DataError(
+            f"The dataset {called(dataset)} has {there:,} samples, fewer than the {count:,} that "
+            f"are asked for. Ask for at most {there:,}."
+        )
+    order = torch.Generator().manual_seed(derive(0, "evaluated"))
+    return torch.randperm(there, generator=order)[:count].sort().values
+
+
+def called(dataset: Dataset) -> str:
+    """Return how an error names a dataset."""
+    path = getattr(dataset, "path", None)
+    return f"'{dataset.name}' ({path})" if path else f"'{dataset.called}'"
+
+
+class Digest:
+    """SHA-256 of pictures: ``StoredSamples.fingerprint`` where all are there and of one size."""
+
+    def __init__(self, expected: int, bounds: Range = (0.0, 255.0)) -> None:
+        self._expected, self._bounds, self._count = expected, bounds, 0
+        self._pixels, self._forms = hashlib.sha256(), hashlib.sha256()
+        self._first: Any = None
+        self._alike = True
+
+    def add(self, pixels: AnyArray) -> None:
+        """Take in the next picture."""
+        import numpy as np
+
+        form = (pixels.shape, f"torch.{pixels.dtype}")
+        if self._first is None:
+            self._first = form
+            self._pixels.update(repr((*form, self._expected, self._bounds)).encode())
+        self._alike = self._alike and form == self._first
+        self._count += 1
+        self._forms.update(repr(form).encode())
+        self._pixels.update(np.ascontiguousarray(pixels).data)
+
+    def hexdigest(self) -> str:
+        """Return it."""
+        if self._alike and self._count == self._expected:
+            return self._pixels.hexdigest()
+        parts: tuple[Any, ...] = (
+            self._count,
+            self._forms.hexdigest(),
+            self._pixels.hexdigest(),
+        )
+        if self._bounds != (0.0, 255.0):
+            parts = (*parts, self._bounds)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def form_of(side: SampleSource, asked: Reading, channels: int) -> str:
@@ -328,8 +493,8 @@ def form_of(side: SampleSource, asked: Reading, channels: int) -> str:
     if spec.kind != "image":
         return str(spec)
     sizes = side.sizes(asked)
-    told = str(spec.model_copy(update={"shape": (channels, *sizes.low)}))
-    return told if sizes.one is not None else f"{told.partition(' ')[2]}s with {sizes}"
+    text = str(spec.model_copy(update={"shape": (channels, *sizes.low)}))
+    return text if sizes.one is not None else f"{text.partition(' ')[2]}s with {sizes}"
 
 
 def picked(side: SampleSource, numbers: Sequence[int]) -> list[Tensor]:
@@ -342,93 +507,6 @@ def picked(side: SampleSource, numbers: Sequence[int]) -> list[Tensor]:
     return [blocks[start][place] for start, place in rest]
 
 
-def source_of(source: Any, device: str) -> Generator | Dataset:
-    """The generator, or the dataset, that a source is."""
-    if isinstance(source, Generator):
-        return source
-    if isinstance(source, (str, os.PathLike)):
-        text = os.fspath(source)
-        with contextlib.suppress(OSError, ValueError):
-            place = storage.expanded(text)
-            pictures = place.is_dir() and bundle_folder(place) is None
-            pictures = pictures and not (place / "config.yaml").exists()
-            if pictures or place.is_file() or (text in datasets.names() and not place.exists()):
-                return datasets.create(datasets.as_dataset(source))
-        return Generator.from_pretrained(text, device=device)
-    return datasets.create(datasets.as_dataset(source))
-
-
-def dataset_of(
-    given: Any, split: str | None, generator: Generator | None, *, required: bool
-) -> Dataset | None:
-    """The dataset that is compared with, in the split that was asked for."""
-    if given is not None:
-        found = datasets.create(datasets.as_dataset(given))
-    elif generator is None or "dataset" not in generator.config.training:
-        if not required:
-            return None
-        raise ConfigError(
-            "Nothing says what real samples to compare with: give a dataset, by its name, or as "
-            "a folder of pictures."
-        )
-    else:
-        saved = generator.config.training["dataset"]
-        try:
-            found = datasets.create(saved)
-            if isinstance(found, datasets.InMemoryDataset):
-                raise ConfigError(f"it was {found.description}")
-        except GanzooError as error:
-            if not required:
-                return None
-            raise ConfigError(
-                f"The dataset that this generator was trained on cannot be made again "
-                f"({str(error).rstrip('.')}). Give it, or another one, as the dataset."
-            ) from error
-    if split is None:
-        return found
-    if "split" not in type(found).model_fields:
-        raise ConfigError(
-            f"The dataset {called(found)} has no splits, so none can be chosen; leave the real "
-            f"split out."
-        )
-    return found.replace(split=split)
-
-
-def matched(real: Real, fake: SampleSource, preprocessing: Preprocessing | None) -> Real:
-    """Real samples of the form of the generated ones; beside a generator also of their size.
-
-    Raises:
-        DataError: If they are of another form, or of another size than a generator makes.
-    """
-    have, want = real.spec, fake.spec
-    if have.kind != want.kind or (have.kind != "image" and have.shape != want.shape):
-        raise DataError(
-            f"The real samples are of another form ({have}) than the generated ones ({want}). "
-            f"Give a dataset of the same form."
-        )
-    if not isinstance(real, StoredSamples):
-        return real
-    size = real.samples.spec
-    if have.kind == "image" and isinstance(fake, GeneratedSamples):
-        if (
-            preprocessing is not None
-            and preprocessing.method == "resize"
-            and have.size == preprocessing.original_size
-        ):
-            size = size.resized(preprocessing.size)
-        else:
-            preprocessing = None
-        if size.size != want.size:
-            raise DataError(
-                f"The real images are {have.size[0]}x{have.size[1]} and the generated ones "
-                f"{want.size[0]}x{want.size[1]}, so that a score would tell their sizes apart. "
-                f"Give real images of {want.size[0]}x{want.size[1]}, or a folder of pictures "
-                f"without a size, which are brought to it."
-            )
-    size = size.model_copy(update={"value_range": want.value_range})
-    return StoredSamples(real.dataset, real.samples, real.indices, size, preprocessing)
-
-
 def coloured(side: SampleSource, other: SampleSource | None, asked: Reading) -> SampleSpec:
     """Return what one sample of a side is where it is compared with another: grey becomes RGB."""
     spec = side.spec_for(asked)
@@ -436,38 +514,3 @@ def coloured(side: SampleSource, other: SampleSource | None, asked: Reading) -> 
         return spec
     channels = {spec.channels, other.spec_for(asked).channels}
     return spec.model_copy(update={"shape": (max(channels), *spec.shape[1:])})
-
-
-def label_weights(generator: Generator, real: Real | None, labels: Labels) -> Tensor | None:
-    """Return the labels that those of generated samples are drawn from; None for all alike.
-
-    Raises:
-        ConfigError: If they are to be drawn from the real samples', which have others or none.
-    """
-    classes = generator.spec.classes
-    if labels == "uniform" or classes is None:
-        return None
-    if real is None or real.labels is None or real.spec.classes != classes:
-        raise ConfigError(
-            "labels='data' needs real samples with the classes that the generator knows, and "
-            "these have others or none. Say labels='uniform'."
-        )
-    return real.labels
-
-
-def mixture_of(known: Dataset | None, real: Real | None, fake: SampleSource) -> Mixture | None:
-    """The distribution that the data come from, also where they were not loaded."""
-    found: Mixture | None = fake.mixture or (real.mixture if real is not None else None)
-    return found or getattr(known, "mixture", None)
-
-
-def bundle_folder(source: Any) -> Path | None:
-    """Return the folder of the bundle that a source is here, as a bundle or in a run, or None."""
-    if not isinstance(source, (str, os.PathLike)):
-        return None
-    with contextlib.suppress(OSError, ValueError):
-        folder = storage.expanded(source)
-        for place in (folder, folder / "generator"):
-            if (place / bundle.CONFIG).is_file():
-                return place
-    return None

@@ -9,9 +9,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from PIL import __version__ as pillow
@@ -22,7 +22,7 @@ from ganzoo.datasets.decoding import Opened, decode, decode_as_programs, look_at
 from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError
 from ganzoo.datasets.picture_files import printable
 from ganzoo.errors import DataError
-from ganzoo.evaluation.own_size import Digest, Size
+from ganzoo.evaluation.sources import Digest
 from ganzoo.features import tensor_cache
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.picture_dataset import PictureDataset
     from ganzoo.datasets.placing import Pixels
     from ganzoo.datasets.ranges import Range
+    from ganzoo.evaluation.options import Size
     from ganzoo.features.programs import Reading
 
 __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed"]
@@ -39,10 +40,10 @@ __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed
 T = TypeVar("T")
 R = TypeVar("R")
 
-_FORMAT = 2  # of what is kept of a survey
+_FORMAT = 3  # of a cached survey
 _AHEAD = 256 * 2**20  # bytes that threads may decode in advance
 _NAMED = 3  # pictures that an error names
-_MOST_SKIPPED = 1000  # of which the names are kept
+_MOST_SKIPPED = 1000  # whose names are cached
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Survey:
     """What is known of encoded pictures once all were decoded.
 
     Attributes:
-        kept: Numbers of those that can be read, int64 (N,).
+        readable: Numbers of those that can be read, int64 (N,).
         sizes: Their heights and widths once upright, int32 (N, 2).
         stored: Their heights and widths as they are stored, int32 (N, 2).
         facts: What form a dataset gives them.
@@ -58,7 +59,7 @@ class Survey:
         alpha: Whether one has a transparent pixel.
         turned: Whether Exif data ask to turn one.
         deep: Whether one is greyscale of more than 8 bits.
-        cut: Whether one has 16 bits in colours or beside alpha.
+        cut: Whether one has 16 bits in colours or with alpha.
         nested: Whether one lies in a sub-folder.
         suffixes: Of their names.
         examples: Name of a picture of each depth.
@@ -68,7 +69,7 @@ class Survey:
         digest: SHA-256 of the pictures, upright, as ``StoredSamples.fingerprint`` has it.
     """
 
-    kept: Tensor
+    readable: Tensor
     sizes: Tensor
     stored: Tensor
     facts: ImageStats
@@ -84,6 +85,10 @@ class Survey:
     total: int
     skipped: tuple[tuple[str, str], ...]
     digest: str
+
+
+_TENSORS = ("readable", "sizes", "stored")
+_PLAIN = tuple(each.name for each in fields(Survey) if each.name not in (*_TENSORS, "facts"))
 
 
 def in_order(
@@ -164,7 +169,7 @@ def _decoded(content: bytes, look: OutputFormat) -> Pixels:
 
 
 def cut(pixels: Pixels, size: Size | None) -> Pixels:
-    """Return the middle, where more was kept for random crops."""
+    """Return the middle, of a picture that is larger for random crops."""
     if size is None or pixels.shape[1:] == size:
         return pixels
     top, left = (pixels.shape[1] - size[0]) // 2, (pixels.shape[2] - size[1]) // 2
@@ -182,7 +187,7 @@ def _gone(source: Source, index: int, error: PictureError) -> DataError:
 
 
 def place_of(dataset: PictureDataset, source: Source, what: str) -> Path:
-    """Return where something that was found in a source is kept."""
+    """Return where something that was found in a source is cached."""
     return cache_root().parent / "surveys" / _key(dataset, source) / what
 
 
@@ -203,14 +208,14 @@ def surveyed(dataset: PictureDataset, source: Source, keep: bool) -> Survey:
         found = _known(place)
         if found is None:
             one = only_one(place.parent, "survey", f"looking at {source.origin}")
-            with contextlib.suppress(OSError), one:  # where it cannot be kept, it costs time only
+            with contextlib.suppress(OSError), one:  # without a cache it takes longer only
                 found = _known(place)
                 if found is None:
                     found = _survey(dataset, source)
                     _write(place, found)
     found = found or _survey(dataset, source)
-    bad, limit = found.total - len(found.kept), _limit(dataset.max_bad, found.total)
-    if bad > limit or not len(found.kept):
+    bad, limit = found.total - len(found.readable), _limit(dataset.max_bad, found.total)
+    if bad > limit or not len(found.readable):
         raise _too_many(source, found.skipped, bad, limit, found.total)
     return found
 
@@ -221,45 +226,21 @@ def _known(place: Path) -> Survey | None:
         return None
     tensors, record = stored
     with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
-        own = {
-            name: record[name] for name in ("colour", "alpha", "turned", "deep", "cut", "nested")
-        }
-        return Survey(
-            kept=tensors["kept"],
-            sizes=tensors["sizes"],
-            stored=tensors["stored"],
-            facts=facts_of(record["facts"]),
-            suffixes=tuple(record["suffixes"]),
-            examples=record["examples"],
-            extent=(record["extent"][0], record["extent"][1]),
-            total=record["total"],
-            skipped=tuple((name, reason) for name, reason in record["skipped"]),
-            digest=record["digest"],
-            **own,
-        )
+        plain: dict[str, Any] = {name: _as_tuples(record[name]) for name in _PLAIN}
+        return Survey(facts=facts_of(record["facts"]), **{**tensors, **plain})
     return None
 
 
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that were written."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
 def _write(place: Path, survey: Survey) -> None:
-    tensors = {"kept": survey.kept, "sizes": survey.sizes, "stored": survey.stored}
     tensor_cache.clean_partial_writes(place.parent.parent)
-    tensor_cache.write(
-        place,
-        tensors,
-        facts=survey.facts._asdict(),
-        colour=survey.colour,
-        alpha=survey.alpha,
-        turned=survey.turned,
-        deep=survey.deep,
-        cut=survey.cut,
-        nested=survey.nested,
-        suffixes=list(survey.suffixes),
-        examples=survey.examples,
-        extent=list(survey.extent),
-        total=survey.total,
-        skipped=[list(each) for each in survey.skipped],
-        digest=survey.digest,
-    )
+    tensors = {name: getattr(survey, name) for name in _TENSORS}
+    plain = {name: getattr(survey, name) for name in _PLAIN}
+    tensor_cache.write(place, tensors, facts=survey.facts._asdict(), **plain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,13 +274,9 @@ def _survey_in(
         return _examined(dataset, source, index, guessed)
 
     numbers: list[int] = []
-    sizes: list[Size] = []
-    stored: list[Size] = []
+    seen: list[tuple[Opened, Size, Range]] = []
     skipped: list[tuple[str, str]] = []
-    suffixes: set[str] = set()
-    extents: list[Range] = []
     examples: dict[str, str] = {}
-    colour = turned = deep = cut_ = nested = False
     running = Digest(len(source), form[1])
     limit = _limit(dataset.max_bad, len(source))
     price = _AHEAD // (2 * dataset.decoders)  # how large they are is not known yet
@@ -320,32 +297,27 @@ def _survey_in(
             if form_of(facts) != form:
                 return facts
             numbers.append(index)
-            sizes.append(found.facts.low)
-            opened = found.opened
-            stored.append(opened.size)
-            colour, turned = colour | opened.colour, turned | (opened.orientation != 1)
-            deep, cut_ = deep | opened.deep, cut_ | opened.cut
-            extents.append((float(found.pixels.min()), float(found.pixels.max())))
+            extent = float(found.pixels.min()), float(found.pixels.max())
+            seen.append((found.opened, found.facts.low, extent))
             depth = found.facts.deep[0][0] if found.facts.deep else "uint8"
             examples.setdefault(depth, printable(source.name(index)))
-            name = PurePosixPath(os.fsdecode(source.name(index)))
-            nested |= len(name.parts) > 1
-            suffixes.add(name.suffix)
             running.add(found.pixels)
     if facts is None:
         raise _too_many(source, skipped, len(source), limit, len(source))
+    opened, sizes, extents = zip(*seen, strict=True)
+    names = [PurePosixPath(os.fsdecode(source.name(index))) for index in numbers]
     return Survey(
-        kept=torch.tensor(numbers),
+        readable=torch.tensor(numbers),
         sizes=torch.tensor(sizes, dtype=torch.int32),
-        stored=torch.tensor(stored, dtype=torch.int32),
+        stored=torch.tensor([each.size for each in opened], dtype=torch.int32),
         facts=facts,
-        colour=colour,
+        colour=any(each.colour for each in opened),
         alpha=facts.any_transparent,
-        turned=turned,
-        deep=deep,
-        cut=cut_,
-        nested=nested,
-        suffixes=tuple(sorted(suffixes)),
+        turned=any(each.orientation != 1 for each in opened),
+        deep=any(each.deep for each in opened),
+        cut=any(each.cut for each in opened),
+        nested=any(len(name.parts) > 1 for name in names),
+        suffixes=tuple(sorted({name.suffix for name in names})),
         examples=examples,
         extent=(min(low for low, _ in extents), max(high for _, high in extents)),
         total=len(source),

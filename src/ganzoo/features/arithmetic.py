@@ -59,5 +59,5 @@ def full_float32(asked: bool = True) -> Iterator[None]:
         with _LOCK:
             before = _FOUND.pop()
             if not _FOUND:
-                for part, kept in zip(parts, before, strict=True):
-                    part.fp32_precision = kept
+                for part, old in zip(parts, before, strict=True):
+                    part.fp32_precision = old

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from ganzoo.core.device import PrecisionName
 
-__all__ = ["Extractor", "Features", "fingerprint"]
+__all__ = ["UNNAMED", "Extractor", "Features", "fingerprint"]
+
+UNNAMED = "object-"
+"""How the fingerprint of something begins that only this process knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,12 @@ class Extractor(Component):
     forced_dtype: ClassVar[str | None] = None
     """Precision it computes in, whatever is asked for; None where it computes in that."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Distributions besides torch whose version may decide its numbers; protocols tell them."""
+    """Distributions besides torch whose version may decide its numbers; they are in protocols."""
+
+    @property
+    def classes_of(self) -> str | None:
+        """The data whose classes its logits tell apart; None where it does not say."""
+        return None
 
     @property
     def program(self) -> str | None:
@@ -59,7 +67,7 @@ class Extractor(Component):
 
     @property
     def cacheable(self) -> bool:
-        """Whether its protocol names its code too, so that what it sees may be kept in the cache.
+        """Whether its protocol names its code too, so that its features may be cached.
 
         That of an installed package does, by its version; code of a script or notebook changes.
         """
@@ -124,7 +132,7 @@ class Extractor(Component):
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """Return the hexadecimal SHA-256 of named tensors, in whatever file they are kept."""
+    """Return the hexadecimal SHA-256 of named tensors, in whatever file they are."""
     import torch
 
     digest = hashlib.sha256()

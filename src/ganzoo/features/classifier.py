@@ -62,7 +62,7 @@ class Classifier(Extractor):
     """A small convolutional net that tells the ten classes of MNIST or Fashion-MNIST apart.
 
     It is trained once on the train split (a minute or two), must get 99.2 % of MNIST's test split
-    right (91 % of Fashion-MNIST's), and is kept in ganzoo's cache, one for each data root. One that
+    right (91 % of Fashion-MNIST's), and is cached, one for each data root. One that
     is trained on another machine differs a little; the hash in its protocol tells. Pictures that
     were padded are cropped to 28x28, others are resized.
     """
@@ -78,24 +78,19 @@ class Classifier(Extractor):
     )
     root: DataPath | None = Field(None, description="data root of that data set, as it has it")
 
-    def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net, trained now if it is not in the cache; it computes in float32.
+    @property
+    def classes_of(self) -> str:
+        """The data set that it was trained on."""
+        return self.dataset
 
-        Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
-            DataError: If the data set is not there.
-        """
+    def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
+        """Return the net, trained now if it is not in the cache; it computes in float32."""
         net = ClassifierNet()
         net.load_state_dict(self.trained().tensors)
         return net.eval().requires_grad_(False).to(device)
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights, which are trained now if they are not in the cache.
-
-        Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
-            DataError: If the data set is not there.
-        """
+        """Return the SHA-256 of the weights, which are trained now if they are not in the cache."""
         return self.trained().digest
 
     def preparation(self) -> dict[str, Any]:
@@ -111,7 +106,7 @@ class Classifier(Extractor):
         """Return the classifier from the cache, or train it and keep it there.
 
         Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
+            CheckpointError: If it cannot be trained well enough, or not be cached.
             DataError: If the data set is not there.
         """
         # Under another root other data may lie, or the same ones with other labels.
@@ -126,7 +121,7 @@ class Classifier(Extractor):
                 _keep(folder, self._train())
         except OSError as error:
             raise CheckpointError(
-                f"The classifier of '{self.dataset}' cannot be kept in {folder.parent} "
+                f"The classifier of '{self.dataset}' cannot be cached in {folder.parent} "
                 f"({error.strerror or error}). Free some space, or set GANZOO_CACHE to another "
                 f"folder."
             ) from error
@@ -261,8 +256,7 @@ def _shifted(pictures: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _keep(folder: Path, trained: Trained) -> None:
-    facts = {"format_version": _VERSION, "accuracy": trained.accuracy, "digest": trained.digest}
-    tensor_cache.write(folder, trained.tensors, **facts)
+    tensor_cache.write(folder, trained.tensors, accuracy=trained.accuracy, digest=trained.digest)
 
 
 def _kept(folder: Path) -> Trained | None:

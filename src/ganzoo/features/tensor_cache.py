@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.files import checksummed, untrusted
-from ganzoo.files.storage import is_partial_write, new_folder, sha256, write_json
+from ganzoo.files import artifact
+from ganzoo.files.storage import is_partial_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,50 +23,33 @@ _DAY = 24 * 60 * 60  # seconds
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], **facts: Any) -> None:
-    """Keep tensors and what JSON can hold in a folder, which is there whole or not at all.
+    """Write tensors and JSON values into a folder, whole or not at all.
 
     Args:
         folder: One that is there is replaced.
-        tensors: By name, contiguous and none sharing memory.
-        facts: What else is to be known; not ``file`` nor ``sha256``.
+        tensors: By name.
+        facts: What else is to be known; not ``format_version``, ``files`` nor ``sha256``.
 
     Raises:
         OSError: If the disk is full or the place is not writable.
     """
-    from safetensors.torch import save_file
-
-    with new_folder(folder) as fresh:
-        try:
-            save_file(dict(tensors), fresh / _WEIGHTS)
-        except Exception as error:  # safetensors wraps the system's error in its own class
-            if type(error).__name__ != "SafetensorError":
-                raise
-            raise OSError(str(error)) from error
-        record = {**facts, "file": sha256(fresh / _WEIGHTS)}
-        write_json(fresh / _RECORD, checksummed.add_checksum(record))
+    with artifact.new(folder, _RECORD, {"format_version": 1, **facts}) as fresh:
+        artifact.save_tensors(fresh / _WEIGHTS, tensors)
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the tensors and facts that ``write`` has kept; None if nothing is there, or damage.
-
-    Large files are mapped into memory, as ``untrusted.tensors`` says.
-    """
+    """Return the tensors and facts that ``write`` saved; None if nothing is there, or damage."""
     try:
-        record, damage = checksummed.read(folder / _RECORD)
-        if damage or not isinstance(record, dict) or checksummed.broken_checksum(record):
-            return None
-        with untrusted.opened(folder / _WEIGHTS) as file:
-            if untrusted.digest(file) != record.get("file"):
-                return None
-            return untrusted.tensors(file), record
-    except (OSError, ValueError):
+        record = artifact.read_manifest(folder / _RECORD)
+        return artifact.read_tensors(folder / _WEIGHTS, record["files"][_WEIGHTS]), record
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def clean_partial_writes(root: Path) -> None:
     """Remove what writes that a kill has cut short left in the folders of ``root``.
 
-    What is younger than a day stays: somebody may be writing it.
+    What is younger than a day stays: another process may be writing it.
     """
     for path in root.glob("*/.*"):
         with contextlib.suppress(OSError):

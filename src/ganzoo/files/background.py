@@ -1,4 +1,4 @@
-"""Work that goes on beside the training, in a thread of its own."""
+"""Saving in another thread while the training goes on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Background:
         act()
 
     def settle(self) -> None:
-        """Wait until the job is over; what came of it is told at the next call."""
+        """Wait until the job is over; ``poll`` or ``wait`` gives its result."""
         if self._thread is not None:
             self._thread.join()
 
@@ -77,7 +77,7 @@ class Background:
         return None if self._thread is None or self._thread.is_alive() else self.wait()
 
     def wait(self) -> Path | None:
-        """Wait for the job, and return what it has written, unless that has been told already.
+        """Wait for the job and return what it has written; None if there is no new result.
 
         Raises:
             Exception: What it has raised.

@@ -1,22 +1,21 @@
 """Checkpoints: the whole state of a training, without pickle.
 
-A checkpoint is a folder ``step-00001500`` of three files: ``state.safetensors`` (every tensor),
-``state.json`` (everything else) and ``manifest.json`` (size and SHA-256 of the other two).
+A checkpoint is an artifact, a folder ``step-00001500`` of two files: ``state.safetensors`` (every
+tensor) and ``state.json`` (everything else, and the checksums of both).
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganzoo.core.state_dicts import below
 from ganzoo.errors import CheckpointError
-from ganzoo.files import checksummed, untrusted
-from ganzoo.files.storage import new_folder, own_copies, remove, sha256, write_json
+from ganzoo.files import artifact, bounded_json
+from ganzoo.files.storage import remove
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT_VERSION",
+    "STATE",
+    "TENSORS",
     "Newest",
     "after",
     "latest",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+STATE, TENSORS = "state.json", "state.safetensors"
 _PREFIX = "step-"
 
 
@@ -69,33 +71,22 @@ def save(
         The checkpoint's folder.
 
     Raises:
-        CheckpointError: If it cannot be written (a full or read-only disk), or the state is beyond
-            what is read again; what was there stays.
+        CheckpointError: If it cannot be written (a full or read-only disk), or the state is too
+            large to be read again; an older checkpoint stays.
     """
-    from safetensors.torch import save_file
-
     target = place(folder, step)
-    if problem := checksummed.excess(state):
-        raise CheckpointError(
-            f"The checkpoint {target} could not be read again, as of its state.json {problem}: "
-            f"let the optimizer keep tensors instead of so many numbers."
-        )
     try:
-        with new_folder(target) as fresh:
-            ready = dict(tensors) if copied else own_copies(tensors)
-            save_file(ready, fresh / "state.safetensors")
-            write_json(fresh / "state.json", {"format_version": FORMAT_VERSION, **state})
-            files = {
-                path.name: {"size": path.stat().st_size, "sha256": sha256(path)}
-                for path in sorted(fresh.iterdir())
-            }
-            write_json(fresh / "manifest.json", {"format_version": FORMAT_VERSION, "files": files})
-    except Exception as error:  # safetensors wraps the system's error in its own class
-        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
-            raise
+        with artifact.new(target, STATE, {"format_version": FORMAT_VERSION, **state}) as fresh:
+            artifact.save_tensors(fresh / TENSORS, tensors, copied=copied)
+    except OSError as error:
         raise CheckpointError(
             f"The checkpoint {target} cannot be written ({error}). Earlier ones are untouched; "
             f"free some space or choose another folder, then resume."
+        ) from error
+    except artifact.BeyondBoundsError as error:
+        raise CheckpointError(
+            f"The checkpoint {target} could not be read again: its {STATE} is beyond bounds "
+            f"({error}). Let the optimizer hold tensors instead of so many numbers."
         ) from error
     return target
 
@@ -114,41 +105,16 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: If a file is missing, damaged, unreadable, or from a newer ganzoo.
     """
+    name = STATE
     try:
-        try:
-            manifest, fault = checksummed.read(checkpoint / "manifest.json")
-            version = checksummed.version(manifest)
-        except ValueError as error:
-            raise ValueError(f"manifest.json: {error}") from error
-        if version > FORMAT_VERSION:
-            if (checksummed.peek(checkpoint / "state.json") or version) <= FORMAT_VERSION:
-                raise ValueError("manifest.json and state.json differ in format_version")
-            raise UnusableError(
-                f"The checkpoint {checkpoint} has format {version}, but this "
-                f"ganzoo reads up to {FORMAT_VERSION}: upgrade ganzoo."
-            )
-        if fault:
-            raise ValueError(f"manifest.json {fault}")
-        if set(manifest["files"]) != {"state.safetensors", "state.json"}:
-            raise ValueError("manifest.json names other files")
-        with contextlib.ExitStack() as stack:
-            files = {}
-            for name, facts in manifest["files"].items():
-                try:
-                    file = files[name] = stack.enter_context(untrusted.opened(checkpoint / name))
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from error
-                if untrusted.amount(file) != facts["size"]:
-                    raise ValueError(f"{name} has another size than manifest.json says")
-                if untrusted.digest(file) != facts["sha256"]:
-                    raise ValueError(f"{name} has another SHA-256 than manifest.json says")
-            state = _state(files["state.json"])
-            tensors = untrusted.tensors(files["state.safetensors"])
-        if checksummed.version(state) != version:
-            raise ValueError("manifest.json and state.json differ in format_version")
-        return tensors, state
-    except CheckpointError:
-        raise
+        state = artifact.read_manifest(checkpoint / STATE, newest=FORMAT_VERSION)
+        files = state.pop("files", {})
+        if files.keys() != {TENSORS}:
+            raise ValueError(f"its files are not {TENSORS}")
+        name = TENSORS
+        return artifact.read_tensors(checkpoint / TENSORS, files[TENSORS]), state
+    except artifact.NewerFormatError as error:
+        raise UnusableError(f"The checkpoint {checkpoint} {error}.") from error
     except Exception as error:
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
         if isinstance(error, (OSError, MemoryError)) and not missing:
@@ -158,19 +124,9 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 f"before."
             ) from error
         raise CheckpointError(
-            f"The checkpoint {checkpoint} is damaged ({error}). Resuming the run takes the newest "
-            f"one that is whole; or bring back a copy of this one."
+            f"The checkpoint {checkpoint} is damaged ({name}: {error}). Resuming the run takes the "
+            f"newest one that is whole; or bring back a copy of this one."
         ) from error
-
-
-def _state(file: io.BufferedReader) -> Any:
-    if untrusted.amount(file) > checksummed.LARGEST:
-        raise ValueError(f"state.json is larger than {checksummed.LARGEST:,} bytes")
-    file.seek(0)
-    try:
-        return checksummed.parse(file.read(checksummed.LARGEST))
-    except ValueError as error:
-        raise ValueError(f"state.json: {error}") from error
 
 
 def latest(folder: Path) -> Path | None:
@@ -232,7 +188,7 @@ def quarantine(checkpoint: Path) -> Path:
     """Rename a broken checkpoint, so that it is never used and can still be looked at.
 
     Returns:
-        Its new place, ``broken-step-...`` beside the others.
+        Its new place, ``broken-step-...`` next to the others.
     """
     for number in itertools.count(1):
         place = checkpoint.with_name(f"broken-{checkpoint.name}" + f"-{number}" * (number > 1))
@@ -260,17 +216,16 @@ def prune(folder: Path, last: int, every: int = 0) -> None:
     """Remove all checkpoints but the ``steps_to_keep``, and those that the newest ones need."""
     found = _all(folder)
     wanted = {step for path in found[-last:] for step in _needs(path)}
-    kept = steps_to_keep([step_of(path) for path in found], last, every, wanted)
+    keep = steps_to_keep([step_of(path) for path in found], last, every, wanted)
     for path in found:
-        if step_of(path) not in kept:
+        if step_of(path) not in keep:
             remove(path)
 
 
 def _needs(checkpoint: Path) -> list[int]:
     """The steps of other checkpoints that one says its state needs."""
     try:
-        with untrusted.opened(checkpoint / "state.json") as file:
-            steps = _state(file).get("retain_steps")
+        steps = bounded_json.read(checkpoint / STATE).get("retain_steps")
     except (OSError, ValueError, AttributeError):
         return []
     return [step for step in steps if isinstance(step, int)] if isinstance(steps, list) else []
@@ -321,7 +276,7 @@ def unpack_optimizer(
         raise ValueError(problem)
     places = {name: index for index, name in enumerate(names)}
     state: dict[int, dict[str, Any]] = {}
-    for path, value in {**_below(lead, tensors), **rest}.items():
+    for path, value in {**below(tensors, lead), **rest}.items():
         name, _, key = path.rpartition(".")
         like = parameters[places[name]]
         if isinstance(value, torch.Tensor):
@@ -354,7 +309,7 @@ def mismatch(
         elementwise: Whether each tensor of its state is a number, or of its parameter's shape.
     """
     found = set()
-    for path, value in {**_below(lead, tensors), **rest}.items():
+    for path, value in {**below(tensors, lead), **rest}.items():
         name, _, key = path.rpartition(".")
         if name not in shapes:
             return f"{lead} has the state of '{name}', which the net lacks"
@@ -368,14 +323,6 @@ def mismatch(
     if found and (missing := [name for name in shapes if name not in found]):
         return f"{lead} lacks the state of '{missing[0]}'"
     return ""
-
-
-def _below(lead: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(f"{lead}."): value
-        for key, value in tensors.items()
-        if key.startswith(f"{lead}.")
-    }
 
 
 def after(folder: Path, step: int) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.errors import RunFolderError
-from ganzoo.files import checksummed, untrusted
+from ganzoo.files import bounded_json, untrusted
 from ganzoo.files.storage import write_json
 
 __all__ = ["LOCK", "OWNER", "RunLock", "owner"]
@@ -114,10 +114,10 @@ class RunLock:
 
 
 def owner(folder: Path) -> dict[str, Any] | None:
-    """Return ``host``, ``pid`` and ``started`` of whoever held the folder last; None if unknown."""
+    """Return ``host``, ``pid`` and ``started`` of the last holder; None if unknown."""
     try:
         with untrusted.opened(folder / OWNER) as file:
-            facts = checksummed.parse(file.read(_LARGEST))
+            facts = bounded_json.parse(file.read(_LARGEST))
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and {"host", "pid", "started"} <= set(facts) else None

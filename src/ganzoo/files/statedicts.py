@@ -8,17 +8,17 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ganzoo.core.state_dicts import below
 from ganzoo.errors import CheckpointError, ConfigError, did_you_mean, listing
 from ganzoo.files import untrusted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Reading", "StateDict", "check_claims", "natural", "read", "reading", "select"]
+__all__ = ["StateDict", "check_claims", "joined", "natural", "read", "select"]
 
 _ZIP = b"PK\x03\x04"
 _OLDER = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save began so before it wrote zips
@@ -28,40 +28,15 @@ _DEEPEST = 32
 _LONGEST_NAME = 256
 _LARGEST_CLAIM = 4  # times the file; weights that share memory are counted each time
 
-# What plain tensors, numbers and containers need. Torch's own list also has what a small file can
-# fill the memory with: bytearrays of any length, text that is encoded over and over.
-_PLAIN = frozenset(
-    {
-        "collections.Counter",
-        "collections.OrderedDict",
-        "builtins.complex",
-        "builtins.set",
-        "__builtin__.set",
-        "torch.nn.parameter.Parameter",
-        "torch.storage.UntypedStorage",
-        "torch.storage.TypedStorage",
-        "torch._utils._rebuild_parameter",
-        "torch._utils._rebuild_parameter_with_state",
-        "torch._utils._rebuild_tensor",
-        "torch._utils._rebuild_tensor_v2",
-        "torch._utils._rebuild_tensor_v3",
-    }
+# What plain tensors, numbers and containers need. Torch's own allow-list also has what a small file
+# can fill the memory with: bytearrays of any length, tensors of any size, text encoded repeatedly.
+_PLAIN = re.compile(
+    r"collections\.(Counter|OrderedDict)|builtins\.complex|(__builtin__|builtins)\.set"
+    r"|torch\.nn\.parameter\.Parameter|torch\.storage\.(Un)?[tT]ypedStorage"
+    r"|torch\._utils\._rebuild_(tensor(_v[23])?|parameter(_with_state)?)"
+    r"|torch\.(\w+Storage|Size|device|(b?float|u?int|complex)\w*|double|half|long|short|bool)"
 )
-_OWN = ("Size", "device")  # of torch itself, beside its types and storages
-# What other programs call the tensors of a layer; the second of them only beside the first.
-_NAMES = {
-    **dict.fromkeys(("kernel", "gamma", "w", "W"), "weight"),
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    **dict.fromkeys(("moving_variance", "moving_var"), "running_var"),
-}
-_ALSO = {
-    "scale": "weight",
-    **dict.fromkeys(("b", "B", "biases", "offset"), "bias"),
-    "mean": "running_mean",
-    **dict.fromkeys(("var", "variance"), "running_var"),
-}
-_ODD = ("torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_qtensor")
+_ODD = re.compile(r"torch\._utils\._rebuild_(sparse_tensor|qtensor)")
 _REMEDY = (
     "In the program that made it, save the weights alone: "
     "torch.save(generator.state_dict(), 'weights.pt')."
@@ -90,15 +65,13 @@ class StateDict:
 
     def below(self, prefix: str) -> StateDict:
         """Return what has names that begin with ``prefix`` and a dot, by what follows it."""
-        lead = f"{prefix}."
-        found = {n.removeprefix(lead): t for n, t in self.tensors.items() if n.startswith(lead)}
-        return StateDict(joined(self.key, prefix), _unwrapped(found), self.ordered)
+        found = _unwrapped(below(self.tensors, prefix))
+        return StateDict(joined(self.key, prefix), found, self.ordered)
 
     def parts(self) -> list[StateDict]:
         """Return the state dicts of the nets that a module holding several of them has.
 
-        They are told apart by the first part of their names in which they differ. What holds a
-        single layer is no net.
+        The first part of their names that differs separates them. A single layer is no net.
         """
         lead, names = "", list(self.tensors)
         while len({name.partition(".")[0] for name in names}) == 1 and "." in names[0]:
@@ -109,98 +82,6 @@ class StateDict:
         return [
             part for part in parts if len({name.rpartition(".")[0] for name in part.tensors}) > 1
         ]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A state dict with the names that torch gives, and its kernels in torch's order of axes.
-
-    Attributes:
-        state: The state dict.
-        names: Names in the file by names here, of all tensors.
-        turned: Whether kernels had their inputs before their outputs, as in Keras.
-        note: What was done, in a sentence; empty if nothing.
-    """
-
-    state: StateDict
-    names: dict[str, str]
-    turned: bool
-    note: str
-
-
-def reading(state: StateDict) -> Reading:
-    """Read ``kernel``, ``gamma``, ``moving_mean`` and the like as torch's ``weight`` and so on.
-
-    Names that are as torch's stay. Which axis of kernels is which is told by biases.
-
-    Raises:
-        ConfigError: If kernels are those of a dense net whose axes cannot be told, in a clause.
-    """
-    plain = {re.sub(r":[0-9]+$", "", name).replace("/", "."): name for name in state.tensors}
-    lasts = {name: name.rpartition(".")[2] for name in plain}
-    as_it_is = Reading(state, {name: name for name in state.tensors}, False, "")
-    if len(plain) < len(state.tensors) or not any(last in _NAMES for last in lasts.values()):
-        return as_it_is
-    known = {**_ALSO, **_NAMES}
-    names = {
-        name.removesuffix(last) + known.get(last, last): plain[name] for name, last in lasts.items()
-    }
-    if len(names) < len(plain):
-        return as_it_is
-    tensors = {name: state.tensors[theirs] for name, theirs in names.items()}
-    turned = any(last == "kernel" for last in lasts.values()) and _inputs_first(tensors)
-    if turned:
-        tensors = {name: _turned(value) for name, value in tensors.items()}
-    called = [last for last in dict.fromkeys(lasts.values()) if known.get(last, last) != last]
-    read_as = ", ".join(f"'{last}' as '{known[last]}'" for last in called)
-    note = f"Names are not those of torch: {read_as} was read (--mapping says otherwise)."
-    if turned:
-        note += (
-            " Kernels have their inputs before their outputs, as in Keras, and were turned; there "
-            "the eps of norms is 0.001 and the slope of leaky ReLU 0.3 where a net does not say."
-        )
-    return Reading(StateDict(state.key, tensors, state.ordered), names, turned, note)
-
-
-def _turned(value: Tensor) -> Tensor:
-    """A kernel of Keras, (in, out) or (height, width, in, out), in torch's order of axes."""
-    if value.dim() == 2:
-        return value.t()
-    return value.permute(3, 2, 0, 1) if value.dim() == 4 else value
-
-
-def _inputs_first(tensors: dict[str, Tensor]) -> bool:
-    """Whether kernels are (in, out) and (height, width, in, out)."""
-    votes: set[bool] = set()
-    dense = []
-    for name, value in tensors.items():
-        layer, _, last = name.rpartition(".")
-        bias = tensors.get(joined(layer, "bias"))
-        shape = tuple(value.shape)
-        if (
-            last == "weight"
-            and len(shape) == 4
-            and (shape[0] == shape[1]) != (shape[2] == shape[3])
-        ):
-            votes.add(shape[0] == shape[1])
-        if last == "weight" and len(shape) == 2:
-            dense.append(shape)
-            if bias is not None and shape[0] != shape[1] and bias.numel() in shape:
-                votes.add(bias.numel() == shape[1])
-    if not votes and dense:
-        forwards = all(one[1] == other[0] for one, other in pairwise(dense))
-        backwards = all(one[0] == other[1] for one, other in pairwise(dense))
-        if forwards != backwards:
-            votes.add(forwards)
-    if len(votes) == 1:
-        return votes.pop()
-    if votes or dense:
-        raise ConfigError(
-            "nothing tells whether its kernels are (inputs, outputs), as in Keras, or (outputs, "
-            "inputs), as in torch: save them as torch has them and call them 'weight' (of a dense "
-            "layer that is kernel.T)"
-        )
-    return False
 
 
 def read(path: Path) -> list[StateDict]:
@@ -272,6 +153,14 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(piece), "") if i % 2 else (-1, piece) for i, piece in enumerate(pieces)]
 
 
+def joined(key: str, name: str) -> str:
+    """Return a name below a key, which may be empty."""
+    return f"{key}.{name}" if key else name
+
+
+# -- opening files --------------------------------------------------------------------------------
+
+
 def _content(path: Path) -> tuple[Any, bool]:
     """What a file holds, and whether tensors are in the order in which their net defines them."""
     if path.is_dir():
@@ -281,12 +170,16 @@ def _content(path: Path) -> tuple[Any, bool]:
     try:
         with path.open("rb") as file:
             head = file.read(512)
-        if path.suffix.lower() == ".safetensors" or _looks_like_safetensors(head, path):
+        length = int.from_bytes(head[:8], "little")
+        is_safetensors = head[8:9] == b"{" and length <= path.stat().st_size - 8
+        if is_safetensors or path.suffix.lower() == ".safetensors":
             return _safetensors(path), False  # its header says nothing of the net's order
         if head.startswith(_ZIP):
             _check_zip(path)
         elif head.startswith(_OLDER):
-            _check_older(path)
+            with path.open("rb") as file:
+                for _ in range(_OLDER_PICKLES):
+                    _check_pickle(path, file)
         else:
             raise CheckpointError(f"{path} {_what_else(head)}")
     except OSError as error:
@@ -302,19 +195,17 @@ def _torch(path: Path, *, mapped: bool) -> Any:
             warnings.simplefilter("ignore")  # of storages, meant for those who write such files
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged file can make torch raise anything
-        reason = (
-            str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
-        )
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
         raise CheckpointError(
-            f"{path} cannot be read as PyTorch weights ({reason}). If it is damaged, "
-            f"copy it again. {_REMEDY}"
+            f"{path} cannot be read as PyTorch weights ({reason or type(error).__name__}). If it "
+            f"is damaged, copy it again. {_REMEDY}"
         ) from error
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with untrusted.opened(path.resolve()) as file:
-            tensors = untrusted.tensors(file)
+            tensors = untrusted.tensors(file.read())
     except ValueError as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}). Copy it again, or take it from "
@@ -323,18 +214,11 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     return {name: tensors[name] for name in sorted(filter(_is_name, tensors), key=natural)}
 
 
-def _looks_like_safetensors(head: bytes, path: Path) -> bool:
-    length = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and length <= path.stat().st_size - 8
-
-
 def _what_else(head: bytes) -> str:
     if not head:
         return "is empty. Copy it again."
     if head[257:262] == b"ustar":
-        return (
-            f"is a tar archive, as the first versions of torch wrote, and is not loaded. {_REMEDY}"
-        )
+        return f"is a tar archive, as torch first wrote, and is not loaded. {_REMEDY}"
     if head[:1] == b"\x80":
         return f"is a pickle that torch.save did not write, and is not loaded. {_REMEDY}"
     return "is neither a file of torch.save nor safetensors. Give a file of PyTorch weights."
@@ -368,45 +252,31 @@ def _check_zip(path: Path) -> None:
         raise CheckpointError(f"{path} is damaged or cut off ({error}). Copy it again.") from error
 
 
-def _check_older(path: Path) -> None:
-    with path.open("rb") as file:
-        for _ in range(_OLDER_PICKLES):
-            _check_pickle(path, file)
-
-
 def _check_pickle(path: Path, file: IO[bytes]) -> None:
     """Refuse a pickle that names anything but what plain weights need; it is only looked at."""
-    names: dict[str, None] = {}
     try:
-        for operation, argument, _ in pickletools.genops(file):
-            if operation.name == "GLOBAL":
-                names[str(argument).replace(" ", ".")] = None
+        names = {
+            str(argument).replace(" ", "."): None
+            for operation, argument, _ in pickletools.genops(file)
+            if operation.name == "GLOBAL"
+        }
     except Exception as error:  # of whatever kind, it is no pickle
         raise CheckpointError(f"{path} is damaged or cut off ({error}). Copy it again.") from error
-    odd = [name for name in names if not _is_plain(name)]
-    if set(odd) & set(_ODD):
+    odd = [ascii(name)[1:-1] for name in names if not _PLAIN.fullmatch(name)]
+    if any(map(_ODD.fullmatch, odd)):
         raise CheckpointError(
             f"{path} holds sparse or quantized tensors, which no generator here has. Save dense "
             f"ones: tensor.to_dense(), tensor.dequantize()."
         )
     if odd:
-        wanted = [name if name.isprintable() else ascii(name) for name in odd]
-        more = f" and {len(wanted) - 3} more" if wanted[3:] else ""
+        more = f" and {len(odd) - 3} more" if odd[3:] else ""
         raise CheckpointError(
-            f"{path} holds more than weights: loading it would run {listing(wanted[:3])}{more}. "
+            f"{path} holds more than weights: loading it would run {listing(odd[:3])}{more}. "
             f"Only plain tensors are loaded. {_REMEDY}"
         )
 
 
-def _is_plain(name: str) -> bool:
-    import torch
-
-    home, _, last = name.rpartition(".")
-    if home != "torch":
-        return name in _PLAIN
-    return (
-        last.endswith("Storage") or isinstance(vars(torch).get(last), torch.dtype) or last in _OWN
-    )
+# -- looking for state dicts ----------------------------------------------------------------------
 
 
 def _mappings(value: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -446,18 +316,11 @@ def _is_name(key: str) -> bool:
     return key.isprintable() and 0 < len(key) <= _LONGEST_NAME
 
 
-def joined(key: str, name: str) -> str:
-    """Return a name below a key, which may be empty."""
-    return f"{key}.{name}" if key else name
-
-
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors without the prefixes of wrappers that all of their names have."""
     while tensors:
-        for prefix in _WRAPPERS:
-            if all(name.startswith(prefix) for name in tensors):
-                tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-                break
-        else:
+        lead = next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), "")
+        if not lead:
             break
+        tensors = {name.removeprefix(lead): value for name, value in tensors.items()}
     return tensors

@@ -1,4 +1,4 @@
-"""Writing folders that are whole or not there at all, and reading only what is unharmed."""
+"""Atomic writes: files and folders that are there whole or not at all, also after a crash."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         yield fresh
         for path in sorted(fresh.rglob("*")):
             if path.is_symlink():
-                continue  # what it leads to is not ours
+                continue  # its target is not ours
             if path.is_file():  # some libraries write files that only their owner can read
                 path.chmod(fresh.stat().st_mode & 0o666)
             flush(path)
@@ -122,7 +122,7 @@ def make(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder; what a kill leaves of it is a leftover, and no half of what it was.
+    """Remove a folder; a kill leaves a partial write of it, never half of the folder.
 
     Raises:
         OSError: If it cannot be written.
@@ -136,15 +136,15 @@ def is_partial_write(path: Path) -> bool:
 
 
 def partial_writes(target: Path) -> list[Path]:
-    """What a write of ``target`` that goes on, or that a kill has cut short, has put beside it."""
+    """Return what a running or killed write of ``target`` has put next to it."""
     try:
         target = target.resolve()
-        beside = list(target.parent.iterdir())
+        siblings = list(target.parent.iterdir())
     except (OSError, RuntimeError, ValueError):  # no such place, or no name of a file at all
         return []
     return [
         path
-        for path in sorted(beside)
+        for path in sorted(siblings)
         if (found := _LEFTOVER.fullmatch(path.name)) and found["name"] == target.name
     ]
 

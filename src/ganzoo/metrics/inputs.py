@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.files import storage, untrusted
 
 if TYPE_CHECKING:
     from ganzoo.core.spec import LatentSpec, SampleSpec
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MetricInputs", "Moments", "Sampler", "batches"]
 
 _ROWS = 512  # folded into the covariance at once, at least: a matrix product wants many
-_CHECKED = 4096  # samples looked at together
+_CHECKED = 4096  # samples checked together
 
 
 class Moments:
@@ -35,7 +32,7 @@ class Moments:
     the bit, the order of the samples and their division among processes one of about 1e-13, and
     memory does not grow with the number of samples: it is that of two matrices (D, D).
 
-    While there are no more samples than features, they are kept as they are, for then their
+    While there are no more samples than features, they stay as they are, for then their
     covariance has no full rank and they are a better factor of it.
     """
 
@@ -134,8 +131,8 @@ class Moments:
         lower, failed = torch.linalg.cholesky_ex(covariance)
         if failed:  # it is of lower rank, up to rounding
             values, vectors = torch.linalg.eigh(covariance)
-            kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
-            lower = vectors[:, kept] * values[kept].sqrt()
+            positive = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+            lower = vectors[:, positive] * values[positive].sqrt()
         factor: Tensor = lower.T.contiguous()
         return factor
 
@@ -145,7 +142,7 @@ class Moments:
         mean, scatter = self._all()
         return bool(scatter.trace() <= 1e-12 * (self.count - 1) * mean.square().sum())
 
-    # -- keeping ------------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
         """Return all of it as tensors on the CPU, to be sent to another process or written."""
@@ -190,31 +187,6 @@ class Moments:
         except (KeyError, ValueError, RuntimeError, ConfigError) as error:
             raise DataError(f"This is no state of moments: {error}.") from error
         return moments
-
-    def save(self, path: Path) -> None:
-        """Write it as safetensors; the file is there whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        with storage.new_file(path) as fresh:
-            save_file(self.state(), fresh)
-
-    @classmethod
-    def load(cls, path: Path) -> Moments:
-        """Read what ``save`` wrote.
-
-        Raises:
-            DataError: If it is no such file, or damaged.
-            OSError: If it cannot be read.
-        """
-        try:
-            with untrusted.opened(path) as file:
-                return cls.of(untrusted.tensors(file))
-        except (ValueError, DataError) as error:
-            raise DataError(
-                f"{path} does not hold moments ({error}). Delete it; it is made again."
-            ) from error
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -276,7 +248,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class MetricInputs:
-    """What was gathered of real or of generated samples, all in the same order.
+    """What metrics are computed from, of real or of generated samples, all in the same order.
 
     Tensors are on the CPU, or on a device that computes in float64.
 
@@ -332,8 +304,8 @@ class MetricInputs:
             return images.float()
         if self.spec is None or self.spec.value_range is None:
             raise ConfigError(
-                "These images have no value range, so that nobody knows what is black and what "
-                "is white. Give it in their spec, or give them as uint8."
+                "These images have no value range, so black and white are not known. "
+                "Give it in their spec, or give them as uint8."
             )
         low, high = self.spec.value_range
         return (images.float() - low) * (255 / (high - low))

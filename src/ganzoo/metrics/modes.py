@@ -59,7 +59,6 @@ class Modes(Classified):
     )
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     requires: ClassVar[tuple[Part, ...]] = ("samples", "logits")
-    reals: ClassVar[bool] = False
     sample_kinds: ClassVar[tuple[Kind, ...]] = ("image", "vector")
     min_samples: ClassVar[int] = 1
 
@@ -70,6 +69,11 @@ class Modes(Classified):
         "uniform",
         description="shares to compare with: all modes alike, or those of the real samples",
     )
+
+    @property
+    def needs_real(self) -> bool:  # type: ignore[override]
+        """Whether the shares of real samples are the reference."""
+        return self.reference == "real"
 
     def wants(self, spec: SampleSpec) -> tuple[Part, ...]:
         """Return the points of a mixture, or the logits of images."""
@@ -87,8 +91,8 @@ class Modes(Classified):
         """Count the modes.
 
         Raises:
-            DataError: If a mode of the generated samples has none of the real ones, or there are
-                no real ones, and these are the reference.
+            DataError: If a mode of the generated samples has none of the real ones, which are the
+                reference.
             ConfigError: If points have no mixture, or the logits tell no classes.
         """
         mixture = fake.mixture or (real.mixture if real is not None else None)
@@ -146,7 +150,7 @@ class Modes(Classified):
         digits, classes = part.logits.argmax(-1), part.logits.shape[-1]
         if part.logits.ndim not in (2, 3) or classes < 2:
             raise ConfigError(
-                f"Modes are told by logits (N, K) of at least two classes, or (N, C, K) of the "
+                f"Modes are counted by logits (N, K) of at least two classes, or (N, C, K) of the "
                 f"channels of stacked images, not of shape {tuple(part.logits.shape)}: choose "
                 f"another extractor."
             )
@@ -165,11 +169,7 @@ class Modes(Classified):
     def _shares_of_real(
         self, real: MetricInputs | None, mixture: Mixture | None, counts: list[int]
     ) -> list[float]:
-        if real is None or (real.samples if mixture is not None else real.logits) is None:
-            raise DataError(
-                f"The metric '{self.name}' was to compare with real samples, and there are none: "
-                f"give a dataset, or set reference='uniform'."
-            )
+        assert real is not None
         of_real = self._counts(real, mixture)
         for mode, (count, other) in enumerate(zip(counts, of_real, strict=True)):
             if count and not other:

@@ -33,7 +33,7 @@ class MSSSIM(Metric):
     Odena et al. 2017, arXiv:1610.09585, sec. 4.2: the mean multi-scale structural similarity
     (Wang et al. 2003, sec. 3) over random pairs of generated images, each of them in one pair. In
     [0, 1]; 1 where all are the same picture. It says nothing about quality, and noise has the
-    lowest: set it beside ``extra["real"]``, that of pairs of real images, where there are some.
+    lowest: compare it with ``extra["real"]``, that of pairs of real images, where there are some.
     The error is the standard error of the mean over pairs.
 
     Settings of Wang et al. on pixels in [0, 255]: five scales, Gaussian window 11 with standard
@@ -48,7 +48,7 @@ class MSSSIM(Metric):
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     requires: ClassVar[tuple[Part, ...]] = ("samples",)
-    reals: ClassVar[bool] = False
+    needs_real: ClassVar[bool] = False
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
 

@@ -41,6 +41,8 @@ class _Balls(_Neighbours):
 
     better: ClassVar[Literal["lower", "higher"] | None] = "higher"
 
+    lowers_min_samples: ClassVar[str | None] = "neighbours"
+
     neighbours: int = Field(3, ge=1, description="neighbours that a ball reaches to, k")
 
     @property
@@ -157,6 +159,11 @@ class NearestNeighbours(_Neighbours):
     better: ClassVar[Literal["lower", "higher"] | None] = None
 
     shown: int = Field(16, ge=0, le=1000, description="pairs of samples that are named")
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs in ``extra["closest"]``."""
+        return self.shown
 
     def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it block by block.

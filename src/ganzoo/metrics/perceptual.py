@@ -58,11 +58,7 @@ class _Perceptual(Metric):
             )
 
     def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:
-        """Return the net, the hashes of its weights, and what is done to images before it.
-
-        Raises:
-            CheckpointError: If the weights of LPIPS are not there.
-        """
+        """Return the net, the hashes of its weights, and what is done to images before it."""
         resize = "none"
         if self.size is not None:
             how = "area" if min(spec.size) > self.size else "bilinear"
@@ -76,11 +72,7 @@ class _Perceptual(Metric):
         }
 
     def prepare(self, device: torch.device) -> None:
-        """Load LPIPS with its weights.
-
-        Raises:
-            CheckpointError: If they are not there.
-        """
+        """Load LPIPS with its weights."""
         lpips.pretrained(self.size, device)
 
     def _net(self, fake: MetricInputs) -> lpips.LPIPS:
@@ -105,7 +97,7 @@ class PPL(_Perceptual):
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     requires: ClassVar[tuple[Part, ...]] = ("generator",)
-    reals: ClassVar[bool] = False
+    needs_real: ClassVar[bool] = False
     min_samples: ClassVar[int] = 0
     pictures: ClassVar[Literal["uint8", "float"]] = "float"
 
@@ -149,7 +141,7 @@ class LPIPSDiversity(_Perceptual):
 
     Zhu et al. 2017, arXiv:1711.11586, sec. 5.1: the mean LPIPS distance by VGG16 over random pairs
     of generated images, each of them in one pair. From 0 on, 0 where all are the same picture; it
-    says nothing about quality, so set it beside ``extra["real"]``, that of pairs of real images,
+    says nothing about quality, so compare it with ``extra["real"]``, that of pairs of real images,
     where there are some. The error is the standard error of the mean over pairs.
     """
 
@@ -158,7 +150,7 @@ class LPIPSDiversity(_Perceptual):
     )
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     requires: ClassVar[tuple[Part, ...]] = ("samples",)
-    reals: ClassVar[bool] = False
+    needs_real: ClassVar[bool] = False
     pictures: ClassVar[Literal["uint8", "float"]] = "uint8"
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")

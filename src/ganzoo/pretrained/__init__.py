@@ -1,4 +1,4 @@
-"""Pretrained generators: ``pretrained.yaml`` says what there is; some lie beside it.
+"""Pretrained generators, listed in ``pretrained.yaml``; some are bundled in this folder.
 
 A name is ``architecture.tag``. Loading one is ``Generator.from_pretrained``.
 """
@@ -35,8 +35,8 @@ class Score(Model):
     protocol: str = Field(min_length=1)
 
 
-def _beside(value: Any) -> Any:
-    """A folder beside ``pretrained.yaml``, by its name."""
+def _bundled(value: Any) -> Any:
+    """A folder next to ``pretrained.yaml``, by its name."""
     return _HERE / value if isinstance(value, str) else value
 
 
@@ -58,7 +58,7 @@ class Pretrained(Model):
 
     name: str = Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")
     summary: str = Field(min_length=1)
-    folder: Annotated[Path | None, BeforeValidator(_beside)] = None
+    folder: Annotated[Path | None, BeforeValidator(_bundled)] = None
     repo_id: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     license: str = Field(min_length=1)

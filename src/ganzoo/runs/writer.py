@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo import evaluation
 from ganzoo.errors import CheckpointError, GanzooError, RunFolderError
-from ganzoo.files import checkpoint, checksummed
+from ganzoo.files import bounded_json, checkpoint
 from ganzoo.files.lock import LOCK, RunLock
 from ganzoo.files.storage import clean_partial_writes, flush, make, write_json
 from ganzoo.generators import bundle
@@ -185,7 +185,7 @@ class RunWriter:
                 self.run.path / BEST,
                 generator.config,
                 generator.module.state_dict(),
-                beside={bundle.METRICS: content.encode()},
+                extras={bundle.METRICS: content.encode()},
             )
 
     def holds_best(self, step: int | None) -> bool:
@@ -195,10 +195,10 @@ class RunWriter:
             return (step is not None) == folder.exists()
         try:
             config, _ = bundle.read(folder)
-            scores, damage = checksummed.read(folder / bundle.METRICS)
+            scores = bounded_json.read(folder / bundle.METRICS)
         except (GanzooError, OSError, ValueError):
             return False
-        return config.training.get("steps") == step and bool(scores) and not damage
+        return config.training.get("steps") == step and bool(scores)
 
     def set_best_aside(self) -> list[str]:
         """Rename what is kept as the best generator and is not; say so.

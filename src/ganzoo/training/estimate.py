@@ -66,7 +66,7 @@ def estimate(trainer: Trainer) -> Estimate:
         labels = None
         if trainer.spec.classes is not None:
             labels = torch.zeros(config.batch_size, dtype=torch.int64)
-    with contract.told_of(config.arch):
+    with contract.attributed_to(config.arch):
         made = _outputs("generator", generator, latents, labels)
         judged = _outputs("discriminator", discriminator, samples, labels)
     width = 2 if trainer.precision.autocast else 4
@@ -114,7 +114,7 @@ def _outputs(player: str, net: nn.Module, *inputs: Any) -> int:
 
     hooks = [part.register_forward_hook(add) for part in net.modules() if not list(part.children())]
     remedy = f"That was for an input of shape {tuple(inputs[0].shape)}, on torch's meta device."
-    with contract.blaming(f"The {player}", lambda _: remedy):
+    with contract.blaming(f"The {player}", remedy):
         net(*inputs)
     for hook in hooks:
         hook.remove()

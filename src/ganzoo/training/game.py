@@ -17,7 +17,8 @@ from ganzoo.core.nets import evaluating, frozen
 from ganzoo.core.step import OWN, Judge, Output, Step
 from ganzoo.errors import ConfigError, listing, quoted
 from ganzoo.files import checkpoint
-from ganzoo.training.contract import FirstBatch, check_scalar
+from ganzoo.training.contract_losses import check_scalar
+from ganzoo.training.first_batch import FirstBatch
 from ganzoo.training.monitor import NonFiniteMonitor, gradient_norms
 
 if TYPE_CHECKING:

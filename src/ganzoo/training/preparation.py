@@ -58,7 +58,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
         config = config.model_copy(update={"dataset": config.dataset.sized(config.size)})
     with progress.showing(showing):
         dataset, samples = config.dataset.resolved(config.workers, config.conditional)
-    with contract.told_of(dataset):
+    with contract.attributed_to(dataset):
         samples = _checked(samples, config)
     config = config.model_copy(update={"dataset": dataset})
     spec = samples.spec

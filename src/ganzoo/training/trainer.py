@@ -51,10 +51,12 @@ from ganzoo.runs.run import (
 )
 from ganzoo.runs.writer import RunWriter
 from ganzoo.showing import pictures, plots
-from ganzoo.training import contract, preparation
+from ganzoo.training import contract_nets, preparation
 from ganzoo.training.accumulator import NAMES, MetricAccumulator
 from ganzoo.training.callbacks import Callback, Progress, Tracking
+from ganzoo.training.contract import attributed_to
 from ganzoo.training.diagnosis import Diagnoses, Diagnosis
+from ganzoo.training.first_batch import FirstBatch
 from ganzoo.training.game import EMA, Game, foreign_autocast
 from ganzoo.training.interrupt import leave, on_signals
 from ganzoo.training.loader import Loader
@@ -243,9 +245,9 @@ class Trainer:
             self.preprocessing,
             workers=config.workers or 0,
         )
-        with contract.told_of(config.arch):
+        with attributed_to(config.arch):
             generator, discriminator = (
-                contract.build(config.arch, player, spec, config.latent)
+                contract_nets.build(config.arch, player, spec, config.latent)
                 for player in ("generator", "discriminator")
             )
         fresh = start and config.init_from is None
@@ -274,9 +276,7 @@ class Trainer:
             clip=config.clip_grad,
             autocast=self.precision.autocast,
             skip_nonfinite=config.nan_policy == "skip",
-            first=contract.FirstBatch(
-                config.arch, spec, fresh, skipping=config.nan_policy == "skip"
-            ),
+            first=FirstBatch(config.arch, spec, fresh, skipping=config.nan_policy == "skip"),
         )
         if config.joint_batch and uses_batch_norm(discriminator):
             self._note(

@@ -17,7 +17,7 @@ from ganzoo.core import seeds
 from ganzoo.core.model import Model
 from ganzoo.datasets import progress
 from ganzoo.errors import ConfigError, GanzooError, did_you_mean, listing
-from ganzoo.evaluation import Evaluator, Score, differences
+from ganzoo.evaluation import EvalOptions, Evaluator, Score, differences
 from ganzoo.generators.generator import Generator
 
 if TYPE_CHECKING:
@@ -199,10 +199,12 @@ class Validation:
                     generator,
                     config.dataset,
                     config.metrics,
-                    real_split=config.real_split,
-                    num_real=config.evaluate_num_real,
-                    num_fake=config.evaluate_num_fake,
-                    device=str(self._device),
+                    EvalOptions(
+                        real_split=config.real_split,
+                        num_real=config.evaluate_num_real,
+                        num_fake=config.evaluate_num_fake,
+                        device=str(self._device),
+                    ),
                     samples=samples if config.real_split is None else None,
                 )
             self._evaluator.prepare()
