@@ -5,15 +5,15 @@ from ganzoo.generators.protocols import described
 
 def test_samples_that_were_given_are_called_so() -> None:
     given = {"dataset": "folder", "count": 5, "sha256": "f" * 64}
-    assert described({"fakes": given}) == "5 given samples of folder-ffffffff"
+    assert described({"fake": given}) == "5 given samples of folder-ffffffff"
     named = {**given, "dataset": "mnist", "split": "train"}
-    assert described({"fakes": named}) == "5 given samples of mnist, split train"
+    assert described({"fake": named}) == "5 given samples of mnist, split train"
 
 
 def test_samples_of_the_hub_are_called_as_there() -> None:
     commit = "9876543210" * 4
     side = {"dataset": "huggingface", "repo": "org/faces", "subset": "big", "revision": commit}
-    told = described({"reals": {**side, "split": "test", "count": 5, "sha256": "f" * 64}})
+    told = described({"real": {**side, "split": "test", "count": 5, "sha256": "f" * 64}})
     assert told == (
         "against 5 real samples of org/faces, subset big, revision 98765432, split test"
     )
@@ -31,6 +31,6 @@ def test_what_a_metric_measured_besides_is_told() -> None:
 
 
 def test_a_protocol_of_another_form_is_given_as_it_is() -> None:
-    odd = {"extractor": "vgg", "options": [1], "reals": {}, "real_images": 5000, "x": {"y": None}}
+    odd = {"extractor": "vgg", "options": [1], "real": {}, "real_images": 5000, "x": {"y": None}}
     assert described(odd) == ('extractor: vgg; options: 1; real images: 5,000; x: {"y": null}')
-    assert described({"fakes": {"count": "many"}}) == "many given samples of none"
+    assert described({"fake": {"count": "many"}}) == "many given samples of none"
