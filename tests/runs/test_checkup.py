@@ -336,7 +336,7 @@ def test_newest_scores_of_no_step(run: Path) -> None:
 
 def test_the_best_generator(scored: Path) -> None:
     state = checkpoint.load(scored / "checkpoints/step-00000012")[1]
-    best = state["validation"]["best"]["step"]
+    best = state["parts"]["scores"]["best"]["step"]
     config, weights = bundle.read(scored / "best")
     assert config.training["steps"] == best
     other = config.model_copy(update={"training": config.training | {"steps": 1}})
@@ -358,7 +358,7 @@ def test_a_best_generator_that_no_checkpoint_names(scored: Path) -> None:
     folder = scored / "checkpoints/step-00000012"
     tensors, state = checkpoint.load(folder)
     del state["format_version"]
-    state["validation"]["best"] = None
+    state["parts"]["scores"]["best"] = None
     checkpoint.save(folder.parent, 12, tensors, state)
     assert findings(scored, "wrong") == {}
     assert "names none as the best" in findings(scored, "note")["best"]
@@ -385,7 +385,7 @@ def spoilt(part: str, value: float) -> Callable[[dict[str, torch.Tensor]], objec
     [
         ("generator", "output.bias"),
         ("checkpoints/step-00000004", "discriminator.output.bias"),
-        ("checkpoints/step-00000002", "g_optimizer.output.bias.exp_avg"),
+        ("checkpoints/step-00000002", "g_optimizer.generator.output.bias.exp_avg"),
     ],
 )
 def test_numbers_that_are_not_finite(run: Path, folder: str, tensor: str, value: float) -> None:
@@ -569,12 +569,17 @@ def test_nets_that_would_fill_the_memory(run: Path, monkeypatch: pytest.MonkeyPa
     ("change", "problem"),
     [
         (
-            lambda t: t.update({"g_optimizer.output.bias.exp_avg": torch.ones(3)}),
-            "g_optimizer has a state 'exp_avg' of shape (3,) for 'output.bias', which has (16,)",
+            lambda t: t.update({"g_optimizer.generator.output.bias.exp_avg": torch.ones(3)}),
+            "g_optimizer has a state 'exp_avg' of shape (3,) for 'generator.output.bias', which "
+            "has (16,)",
         ),
         (
-            lambda t: [t.pop(name) for name in list(t) if name.startswith("d_optimizer.output.b")],
-            "d_optimizer lacks the state of 'output.bias'",
+            lambda t: [
+                t.pop(name)
+                for name in list(t)
+                if name.startswith("d_optimizer.discriminator.output.b")
+            ],
+            "d_optimizer lacks the state of 'discriminator.output.bias'",
         ),
     ],
 )
@@ -584,12 +589,12 @@ def test_the_state_of_an_optimizer(run: Path, change, problem: str) -> None:
     assert place == "checkpoints/step-00000004" and text.startswith(problem)
 
 
-def test_what_optimizers_hold_besides_is_gone(run: Path) -> None:
+def test_the_values_of_parts_are_gone(run: Path) -> None:
     folder = run / "checkpoints/step-00000004"
     tensors, state = checkpoint.load(folder)
-    del state["format_version"], state["optimizers"]
+    del state["format_version"], state["parts"]
     checkpoint.save(folder.parent, 4, tensors, state)
-    assert the_wrong(run)[1].startswith("lacks what its g_optimizer holds besides tensors.")
+    assert the_wrong(run)[1].startswith("lacks the values of its parts.")
 
 
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError, RegistrationError
 from ganzoo.trackers import Log
 from ganzoo.training import callbacks
-from ganzoo.training.callbacks import Callback, Progress, Tracking
+from ganzoo.training.callbacks import Callback
 from ganzoo.training.diagnosis import Diagnosis
+from ganzoo.training.progress import Progress
+from ganzoo.training.tracking import Tracking
 
 HOOKS = [
     "on_start",
@@ -423,7 +425,7 @@ def test_a_tracker_that_fails_in_the_end(caplog) -> None:
 def test_a_failure_is_one_line_on_standard_error() -> None:
     code = (
         "from types import SimpleNamespace\n"
-        "from ganzoo.training.callbacks import Tracking\n"
+        "from ganzoo.training.tracking import Tracking\n"
         "class Broken:\n"
         "    def scalars(self, step, values): raise OSError('first\\nsecond')\n"
         "    def finish(self): raise OSError('again')\n"

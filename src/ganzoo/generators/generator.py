@@ -409,14 +409,10 @@ class Generator:
         run = folder.parent
         if folder.name != "generator" or not (run / "config.yaml").is_file():
             return None
-        newest, lead = checkpoint.newest(run / "checkpoints"), "discriminator."
+        newest = checkpoint.newest(run / "checkpoints")
         if newest.path is None:
             return None
-        weights = {
-            name.removeprefix(lead): value
-            for name, value in newest.tensors.items()
-            if name.startswith(lead)
-        }
+        weights = checkpoint.part("discriminator", newest.tensors)
         return bundle.assemble(newest.path, self.config, bundle.DISCRIMINATOR, lambda: weights)
 
     def sample(

@@ -375,9 +375,13 @@ class _Nets:
             ("ema", generator),
         ):
             self.expected[part] = dict(net.state_dict())
-        for name, net in (("g_optimizer", generator), ("d_optimizer", discriminator)):
-            shapes = {parameter: value.shape for parameter, value in net.named_parameters()}
-            self.trained[name] = shapes
+        for name, part, net in (
+            ("g_optimizer", "generator", generator),
+            ("d_optimizer", "discriminator", discriminator),
+        ):
+            self.trained[name] = {
+                f"{part}.{parameter}": value.shape for parameter, value in net.named_parameters()
+            }
 
     def _bundles(self) -> Iterator[BundleConfig]:
         for folder in (self.run / "generator", *reversed(_numbered(self.run / "snapshots"))):
@@ -404,14 +408,17 @@ class _Nets:
         found = {name: value for name, value in tensors.items() if name.startswith(parts)}
         if self.expected and (problem := bundle.mismatch(expected, found)):
             raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
-        packed = state.get("optimizers")
+        values = state.get("parts")
+        if not isinstance(values, dict):
+            raise _Wrong(f"lacks the values of its parts. {_OTHER_CONFIG}")
         for name, shapes in self.trained.items():
-            rest = packed.get(name) if isinstance(packed, dict) else None
-            if not isinstance(rest, dict):
-                raise _Wrong(f"lacks what its {name} holds besides tensors. {_OTHER_CONFIG}")
             own = not getattr(self.config, name).provider  # all of ours work element by element
-            if problem := checkpoint.mismatch(name, shapes, tensors, rest, elementwise=own):
-                raise _Wrong(f"{problem}. {_OTHER_CONFIG}")
+            packed, rest = checkpoint.part(name, tensors), values.get(name, {})
+            # A loss may have weights of its own, which are trained with a net's.
+            packed = {k: v for k, v in packed.items() if not k.startswith("loss.")}
+            rest = {k: v for k, v in rest.items() if not k.startswith("loss.")}
+            if problem := checkpoint.mismatch(shapes, packed, rest, elementwise=own):
+                raise _Wrong(f"{name} {problem}. {_OTHER_CONFIG}")
 
 
 def _outlines(config: TrainConfig, spec: SampleSpec) -> tuple[nn.Module, nn.Module]:
@@ -490,7 +497,7 @@ def _named(newest: Path | None) -> tuple[bool, int | None]:
         return False, None
     try:
         state, _ = checksummed.read(newest / "state.json")
-        best = state["validation"]["best"]
+        best = state["parts"]["scores"]["best"]
         return True, None if best is None else int(best["step"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return False, None

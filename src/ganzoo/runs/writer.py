@@ -239,7 +239,7 @@ class RunWriter:
 
         Args:
             step: Iterations finished.
-            tensors: The whole state, copied; ``average.*`` are the generator's.
+            tensors: The whole state, copied; ``ema.*`` are the generator's.
             state: The rest of it.
             generator: What the generator is.
             keep: Removes what is over from the folder of the checkpoints.
@@ -249,14 +249,13 @@ class RunWriter:
                 checkpoints are untouched.
         """
         path = self.run.path
-        folder, lead = path / _CHECKPOINTS, "ema."
-        weights = {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
+        folder = path / _CHECKPOINTS
         with writing(path):
             # Whoever goes on from this checkpoint relies on what was written before it.
             for part in (METRICS, DIAGNOSES, _SAMPLES, "."):
                 if (path / part).exists():
                     flush(path / part)
-            bundle.write(path / GENERATOR, generator, weights)
+            bundle.write(path / GENERATOR, generator, checkpoint.part("ema", tensors))
         # After the generator: a run whose last checkpoint is written lacks nothing.
         try:
             saved = checkpoint.save(folder, step, tensors, state, copied=True)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from ganzoo.datasets.base import Samples
     from ganzoo.datasets.preprocessing import Preprocessing
     from ganzoo.datasets.stream import Batches
+    from ganzoo.training.parts import State
 
 __all__ = ["Loader"]
 
-_COMPARED = 16  # samples by which data are known again
+_COMPARED = 16  # samples by which data are recognised
 _GREY = 1 / 255  # of the range: by so much, decoders of pictures may differ
 _ROUNDING = 1e-4  # of the largest number: by so much, other processors may
 
@@ -132,7 +133,7 @@ class Loader:
         assert self._stream is not None
         if self._reader is None or self._read != self._batches:
             self.close()
-            # The generator must not refer to this feed: workers end when that is dropped.
+            # The generator must not refer to this loader: workers end when that is dropped.
             requests = _requests(self._count, self.batch_size, self.seed, self._batches)
             pin = self.device.type == "cuda"
             self._reader = self._stream.batches(requests, self._workers, pin)
@@ -219,14 +220,14 @@ class Loader:
         if reader is not None:
             reader.close()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position in the data, and what they are known again by."""
+    def state(self) -> State:
+        """Return the position in the data, and what they are recognised by."""
         known: dict[str, Any] = {"samples": self._count, "shape": list(self._shape)}
         if self._excerpt is not None:
             known |= {"means": self._excerpt.means, "labels": self._excerpt.labels}
-        return {"batches": self._batches, "data": known}
+        return {}, {"batches": self._batches, "data": known}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Continue from that position.
 
         Data are the same if there are as many samples of the same shape, and a few of them have
@@ -236,9 +237,8 @@ class Loader:
         Raises:
             DataError: If it is a position in other data.
         """
-        batches = int(state["batches"])
-        if "data" in state:  # earlier versions kept the position only
-            self._recognise(state["data"])
+        batches = int(values["batches"])
+        self._recognise(values["data"])
         self._batches = batches
 
     def _recognise(self, known: Mapping[str, Any]) -> None:
@@ -260,7 +260,7 @@ class Loader:
 
 
 class _Excerpt:
-    """What evenly spaced samples hold in a few numbers, by which data are known again.
+    """What evenly spaced samples hold in a few numbers, by which data are recognised.
 
     Of each it is the mean of all values, and their mean with weights from -1 for the first to 1
     for the last. They are compared with some room: pictures may be decoded by another version of
@@ -304,7 +304,7 @@ def _short(mean: Tensor) -> float:
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on the device; on the way to a GPU, nobody waits for it."""
+    """A tensor on the device; to a GPU without host-device sync."""
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
