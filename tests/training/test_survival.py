@@ -508,7 +508,7 @@ def test_going_back_halves_the_learning_rates_and_goes_on(pictures: Tensor) -> N
     assert "went back from step 6 to the checkpoint of step 4" in back.text
     assert back.text in [each["text"] for each in run.diagnoses]
     resumed = resume("out", pictures, steps=10)
-    assert resumed._rollbacks == 1
+    assert resumed.parts()["keeper"].rollbacks == 1
     resumed.fit()
     assert ganzoo.Run("out").history[-1]["g_lr"] == rates[8]
 
@@ -783,13 +783,14 @@ def test_a_kill_after_going_back_does_not_forget_it(pictures: Tensor) -> None:
             pictures, "out", At(5, poison("generator gradient")), Dies(), nan_policy="rollback"
         ).fit()
     resumed = resume("out", pictures)
-    assert (resumed.step, resumed._rollbacks, resumed._lr_scale) == (4, 1, 0.5)
+    keeper = resumed.parts()["keeper"]
+    assert (resumed.step, keeper.rollbacks, keeper.lr_scale) == (4, 1, 0.5)
 
 
 def test_at_most_one_copy_of_the_state_is_held(
     pictures: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganzoo.training import trainer as module
+    from ganzoo.training import stage as module
 
     real_save, real_copy, held, most = checkpoint.save, module.own_copies, [0], []
 

@@ -71,15 +71,16 @@ class Loss(Component):
             step = game.update_generator(len(real), *fresh)
         return step
 
-    def advice(self, sign: str) -> Sequence[str]:
-        """Return options of the command line that may help a training which goes wrong.
+    instead: ClassVar[str] = ""
+    """The loss to try where G's gradients vanish because D is too sure, if this one causes it."""
 
-        Args:
-            sign: ``d-wins`` (another loss or option against a D that is too sure), ``less-sure``
-                (softer targets), ``g-vanishes`` (G's gradient has vanished and D is not sure) or
-                ``collapse`` (samples are alike).
-        """
+    def softer(self) -> Sequence[str]:
+        """Return options of the command line by which D becomes less sure, best first."""
         return ()
+
+    def small_gradients(self) -> tuple[str, str] | None:
+        """Return why G's gradients may be small though D is not sure, and an option against it."""
+        return None
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss from its logits of real and fake samples, each (N,) or (N, K); a scalar."""
