@@ -649,7 +649,7 @@ class _TinyGenerator(nn.Module):
         return samples.reshape(-1, *self.shape)
 
 
-def _tiny_step(scale: float, spec: SampleSpec, heads: int | None = None) -> Step:
+def _tiny_step(loss: Loss, scale: float, spec: SampleSpec, heads: int | None = None) -> Step:
     generator, discriminator = _TinyGenerator(spec), _TinyDiscriminator(scale, spec, heads)
     latent = torch.randn(_BATCH, 2)
     return Step(
@@ -659,6 +659,7 @@ def _tiny_step(scale: float, spec: SampleSpec, heads: int | None = None) -> Step
         latent=latent,
         fake=generator(latent),
         labels=torch.arange(_BATCH) % len(_NAMES),
+        built=loss.build(spec, LatentSpec(shape=(2,))),
     )
 
 
@@ -668,8 +669,8 @@ def _check_both_losses(loss: Loss, specs: Sequence[SampleSpec]) -> None:
     for spec in specs:
         try:
             for scale in (0.5, 100.0):
-                _check_d_loss(loss, _tiny_step(scale, spec), scale)
-                _check_g_loss(loss, _tiny_step(scale, spec), scale)
+                _check_d_loss(loss, _tiny_step(loss, scale, spec), scale)
+                _check_g_loss(loss, _tiny_step(loss, scale, spec), scale)
             _check_heads(loss, spec)
         except ContractError as error:
             if error.__cause__ is None:  # it can do them, and wrongly
@@ -770,7 +771,7 @@ def _check_heads(loss: Loss, spec: SampleSpec) -> None:
         values = []
         for heads, seed in ((None, 1), (None, 2), (_HEADS, 1)):
             torch.manual_seed(0)
-            step = _tiny_step(0.5, spec, heads)
+            step = _tiny_step(loss, 0.5, spec, heads)
             real = torch.randn(step.fake.shape)
             torch.manual_seed(seed)
             values.append(compute(loss, step, real).item())

@@ -417,7 +417,7 @@ def test_the_diagnosis_names_tensor_step_and_checkpoint(
     assert "\n" not in text
     assert "noticed at step 6" in text  # when it would have been saved
     assert f"The last good checkpoint is {Path('out/checkpoints/step-00000003')}" in text
-    assert "ganzoo resume out --nan_policy rollback" in text
+    assert "ganzoo resume out --nan-policy rollback" in text
     assert steps_kept("out") == ["step-00000003"]
 
 

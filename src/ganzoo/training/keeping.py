@@ -98,7 +98,7 @@ class Keeper:
         if newest is None:
             return f"Train again with {lower}."
         return (
-            f"The last good checkpoint is {newest}: 'ganzoo resume {self.run} --nan_policy "
+            f"The last good checkpoint is {newest}: 'ganzoo resume {self.run} --nan-policy "
             f"rollback' goes on from there, and halves the learning rates if it comes to this "
             f"again. Or train again with {lower}."
         )

@@ -13,7 +13,7 @@ from torch import nn
 from ganzoo.core import seeds
 from ganzoo.core.nets import uses_batch_norm
 from ganzoo.datasets import Samples
-from ganzoo.errors import CheckpointError, DivergenceError
+from ganzoo.errors import CheckpointError, ContractError, DivergenceError, listing
 from ganzoo.files import storage
 from ganzoo.files.storage import own_copies, write_json, write_text
 from ganzoo.generators.generator import Generator
@@ -42,6 +42,11 @@ __all__ = ["Stage", "assemble"]
 
 _PICTURES = 10  # pictures per run, unless set otherwise
 _CHECKPOINTS = 5
+_RESERVED = (
+    *("generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "loss", "augmentation"),
+    *("loader", "game", "accumulator", "keeper", "scores", "random"),
+)
+"""Names of parts."""
 
 
 @dataclass(eq=False)
@@ -279,6 +284,7 @@ def assemble(
         ),
         keeper=Keeper(config),
     )
+    stage.parts()  # which refuses what has no state
     if visualizer.plotted and not plots.available():
         stage.note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
     numbers = [*NAMES, *visualizer.numbers]
@@ -354,6 +360,11 @@ def _game(
 
     further = []
     for name, net in config.loss.nets(spec, config.latent).items():
+        if not name.isidentifier() or name in _RESERVED:
+            raise ContractError(
+                f"Loss '{config.loss.name}' has a net called '{name}'. Give it a name of letters "
+                f"and underscores that is not one of: {listing(_RESERVED)}."
+            )
         _place(net, spec, device)
         further.append(
             Player(
