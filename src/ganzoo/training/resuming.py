@@ -14,10 +14,14 @@ from ganzoo.training import preparation
 from ganzoo.training.score_settings import check_same
 
 if TYPE_CHECKING:
+    import torch
+
+    from ganzoo.core.device import Precision
     from ganzoo.files import checkpoint
     from ganzoo.runs.run import Run
+    from ganzoo.training.stage import Stage
 
-__all__ = ["environment_changes", "recover", "resumed"]
+__all__ = ["environment_changes", "recover", "restore", "resumed"]
 
 
 def recover(run: Run) -> tuple[checkpoint.Newest, list[str]]:
@@ -66,8 +70,35 @@ def resumed(
     return config, settings
 
 
-def environment_changes(run: Run, now: Mapping[str, Any]) -> list[str]:
+def restore(run: Run, stage: Stage, found: checkpoint.Newest, before: Mapping[str, Any]) -> None:
+    """Go on from a run's newest checkpoint.
+
+    Args:
+        run: The run.
+        stage: What is trained.
+        found: The checkpoint.
+        before: The settings of the run.
+
+    Raises:
+        CheckpointError: If it does not fit these settings.
+        ConfigError: If the training is longer already than it shall be.
+    """
+    assert found.path is not None
+    stage.restore(found.tensors, found.state, found.path)
+    longer = stage.total_steps != before.get("steps")
+    policy = stage.config.nan_policy != before.get("nan_policy")
+    if policy or (longer and stage.config.schedule.name != "constant"):
+        stage.keeper.settings_unchanged = False
+    if stage.step > stage.total_steps:
+        raise ConfigError(
+            f"{run.path} has already been trained for {stage.step} steps, more than "
+            f"{stage.total_steps}. Give a larger total."
+        )
+
+
+def environment_changes(run: Run, device: torch.device, precision: Precision) -> list[str]:
     """Return what about this machine may change the last bits of a run that goes on here."""
+    now = provenance.environment(device, precision, [])
     try:
         changed = provenance.changes(run.environment, now)
     except RunFolderError:

@@ -22,7 +22,7 @@ from ganzoo.showing import plots
 from ganzoo.training import contract, preparation
 from ganzoo.training.accumulator import NAMES, MetricAccumulator
 from ganzoo.training.ema import EMA
-from ganzoo.training.game import Game, Term
+from ganzoo.training.game import Game, Term, outer_autocast
 from ganzoo.training.keeping import Keeper
 from ganzoo.training.loader import Loader
 from ganzoo.training.parts import Part, RandomState, collect, restore
@@ -202,6 +202,16 @@ class Stage:
         """Write ``config.yaml`` and ``environment.json`` into a run's folder."""
         write_text(path / "config.yaml", self.config.yaml())
         write_json(path / "environment.json", self.environment())
+
+    def check_autocast(self) -> None:
+        """Refuse or note an autocast around the training."""
+        dtype = outer_autocast(self.device)
+        if dtype is not None:
+            self.note(
+                f"a torch.autocast around the training multiplies matrices in "
+                f"{str(dtype).removeprefix('torch.')}, whatever its precision says: leave it out; "
+                f"precision='bf16' computes in bfloat16"
+            )
 
     def note(self, text: str) -> None:
         """Add a notice, once."""

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ganzoo.config import TrainConfig, located, read_config, resolve
+from ganzoo.config import TrainConfig
 from ganzoo.core.device import Precision, deterministic, pick_device, pick_precision
 from ganzoo.core.processes import refuse_several
 from ganzoo.core.spec import SampleSpec
-from ganzoo.errors import ConfigError, DivergenceError, UnknownNameError
+from ganzoo.errors import DivergenceError
 from ganzoo.files import checkpoint, storage
 from ganzoo.generators.generator import Generator
-from ganzoo.runs import provenance
 from ganzoo.runs.run import Run, check_free
 from ganzoo.training import preparation, resuming, summary
 from ganzoo.training.callbacks import Callback
-from ganzoo.training.game import Game, outer_autocast
+from ganzoo.training.game import Game
 from ganzoo.training.interrupt import leave, on_signals
 from ganzoo.training.progress import Progress
 from ganzoo.training.session import Session
@@ -64,12 +63,9 @@ class Trainer:
         precision: How it computes, and why.
         notices: What a person should know about this training, a line each.
         run: The run folder, once ``fit`` has begun.
-        callbacks: What is called while training.
         stopped: Whether ``stop`` was called since ``fit`` or the loop began.
-        spec: What one sample is, at the size the nets work at (after ``setup``).
-        game: Nets, optimizers and the rules between them (after ``setup``).
-        loader: Where batches of real samples come from (after ``setup``).
-        visualizer: Where pictures come from (after ``setup``).
+        spec: What one sample is, at the size the nets work at; like ``game``, ``loader`` and
+            ``visualizer`` there after ``setup``.
 
     Raises:
         ConfigError: If a setting is unknown, wrong, or contradicts another.
@@ -96,22 +92,10 @@ class Trainer:
         progress: bool = True,
         **settings: Any,
     ) -> None:
-        file = storage.expanded(config) if isinstance(config, (str, Path)) else None
-        layer = read_config(file) if file else dict(config or {})  # type: ignore[arg-type]
         named = {"arch": arch, "dataset": dataset, "loss": loss, "recipe": recipe}
         given = {key: value for key, value in named.items() if value is not None} | settings
-        self._origin: Generator | None = None  # what a new training starts from
-        below: dict[str, Any] = {}
-        source = given.get("init_from", layer.get("init_from"))
-        if isinstance(source, (str, Path)):
-            self._origin = Generator.from_pretrained(source)
-            below = preparation.inherited(self._origin)
-        try:
-            self.config: TrainConfig = resolve(below, layer, given)
-        except (ConfigError, UnknownNameError) as error:
-            # Where the file has this mistake by itself, it is named.
-            with located(file if _refusal(layer) == str(error) else None):
-                raise
+        self.config: TrainConfig
+        self.config, self._origin = preparation.settings(config, given)
         self.device = pick_device(self.config.device)
         component, wanted = self.config.arch, self.config.precision
         recommended = component.recommended.get("precision") == wanted
@@ -247,8 +231,7 @@ class Trainer:
             ContractError: If the first batch shows that nets, loss or data break their contract.
         """
         refuse_several()
-        self.setup()
-        self._check_autocast()
+        self._built().check_autocast()
         self.stopped = False
         try:
             yield from self._iterate()
@@ -294,8 +277,8 @@ class Trainer:
         refuse_several()
         if self.run is None and self._out is not None:
             check_free(self._out)  # before the data are read, which can take a while
-        self._check_autocast()
         stage = self._built()
+        stage.check_autocast()
         if stage.validation is not None:
             stage.validation.prepare(stage.generator(), stage.samples, showing=self._showing)
             stage.samples = None
@@ -329,17 +312,6 @@ class Trainer:
         self.stopped = True
         if self._stage is not None and self._stage.validation is not None:
             self._stage.validation.hurry()
-
-    def _check_autocast(self) -> None:
-        """Refuse or note an autocast around the training."""
-        dtype = outer_autocast(self.device)
-        if dtype is not None:
-            text = (
-                f"a torch.autocast around the training multiplies matrices in "
-                f"{str(dtype).removeprefix('torch.')}, whatever its precision says: leave it out; "
-                f"precision='bf16' computes in bfloat16"
-            )
-            self.notices += [text] * (text not in self.notices)
 
     # -- saving and resuming ------------------------------------------------------------------
 
@@ -430,28 +402,13 @@ class Trainer:
         trainer = cls(config=config, callbacks=callbacks, progress=progress, **settings)
         trainer.config = trainer.config.model_copy(update={"init_from": origin})
         trainer.notices += notices
-        trainer._resume(run, found, config)
-        return trainer
-
-    def _resume(self, run: Run, found: checkpoint.Newest, before: Mapping[str, Any]) -> None:
-        """Go on from a run's newest checkpoint, whose settings were ``before``."""
-        now = provenance.environment(self.device, self.precision, self.notices)
-        self.notices += resuming.environment_changes(run, now)
+        trainer.notices += resuming.environment_changes(run, trainer.device, trainer.precision)
         if found.path is None:
-            self.notices.append("the run ended before its first checkpoint: it starts afresh")
+            trainer.notices.append("the run ended before its first checkpoint: it starts afresh")
         else:
-            stage = self._built(start=False)
-            stage.restore(found.tensors, found.state, found.path)
-            longer = stage.total_steps != before.get("steps")
-            policy = stage.config.nan_policy != before.get("nan_policy")
-            if policy or (longer and stage.config.schedule.name != "constant"):
-                stage.keeper.settings_unchanged = False
-            if stage.step > stage.total_steps:
-                raise ConfigError(
-                    f"{run.path} has already been trained for {stage.step} steps, more than "
-                    f"{stage.total_steps}. Give a larger total."
-                )
-        self.run = run
+            resuming.restore(run, trainer._built(start=False), found, config)
+        trainer.run = run
+        return trainer
 
     def push_to_hub(self, repo_id: str, *, discriminator: bool = False, **options: Any) -> hub.Push:
         """Publish the generator that the run has saved, or that of your own loop, on the Hub.
@@ -471,12 +428,3 @@ class Trainer:
             generator = self.generator
             opponent = discriminator and self.game.discriminator
         return generator.push_to_hub(repo_id, discriminator=opponent, **options)
-
-
-def _refusal(layer: Mapping[str, Any]) -> str:
-    """Why a layer of settings is refused; empty if it is not."""
-    try:
-        resolve(layer)
-    except (ConfigError, UnknownNameError) as error:
-        return str(error)
-    return ""
