@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.register_assert_rewrite("advice")
+
 # Tests are many small trainings: more threads than that only wait for each other. Processes that
 # share the tests (pytest -n) share the cores too, with those that tests start.
 _SHARING = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

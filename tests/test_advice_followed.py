@@ -1,12 +1,11 @@
 """Advice is followed: a situation makes a message, its remedy is read from it, and it helps.
 
-Each row of `ROWS` is such a situation. What is followed is read from the text itself, so that a
-message that comes to say something else is followed in its new form.
+Each row is such a situation. What is followed is read from the text itself, so that a message
+that comes to say something else is followed in its new form.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import re
 import shlex
@@ -21,7 +20,23 @@ import pytest
 import torch
 from PIL import Image
 
+import advice
 import ganzoo
+from advice import (
+    SMALL,
+    TINY,
+    Line,
+    Rows,
+    flat,
+    follow,
+    found,
+    literal,
+    maker,
+    pixels,
+    run_of,
+    said,
+    trainer,
+)
 from ganzoo import datasets, losses, metrics, optimizers, schedules
 from ganzoo.architectures import Architecture, registry
 from ganzoo.architectures.mlp import MLP
@@ -34,7 +49,6 @@ from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import GanzooError
 from ganzoo.features.callable import Callable as Function
 from ganzoo.generators import bundle, hub
-from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.convert import convert
 from ganzoo.generators.generator import Generator
 from ganzoo.losses import Loss
@@ -44,141 +58,26 @@ from ganzoo.testing import check_loss
 from ganzoo.training.callbacks import Callback
 from ganzoo.training.diagnosis import Diagnoses
 from ganzoo.training.trainer import Trainer
-from hub.conftest import hub as hub_fixture
 from hub.server import HubServer
 
-hub_server = hub_fixture
+hub_server, line, server = advice.hub_server, advice.line, advice.server
 
-ROWS: list[Any] = []
-"""Situations: each provokes a message, follows it, and asserts that this helps."""
-
-
-def row(area: str, *cases: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Enter a situation, or one for each case."""
-
-    def enter(function: Callable[..., None]) -> Callable[..., None]:
-        for case in cases or (None,):
-            arguments = () if case is None else case if isinstance(case, tuple) else (case,)
-            told = f"[{str(arguments[0])[:30]}]" if arguments else ""
-            name = f"{area}: {function.__name__.replace('_', ' ')}{told}"
-            ROWS.append(pytest.param(function, arguments, id=name))
-        return function
-
-    return enter
+row = Rows()
 
 
-def said(call: Callable[[], Any]) -> str:
-    """What a call refuses; checks of plug-ins refuse by an AssertionError."""
-    with pytest.raises((GanzooError, AssertionError)) as caught:
-        call()
-    return str(caught.value)
-
-
-def found(pattern: str, text: str) -> str:
-    """What a pattern of a message holds, which must be there."""
-    match = re.search(pattern, text)
-    assert match, f"{pattern!r} is not in: {text}"
-    return match.group(1)
-
-
-class Line:
-    """The command line, in this process."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self.capture = capture
-
-    def refused(self, *tokens: str) -> str:
-        self.capture.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main(tokens)
-        error = self.capture.readouterr().err
-        assert caught.value.code == 2, error
-        return error.removeprefix("error: ").strip()
-
-    def runs(self, *tokens: str) -> str:
-        """Run a command that ends well."""
-        self.capture.readouterr()
-        main(tokens)
-        return self.capture.readouterr().out
-
-    def follow(self, command: str) -> str:
-        """Run a command as a message says it."""
-        words = shlex.split(command)
-        assert words[0] == "ganzoo"
-        return self.runs(*words[1:])
-
-
-@pytest.fixture
-def line(capsys: pytest.CaptureFixture[str]) -> Line:
-    return Line(capsys)
-
-
-@pytest.mark.parametrize(("situation", "arguments"), ROWS)
+@pytest.mark.parametrize(("situation", "arguments"), row)
 def test_advice_helps(
-    situation: Callable[..., None],
-    arguments: tuple[Any, ...],
-    line: Line,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+    situation: Callable[..., None], arguments: tuple[Any, ...], request: pytest.FixtureRequest
 ) -> None:
-    wanted = situation.__code__.co_varnames[: situation.__code__.co_argcount]
-    there = {"line": line, "monkeypatch": monkeypatch}
-    names = wanted[len(arguments) :]
-    given = [there[n] if n in there else request.getfixturevalue(n) for n in names]
-    situation(*arguments, *given)
+    follow(situation, arguments, request)
 
 
 def test_there_are_rows_of_all_areas() -> None:
-    areas = {str(each.id).partition(":")[0] for each in ROWS}
-    assert len(ROWS) >= 80
-    assert areas >= {
+    assert len(row) >= 80
+    assert row.areas >= {
         "config", "command line", "data", "evaluate", "resume", "generator", "hub", "convert",
         "plug-ins", "device",
     }  # fmt: skip
-
-
-# -- makings ----------------------------------------------------------------------------------
-
-SMALL = {"name": "mlp", "hidden": [4]}
-TINY = ("--arch.hidden", "4", "--batch-size", "8", "--quiet")
-
-
-def pixels(count: int = 24, size: int = 8, channels: int = 1) -> np.ndarray[Any, Any]:
-    shape = (count, channels, size, size)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-def trainer(data: Any = None, **settings: Any) -> Trainer:
-    """A training that is made ready."""
-    data = pixels() if data is None else data
-    made = Trainer(
-        **{"arch": SMALL, "steps": 1, "batch_size": 8, "progress": False, **settings}, dataset=data
-    )
-    made.setup()
-    return made
-
-
-def run_of(data: Any = "ring", **settings: Any) -> Path:
-    run = Trainer(
-        **{"arch": SMALL, "steps": 2, "batch_size": 8, "progress": False, "out": "run", **settings},
-        dataset=data,
-    ).fit()
-    return run.path
-
-
-def maker(spec: SampleSpec | None = None, **options: Any) -> Generator:
-    spec, latent = spec or SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,))
-    arch = MLP(hidden=(4,))
-    config = BundleConfig(architecture=arch, sample=spec, latent=latent, training={"steps": 1})
-    return Generator(arch.generator(spec, latent), config, **options)
-
-
-def flat(x: torch.Tensor) -> torch.Tensor:
-    return x.flatten(1)
-
-
-def literal(text: str) -> Any:
-    return ast.literal_eval(text)
 
 
 # -- config -----------------------------------------------------------------------------------
@@ -1177,13 +1076,6 @@ def a_misspelt_kind_of_samples(kind: str) -> None:
 
 
 # -- the Hub ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(hub_server: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
-    monkeypatch.setenv("HF_TOKEN", "hf_ann")
-    maker().push_to_hub("zoo/a")
-    return hub_server
 
 
 @row("hub", "https://huggingface.co/zoo/a", "hf.co/zoo/a")

@@ -730,7 +730,7 @@ def lenient(real, fake):
             r"score\(\) without real samples raised nothing; it must raise ConfigError",
         ),
         (
-            computing(lenient, score=lambda self, *sides: lenient(*sides), num_real=False),
+            computing(lenient, score=lambda self, *sides: lenient(*sides), reals=False),
             r"score\(\) of features with NaN raised nothing; it must raise DataError",
         ),
     ],

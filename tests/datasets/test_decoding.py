@@ -161,7 +161,7 @@ def test_palettes() -> None:
     assert facts.colour and facts.any_opaque
     assert np.array_equal(pixels.transpose(1, 2, 0), np.asarray(coloured.convert("RGB")))
     pixels, facts = decode(encoded(coloured, transparency=0), None)
-    assert pixels.shape[0] == 4 and facts.clear and not facts.any_opaque
+    assert pixels.shape[0] == 4 and facts.any_transparent and not facts.any_opaque
     assert set(np.unique(pixels[3])) == {0, 255}
 
 
@@ -176,7 +176,9 @@ def test_palettes() -> None:
 )
 def test_alpha(mode, value, colour, clear) -> None:
     _, facts = decode(encoded(Image.new(mode, (4, 4), value)), None)
-    assert facts == ImageStats((4, 4), (4, 4), colour=colour, any_opaque=False, clear=clear)
+    assert facts == ImageStats(
+        (4, 4), (4, 4), colour=colour, any_opaque=False, any_transparent=clear
+    )
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (1, 2, 3)), ("L", 7)])
@@ -343,7 +345,7 @@ def test_only_small_jpegs_wait_to_be_resized_together() -> None:
 
 
 def facts(*size: int, colour: bool = False, alpha: bool = False, clear: bool = False) -> ImageStats:
-    return ImageStats(size, size, colour=colour, any_opaque=not alpha, clear=clear)
+    return ImageStats(size, size, colour=colour, any_opaque=not alpha, any_transparent=clear)
 
 
 @pytest.mark.parametrize(

@@ -238,9 +238,6 @@ def test_workers_are_not_threads(root: Path, workers: int) -> None:
         Trainer("mlp", str(root), workers=workers, progress=False).setup()
     assert ("threads=8 (--dataset.threads 8)" in str(error.value)) is (workers == 8)
     assert len(load(root, threads=8)) == 12
-    # As runs of earlier versions have it.
-    old = {"name": "folder", "path": root, "workers": 3}
-    assert datasets.create(old) == datasets.create("folder", path=root, threads=3)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ganzoo import datasets
-from ganzoo.datasets import InMemoryDataset, as_dataset, given, stream
+from ganzoo.datasets import InMemoryDataset, as_dataset, in_memory, stream
 from ganzoo.datasets.reader import Request
 from ganzoo.errors import ConfigError, DataError, UnknownNameError
 
@@ -104,7 +104,7 @@ def same(one: InMemoryDataset, other: InMemoryDataset) -> bool:
     ],
 )
 def test_what_may_be_given(value, labelled, description) -> None:
-    dataset, samples = InMemoryDataset.of(value).opened()
+    dataset, samples = InMemoryDataset.of(value).resolved()
     assert dataset.description == description
     assert torch.equal(samples.data, PIXELS)
     assert (samples.labels is not None) is labelled
@@ -213,7 +213,7 @@ class Unsized(Dataset):
     ],
 )
 def test_what_is_refused(value, text, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(given, "IN_MEMORY_LIMIT", 50 * PIXELS[0].numel())
+    monkeypatch.setattr(in_memory, "IN_MEMORY_LIMIT", 50 * PIXELS[0].numel())
     with pytest.raises(DataError, match=text) as caught:
         InMemoryDataset.of(value).load()
     assert "\n" not in str(caught.value)
@@ -274,7 +274,7 @@ def test_a_torch_dataset_is_read_once_and_when_it_is_needed() -> None:
     assert dataset != InMemoryDataset.of(Counted(*PIXELS)) and dataset == copy.deepcopy(dataset)
     assert not reads
     assert torch.equal(dataset.load().data, dataset.load().data)
-    known, _ = dataset.opened()
+    known, _ = dataset.resolved()
     assert known.fingerprint == InMemoryDataset.of(PIXELS).fingerprint
     assert reads == [0, 1, 2, 3, 4]
 
@@ -286,7 +286,7 @@ def test_what_cannot_be_read_at_all_is_refused_at_once(value) -> None:
 
 
 def test_a_torch_dataset_is_found_again_by_its_content() -> None:
-    known, _ = InMemoryDataset.of(Items(*PIXELS)).opened()
+    known, _ = InMemoryDataset.of(Items(*PIXELS)).resolved()
     saved = datasets.create(json.loads(known.model_dump_json()))
     assert isinstance(saved, InMemoryDataset)
     again = saved.with_data(InMemoryDataset.of(Items(*PIXELS)))
@@ -296,7 +296,7 @@ def test_a_torch_dataset_is_found_again_by_its_content() -> None:
 
 
 def test_a_stream_is_found_again_by_its_form() -> None:
-    known, stream = InMemoryDataset.of(Items(*(PIXELS / 255))).opened(workers=0)
+    known, stream = InMemoryDataset.of(Items(*(PIXELS / 255))).resolved(workers=0)
     assert known.fingerprint == f"stream:{stream.form.fingerprint}"
     assert known.description == "Items (5, 3, 6, 8) float32"
     assert known.stored_range == (0.0, 1.0)  # so that another look cannot decide otherwise
@@ -309,7 +309,7 @@ def test_a_stream_is_found_again_by_its_form() -> None:
         "again: Trainer.resume(run, dataset=...)."
     )
     other = Items(*(PIXELS.flip(0) / 255))  # what random transforms may make of it
-    again, stream = saved.with_data(InMemoryDataset.of(other)).opened(workers=0)
+    again, stream = saved.with_data(InMemoryDataset.of(other)).resolved(workers=0)
     assert again == saved == known and stream.dataset is other
     for wrong in (Items(*PIXELS), Items(*(PIXELS[1:] / 255)), Items(*(PIXELS[:, 1:] / 255))):
         with pytest.raises(
@@ -324,7 +324,7 @@ def test_a_range_that_was_guessed_wrong_is_kept(monkeypatch: pytest.MonkeyPatch)
     """A run that is resumed is told that it has to be started anew, whatever is given now."""
     monkeypatch.setattr(stream, "MOST_LOOKED_AT", 8)
     dim, bright = torch.full((1, 2, 2), 0.5), torch.full((1, 2, 2), -1.0)
-    known, _ = InMemoryDataset.of(Items(*[dim] * 9)).opened(workers=0)
+    known, _ = InMemoryDataset.of(Items(*[dim] * 9)).resolved(workers=0)
     saved = datasets.create(json.loads(known.model_dump_json()))
     data = Items(dim, *[dim] * 3, bright, *[dim] * 4)  # which is not looked at beforehand
     again = saved.with_data(InMemoryDataset.of(data))
@@ -372,7 +372,7 @@ def test_what_is_in_memory_needs_no_workers(value) -> None:
     ):
         InMemoryDataset.of(value).stream(2)
     with pytest.raises(ConfigError, match="leave 'workers' out"):
-        datasets.create("mnist").opened(workers=0)
+        datasets.create("mnist").resolved(workers=0)
 
 
 def test_other_data_is_no_match() -> None:
@@ -405,14 +405,14 @@ def test_the_fingerprint_does_not_depend_on_memory_layout() -> None:
 
 
 def test_the_fingerprint_of_large_data_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(given, "_HASHED", 4 * 100)
+    monkeypatch.setattr(in_memory, "_HASHED", 4 * 100)
     data = np.zeros((1000, 2), np.float32)
-    assert len(given._excerpt(data)) == 400
+    assert len(in_memory._excerpt(data)) == 400
     for end in (0, -1):
         changed = data.copy()
         changed[end] = 1
-        assert given._excerpt(changed) != given._excerpt(data)
-    assert len(given._excerpt(np.zeros((3, 1000), np.uint8))) == 2000  # the ends at the least
+        assert in_memory._excerpt(changed) != in_memory._excerpt(data)
+    assert len(in_memory._excerpt(np.zeros((3, 1000), np.uint8))) == 2000  # the ends at the least
 
 
 def test_copies_share_the_data() -> None:
@@ -511,10 +511,10 @@ def test_anything_else_is_refused(value) -> None:
         as_dataset(value)
 
 
-def test_listing_and_interpreting_import_no_torch() -> None:
+def test_listing_and_understanding_import_no_torch() -> None:
     code = (
         "import sys, ganzoo.datasets as d\n"
-        "d.interpret('mnist'), d.interpret({'name': 'x'}), d.interpret(d.get('array'))\n"
+        "d.as_dataset('mnist'), d.as_dataset({'name': 'x'}), d.as_dataset(d.get('array'))\n"
         "[d.get(name) for name in d.names()]\n"
         "[d.get(entry.name) and entry.summary for entry in d.registry.entries()]\n"
         "print([name for name in ('torch', 'torchvision', 'numpy') if name in sys.modules])"

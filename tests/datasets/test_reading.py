@@ -68,9 +68,9 @@ def ways(
         "Dataset of dicts": Items(len(data), lambda i: {k: v[i] for k, v in arrays.items()}),
     }
     for name, value in held.items():
-        yield name, InMemoryDataset.of(value, **options).opened(None, wanted)[1]
+        yield name, InMemoryDataset.of(value, **options).resolved(None, wanted)[1]
         if "Dataset" in name:
-            yield f"{name}, workers=0", InMemoryDataset.of(value, **options).opened(0, wanted)[1]
+            yield f"{name}, workers=0", InMemoryDataset.of(value, **options).resolved(0, wanted)[1]
     np.savez(folder / "x.npz", **arrays)
     save_file(arrays, folder / "x.safetensors")
     files = ["x.npz", "x.safetensors"]
@@ -78,7 +78,10 @@ def ways(
         np.save(folder / "x.npy", data)
         files.append("x.npy")
     for name in files:
-        yield name, datasets.create("array", path=folder / name, **options).opened(None, wanted)[1]
+        yield (
+            name,
+            datasets.create("array", path=folder / name, **options).resolved(None, wanted)[1],
+        )
 
 
 def seen(samples: Samples | Stream) -> tuple[Any, ...]:
@@ -154,7 +157,7 @@ def test_every_way_in_is_the_same(
                 if name == "tensor":
                     InMemoryDataset.of(torch.from_numpy(data), **options).load()
                 else:
-                    InMemoryDataset.of(list_of(data), **options).opened(0)
+                    InMemoryDataset.of(list_of(data), **options).resolved(0)
             assert re.sub(r"^.*? (has|holds) ", "", str(caught.value)) == text
         return
     spec, notices, _ = check_alike(ways(data, labels, folder, wanted, **options), wanted)
@@ -173,7 +176,7 @@ def list_of(data: np.ndarray) -> Dataset:
 def test_what_cannot_be_samples(data, text) -> None:
     for value, workers in ((data, None), (list_of(data), None), (list_of(data), 0)):
         with pytest.raises(DataError, match=text):
-            InMemoryDataset.of(value).opened(workers)
+            InMemoryDataset.of(value).resolved(workers)
 
 
 # -- axes -------------------------------------------------------------------------------------
@@ -302,10 +305,10 @@ def test_a_range_that_nobody_knows_is_asked_for(data, expected) -> None:
     for value in (data, TensorDataset(torch.from_numpy(data))):
         workers = None if value is data else 0
         with pytest.raises(DataError, match=r"Given\.of\(data, stored_range=") as caught:
-            InMemoryDataset.of(value).opened(workers)
+            InMemoryDataset.of(value).resolved(workers)
         if value is data:
             assert suggested(str(caught.value)) == expected
-        InMemoryDataset.of(value, stored_range=suggested(str(caught.value))).opened(workers)
+        InMemoryDataset.of(value, stored_range=suggested(str(caught.value))).resolved(workers)
     np.save("x.npy", data)
     with pytest.raises(DataError, match=r"the option stored_range=.* \(--dataset.stored-range "):
         datasets.create("array", path="x.npy").load()
@@ -365,7 +368,7 @@ def test_large_uint8_files_are_not_read_as_a_whole(monkeypatch) -> None:
 def test_what_float32_cannot_tell_apart_is_refused(data) -> None:
     for value in (data, TensorDataset(torch.from_numpy(data))):
         with pytest.raises(DataError, match="float32, with which nets compute, can tell") as caught:
-            InMemoryDataset.of(value).opened(None if value is data else 0)
+            InMemoryDataset.of(value).resolved(None if value is data else 0)
     advice = str(caught.value).rpartition("first: data = ")[2].rstrip(".")
     InMemoryDataset.of(eval(advice, {"data": data}).reshape(len(data), -1)).load()
 
@@ -564,7 +567,7 @@ def test_an_item_shape_that_does_not_fit(shape) -> None:
     data = drawn(0, 255, 8, 784, dtype=np.uint8)
     for value, workers in ((data, None), (list_of(data), 0)):
         with pytest.raises(ConfigError, match="samples of 784 values .* correct item_shape"):
-            InMemoryDataset.of(value, item_shape=shape).opened(workers)
+            InMemoryDataset.of(value, item_shape=shape).resolved(workers)
 
 
 @pytest.mark.parametrize("layout", ["channels-first", "channels-last"])
@@ -573,7 +576,7 @@ def test_a_layout_of_what_has_no_channels_is_refused(shape, layout) -> None:
     data = drawn(0, 255, 12, *shape, dtype=np.uint8)
     for value, workers in ((data, None), (list_of(data), 0)):
         with pytest.raises(ConfigError, match="no axis is that of channels.*leave it out"):
-            InMemoryDataset.of(value, layout=layout).opened(workers)
+            InMemoryDataset.of(value, layout=layout).resolved(workers)
 
 
 @pytest.mark.parametrize(
@@ -681,8 +684,8 @@ BACK = {name: 3 - number for number, name in enumerate(NAMES)}
     ],
 )
 def test_classes_are_those_of_the_data(dataset, classes, numbers) -> None:
-    _, held = InMemoryDataset.of(dataset).opened(None, labels=True)
-    _, stream = InMemoryDataset.of(dataset).opened(0, labels=True)
+    _, held = InMemoryDataset.of(dataset).resolved(None, labels=True)
+    _, stream = InMemoryDataset.of(dataset).resolved(0, labels=True)
     first, second = seen(held), seen(stream)
     assert first[:2] == second[:2]
     if classes is not None:
@@ -696,7 +699,9 @@ def test_classes_are_those_of_the_data(dataset, classes, numbers) -> None:
 def test_class_to_idx_is_kept() -> None:
     numbers = dict(zip(NAMES, (2, 0, 3, 1), strict=True))
     for workers in (None, 0):
-        _, samples = InMemoryDataset.of(labelled(class_to_idx=numbers)).opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(labelled(class_to_idx=numbers)).resolved(
+            workers, labels=True
+        )
         assert samples.spec.classes == ("bee", "dog", "ant", "cat")
 
 
@@ -704,12 +709,12 @@ def test_parts_of_different_classes() -> None:
     joined = ConcatDataset([labelled(classes=NAMES), labelled(classes=NAMES[::-1])])
     for workers in (None, 0):
         with pytest.raises(DataError, match="different classes.*give all parts the same classes"):
-            InMemoryDataset.of(joined).opened(workers, labels=True)
-    assert not InMemoryDataset.of(joined).opened(0)[1].notices
+            InMemoryDataset.of(joined).resolved(workers, labels=True)
+    assert not InMemoryDataset.of(joined).resolved(0)[1].notices
     assert InMemoryDataset.of(joined).load().labels is None
     joined.classes = NAMES  # as the message says
-    assert InMemoryDataset.of(joined).opened(0, labels=True)[1].spec.classes == tuple(NAMES)
-    assert InMemoryDataset.of(joined).opened(None, labels=True)[1].spec.classes == tuple(NAMES)
+    assert InMemoryDataset.of(joined).resolved(0, labels=True)[1].spec.classes == tuple(NAMES)
+    assert InMemoryDataset.of(joined).resolved(None, labels=True)[1].spec.classes == tuple(NAMES)
 
 
 def test_tables_of_the_package_datasets() -> None:
@@ -727,14 +732,19 @@ def test_tables_of_the_package_datasets() -> None:
         {"image": [each.tolist() for each in PICTURES], "label": (NUMBERS + 1).tolist()}
     )
     for workers, form in itertools.product((None, 0), (table, table.select(range(8, 24)))):
-        _, samples = InMemoryDataset.of(form).opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(form).resolved(workers, labels=True)
         assert samples.spec.classes == (*NAMES, "eel") and not samples.notices
     for workers in (None, 0):
-        _, samples = InMemoryDataset.of(table, labels_key="other").opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(table, labels_key="other").resolved(workers, labels=True)
         assert samples.spec.classes == ("0", "1", "2", "3")
         hot = plain.map(lambda row: {"label": [int(row["label"] == k) for k in range(1, 5)]})
-        assert InMemoryDataset.of(hot).opened(workers, True)[1].spec.classes == ("0", "1", "2", "3")
-        _, samples = InMemoryDataset.of(plain).opened(workers, labels=True)
+        assert InMemoryDataset.of(hot).resolved(workers, True)[1].spec.classes == (
+            "0",
+            "1",
+            "2",
+            "3",
+        )
+        _, samples = InMemoryDataset.of(plain).resolved(workers, labels=True)
         assert samples.spec.classes == ("1", "2", "3", "4") and samples.spec.shape == (1, 8, 8)
     assert InMemoryDataset.of(plain.to_iterable_dataset()).load().spec.classes == (
         "1",
@@ -790,12 +800,12 @@ def test_what_is_no_class_is_left_out(kind) -> None:
     dataset = labelled(LABELS[kind])
     notices = set()
     for workers in (None, 0):
-        _, samples = InMemoryDataset.of(dataset).opened(workers, labels=False)
+        _, samples = InMemoryDataset.of(dataset).resolved(workers, labels=False)
         assert not samples.labeled
         (notice,) = samples.notices
         notices.add(notice)
         with pytest.raises(DataError, match="labels that are no classes .*leave conditional off"):
-            InMemoryDataset.of(dataset).opened(workers, labels=True)
+            InMemoryDataset.of(dataset).resolved(workers, labels=True)
     assert len(notices) == 1 and "The labels are no classes" in notices.pop()
     assert InMemoryDataset.of(dataset).load().labels is None
     ganzoo.Trainer("mlp", dataset, steps=1, batch_size=8, progress=False).setup()
@@ -803,8 +813,8 @@ def test_what_is_no_class_is_left_out(kind) -> None:
 
 @pytest.mark.parametrize("kind", ["attributes", "ages", "images", "keypoints", "soft", "complex"])
 def test_arrays_of_labels_that_are_no_classes(kind) -> None:
-    _, samples = InMemoryDataset.of((PICTURES, LABELS[kind])).opened()
-    _, other = InMemoryDataset.of(labelled(LABELS[kind])).opened()
+    _, samples = InMemoryDataset.of((PICTURES, LABELS[kind])).resolved()
+    _, other = InMemoryDataset.of(labelled(LABELS[kind])).resolved()
     assert samples.notices == other.notices and not samples.labeled
 
 
@@ -819,7 +829,7 @@ def test_arrays_of_labels_that_are_no_classes(kind) -> None:
 )
 def test_more_parts_than_two(item, more) -> None:
     for workers in (None, 0):
-        _, samples = InMemoryDataset.of(Items(24, item)).opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(Items(24, item)).resolved(workers, labels=True)
         (notice,) = samples.notices
         assert f"{more} more" in notice and samples.labeled
     arrays = tuple(np.stack([np.array(item(i)[part]) for i in range(24)]) for part in (0, 1))
@@ -830,7 +840,7 @@ def test_a_stream_that_is_judged_by_some_of_its_items(monkeypatch) -> None:
     from ganzoo.datasets import stream
 
     monkeypatch.setattr(stream, "MOST_LOOKED_AT", 5)
-    _, samples = InMemoryDataset.of(labelled()).opened(0)
+    _, samples = InMemoryDataset.of(labelled()).resolved(0)
     assert samples.notices == ("What the data are was judged from 5 of 24 samples, evenly spaced.",)
 
 
@@ -1011,10 +1021,10 @@ def test_keys_of_items() -> None:
         InMemoryDataset.of(both).load()
     for workers in (None, 0):
         chosen = InMemoryDataset.of(both, key="right", labels_key="side")
-        _, samples = chosen.opened(workers, labels=True)
+        _, samples = chosen.resolved(workers, labels=True)
         assert samples.spec.classes == ("0", "1")
         with pytest.raises(ConfigError, match="has no array 'rigth'. Did you mean 'right'"):
-            InMemoryDataset.of(both, key="rigth").opened(workers)
+            InMemoryDataset.of(both, key="rigth").resolved(workers)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def importing(line):
 
 
 @pytest.mark.parametrize(
-    ("line", "lasting"),
+    ("line", "cacheable"),
     [
         ("from torch.nn.functional import relu", True),
         ("import json, torch.nn as parts", True),

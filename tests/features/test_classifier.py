@@ -5,7 +5,7 @@ from ganzoo import features
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import Samples
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
-from ganzoo.features import classifier, kept
+from ganzoo.features import classifier, tensor_cache
 from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train
 from ganzoo.files.storage import own_copies
 
@@ -91,11 +91,11 @@ def test_a_cache_that_cannot_be_written_is_told(trained, monkeypatch):
 
 def test_kept_tensors_are_whole_or_not_there(tmp_path):
     tensors = {"a": torch.arange(6.0)}
-    kept.write(tmp_path / "it", tensors, count=6)
-    kept.write(tmp_path / "it", {"a": tensors["a"] + 1}, count=6)
-    found, facts = kept.read(tmp_path / "it")
+    tensor_cache.write(tmp_path / "it", tensors, count=6)
+    tensor_cache.write(tmp_path / "it", {"a": tensors["a"] + 1}, count=6)
+    found, facts = tensor_cache.read(tmp_path / "it")
     assert torch.equal(found["a"], tensors["a"] + 1) and facts["count"] == 6
-    assert kept.read(tmp_path / "other") is None
+    assert tensor_cache.read(tmp_path / "other") is None
     assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
 

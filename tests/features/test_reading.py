@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from ganzoo import features, metrics
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import InMemoryDataset
-from ganzoo.evaluation import gathering
+from ganzoo.evaluation import feature_pass
 from ganzoo.evaluation.sources import sample_source
 from ganzoo.features import huggingface, inception, vgg16, weights
 from ganzoo.features.base import fingerprint
@@ -58,7 +58,7 @@ def inception_file(tmp_path_factory):
 def gathered(*chosen):
     pictures = InMemoryDataset.of(torch.zeros(4, *SPEC.shape, dtype=torch.uint8))
     side = sample_source(pictures, None, None, keep=False)
-    found = gathering.FeaturePass(chosen, None, side, CPU, "fp32", 4, None)
+    found = feature_pass.FeaturePass(chosen, None, side, CPU, "fp32", 4, None)
     found.build()
     return found
 

@@ -184,14 +184,17 @@ def test_a_config_that_is_no_json(folder: Path, text: str) -> None:
     path = folder / "config.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     message = refused(folder)
-    assert message.startswith(f"{path} cannot be read as JSON (") and message.endswith(").")
+    assert message.startswith(f"{path} cannot be read as JSON (") and message.endswith(
+        "). Copy the whole folder again."
+    )
 
 
 @pytest.mark.parametrize("raw", [[], {}, {"library": "diffusers"}, {"model_type": "bert"}, 3])
 def test_a_config_of_something_else(folder: Path, raw) -> None:
     (folder / "config.json").write_text(json.dumps(raw), encoding="utf-8")
     assert refused(folder) == (
-        f"{folder / 'config.json'} was not written by ganzoo: its 'library' is not 'ganzoo'."
+        f"{folder / 'config.json'} was not written by ganzoo: its 'library' is not 'ganzoo'. Give "
+        f"the folder 'generator' of a run, or the run folder itself."
     )
 
 
@@ -277,7 +280,8 @@ def test_a_config_that_is_huge_is_not_read(folder: Path) -> None:
     with (folder / "config.json").open("ab") as file:
         file.truncate(2**40)  # sparse: no test should need so much memory
     assert refused(folder) == (
-        f"{folder / 'config.json'} cannot be read as JSON (it is larger than 1,048,576 bytes)."
+        f"{folder / 'config.json'} cannot be read as JSON (it is larger than 1,048,576 bytes). "
+        f"Copy the whole folder again."
     )
 
 
@@ -400,6 +404,12 @@ def test_weights_that_are_no_safetensors(folder: Path) -> None:
 # -- weights and the net built for them -----------------------------------------------------------
 
 
+AGAIN = (
+    "Copy the whole folder again or save it anew; if its architecture has changed, install the "
+    "version that it was saved with."
+)
+
+
 def filled(folder: Path) -> torch.nn.Module:
     return bundle.load(folder)[1]
 
@@ -416,7 +426,7 @@ def test_a_missing_tensor(folder: Path) -> None:
     with pytest.raises(BundleError) as caught:
         filled(folder)
     assert str(caught.value) == (
-        f"{folder} lacks the weight 'output.bias' that its architecture has."
+        f"{folder} lacks the weight 'output.bias' that its architecture has. {AGAIN}"
     )
 
 
@@ -424,7 +434,9 @@ def test_an_extra_tensor(folder: Path) -> None:
     exchange(folder, {**weights(), "extra": torch.ones(1)})
     with pytest.raises(BundleError) as caught:
         filled(folder)
-    assert str(caught.value) == f"{folder} has a weight 'extra' that its architecture lacks."
+    assert str(caught.value) == (
+        f"{folder} has a weight 'extra' that its architecture lacks. {AGAIN}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -441,7 +453,7 @@ def test_another_shape_or_dtype(folder: Path, value, have: str) -> None:
         filled(folder)
     assert str(caught.value) == (
         f"{folder} has the weight 'output.bias' as {have}, but its architecture needs (16,) "
-        f"torch.float32."
+        f"torch.float32. {AGAIN}"
     )
 
 

@@ -300,7 +300,7 @@ def test_why_there_is_no_score_is_known_later(run: Path) -> None:
     assert the_wrong(run) == (
         "diagnoses.jsonl",
         "line 3 is of step 2, after one of step 3: two trainings wrote into this run, or it was "
-        "edited. Resuming from a checkpoint removes later rows.",
+        "edited. Remove that line.",
     )
 
 

@@ -184,6 +184,8 @@ def _explained(origin: str, error: Exception, datasets: Any) -> DataError:
     known = datasets.exceptions
     if isinstance(error, known.DatasetNotFoundError):
         fix = "check the name; for a private or gated data set, set HF_TOKEN or run 'hf auth login'"
+    elif "corresponds to no data" in text or isinstance(error, IndexError):  # as it reads nothing
+        fix = "it has no rows: choose another split or file"
     elif "split" in text.lower() and isinstance(error, ValueError):
         fix = "choose one with the option split"
     elif "config" in text.lower() and isinstance(error, ValueError):

@@ -248,7 +248,7 @@ class InMemoryDataset(ArrayDataset):
             check=self._check_form,
         )
 
-    def opened(
+    def resolved(
         self, workers: int | None = None, labels: bool = False
     ) -> tuple[InMemoryDataset, Samples | Stream]:
         """Return this config with description and fingerprint of what was read, and that.

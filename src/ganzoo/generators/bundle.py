@@ -408,9 +408,14 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
             f"run, or the run folder itself."
         ) from None
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read as JSON ({error}).") from error
+        raise BundleError(
+            f"{path} cannot be read as JSON ({error}). Copy the whole folder again."
+        ) from error
     if not isinstance(raw, dict) or raw.get("library") != "ganzoo":
-        raise BundleError(f"{path} was not written by ganzoo: its 'library' is not 'ganzoo'.")
+        raise BundleError(
+            f"{path} was not written by ganzoo: its 'library' is not 'ganzoo'. Give the folder "
+            f"'generator' of a run, or the run folder itself."
+        )
     try:
         version = checksummed.version(raw)
     except ValueError as error:
@@ -718,7 +723,10 @@ def _fitting(
 ) -> dict[str, Tensor]:
     """Return weights as they are stored in the types that the net needs."""
     if problem := mismatch(_stored(expected, half), weights):
-        raise BundleError(f"{folder} {problem}.")
+        raise BundleError(
+            f"{folder} {problem}. Copy the whole folder again or save it anew; if its architecture "
+            f"has changed, install the version that it was saved with."
+        )
     return {name: value.to(expected[name].dtype) for name, value in weights.items()}
 
 

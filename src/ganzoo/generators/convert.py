@@ -671,9 +671,8 @@ def _mapped(
     for lead, other in sorted(mapping.items(), key=lambda item: len(item[0])):  # the nearest wins
         below = [n for n in theirs if n == lead or n.startswith(f"{lead}.")]
         if not below:
-            raise _MisfitError(
-                f"the mapping speaks of '{lead}', which it lacks.{did_you_mean(lead, theirs)}"
-            )
+            hint = did_you_mean(lead, theirs).replace(" Did", " (did").replace("?", "?)")
+            raise _MisfitError(f"the mapping speaks of '{lead}', which it lacks{hint}")
         names |= {name: other + name.removeprefix(lead) for name in below}
     for name, count in Counter(names.values()).items():
         if name not in ours or count > 1:

@@ -132,7 +132,10 @@ def _run(folder: Path) -> Iterator[Finding]:
             f"while they are checked; if it was killed, the next one takes over",
         )
     yield _look(folder, "config.yaml", partial(_config, folder))
-    yield _look(folder, "environment.json", partial(_environment, folder / "environment.json"))
+    if os.path.lexists(folder / "environment.json"):
+        yield _look(folder, "environment.json", partial(_environment, folder / "environment.json"))
+    else:
+        yield Finding("environment.json", "note", "is missing; nothing is read from it")
     yield _look(folder, METRICS, partial(_rows, folder / METRICS))
     if (folder / DIAGNOSES).exists():
         yield _look(folder, DIAGNOSES, partial(_rows, folder / DIAGNOSES))
@@ -199,10 +202,11 @@ def _config(folder: Path) -> str:
 
 
 def _environment(path: Path) -> str:
+    remedy = "Nothing is read from it: delete it, or ignore this."
     with _opened(path) as file:
-        facts = _json(file.read(_LARGEST + 1))
+        facts = _json(file.read(_LARGEST + 1), remedy)
     if not isinstance(facts, dict):
-        raise _Wrong("is no JSON object. Nothing is read from it: delete it, or ignore this.")
+        raise _Wrong(f"is no JSON object. {remedy}")
     known = [f"{key} {facts[key]}" for key in ("ganzoo", "torch", "device") if key in facts]
     return ", ".join(known) or "empty"
 
@@ -218,9 +222,9 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
         yield file
 
 
-def _json(content: bytes) -> Any:
+def _json(content: bytes, remedy: str) -> Any:
     def refuse(name: str) -> float:
-        raise _Wrong(f"holds {name:.40}, which is no JSON and no result.")
+        raise _Wrong(f"holds {name:.40}, which is no JSON and no result. {remedy}")
 
     def real(text: str) -> float:
         return value if math.isfinite(value := float(text)) else refuse(text)
@@ -229,12 +233,12 @@ def _json(content: bytes) -> Any:
         return value if abs(value := int(text)) < 2**64 else refuse(text)
 
     if len(content) > _LARGEST:
-        raise _Wrong(f"is larger than {_LARGEST:,} bytes, which ganzoo never writes.")
+        raise _Wrong(f"is larger than {_LARGEST:,} bytes, which ganzoo never writes. {remedy}")
     try:
         text = content.decode("utf-8")
         return json.loads(text, parse_constant=refuse, parse_float=real, parse_int=whole)
     except (ValueError, RecursionError) as error:
-        raise _Wrong(f"is no JSON ({error}). Bring back a copy of it.") from None
+        raise _Wrong(f"is no JSON ({error}). {remedy}") from None
 
 
 def _rows(path: Path) -> str:
@@ -254,9 +258,9 @@ def _rows(path: Path) -> str:
             if short := not line.endswith(b"\n") and len(line) <= _LARGEST:
                 break
             try:
-                row = _json(line)
+                row = _json(line, "Remove that line.")
             except _Wrong as wrong:
-                raise _Wrong(f"line {number} {wrong} Remove that line.") from None
+                raise _Wrong(f"line {number} {wrong}") from None
             step = row.get("step") if isinstance(row, dict) else None
             if isinstance(step, bool) or not isinstance(step, int):
                 raise _Wrong(f"line {number} has no step. Remove that line.")
@@ -264,8 +268,7 @@ def _rows(path: Path) -> str:
             if step < last[scored] or (rising and step == last[scored]):
                 raise _Wrong(
                     f"line {number} is of step {step}, after one of step {last[scored]}: two "
-                    f"trainings wrote into this run, or it was edited. Resuming from a checkpoint "
-                    f"removes later rows."
+                    f"trainings wrote into this run, or it was edited. Remove that line."
                 )
             last[scored] = step
             count[scored] += 1
@@ -279,10 +282,10 @@ def _rows(path: Path) -> str:
 
 def _newest_scores(path: Path) -> str:
     """Check ``scores.json`` of a run."""
-    with _opened(path) as file:
-        found = _json(file.read(_LARGEST + 1))
-    step = found.get("step") if isinstance(found, dict) else None
     remedy = "Nothing is read from it to resume: delete it."
+    with _opened(path) as file:
+        found = _json(file.read(_LARGEST + 1), remedy)
+    step = found.get("step") if isinstance(found, dict) else None
     if isinstance(step, bool) or not isinstance(step, int):
         raise _Wrong(f"has no step. {remedy}")
     return f"step {step}: {_told(found.get('scores'), remedy)}"
@@ -291,10 +294,13 @@ def _newest_scores(path: Path) -> str:
 def _scores(path: Path) -> str:
     """Check ``metrics.json`` of a bundle."""
     with _opened(path) as file:
-        return _told(_json(file.read(_LARGEST + 1)))
+        return _told(_json(file.read(_LARGEST + 1), _MEASURE), _MEASURE)
 
 
-def _told(scores: Any, remedy: str = "Delete it; 'ganzoo evaluate' measures again.") -> str:
+_MEASURE = "Delete it; 'ganzoo evaluate' measures again."
+
+
+def _told(scores: Any, remedy: str) -> str:
     """Check scores by the names of their metrics."""
     if not isinstance(scores, dict) or not all(isinstance(each, dict) for each in scores.values()):
         raise _Wrong(f"holds no scores by the names of their metrics. {remedy}")

@@ -165,7 +165,10 @@ def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Preprocess
     """
     if spec.kind != "image":
         if config.size is not None:
-            raise ConfigError(f"'size' is for images, and these samples are {spec}. Leave it out.")
+            fix = "Leave it out."
+            if config.init_from is not None:
+                fix = "Leave it out; where init_from gives it, use images or another generator."
+            raise ConfigError(f"'size' is for images, and these samples are {spec}. {fix}")
         config.arch.check(spec)
         config.arch.check_latent(config.latent, spec)
         return spec, None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ganzoo.errors import DivergenceError
-from ganzoo.runs.run import Run, writing
+from ganzoo.runs.run import GENERATOR, Run, writing
 from ganzoo.runs.writer import RunWriter
 from ganzoo.training.recording import Recorder
 from ganzoo.training.saving import Saver
@@ -163,6 +163,8 @@ class Session:
         if self.scoring is not None:
             self.scoring.catch_up()
         self._done = dict.fromkeys(self._due, stage.step)
+        if stage.step and not (self.run.path / GENERATOR).exists():  # it was removed
+            self._done[self._save] = -1
         back = stage.config.nan_policy == "rollback"
         if back and not stage.step and not stage.keeper.rollbacks:
             self._save()  # somewhere to go back to

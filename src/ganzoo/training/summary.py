@@ -39,6 +39,8 @@ def finished(run: Run, stage: Stage) -> bool:
         return False
     if validation is not None and not enough and validation.pending(stage.step):
         return False
+    if not (run.path / GENERATOR).exists():
+        return False
     return all(path.is_file() for path in _summaries(run, stage))
 
 
