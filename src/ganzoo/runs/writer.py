@@ -169,8 +169,8 @@ class RunWriter:
         measured = {name: evaluation.measured_as(score) for name, score in scores.items()}
         self.append(METRICS, {"step": step, "evaluated": step, **values, "measured": measured})
         with writing(self.run.path):
-            told = {name: evaluation.plain(score) for name, score in scores.items()}
-            write_json(self.run.path / SCORES, {"step": step, "scores": told})
+            plain = {name: evaluation.plain(score) for name, score in scores.items()}
+            write_json(self.run.path / SCORES, {"step": step, "scores": plain})
 
     def best(self, generator: Generator, scores: Mapping[str, Score]) -> None:
         """Keep a generator as the best so far, with its scores; both at once.
@@ -178,8 +178,8 @@ class RunWriter:
         Raises:
             BundleError, RunFolderError: If it cannot be written.
         """
-        told = {name: evaluation.plain(score) for name, score in scores.items()}
-        content = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        plain = {name: evaluation.plain(score) for name, score in scores.items()}
+        content = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with writing(self.run.path):
             bundle.write(
                 self.run.path / BEST,

@@ -42,8 +42,8 @@ def resolve_evals(
         return config
     if config.patience is not None:
         raise ConfigError(
-            "patience waits for a better score, and there is none to be had. Leave it out, or set "
-            "evaluate_every, and keep_best, if at all, to one of the metrics."
+            "patience requires evaluate_every, and keep_best, if at all, set to one of the metrics. "
+            "Set them, or leave patience out."
         )
     if config.keep_best is None:
         return config
@@ -85,15 +85,15 @@ def check_same(saved: Sequence[Metric], given: Any, run: object) -> None:
 
 
 def _named(metric: Metric) -> dict[str, Any]:
-    told = metric.model_dump(mode="json")
-    seen = told.get("extractor")
+    dumped = metric.model_dump(mode="json")
+    seen = dumped.get("extractor")
     if isinstance(seen, dict) and seen.get("name") == "callable":
-        told["extractor"] = "callable"
-    return told
+        dumped["extractor"] = "callable"
+    return dumped
 
 
 def by_score(config: TrainConfig) -> bool:
-    """Return whether the best generator is told by a score, not by a number of the rows."""
+    """Return whether the best generator is chosen by a score, not by a number of the rows."""
     return (config.keep_best or "").partition(":")[2] in _scored(config)
 
 

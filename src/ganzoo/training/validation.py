@@ -243,17 +243,17 @@ class Validation:
         """Judge what was found; return whether it is the best so far."""
         now = self.eval_state
         score, best = found.scores.get(self._name), now.best
-        told = {"evaluated": found.step}
+        seen = {"evaluated": found.step}
         better = score is not None and (
             best is None or self._sign * score.value > self._sign * best.value
         )
         if better and score is not None:
             scores = {name: _compact(each) for name, each in found.scores.items()}
             best = Best(step=found.step, value=score.value, scores=scores)
-            self.eval_state = now.model_copy(update={**told, "stale": 0, "best": best})
+            self.eval_state = now.model_copy(update={**seen, "stale": 0, "best": best})
         else:
             stale = now.stale + (score is not None)
-            self.eval_state = now.model_copy(update={**told, "stale": stale})
+            self.eval_state = now.model_copy(update={**seen, "stale": stale})
         return better
 
     def unlike_the_best(self, found: Scored) -> tuple[str, ...]:
@@ -268,8 +268,8 @@ class Validation:
         seen = score.protocol.get("extractor", {})
         if seen.get("extractor") == "callable":  # a function has another name in each process
             found_in = tuple(key for key in found_in if key != "extractor.weights")
-        told, self._last_unlike = self._last_unlike, found_in
-        return () if found_in == told else found_in
+        last, self._last_unlike = self._last_unlike, found_in
+        return () if found_in == last else found_in
 
     def give_up_on(self, step: int) -> None:
         """Count a step as evaluated that cannot be any more."""
