@@ -182,7 +182,7 @@ class Game:
         step.real = self._real if step.real is None else step.real
         step.discriminator, step.built = self.discriminator, None
         own = {name: step.scalars[name] for name in step.scalars.keys() - self._scalars.keys()}
-        step.scalars = self._scalars | (self._reported(own, self.loss) if own else {})
+        step.scalars = self._scalars | (_reported(own, self.loss, self.noise.device) if own else {})
         return step
 
     # -- the two phases -----------------------------------------------------------------------
@@ -245,13 +245,13 @@ class Game:
             loss = check_scalar(self.loss.generator_loss(step), player)
         else:
             loss = check_scalar(self.loss.discriminator_loss(step), player)
-        scalars = self._reported(step.scalars, self.loss)
+        scalars = _reported(step.scalars, self.loss, self.noise.device)
         total = loss
         for term in self._due(player):
             penalty, step.scalars, step.built = term.penalty, {}, term.built
             value = _checked_term(penalty, penalty.penalty(step))
             total = total + value * (penalty.weight * penalty.every)
-            scalars |= self._reported({**step.scalars, penalty.name: value}, penalty)
+            scalars |= _reported({**step.scalars, penalty.name: value}, penalty, self.noise.device)
         norm = self.update(player, total, step)
         letter = player[0]
         step.scalars = scalars | {f"{letter}_loss": loss.detach(), f"{letter}_grad": norm}
@@ -272,7 +272,7 @@ class Game:
         scalars, step.scalars = step.scalars, {}
         with torch.no_grad():
             augmentation.adapt(module, step)
-        step.scalars = scalars | self._reported(step.scalars, augmentation)
+        step.scalars = scalars | _reported(step.scalars, augmentation, self.noise.device)
 
     # -- what phases are made of --------------------------------------------------------------
 
@@ -362,38 +362,6 @@ class Game:
             fake_output=fake_output,
         )
 
-    def _reported(self, scalars: Mapping[str, Any], component: Component) -> dict[str, Tensor]:
-        """What a component has written into a phase's scalars, as 0-d tensors on the device."""
-        reported, device = {}, self.noise.device
-        who = f"{component.kind.capitalize()} '{component.name}'"
-        for name, value in scalars.items():
-            if not isinstance(name, str) or not name:
-                raise ConfigError(
-                    f"{who} reports a number by the name {quoted(name)}. Give it a name of "
-                    f"letters, such as 'gradient_penalty'."
-                )
-            if name in OWN:
-                raise ConfigError(
-                    f"{who} reports a number as '{name}', a name that rows have already. Report it "
-                    f"by another one than {listing(OWN)}."
-                )
-            try:
-                if not torch.is_tensor(value):  # written on the device, without sync
-                    reported[name] = torch.full((), float(value), device=device)
-                    continue
-                if value.numel() == 1 and not value.is_complex():
-                    reported[name] = value.detach().reshape(()).to(device)
-                    continue
-                kind = "complex " * value.is_complex()
-                what = f"a {kind}tensor of shape {tuple(value.shape)}"
-            except (TypeError, ValueError, OverflowError):
-                what = quoted(value)
-            raise ConfigError(
-                f"{who} reports {what} as '{name}'. Report one number: a float or a 0-d tensor, "
-                f"such as a mean over the batch."
-            )
-        return reported
-
     def _buffers(self) -> Iterator[tuple[tuple[str, str], Tensor]]:
         for player in self.players.values():
             yield from player.buffers()
@@ -447,6 +415,41 @@ class Game:
             self.first.fresh = False
         for player in self.players.values():
             player.monitor.reset()
+
+
+def _reported(
+    scalars: Mapping[str, Any], component: Component, device: torch.device
+) -> dict[str, Tensor]:
+    """What a component has written into a phase's scalars, as 0-d tensors on the device."""
+    reported = {}
+    who = f"{component.kind.capitalize()} '{component.name}'"
+    for name, value in scalars.items():
+        if not isinstance(name, str) or not name:
+            raise ConfigError(
+                f"{who} reports a number by the name {quoted(name)}. Give it a name of "
+                f"letters, such as 'gradient_penalty'."
+            )
+        if name in OWN:
+            raise ConfigError(
+                f"{who} reports a number as '{name}', a name that rows have already. Report it "
+                f"by another one than {listing(OWN)}."
+            )
+        try:
+            if not torch.is_tensor(value):  # written on the device, without sync
+                reported[name] = torch.full((), float(value), device=device)
+                continue
+            if value.numel() == 1 and not value.is_complex():
+                reported[name] = value.detach().reshape(()).to(device)
+                continue
+            kind = "complex " * value.is_complex()
+            what = f"a {kind}tensor of shape {tuple(value.shape)}"
+        except (TypeError, ValueError, OverflowError):
+            what = quoted(value)
+        raise ConfigError(
+            f"{who} reports {what} as '{name}'. Report one number: a float or a 0-d tensor, "
+            f"such as a mean over the batch."
+        )
+    return reported
 
 
 def _checked_term(penalty: Penalty, value: Any) -> Tensor:

@@ -42,7 +42,7 @@ def resolve_evals(
         return config
     if config.patience is not None:
         raise ConfigError(
-            "patience requires evaluate_every, and keep_best, if at all, set to one of the metrics. "
+            "patience requires evaluate_every, and keep_best, if at all, as one of the metrics. "
             "Set them, or leave patience out."
         )
     if config.keep_best is None:

@@ -1,33 +1,24 @@
-"""Everything that a training plays with, built from its settings."""
+"""Everything that a training plays with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
-from ganzoo.core import seeds
-from ganzoo.core.nets import uses_batch_norm
 from ganzoo.datasets import Samples
-from ganzoo.errors import CheckpointError, ContractError, DivergenceError, listing
-from ganzoo.files import storage
+from ganzoo.errors import CheckpointError, DivergenceError
 from ganzoo.files.storage import own_copies, write_json, write_text
 from ganzoo.generators.generator import Generator
 from ganzoo.runs import provenance
-from ganzoo.showing import plots
-from ganzoo.training import contract, preparation
-from ganzoo.training.accumulator import NAMES, MetricAccumulator
-from ganzoo.training.ema import EMA
-from ganzoo.training.game import Game, Term, outer_autocast
+from ganzoo.training.accumulator import MetricAccumulator
+from ganzoo.training.game import Game, outer_autocast
 from ganzoo.training.keeping import Keeper
 from ganzoo.training.loader import Loader
 from ganzoo.training.parts import Part, RandomState, collect, restore
-from ganzoo.training.player import Player
-from ganzoo.training.score_settings import resolve_evals
 from ganzoo.training.validation import Validation
 from ganzoo.training.visualizer import SampleVisualizer
 
@@ -38,15 +29,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.preprocessing import Preprocessing
     from ganzoo.generators.bundle import BundleConfig
 
-__all__ = ["Stage", "assemble"]
-
-_PICTURES = 10  # pictures per run, unless set otherwise
-_CHECKPOINTS = 5
-_RESERVED = (
-    *("generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "loss", "augmentation"),
-    *("loader", "game", "accumulator", "keeper", "scores", "random"),
-)
-"""Names of parts."""
+__all__ = ["Stage"]
 
 
 @dataclass(eq=False)
@@ -217,225 +200,3 @@ class Stage:
         """Add a notice, once."""
         if text not in self.notices:
             self.notices.append(text)
-
-
-def assemble(
-    config: TrainConfig,
-    device: torch.device,
-    precision: Precision,
-    notices: list[str],
-    *,
-    start: bool,
-    origin: Generator | None,
-    showing: bool,
-) -> Stage:
-    """Load the data and build all that a training plays with.
-
-    Args:
-        config: All settings.
-        device: Where it computes.
-        precision: How it computes.
-        notices: What is noticed is added here.
-        start: Whether it starts here; otherwise a state is restored next.
-        origin: The generator of ``init_from``, where it has been loaded already.
-        showing: Whether to show the progress of loading.
-    """
-    config, samples = preparation.load(config, showing=showing)
-    spec, preprocessing = preparation.frame(config, samples.spec)
-    notices += [notice for notice in samples.notices if notice not in notices]
-    if preprocessing is not None and preprocessing.method != "none":
-        notices.append(preprocessing.notice(config.arch.name))
-    seeds.seed_all(config.seed)
-    loader = Loader(
-        samples, config.batch_size, device, config.seed, preprocessing, workers=config.workers or 0
-    )
-    with contract.told_of(config.arch):
-        generator, discriminator = (
-            contract.build(config.arch, player, spec, config.latent)
-            for player in ("generator", "discriminator")
-        )
-    if start and config.init_from is not None:
-        config = _start_from(origin, config, spec, generator, discriminator, notices)
-    for net in (generator, discriminator):
-        _place(net, spec, device)
-    fresh = start and config.init_from is None
-    game = _game(config, spec, device, precision, generator, discriminator, fresh=fresh)
-    if config.joint_batch and uses_batch_norm(discriminator):
-        notices.append(
-            f"joint_batch shows '{config.arch.name}' real and generated samples in one batch, "
-            f"whose batch norm then tells them apart: training is known to collapse. Leave "
-            f"joint_batch off."
-        )
-    skipping = config.nan_policy == "skip"
-    accumulator = MetricAccumulator(game, device, skipping=skipping)
-    config = _with_lengths(config, loader.batches_per_epoch / config.batches_per_step)
-
-    def now() -> Generator:
-        return stage.generator()
-
-    visualizer = SampleVisualizer(game, loader, now, config.seed, samples.mixture)
-    stage = Stage(
-        config=config,
-        device=device,
-        precision=precision,
-        notices=notices,
-        spec=spec,
-        preprocessing=preprocessing,
-        samples=None,
-        modes=None if samples.mixture is None else len(samples.mixture.centres),
-        loader=loader,
-        game=game,
-        accumulator=accumulator,
-        visualizer=visualizer,
-        validation=None,
-        random=RandomState(
-            game.noise,
-            lambda: game.noise.manual_seed(seeds.derive(config.seed, "noise", game.played)),
-        ),
-        keeper=Keeper(config),
-    )
-    stage.parts()  # which refuses what has no state
-    if visualizer.plotted and not plots.available():
-        stage.note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
-    numbers = [*NAMES, *visualizer.numbers]
-    numbers += ["diversity"] * (config.batch_size > 1) + ["skipped"] * skipping
-    stage.config = stage.keeper.config = resolve_evals(config, spec, samples.mixture, numbers)
-    if every := int(stage.config.evaluate_every):
-        stage.validation = Validation(stage.config, device, lambda: game.played)
-        stage.samples = samples if isinstance(samples, Samples) else None
-        if left := stage.total_steps % every:
-            stage.note(f"the last {left} of {stage.total_steps} steps are not evaluated")
-    return stage
-
-
-def _start_from(
-    origin: Generator | None,
-    config: TrainConfig,
-    spec: SampleSpec,
-    generator: nn.Module,
-    discriminator: nn.Module,
-    notices: list[str],
-) -> TrainConfig:
-    """Give the nets the weights of a trained generator; return the settings that name it."""
-    source = str(config.init_from)
-    origin = origin or Generator.from_pretrained(source)
-    if not preparation.start_from(origin, config, spec, generator, discriminator):
-        notices.append(f"{source} has no discriminator: D starts anew")
-    place = origin.config.origin
-    if place is None or storage.expanded(source).is_dir():
-        return config
-    # The same weights when it is repeated.
-    return config.model_copy(update={"init_from": f"{place.repo_id}@{place.revision}"})
-
-
-def _place(net: nn.Module, spec: SampleSpec, device: torch.device) -> None:
-    if spec.kind == "image":
-        net.to(memory_format=torch.channels_last)
-    net.to(device)
-    if not net.training:  # parts that their author has put in evaluation mode stay in it
-        net.train()
-
-
-def _game(
-    config: TrainConfig,
-    spec: SampleSpec,
-    device: torch.device,
-    precision: Precision,
-    generator: nn.Module,
-    discriminator: nn.Module,
-    *,
-    fresh: bool,
-) -> Game:
-    skipping = config.nan_policy == "skip"
-    built = config.loss.build(spec, config.latent)
-    terms = [Term(each, each.build(spec, config.latent)) for each in config.penalties]
-    augmentation = None
-    if config.augmentation is not None:
-        augmentation = (config.augmentation, config.augmentation.build(spec))
-    heads: dict[str, dict[str, nn.Module]] = {"generator": {}, "discriminator": {}}
-    if isinstance(built, nn.Module):
-        heads[config.loss.trained_with]["loss"] = built
-    for term in terms:
-        if isinstance(term.built, nn.Module):
-            heads[term.penalty.player][term.part] = term.built
-    if augmentation is not None:
-        heads["discriminator"]["augmentation"] = augmentation[1]
-    for modules in heads.values():
-        for module in modules.values():
-            module.to(device)
-
-    def optimizer(build: Callable[..., Any], net: nn.Module, player: str) -> Any:
-        modules = (net, *heads[player].values())
-        return build([weight for module in modules for weight in module.parameters()])
-
-    further = []
-    for name, net in config.loss.nets(spec, config.latent).items():
-        if not name.isidentifier() or name in _RESERVED:
-            raise ContractError(
-                f"Loss '{config.loss.name}' has a net called '{name}'. Give it a name of letters "
-                f"and underscores that is not one of: {listing(_RESERVED)}."
-            )
-        _place(net, spec, device)
-        further.append(
-            Player(
-                name,
-                net,
-                config.g_optimizer.build(net.parameters()),
-                device,
-                ema=EMA(net, config.ema_decay),
-                clip=config.clip_grad,
-                skipping=skipping,
-                autocast=precision.autocast,
-            )
-        )
-    return Game(
-        generator=generator,
-        discriminator=discriminator,
-        loss=config.loss,
-        latent=config.latent,
-        g_optimizer=optimizer(config.g_optimizer.build, generator, "generator"),
-        d_optimizer=optimizer(config.d_optimizer.build, discriminator, "discriminator"),
-        ema=EMA(generator, config.ema_decay),
-        noise=torch.Generator(device).manual_seed(seeds.derive(config.seed, "noise")),
-        d_steps=config.d_steps,
-        g_steps=config.g_steps,
-        joint_batch=config.joint_batch,
-        d_eval_for_g=config.d_eval_for_g,
-        clip=config.clip_grad,
-        autocast=precision.autocast,
-        skip_nonfinite=skipping,
-        first=contract.FirstBatch(config.arch, spec, fresh, skipping=skipping),
-        built=built,
-        terms=terms,
-        augmentation=augmentation,
-        heads=heads,
-        further=further,
-    )
-
-
-def _with_lengths(config: TrainConfig, per_epoch: float) -> TrainConfig:
-    """The settings with all lengths in iterations.
-
-    Args:
-        config: All settings.
-        per_epoch: Iterations of one pass over the data.
-    """
-    total = config.steps or 1
-    if config.epochs is not None:
-        total = max(1, round(config.epochs * per_epoch))
-
-    def every(asked: int | str | None, parts: int = 1) -> int:
-        if asked == "epoch":
-            return max(1, round(per_epoch))
-        return max(1, total // parts) if asked is None else int(asked)
-
-    return config.model_copy(
-        update={
-            "steps": total,
-            "epochs": None,
-            "sample_every": every(config.sample_every, _PICTURES),
-            "checkpoint_every": every(config.checkpoint_every, _CHECKPOINTS),
-            "snapshot_every": every(config.snapshot_every),
-            "evaluate_every": every(config.evaluate_every),
-        }
-    )

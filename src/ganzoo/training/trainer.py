@@ -17,12 +17,12 @@ from ganzoo.files import checkpoint, storage
 from ganzoo.generators.generator import Generator
 from ganzoo.runs.run import Run, check_free
 from ganzoo.training import preparation, resuming, summary
+from ganzoo.training.assembly import assemble
 from ganzoo.training.callbacks import Callback
 from ganzoo.training.game import Game
 from ganzoo.training.interrupt import leave, on_signals
 from ganzoo.training.progress import Progress
 from ganzoo.training.session import Session
-from ganzoo.training.stage import Stage, assemble
 from ganzoo.training.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ganzoo.generators import hub
     from ganzoo.training.loader import Loader
     from ganzoo.training.parts import Part
+    from ganzoo.training.stage import Stage
     from ganzoo.training.visualizer import SampleVisualizer
 
 __all__ = ["Trainer"]
