@@ -119,7 +119,7 @@ class Trainer:
         Args:
             recipe: Its name; ``ganzoo.recipes.names()`` has all.
             dataset: Other data than the recipe's.
-            settings: Whatever else ``Trainer`` takes; it wins over the recipe.
+            settings: What else ``Trainer`` takes; it wins over the recipe.
 
         Raises:
             UnknownNameError: If there is no such recipe.
@@ -184,9 +184,8 @@ class Trainer:
 
         Raises:
             DataError: If the data are absent, unreadable, or fewer than a batch.
-            UnsupportedSampleError: If the architecture cannot make such samples.
-            ContractError: If the architecture builds no such nets, or the data are not what they
-                say.
+            UnsupportedSampleError, ContractError: If the architecture cannot make such samples,
+                or nets or data break their contract.
         """
         self._built()
 
@@ -259,17 +258,11 @@ class Trainer:
         early and well. Checkpoints are written in the background: the training waits only while
         its state is copied.
 
-        Returns:
-            The run.
-
         Raises:
-            ConfigError: In one of several processes that were started together; if a
-                torch.autocast is on that caches weights from before their updates.
-            ContractError: If the first batch shows that nets, loss or data break their contract.
+            ConfigError, ContractError: As ``iterations``.
             RunFolderError: If the folder is taken, is trained in by another process, or cannot
                 be written.
-            DivergenceError: If losses, gradients or weights are no longer finite and the setting
-                ``nan_policy`` knows no way on.
+            DivergenceError: If numbers are no longer finite and ``nan_policy`` knows no way on.
             CheckpointError, BundleError: If a checkpoint or the generator cannot be written;
                 earlier checkpoints are untouched.
             KeyboardInterrupt: After Ctrl-C.
@@ -365,9 +358,8 @@ class Trainer:
     ) -> Trainer:
         """Return a trainer that continues a run from its newest checkpoint that is whole.
 
-        It goes on as if the run had never ended. Checkpoints that are damaged are named in the
-        notices and renamed, and what a kill left unfinished is cleared away. A run that ended
-        before its first checkpoint starts afresh.
+        The resumed training is bit-exact. Damaged checkpoints are named in the notices and
+        renamed. A run that ended before its first checkpoint starts afresh.
 
         Args:
             run: The run or its folder.
@@ -375,14 +367,13 @@ class Trainer:
             steps: A new total number of steps.
             epochs: A new total number of epochs.
             device: Another device.
-            workers: Another number of processes that read data, where they are read while
-                training; it changes nothing in the result.
+            workers: Another number of processes that read data; the result is the same.
             nan_policy: From here on, what follows numbers that are not finite.
             metrics: The metrics again, where one uses a net or function in memory.
             patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
-            others: Any other setting is refused, with the way to go on with another one.
+            others: Any other setting is refused, with the way to train on with it.
 
         Raises:
             RunFolderError: If there is no run, another process trains in it, or its checkpoints
@@ -417,10 +408,7 @@ class Trainer:
         Args:
             repo_id: Where to: ``name`` or ``organization/name``.
             discriminator: Whether to publish the discriminator too.
-            options: Those of ``Generator.push_to_hub``, which also says what is raised.
-
-        Returns:
-            What was published.
+            options: Those of ``Generator.push_to_hub``, whose result and errors these are.
         """
         opponent: nn.Module | bool = discriminator
         if self.run is not None:
