@@ -396,6 +396,8 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "real_split": often(st.none(), st.just("test"), 16),
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
+    "penalties": st.just(()),
+    "augmentation": st.none(),
     "trackers": often(st.just(()), st.sampled_from(["tensorboard", [{"name": "tensorboard"}]]), 24),
 }
 """Strategies of settings whose fields alone would draw badly; all others follow from theirs."""

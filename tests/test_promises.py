@@ -534,7 +534,7 @@ def test_the_way_on_with_words_of_other_programs(
         ("gpu", "device"),
         ("devices", "device"),
         ("pacience", "patience"),
-        ("non_finite", "nan_policy"),
+        ("nan_policies", "nan_policy"),
         ("losss", "loss"),
         ("worker", "workers"),
         ("emadecay", "ema_decay"),
