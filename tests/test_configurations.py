@@ -412,7 +412,9 @@ def others() -> SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {},
         optional={
-            name: SETTINGS.get(name, values(info.annotation, tuple(info.metadata)))
+            name: SETTINGS[name]
+            if name in SETTINGS
+            else values(info.annotation, tuple(info.metadata))
             for name, info in fields.items()
             if name not in APART
         },
