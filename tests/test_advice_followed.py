@@ -417,13 +417,13 @@ def an_option_of_another_program(flag: str, value: str, line: Line) -> None:
 @row("command line", "ring", "three-gaussians")
 def the_data_as_a_second_word(data: str, line: Line) -> None:
     text = line.refused("train", "mlp", data, "--dry-run")
-    line.runs("train", "mlp", *shlex.split(found(r"say it as (.+)\.$", text)), *TINY, "--dry-run")
+    line.runs("train", "mlp", *shlex.split(found(r"write (.+)\.$", text)), *TINY, "--dry-run")
 
 
 @row("command line", "ring", "three-gaussians-2d", "grid")
 def no_architecture_but_something_else_first(word: str, line: Line) -> None:
     text = line.refused("train", word, "--dry-run")
-    said_so = shlex.split(found(r"say it as (--\w+ \S+)\. Architectures", text))
+    said_so = shlex.split(found(r"write (--\w+ \S+)\. Architectures", text))
     if said_so[0] == "--recipe":
         line.runs("train", *said_so, "--dry-run")
         return

@@ -255,10 +255,11 @@ def test_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_key_in_a_file_names_file_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("step: 3\n", encoding="utf-8")
     assert refused(capsys, "train", "--config", "mine.yaml").startswith(
-        "mine.yaml: 'step' is no setting. Did you mean 'steps'? Settings: arch, "
+        "mine.yaml: Unknown setting 'step'. Did you mean 'steps'? Settings: arch, "
     )
     Path("mine.yaml").write_text("steps: [3\n", encoding="utf-8")
-    assert "mine.yaml is not valid YAML" in refused(capsys, "train", "--config", "mine.yaml")
+    text = refused(capsys, "train", "--config", "mine.yaml")
+    assert "mine.yaml cannot be read (it is not valid YAML: " in text
 
 
 def test_a_folder_that_holds_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -384,7 +385,7 @@ def test_doctor_of_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
         assert out.endswith("\nall is well\n")
         assert out.startswith("ok    ") and "\nwrong" not in out
         assert err == ""
-    assert "There is no folder nowhere." in refused(capsys, "doctor", "nowhere")
+    assert "There is no folder nowhere that can be read" in refused(capsys, "doctor", "nowhere")
     path = Path("run/generator/model.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
     ganzoo("doctor", "run", code=2)

@@ -26,7 +26,7 @@ TRAIN = (
 )
 MISSING = (
     "error: The architecture 'tiny-conv' says that it comes from the package 'ganzoo-example' "
-    "0.1.0, which is not installed. That is the word of whoever made the file: look at it on PyPI "
+    "0.1.0, which is not installed. Only the file says so: look at it on PyPI "
     "before you install it."
 )
 

@@ -205,7 +205,7 @@ class TrainConfig(Model):
         None, description="iterations between checkpoints, or epoch; 0 for the last only"
     )
     snapshot_every: Every = Field(
-        0, description="iterations between copies of both nets that are kept, or epoch; 0 for none"
+        0, description="iterations between snapshots of both nets, or epoch; 0 for none"
     )
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints to keep")
     keep_every: int = Field(
@@ -253,7 +253,7 @@ class TrainConfig(Model):
         description="use algorithms that give the same bits each time on GPUs too, if slower ones",
     )
     trackers: Trackers = Field(
-        (), description="what else is told of numbers and pictures, such as tensorboard"
+        (), description="where else numbers and pictures are logged, such as tensorboard"
     )
 
     @field_validator("value_range")
@@ -333,7 +333,7 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
 def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Return what every setting would be, for showing it: nothing is validated.
 
-    Components are built without their required options, where those are not given yet.
+    Components are built without their required options, if those are not set yet.
     """
     settings = {
         **{name: field.get_default() for name, field in TrainConfig.model_fields.items()},
@@ -420,7 +420,7 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
 
     Raises:
         ConfigError: If the file is absent, larger than 128 KiB, no YAML mapping, uses YAML's
-            aliases, is from a newer ganzoo, or has a key that is no setting.
+            aliases, is from a newer ganzoo, or has an unknown setting.
     """
     try:
         path = storage.expanded(path)
@@ -429,18 +429,10 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise ValueError(f"it is larger than {_LARGEST:,} bytes")
-    except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise ConfigError(f"The configuration {path} cannot be read ({problem}).") from None
-    try:
         settings = _yaml(content)
-    except RecursionError:
-        raise ConfigError(f"The configuration {path} is nested too deeply.") from None
-    except ValueError as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"The configuration {path} is not valid YAML ({problem}).") from None
-    if not isinstance(settings, dict):
-        raise ConfigError(f"The configuration {path} must be a mapping of settings to values.")
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"The configuration {path} cannot be read ({problem}).") from None
     version = settings.pop("format_version", FORMAT_VERSION)
     settings.pop("ganzoo", None)
     if not isinstance(version, int) or version > FORMAT_VERSION:
@@ -449,18 +441,14 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
             f"{FORMAT_VERSION}: upgrade ganzoo."
         )
     _known(settings, f"{path}: ")
-    with located(path):
-        for key in (key for key in COMPONENTS if key in settings):
-            _class(key, _merge(_DEFAULTS, {key: settings[key]})[key])
     return settings
 
 
-def _yaml(content: bytes) -> Any:
-    """Return what YAML says, if it is within reason.
+def _yaml(content: bytes) -> dict[str, Any]:
+    """Return the mapping in a YAML file, if it is within reason.
 
     Raises:
-        ValueError: If it is no YAML, uses aliases, or holds too many values.
-        RecursionError: If it is nested too deeply.
+        ValueError: If it is no YAML, uses aliases, is no mapping, or is too large or too deep.
     """
     import yaml
 
@@ -478,10 +466,14 @@ def _yaml(content: bytes) -> Any:
 
     try:
         value = yaml.load(content.decode("utf-8"), Loader=Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(error) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"it is not valid YAML: {error}") from None
     if problem := checksummed.excess(value):
         raise ValueError(problem)
+    if not isinstance(value, dict):
+        raise ValueError("it must be a mapping of settings to values")
     return value
 
 
@@ -502,7 +494,7 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
         if key not in names:
             word = key if isinstance(key, str) else quoted(key)
             raise ConfigError(
-                f"{where}'{word}' is no setting.{_meant(word, value, bool(where))} "
+                f"{where}Unknown setting '{word}'.{_meant(word, value, bool(where))} "
                 f"Settings: {listing(sorted(names))}."
             )
     if layer.get("steps") is not None and layer.get("epochs") is not None:
@@ -516,91 +508,68 @@ def synonyms(word: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _meant(word: str, value: Any, in_file: bool) -> str:
-    """Say how a setting is given, in YAML or Python, that others call ``word``."""
+    """Return a hint at the setting that others call ``word``, as YAML or Python has it."""
     paths = synonyms(word)
     if not paths or len(paths) == len(paths[0]) == 1:
         return did_you_mean(paths[0][0] if paths else word, TrainConfig.model_fields)
     form = "{}: {{{}: {}}}" if in_file else "{}={{'{}': {}}}"
-    told = [
+    meant = [
         form.format(*path, quoted(value))
         if path[1:]
         else f"{path[0]}{': ' if in_file else '='}{quoted(value)}"
         for path in paths
     ]
-    return f" Did you mean {' and '.join(told)}?"
+    return f" Did you mean {' and '.join(meant)}?"
 
 
-_RATES, _OPTIMIZERS = ("g_optimizer.lr", "d_optimizer.lr"), ("g_optimizer", "d_optimizer")
-_SYNONYMS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("lr", "learningrate", "rate", "baselr"), _RATES),
-    **dict.fromkeys(("glr", "lrg", "generatorlr", "lrgenerator"), _RATES[:1]),
-    **dict.fromkeys(("dlr", "lrd", "discriminatorlr", "criticlr", "lrdiscriminator"), _RATES[1:]),
-    **dict.fromkeys(("optimizer", "optim", "optimiser", "opt"), _OPTIMIZERS),
-    **dict.fromkeys(
-        ("betas", "beta1", "beta2", "b1", "b2", "adambetas"),
-        ("g_optimizer.betas", "d_optimizer.betas"),
-    ),
-    "weightdecay": ("g_optimizer.weight_decay", "d_optimizer.weight_decay"),
-    **dict.fromkeys(("batch", "bs", "bsize", "minibatch"), ("batch_size",)),
-    **dict.fromkeys(
-        ("iterations", "iters", "niter", "niters", "maxiter", "maxiters", "maxsteps", "totalsteps"),
-        ("steps",),
-    ),
-    **dict.fromkeys(("nepochs", "numepochs", "maxepochs"), ("epochs",)),
-    **dict.fromkeys(("ncritic", "criticiters", "diters", "nd", "ndis"), ("d_steps",)),
-    **dict.fromkeys(("giters", "ngen"), ("g_steps",)),
-    **dict.fromkeys(
-        ("z", "nz", "zdim", "dimz", "latentdim", "latentsize", "noise", "noisedim"), ("latent",)
-    ),
-    **dict.fromkeys(
-        ("imagesize", "imgsize", "imsize", "resolution", "res", "cropsize", "loadsize"), ("size",)
-    ),
-    **dict.fromkeys(("numworkers", "nworkers", "threads", "jobs"), ("workers",)),
-    **dict.fromkeys(
-        ("data", "dataroot", "datapath", "datadir", "datafolder", "images"), ("dataset",)
-    ),
-    **dict.fromkeys(("model", "architecture", "net", "network", "gan"), ("arch",)),
-    **dict.fromkeys(("criterion", "objective", "lossfunction", "ganmode", "losstype"), ("loss",)),
-    **dict.fromkeys(("scheduler", "lrscheduler", "lrschedule", "lrpolicy"), ("schedule",)),
-    **dict.fromkeys(("gpu", "gpus", "gpuid", "gpuids", "cuda", "usecuda", "cpu"), ("device",)),
-    **dict.fromkeys(
-        ("amp", "fp16", "fp32", "bf16", "half", "mixedprecision", "dtype"), ("precision",)
-    ),
-    **dict.fromkeys(("ema", "emabeta", "averaging"), ("ema_decay",)),
-    **dict.fromkeys(
-        ("gradclip", "clip", "clipnorm", "maxgradnorm", "gradientclipping"), ("clip_grad",)
-    ),
-    **dict.fromkeys(
-        ("saveevery", "savefreq", "saveinterval", "snap", "ckptevery"), ("checkpoint_every",)
-    ),
-    **dict.fromkeys(("logfreq", "loginterval", "printevery", "printfreq"), ("log_every",)),
-    **dict.fromkeys(("sampleinterval", "samplefreq", "displayfreq"), ("sample_every",)),
-    **dict.fromkeys(("evalevery", "evalfreq", "fidevery"), ("evaluate_every",)),
-    **dict.fromkeys(
-        ("outputdir", "outputfolder", "savedir", "savepath", "logdir", "resultsdir", "rundir"),
-        ("out",),
-    ),
-    **dict.fromkeys(("cond", "classconditional", "labels", "classes"), ("conditional",)),
-    **dict.fromkeys(("randomseed", "manualseed", "rng"), ("seed",)),
-    **dict.fromkeys(("pretrained", "initweights", "warmstart", "transfer"), ("init_from",)),
-    **dict.fromkeys(("logger", "tensorboard", "tracker"), ("trackers",)),
-    **dict.fromkeys(("earlystopping", "earlystop"), ("patience",)),
-    **dict.fromkeys(("metric", "scores"), ("metrics",)),
-    **dict.fromkeys(("fit", "resize", "preprocess"), ("resize_mode",)),
+_SYNONYMS = {
+    word: tuple(paths.split())
+    for paths, words in {
+        "g_optimizer.lr d_optimizer.lr": "lr learningrate rate baselr",
+        "g_optimizer.lr": "glr lrg generatorlr lrgenerator",
+        "d_optimizer.lr": "dlr lrd discriminatorlr criticlr lrdiscriminator",
+        "g_optimizer d_optimizer": "optimizer optim optimiser opt",
+        "g_optimizer.betas d_optimizer.betas": "betas beta1 beta2 b1 b2 adambetas",
+        "g_optimizer.weight_decay d_optimizer.weight_decay": "weightdecay",
+        "batch_size": "batch bs bsize minibatch",
+        "steps": "iterations iters niter niters maxiter maxiters maxsteps totalsteps",
+        "epochs": "nepochs numepochs maxepochs",
+        "d_steps": "ncritic criticiters diters nd ndis",
+        "g_steps": "giters ngen",
+        "latent": "z nz zdim dimz latentdim latentsize noise noisedim",
+        "size": "imagesize imgsize imsize resolution res cropsize loadsize",
+        "workers": "numworkers nworkers threads jobs",
+        "dataset": "data dataroot datapath datadir datafolder images",
+        "arch": "model architecture net network gan",
+        "loss": "criterion objective lossfunction ganmode losstype",
+        "schedule": "scheduler lrscheduler lrschedule lrpolicy",
+        "device": "gpu gpus gpuid gpuids cuda usecuda cpu",
+        "precision": "amp fp16 fp32 bf16 half mixedprecision dtype",
+        "ema_decay": "ema emabeta averaging",
+        "clip_grad": "gradclip clip clipnorm maxgradnorm gradientclipping",
+        "checkpoint_every": "saveevery savefreq saveinterval snap ckptevery",
+        "log_every": "logfreq loginterval printevery printfreq",
+        "sample_every": "sampleinterval samplefreq displayfreq",
+        "evaluate_every": "evalevery evalfreq fidevery",
+        "out": "outputdir outputfolder savedir savepath logdir resultsdir rundir",
+        "conditional": "cond classconditional labels classes",
+        "seed": "randomseed manualseed rng",
+        "init_from": "pretrained initweights warmstart transfer",
+        "trackers": "logger tensorboard tracker",
+        "patience": "earlystopping earlystop",
+        "metrics": "metric scores",
+        "resize_mode": "fit resize preprocess",
+    }.items()
+    for word in words.split()
 }
-"""What other programs call settings, without hyphens; only hints know it."""
+"""What other programs call settings, without hyphens; only hints use it."""
 
 
 def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """The layers upon the defaults, what architecture and loss recommend, and the recipe."""
     named = [layer["recipe"] for layer in layers if layer.get("recipe") is not None]
-    if named and not isinstance(named[-1], str):
-        raise ConfigError(
-            f"A recipe is given by its name, not as {type(named[-1]).__name__}. "
-            f"Available: {listing(recipes.names())}."
-        )
     if named:
-        layers = (recipes.get(named[-1]).settings, *layers)
+        layers = (recipes.get(str(named[-1])).settings, *layers)
     chosen = _merge(_DEFAULTS, *layers)
     advice = [_class(key, chosen[key]).recommended for key in ("arch", "loss")]
     settings = _merge(_DEFAULTS, *advice, *layers)

@@ -97,7 +97,7 @@ def launched(monkeypatch: pytest.MonkeyPatch):
 def test_several_are_refused_and_the_way_out_works(launched, monkeypatch, case) -> None:
     variables, count = SEVERAL[case]
     launched(variables)
-    with pytest.raises(ConfigError, match=f"one of {count} processes that were started") as caught:
+    with pytest.raises(ConfigError, match=f"one of {count} processes started together") as caught:
         refuse_several()
     text = str(caught.value)
     named = text.partition("or unset ")[2].partition(" where")[0].split(" and ")

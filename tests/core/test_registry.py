@@ -493,7 +493,7 @@ def test_a_missing_plugin_is_named(registry):
         registry.create({"name": "foo", "provider": "ganzoo-foo 0.3", "edge": 1})
     assert str(caught.value) == (
         "The widget 'foo' says that it comes from the package 'ganzoo-foo' 0.3, which is not "
-        "installed. That is the word of whoever made the file: look at it on PyPI before you "
+        "installed. Only the file says so: look at it on PyPI before you "
         "install it."
     )
 

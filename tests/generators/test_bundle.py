@@ -354,7 +354,7 @@ def test_an_architecture_of_an_absent_plugin(folder: Path) -> None:
         bundle.read(folder)
     assert str(caught.value) == (
         "The architecture 'swirl' says that it comes from the package 'ganzoo-swirl' 0.3, which is "
-        "not installed. That is the word of whoever made the file: look at it on PyPI before you "
+        "not installed. Only the file says so: look at it on PyPI before you "
         "install it."
     )
 

@@ -29,7 +29,7 @@ from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError
 from ganzoo.files import checksummed
 from ganzoo.files.storage import write_json
-from ganzoo.generators import bundle, card
+from ganzoo.generators import bundle, card, protocols
 from ganzoo.generators.bundle import BundleConfig, Half, Origin, WeightFile
 from ganzoo.generators.generator import Generator
 from ganzoo.runs import provenance
@@ -221,7 +221,7 @@ def well_formed(text: str, caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("name", recipes.names())
 def test_the_card_of_a_recipe(name: str, tmp_path: Path, caplog) -> None:
     folder = of_recipe(tmp_path, name)
-    text = card.render(folder, repo_id="org/repo", revision=SHA)
+    text = card.render(folder, repo_id="org/repo")
     well_formed(text, caplog)
     recipe = recipes.get(name)
     data = ModelCard(text).data
@@ -232,33 +232,28 @@ def test_the_card_of_a_recipe(name: str, tmp_path: Path, caplog) -> None:
         "samples.png",
         "curves.png",
     ]
-    words = plain(text)
-    assert f"{recipe.parameters['generator']:,} parameters" in words
-    assert recipe.summary[1:-1] in words and "64,000 real" in words
+    assert f"{recipe.parameters['generator']:,} parameters" in plain(text)
     (snippet,), commands = fences(text, "python"), fences(text, "bash")
-    assert snippet.count("\n") == 3 and f'"org/repo", revision="{SHA}"' in snippet
-    assert f"ganzoo sample org/repo@{SHA}\n" in commands
+    assert snippet.count("\n") == 3 and 'from_pretrained("org/repo")' in snippet
+    assert "ganzoo sample org/repo\n" in commands
     assert f"--recipe {name}" in commands[-1]
     assert yaml.safe_load(*fences(text, "yaml"))["recipe"] == name
     assert "/home/me" not in text
-    assert card.render(folder, repo_id="org/repo", revision=SHA) == text
+    assert card.render(folder, repo_id="org/repo") == text
 
 
 def test_kinds_of_samples(tmp_path: Path) -> None:
     tasks = {}
-    for spec, words in (
-        (IMAGE, "a 28x28 greyscale image"),
-        (SampleSpec(shape=(3, 8, 80)), "an 8x80 RGB image"),
-        (
-            SampleSpec(kind="audio", shape=(2, 16000)),
-            "a clip of 16,000 audio samples in 2 channels",
-        ),
-        (SampleSpec(kind="sequence", shape=(30, 12)), "a sequence of 12 symbols out of 30"),
-        (POINT, "a point of 2 numbers"),
-        (SPECS["gaussian-1d"], "one number"),
+    for spec in (
+        IMAGE,
+        SampleSpec(shape=(3, 8, 80)),
+        SampleSpec(kind="audio", shape=(2, 16000)),
+        SampleSpec(kind="sequence", shape=(30, 12)),
+        POINT,
+        SPECS["gaussian-1d"],
     ):
         text = card.render(make(tmp_path, config(sample=spec), metrics=FID))
-        assert words in plain(text)
+        assert f"Output: {spec}" in plain(text)
         assert ("grid" in text) == (spec.kind == "image")
         data = ModelCard(text).data
         tasks.setdefault(spec.kind, set()).add((data.pipeline_tag, data.eval_results[0].task_type))
@@ -268,26 +263,20 @@ def test_kinds_of_samples(tmp_path: Path) -> None:
 
 
 def test_latents(tmp_path: Path) -> None:
-    for latent, words in (
-        (LatentSpec(shape=(1,)), "turns one random number from N(0, 1) into"),
-        (LatentSpec(shape=(1024,)), "turns 1,024 random numbers from N(0, 1) into"),
-        (LatentSpec(shape=(4, 8, 8)), "turns a 4x8x8 map of random numbers from N(0, 1) into"),
-        (LatentSpec(distribution="uniform", low=0), "random numbers from U(0, 1) into"),
-        (LatentSpec(distribution="truncated"), "random numbers from N(0, 1), within ±2 into"),
-    ):
-        assert words in plain(card.render(make(tmp_path, config(latent=latent))))
+    latent = LatentSpec(shape=(4, 8, 8), distribution="uniform", low=0)
+    words = plain(card.render(make(tmp_path, config(latent=latent))))
+    assert "Input: 4x8x8 random numbers, uniform" in words
 
 
 def test_classes(tmp_path: Path, caplog) -> None:
     few = IMAGE.model_copy(update={"classes": ("T-shirt/top", "a|b", "<i>")})
     text = card.render(make(tmp_path, config(sample=few)))
     well_formed(text, caplog)
-    assert "told which of 3 classes" in plain(text)
-    assert "no other: `T-shirt/top`, `a|b`, `<i>`." in text
-    assert "labels=" in plain(text) and "without labels" not in plain(text)
+    assert "- Classes: `T-shirt/top`, `a|b`, `<i>`\n" in text
+    assert "labels=" in plain(text) and "and a class" in plain(text)
     assert "class-conditional" in ModelCard(text).data.tags
     many = IMAGE.model_copy(update={"classes": tuple(map(str, range(1000)))})
-    assert "`18`, `19` and 980 more." in card.render(make(tmp_path, config(sample=many)))
+    assert "`18`, `19` and 980 more\n" in card.render(make(tmp_path, config(sample=many)))
 
 
 def test_padding_is_told(tmp_path: Path) -> None:
@@ -297,17 +286,8 @@ def test_padding_is_told(tmp_path: Path) -> None:
         preprocessing=Preprocessing.fit((28, 28), (32, 32), "pad"),
     )
     words = plain(card.render(make(tmp_path, framed)))
-    assert "into a 28x28 greyscale image" in words and "padded to 32x32" in words
-    assert "(64, 1, 28, 28) with values in [-1, 1]" in words
-
-
-def test_averaged_weights(tmp_path: Path) -> None:
-    for decay, words in (
-        (0.999, "moving average over the training, decay 0.999"),
-        (0, "not averaged"),
-    ):
-        trained = config(training={**TRAINED, "ema_decay": decay})
-        assert words in plain(card.render(make(tmp_path, trained)))
+    assert "Output: 28x28 greyscale image, values in [-1, 1]" in words
+    assert "padded to 32x32" in words
 
 
 # -- where it loads from --------------------------------------------------------------------------
@@ -325,11 +305,6 @@ def test_without_a_repository_it_loads_from_its_folder(tmp_path: Path, monkeypat
     assert str(tmp_path) not in text
 
 
-def test_without_a_revision_nothing_is_pinned(tmp_path: Path) -> None:
-    text = card.render(make(tmp_path, config()), repo_id="org/repo")
-    assert 'from_pretrained("org/repo")' in text and "ganzoo sample org/repo\n" in text
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -338,8 +313,6 @@ def test_without_a_revision_nothing_is_pinned(tmp_path: Path) -> None:
         {"repo_id": "../x"},
         {"repo_id": "a/b/c"},
         {"repo_id": "org/repo\n"},
-        {"repo_id": "org/repo", "revision": 'main") #'},
-        {"repo_id": "org/repo", "revision": ""},
         {"license": "???"},
         {"license": ""},
     ],
@@ -359,8 +332,8 @@ def test_a_discriminator_is_told(tmp_path: Path) -> None:
     both = config(
         weights={name: {"size": 1, "sha256": "0" * 64} for name in ("model", "discriminator")}
     )
-    text = card.render(make(tmp_path / "both", both), repo_id="org/repo", revision=SHA)
-    assert f"ganzoo train --init-from org/repo@{SHA} --dataset DATA\n" in fences(text, "bash")
+    text = card.render(make(tmp_path / "both", both), repo_id="org/repo")
+    assert "ganzoo train --init-from org/repo --dataset DATA\n" in fences(text, "bash")
     assert "init-from" not in card.render(make(tmp_path / "one", config()))
 
 
@@ -373,11 +346,13 @@ def test_a_discriminator_is_told(tmp_path: Path) -> None:
         (None, "MIT", "mit"),
         (None, "CC-BY-SA-3.0", "cc-by-sa-3.0"),
         (None, "GPL-3.0-or-later", "gpl-3.0"),
-        (None, "ODbL-1.0", "odbl"),
+        (None, "ODbL-1.0", "odbl-1.0"),
         (None, "", None),
         (None, "LicenseRef-CelebA-non-commercial-research", None),
         ("Apache-2.0", "MIT", "apache-2.0"),
         ("apache-2.0", "", "apache-2.0"),
+        ("brand-new-2.0", "MIT", "brand-new-2.0"),
+        ("other", "MIT", "other"),
         ("My own: Terms!", "MIT", "other"),
     ],
 )
@@ -387,10 +362,9 @@ def test_licence(tmp_path: Path, given, data, expected) -> None:
     text = card.render(make(tmp_path, trained), license=given)
     loaded = ModelCard(text).data
     assert loaded.license == expected
-    assert loaded.license_name == ("my-own-terms" if expected == "other" else None)
+    assert loaded.license_name == ("my-own-terms" if given and "own" in given else None)
     assert ("No licence is stated" in text) == (expected is None)
     assert (f"licence is {data}." in plain(text)) == bool(data)
-    assert ("as those data are" in text) == (given is None and expected is not None)
 
 
 def test_a_copy_and_what_was_trained_on_from_another_get_no_licence_by_themselves(
@@ -402,7 +376,7 @@ def test_a_copy_and_what_was_trained_on_from_another_get_no_licence_by_themselve
     well_formed(text, caplog)
     data = ModelCard(text).data
     assert data.base_model == "them/theirs" and data.license is None
-    assert f"https://huggingface.co/them/theirs/tree/{SHA}" in links(text)
+    assert f"- Fine-tuned from: `them/theirs@{SHA}`\n" in text
     assert (
         card.render(make(tmp_path / "tuned", tuned), license="mit").count("\nlicense: mit\n") == 1
     )
@@ -410,24 +384,23 @@ def test_a_copy_and_what_was_trained_on_from_another_get_no_licence_by_themselve
     text = card.render(make(tmp_path / "copy", config(origin=origin)), repo_id="me/mine")
     data = ModelCard(text).data
     assert data.base_model is None and data.license is None
-    assert "is a copy of them/theirs" in plain(text).replace("  ", " ")
+    assert f"- Copy of: `them/theirs@{SHA}`\n" in text
     own = card.render(make(tmp_path / "copy", config(origin=origin)), repo_id="them/theirs")
-    assert ModelCard(own).data.license == "cc-by-sa-3.0" and "copy of" not in own
+    assert ModelCard(own).data.license == "cc-by-sa-3.0" and "Copy of" not in own
 
 
-def test_a_base_that_is_no_repository_is_told_and_not_linked(tmp_path: Path) -> None:
+def test_a_base_that_is_no_repository(tmp_path: Path) -> None:
     for base in ("dcgan.fashion", "runs/dcgan-1", f"/home/me/x@{SHA}", f"a b/c@{SHA}"):
         text = card.render(make(tmp_path, config(training={**TRAINED, "init_from": base})))
         assert ModelCard(text).data.base_model is None
-        assert not [link for link in links(text) if "huggingface.co" in link]
-        assert "fine-tuned from" in text and "/home" not in text
+        assert "Fine-tuned from" in text and "/home" not in text
 
 
 def test_half_precision_is_told_with_what_it_costs(tmp_path: Path) -> None:
     half = Half(largest=0.0042, mean=0.000123)
     words = plain(card.render(make(tmp_path, config(half=half))))
-    assert "by 0.012% of their value range on average and by 0.42% at most" in words
-    assert "half precision" not in card.render(make(tmp_path, config()))
+    assert "by 0.012% of their range on average and by 0.42% at most" in words
+    assert "Half precision" not in card.render(make(tmp_path, config()))
 
 
 def test_data_of_the_hub(tmp_path: Path, caplog) -> None:
@@ -439,14 +412,13 @@ def test_data_of_the_hub(tmp_path: Path, caplog) -> None:
     assert data.datasets == ["org/faces"]
     result = data.eval_results[0]
     assert (result.dataset_type, result.dataset_config) == ("org/faces", "big")
-    assert "https://huggingface.co/datasets/org/faces" in links(text)
     for no_id in ("/data/faces", "./faces", "a/b/c", "x](https://example.com)", 5):
         trained = config(training={**TRAINED, "dataset": {**dataset, "repo": no_id}})
         assert ModelCard(card.render(make(tmp_path, trained))).data.datasets is None
 
 
 def test_plug_ins(tmp_path: Path, monkeypatch, caplog) -> None:
-    source = Path(__file__).parent / "plugin_example" / "src"
+    source = Path(__file__).parents[1] / "plugin_example" / "src"
     shutil.copytree(source, tmp_path / "site")
     about = tmp_path / "site" / "ganzoo_example-0.1.0.dist-info"
     about.mkdir()
@@ -469,9 +441,8 @@ def test_plug_ins(tmp_path: Path, monkeypatch, caplog) -> None:
         architectures.registry._classes.pop(("ganzoo-example", "tiny-conv"), None)
     well_formed(text, caplog)
     assert "pip install ganzoo-example\n" in fences(text, "bash")
-    assert "ganzoo-example 0.1.0" in plain(text) and "ganzoo-odd 2.0" in plain(text)
-    assert "Two small convolutional" in text.replace("two small", "Two small")
-    assert "parameters" in plain(text)
+    assert "ganzoo-example 0.1.0" in text and "ganzoo-odd 2.0" in text
+    assert "Two small convolutional" in text and "parameters" in plain(text)
 
 
 @pytest.mark.parametrize("module", [__name__, "__main__"])
@@ -496,14 +467,9 @@ def test_an_architecture_defined_in_code(tmp_path: Path, module: str) -> None:
         architectures.registry.unregister("in-code")
     assert told[0] == card.data_notice(own) and len(told) == 2
     assert "nobody else can load the generator until it is in a package" in told[1]
-    assert fences(text, "bash") == []  # no command imports what somebody else's code defines
-    if module == "__main__":
-        assert "a script or notebook" in told[1] and "in a script or notebook" in plain(text)
-        assert fences(text, "python") == []
-    else:
-        assert f"'{module}'" in told[1] and f"module {module}" in plain(text).replace("  ", " ")
-        assert len(fences(text, "python")) == 1
-    assert "parameters" not in text and "it needs `numbers`" in plain(text)
+    where = "a script or notebook" if module == "__main__" else f"the module '{module}'"
+    assert where in told[1] and told[1] in plain(text).replace("  ", " ")
+    assert "parameters" not in text and "It needs `numbers`" in plain(text)
 
 
 @pytest.mark.parametrize("released", [False, True])
@@ -581,7 +547,7 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
             "error": 0.00034,
             "extra": {"std": 0.003},
             "notices": ["Too few *samples*."],
-            "protocol": protocol(metric="kid", options=subsets, num_real=other),
+            "protocol": protocol(metric="kid", options=subsets, reals=other),
         },
         "ms-ssim": {
             "value": 0.2,
@@ -623,37 +589,10 @@ def test_a_protocol_in_words(tmp_path: Path, caplog) -> None:
     }
 
 
-def test_samples_that_were_given_are_called_so() -> None:
-    given = {"dataset": "folder", "count": 5, "sha256": "f" * 64}
-    assert card.measured({"fakes": given}) == "5 given samples of folder-ffffffff"
-    named = {**given, "dataset": "mnist", "split": "train"}
-    assert card.measured({"fakes": named}) == "5 given samples of mnist, split train"
-
-
-def test_samples_of_the_hub_are_called_as_there() -> None:
-    commit = "9876543210" * 4
-    side = {"dataset": "huggingface", "repo": "org/faces", "subset": "big", "revision": commit}
-    told = card.measured({"reals": {**side, "split": "test", "count": 5, "sha256": "f" * 64}})
-    assert told == (
-        "against 5 real samples of org/faces, subset big, revision 98765432, split test"
-    )
-
-
-def test_a_classifier_is_named_with_the_classes_that_it_knows() -> None:
-    seen = {"extractor": "classifier", "dataset": "fashion-mnist", "weights": "a" * 64}
-    told = card.measured({"extractor": seen})
-    assert told == "features of classifier (of fashion-mnist, weights aaaaaaaa)"
-
-
-def test_what_a_metric_measured_besides_is_told() -> None:
-    told = card.measured({"measured": {"mixture": "0123456789abcdef", "modes": 8}})
-    assert told == "mixture 01234567; modes 8"
-
-
 def test_a_protocol_without_end_is_cut(tmp_path: Path, caplog) -> None:
     options = {f"`a|{number}\n": "[x](y) | " * 9 for number in range(200)}
     scores = {"fid": {"value": 1, "protocol": protocol(options=options)}}
-    assert len(card.measured(protocol(options=options))) < 900
+    assert len(protocols.described(protocol(options=options))) < 900
     text = card.render(make(tmp_path, config(), metrics=scores))
     well_formed(text, caplog)
     (row,) = rows_of(text)
@@ -707,51 +646,11 @@ def test_scores_are_filed_under_what_they_were_measured_against(
     assert found.dataset_name == found.dataset_type
 
 
-@pytest.mark.parametrize(
-    ("data", "reals", "words"),
-    [
-        (
-            {"name": "mnist", "split": "train"},
-            {"dataset": "mnist", "split": "train"},
-            " was tested with 5,000 of them: the median distance from a generated one to the "
-            "nearest of these is 0.25 times that between neighbours among these (0 would be "
-            "copies), and 40% of the generated ones are farther from it than it is from its own "
-            "neighbour.",
-        ),
-        (
-            {"name": "mnist", "split": "train"},
-            {"dataset": "mnist", "split": "test"},
-            " was not tested.",
-        ),
-        (FOLDER, {"dataset": "mnist", "split": "train"}, " was not tested."),
-        ({}, {}, " was not tested."),
-        (HUB, {**HUB, "dataset": "huggingface"}, " was tested with 5,000 of them: the median"),
-        (HUB, {**HUB, "dataset": "huggingface", "revision": "v2"}, " was not tested."),
-        (
-            FOLDER,
-            {"dataset": "folder"},
-            " is not known. It was compared with 5,000 of folder-ffffffff, which may be its data "
-            "or not: the median distance from a generated one",
-        ),
-    ],
-)
-def test_what_is_said_of_repeating_the_data(data, reals, words, tmp_path: Path, caplog) -> None:
-    how = protocol(num_real={**reals, "count": 5000, "sha256": "f" * 64})
-    near = {"value": 0.25, "protocol": how, "extra": {"authenticity": 0.4}}
-    described = config(training={**TRAINED, "dataset": data})
-    text = card.render(make(tmp_path, described, metrics={"nearest-neighbours": near}))
-    well_formed(text, caplog)
-    assert f"- Whether it repeats images of its data{words}" in text
-    for odd in ("many", 1.5, -0.5, None, True):
-        near["extra"] = {"authenticity": odd}
-        text = card.render(make(tmp_path, described, metrics={"nearest-neighbours": near}))
-        assert "of the generated ones" not in text
-
-
-def test_a_protocol_of_another_form_is_given_as_it_is() -> None:
-    odd = {"extractor": "vgg", "options": [1], "reals": {}, "real_images": 5000, "x": {"y": None}}
-    assert card.measured(odd) == ('extractor: vgg; options: 1; real images: 5,000; x: {"y": null}')
-    assert card.measured({"fakes": {"count": "many"}}) == "many given samples of none"
+def test_what_is_said_of_repeating_the_data(tmp_path: Path) -> None:
+    near = {"value": 0.25, "protocol": protocol(), "extra": {"authenticity": 0.4}}
+    text = card.render(make(tmp_path / "a", config(), metrics={"nearest-neighbours": near}))
+    assert "`nearest-neighbours` above measures whether it repeats" in text
+    assert "its data was not tested." in card.render(make(tmp_path / "b", config()))
 
 
 def test_the_card_shows_what_evaluate_measured(tmp_path: Path, caplog) -> None:
@@ -783,14 +682,11 @@ def test_without_scores_it_says_so(tmp_path: Path) -> None:
 # -- training -------------------------------------------------------------------------------------
 
 
-def test_the_command_is_shown_quoted_and_wrapped(tmp_path: Path) -> None:
-    words = ["ganzoo", "train", "dcgan", "--dataset", "my faces", "--seed", "7"]
-    words += [word for number in range(20) for word in ("--option", f"it's {number} `$(x)`")]
+def test_the_command_is_shown_quoted(tmp_path: Path) -> None:
+    words = ["ganzoo", "train", "dcgan", "--dataset", "my faces", "--option", "it's `$(x)`"]
     record = {**RECORD, "command": shlex.join(words)}
     text = card.render(make(tmp_path, config(), training=record))
-    shown = fences(text, "bash")[-1]
-    assert shlex.split(shown.replace("\\\n", " ")) == words
-    assert max(map(len, shown.splitlines())) <= 100
+    assert shlex.split(fences(text, "bash")[-1]) == words
 
 
 @pytest.mark.parametrize(
@@ -811,24 +707,23 @@ def test_the_command_is_shown_quoted_and_wrapped(tmp_path: Path) -> None:
 )
 def test_a_command_that_does_something_else_is_not_shown(command: str, tmp_path: Path) -> None:
     text = card.render(make(tmp_path, config(), training={**RECORD, "command": command}))
-    assert "This command repeats it" not in text and "No command line repeats it" in text
+    assert "This command repeats it" not in text
     assert "curl" not in text and "bashrc" not in text
 
 
 def test_environment_and_settings_are_shown(tmp_path: Path) -> None:
     text = card.render(make(tmp_path, config(), training=RECORD))
-    words = plain(text)
-    assert "cuda (NVIDIA H200), computed in bf16" in words
-    assert "ganzoo 0.1.0, PyTorch 2.15.0, Python 3.11.9" in words
-    assert yaml.safe_load(*fences(text, "yaml")) == RECORD["config"]
+    shown = yaml.safe_load(*fences(text, "yaml"))
+    assert shown.pop("environment") == ENVIRONMENT
+    assert shown == RECORD["config"]
 
 
-def test_without_training_json_the_bundle_tells_what_it_knows(tmp_path: Path, caplog) -> None:
+def test_without_training_json_it_shows_what_the_bundle_knows(tmp_path: Path, caplog) -> None:
     text = card.render(make(tmp_path, config()))
     well_formed(text, caplog)
     settings = yaml.safe_load(*fences(text, "yaml"))
     assert settings["arch"]["name"] == "mlp" and settings["loss"]["name"] == "hinge"
-    assert "300 steps" in text and "No command line repeats it" in text
+    assert "300 steps" in text
 
 
 def test_without_any_record_it_says_so(tmp_path: Path, caplog) -> None:
@@ -843,14 +738,14 @@ def test_converted_weights(tmp_path: Path, caplog) -> None:
     source = {"file": "netG.pth", "sha256": "a" * 64, "key": "g_ema"}
     text = card.render(make(tmp_path, config(training={"converted_from": source})))
     well_formed(text, caplog)
-    assert f"converted from the file `netG.pth` (SHA-256 `{'a' * 64}`) of another program" in text
-    assert "command line repeats" not in text and not fences(text, "yaml")
+    assert "- Converted from: `netG.pth`\n" in text
+    assert yaml.safe_load(*fences(text, "yaml"))["converted_from"] == source
 
 
 def test_too_many_settings_are_left_out(tmp_path: Path) -> None:
     record = {**RECORD, "config": {f"key{number}": "x" * 100 for number in range(2000)}}
     text = card.render(make(tmp_path, config(), training=record))
-    assert len(text) < 10_000 and "too many to be shown" in text
+    assert len(text) < 10_000 and "All settings are in `config.json` and `training.json`." in text
 
 
 # -- what others wrote ----------------------------------------------------------------------------
@@ -903,7 +798,7 @@ def written_by(text: str) -> tuple[BundleConfig, dict, dict]:
 def rendered(folder: Path, text: str) -> str:
     described, record, scores = written_by(text)
     made = make(folder, described, training=record, metrics=scores, samples=None, curves=None)
-    return card.render(made, repo_id="org/repo", revision=SHA)
+    return card.render(made, repo_id="org/repo")
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -983,16 +878,16 @@ def test_places_and_tokens_are_left_out(tmp_path: Path) -> None:
         b"[]",
         b"null",
         b"\xff\xfe",
-        b'{"steps": NaN, "fid": NaN}',
-        b'{"steps": 1e999, "fid": 1e999}',
-        b'{"steps": "many", "fid": "many"}',
-        b'{"steps": -1, "fid": {}}',
-        b'{"steps": true, "fid": {"value": true}}',
+        b'{"x": NaN, "fid": NaN}',
+        b'{"x": 1e999, "fid": 1e999}',
+        b'{"config": "many", "fid": "many"}',
+        b'{"config": -1, "fid": {}}',
+        b'{"config": true, "fid": {"value": true}}',
         b'{"config": [], "fid": {"value": "1.5"}}',
         b'{"command": 5, "fid": {"value": 1, "protocol": "inception"}}',
         b'{"environment": "mine", "fid": {"value": null}}',
-        b'{"images": "\\ud800", "a\\nb": {"value": 1}}',
-        b'{"images": 1.5, "": {"value": 1}}',
+        b'{"command": "\\ud800", "a\\nb": {"value": 1}}',
+        b'{"command": 1.5, "": {"value": 1}}',
         b"[" * 100_000,
         b'{"a":' * 100 + b"{}" + b"}" * 100,
         b'{"config": ' + b"1" * 5000 + b"}",
@@ -1028,13 +923,7 @@ def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
         card.render(tmp_path)
 
 
-def test_an_architecture_that_cannot_make_the_samples(tmp_path: Path) -> None:
-    wrong = config(architecture=DCGAN(), sample=POINT)
-    with pytest.raises(BundleError, match=r"config\.json"):
-        card.render(make(tmp_path, wrong))
-
-
-# -- the seal -------------------------------------------------------------------------------------
+# -- the signature ------------------------------------------------------------------------------
 
 
 def test_only_line_ends_may_change(tmp_path: Path) -> None:
@@ -1066,17 +955,15 @@ def test_only_line_ends_may_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dataset", "licensed", "words"),
     [
-        ({"name": "mnist"}, None, "'mnist' under the licence CC-BY-SA-3.0, which may bind"),
-        ("mnist", None, "'mnist' under the licence CC-BY-SA-3.0"),
-        ({"name": "ring"}, None, "CC0-1.0, which asks for nothing"),
-        ({"name": "celeba"}, None, "for which the Hub has no name: read its terms"),
-        ({"name": "cifar10"}, None, "whose licence is not known: find out"),
-        ({"name": "plugged-in"}, "MIT", "'plugged-in' under the licence MIT"),
+        ({"name": "mnist"}, None, "mnist under the licence CC-BY-SA-3.0: make sure"),
+        ("mnist", None, "mnist under the licence CC-BY-SA-3.0"),
+        ({"name": "cifar10"}, None, "cifar10, whose licence is not known: make sure"),
+        ({"name": "plugged-in"}, "MIT", "plugged-in under the licence MIT"),
         ({"name": "plugged-in"}, None, "whose licence is not known"),
-        ({"name": "folder", "path": "faces"}, None, "a folder of pictures (faces), whose licence"),
-        ({"name": "given", "description": "array (9,)"}, None, "data given in Python (array (9,))"),
+        ({"name": "folder", "path": "faces"}, None, "folder (faces), whose licence is not known"),
+        ({"name": "given", "description": "array (9,)"}, None, "given (array (9,)), whose licence"),
         ({"name": "huggingface", "repo": "a/b"}, None, "https://huggingface.co/datasets/a/b"),
-        ({"name": "huggingface", "path": "x"}, None, "local data (x)"),
+        ({"name": "huggingface", "path": "x"}, None, "huggingface (x)"),
         (None, None, "not recorded"),
     ],
 )

@@ -24,7 +24,6 @@ from ganzoo.errors import ConfigError, RunFolderError
 from ganzoo.evaluation import Score, measured_as
 from ganzoo.files.storage import write_json
 from ganzoo.metrics import Metric
-from ganzoo.runs import comparison
 from ganzoo.runs.comparison import Point, compare
 from ganzoo.showing import plots
 
@@ -139,7 +138,7 @@ def test_higher_is_better_where_the_metric_says_so():
         rows = {50: {"recall": values[0]}, 100: {"recall": values[1]}}
         run(name, rows, newest={"recall": score(values[1], how)})
     found = compare("a", "b")
-    assert [standing.best.value for standing in only(found)] == [0.2, 0.4]
+    assert [cell.best.value for cell in only(found)] == [0.2, 0.4]
     assert found.leaders(found.columns[0]) == ("b",)
 
 
@@ -176,14 +175,14 @@ def test_scores_of_the_best_and_of_the_newest_generator():
     trained, evaluated = (
         [row.scores[column.title] for row in found.rows] for column in found.columns
     )
-    assert [standing.last.value for standing in trained] == [6.0, 6.0]
+    assert [cell.last.value for cell in trained] == [6.0, 6.0]
     assert evaluated[0].best == Point(11.0, None, 50)
     assert evaluated[0].last == Point(12.0, 0.1, 100)
     assert evaluated[1].best == Point(13.0, 0.1, 100)
 
 
 def test_what_was_evaluated_alike_while_training_is_one_score():
-    seeded = protocol(num_fake={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
+    seeded = protocol(fakes={"source": "generator", "count": 2000, "seed": 7, "averaged": True})
     run(
         "a",
         {50: {"fid": 5.0}, 100: {"fid": 6.0}},
@@ -213,21 +212,7 @@ def test_rows_that_were_measured_otherwise_are_left_out():
     assert only(found)[0].best.value == 30.0
     assert only(found)[0].curves == (((80, 31.0), (100, 30.0)),)
     (notice,) = found.notices
-    assert "the score 'fid' of step 50 (measured otherwise than the newest one" in notice
-
-
-def test_what_evaluate_measured_goes_before_what_the_training_did():
-    for name, trained, after in (("a", 2000, 10_000), ("b", 1000, 5000)):
-        own, late = protocol(count=trained), protocol(count=after)
-        run(
-            name,
-            {100: {"fid": 6.0}},
-            newest={"fid": score(6.0, own)},
-            best=(100, {"fid": score(6.0, own)}),
-            final=(100, {"fid": score(4.0, late)}),
-        )
-    standings = only(compare("a", "b", any_protocol=True))
-    assert [standing.last.value for standing in standings] == [4.0, 4.0]
+    assert "the score 'fid' of step 50 (measured by another protocol than the newest one" in notice
 
 
 def test_a_metric_that_two_packages_have():
@@ -328,23 +313,21 @@ def test_names_are_as_long_as_they_must_be():
 # -- protocols ------------------------------------------------------------------------------------
 
 
-def test_scores_that_were_measured_differently_are_refused(pair):
+def test_each_protocol_has_a_column(pair):
     finer = protocol(extractor={**protocol()["extractor"], "precision": "fp32"})
     run("c", {100: {"fid": 2.0}}, newest={"fid": score(2.0, finer)})
-    with pytest.raises(ConfigError) as caught:
-        compare(*pair, "c")
-    assert str(caught.value) == (
-        "The scores 'fid' of a and c were measured differently, in extractor.precision bf16, not "
-        "fp32, and cannot be compared. Measure both alike with 'ganzoo evaluate', leave 'fid' "
-        "out, or show it all the same with --any-protocol (any_protocol=True)."
+    found = compare(*pair, "c")
+    titles = ["fid (extractor.precision bf16)", "fid (extractor.precision fp32)"]
+    assert [column.title for column in found.columns] == titles
+    assert [list(row.scores) for row in found.rows] == [titles[:1], titles[:1], titles[1:]]
+    assert [found.leaders(column) for column in found.columns] == [("a",), ()]
+    assert found.notices == (
+        "'fid' was measured by 2 protocols, each of which has its own column: scores of different "
+        "columns are not comparable. 'ganzoo evaluate' measures all by one protocol.",
     )
-    found = compare(*pair, "c", any_protocol=True)
-    assert [standing.alike for standing in only(found)] == [0, 0, 1]
-    assert found.leaders(found.columns[0]) == ()
-    assert found.notices == ("'fid' [b] differs from [a] in extractor.precision fp32, not bf16.",)
 
 
-def test_where_all_share_a_way_of_measuring_the_others_are_left_out(pair):
+def test_several_protocols_of_one_run(pair):
     for path in pair:
         (path / "generator").mkdir()
         write_json(path / "generator/config.json", {"training": {"steps": 100}})
@@ -352,20 +335,22 @@ def test_where_all_share_a_way_of_measuring_the_others_are_left_out(pair):
         write_json(path / "generator/metrics.json", found)
     bundle(Path("c"), 10, {"fid": score(2.0, protocol(count=10_000))})
     found = compare(*pair, "c")
-    assert [standing.last.value for standing in only(found)] == [3.0, 3.0, 2.0]
-    assert found.columns[0].title == "fid"
-    assert found.notices == (
-        "a, b: scores 'fid' that were measured otherwise than those shown, in "
-        "fakes.count 2,000, not 10,000, are left out.",
-    )
+    titles = ["fid (fakes.count 2,000)", "fid (fakes.count 10,000)"]
+    assert [column.title for column in found.columns] == titles
+    assert [row.scores[titles[1]].last.value for row in found.rows] == [3.0, 3.0, 2.0]
+    assert [titles[0] in row.scores for row in found.rows] == [True, True, False]
+    assert found.leaders(found.columns[1]) == ("c",)
+    assert len(found.notices) == 1
 
 
-def test_protocols_that_are_not_recorded_are_not_taken_for_the_same(pair):
+def test_scores_without_a_protocol_are_not_comparable(pair):
     for path in pair:
         write_newest(path, {"fid": {"value": 30.0}})
-    with pytest.raises(ConfigError, match="measured differently, in what is not recorded, and"):
-        compare(*pair)
-    assert [s.alike for s in only(compare(*pair, any_protocol=True))] == [0, 1]
+    found = compare(*pair)
+    titles = ["fid (not recorded)", "fid (not recorded; 2)"]
+    assert [column.title for column in found.columns] == titles
+    assert [found.leaders(column) for column in found.columns] == [(), ()]
+    assert len(found.notices) == 1
 
 
 def test_nor_are_those_of_one_run():
@@ -377,7 +362,7 @@ def test_nor_are_those_of_one_run():
         final=(100, {"fid": {"value": 0.001}}),
     )
     found = compare("a", run("b"))
-    titles = ["fid (not recorded)", "fid (not recorded; b)", "fid (not recorded; c)"]
+    titles = ["fid (not recorded)", "fid (not recorded; 2)", "fid (not recorded; 3)"]
     assert [column.title for column in found.columns] == titles
     trained, best, final = (found.rows[0].scores[title] for title in titles)
     assert trained.curves == (((50, 40.0), (100, 30.0)),) and trained.best.value == 30.0
@@ -399,7 +384,7 @@ def test_a_metric_that_is_not_installed(pair, capsys):
     found = compare(*pair, metrics="odd")
     assert [(s.best, s.last.value) for s in only(found)] == [(None, 1.0), (None, 2.0)]
     assert found.columns[0].better is None and found.leaders(found.columns[0], "last") == ()
-    assert "The metric 'odd' is not installed here" in found.notices[0]
+    assert "The metric 'odd' is not installed, so it is not known" in found.notices[0]
     code, out, _ = shell(capsys, "compare", *map(str, pair), "--metrics", "odd")
     assert code == 0 and "odd: none is marked as the best" in out
 
@@ -442,17 +427,18 @@ def test_damaged_files_are_left_out_and_named(pair):
     write_json(bundle(Path("c"), 1, {}) / "config.json", {"training": []})
     run("d")
     write_json(Path("d/scores.json"), {"fid": score(1.0)})
-    found = compare(*pair, "c", "d", any_protocol=True)
-    assert only(found)[0].last == only(found)[0].best == Point(30.0, None, 100)
+    found = compare(*pair, "c", "d")
+    fid = found.rows[0].scores["fid"]
+    assert fid.last == fid.best == Point(30.0, None, 100)
     told = "\n".join(found.notices)
-    assert "a: not used: lines 2, 11, 12, ... of metrics.jsonl (damaged)." in told
+    assert "a: not used: lines 2, 11, 12 and 1 more of metrics.jsonl (damaged)." in told
     assert "a: not used: the score 'fid' of step 50 (no finite number)." in told
     assert "b: settings are not compared (The configuration " in told
     assert "b: not used: generator/metrics.json (" in told
     assert "b: not used: best/metrics.json (the number Infinity is not finite" in told
     assert "b: not used: the score 'fid' of scores.json (The score: value cannot" in told
     assert "c: settings are not compared (config.json has no 'architecture')." in told
-    assert "d: not used: scores.json (it does not say of which step its scores are)." in told
+    assert "d: not used: scores.json (it has no step, or no scores of that step)." in told
     assert found.rows[1].settings == {} and found.rows[1].step == 100
 
 
@@ -520,13 +506,10 @@ def test_a_run_that_goes_on_and_one_without_scores(pair, capsys):
 
 def test_different_protocols_on_the_command_line(pair, capsys):
     run("c", {100: {"fid": 2.0}}, newest={"fid": score(2.0, protocol(count=50_000))})
-    tokens = ("compare", str(pair[0]), "c")
-    code, out, err = shell(capsys, *tokens)
-    assert (code, out) == (2, "") and "fakes.count 2,000, not 50,000" in " ".join(err.split())
-    code, out, _ = shell(capsys, *tokens, "--any-protocol")
-    assert code == 0 and "30 [a]" in out and "2 [b]" in out and " *" not in out
-    assert "fid [b]: lower is better; 50,000 generated" in out
-    assert "note: 'fid' [b] differs from [a] in fakes.count 50,000, not 2,000." in out
+    code, out, _ = shell(capsys, "compare", str(pair[0]), "c")
+    assert code == 0 and " *" not in out
+    assert "fid (fakes.count 50,000): lower is better; 50,000 generated" in out
+    assert "note: 'fid' was measured by 2 protocols" in out
 
 
 def test_json_is_all_that_is_printed(pair, capsys):
@@ -581,7 +564,6 @@ def test_what_reads_it_may_stop(pair, form, monkeypatch):
 def test_the_module_is_imported_late():
     program = "import sys, ganzoo.cli; assert 'ganzoo.runs.comparison' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
-    assert comparison.letter(1) == "b" and comparison.letter(26) == "27"
 
 
 def test_runs_that_were_scored_while_training(pictures, capsys):
@@ -606,10 +588,10 @@ def test_runs_that_were_scored_while_training(pictures, capsys):
     assert [row.settings for row in found.rows] == [{"seed": 0}, {"seed": 1}, {"seed": 1}]
     for row in found.rows[:2]:
         scores = {each["step"]: each["swd"] for each in ganzoo.Run(row.paths[0]).scores}
-        standing = row.scores["swd"]
-        assert dict(standing.curves[0]) == scores and list(scores) == [2, 4]
-        assert (standing.last.step, standing.last.value) == (4, scores[4])
-        assert standing.best.value == min(scores.values())
+        cell = row.scores["swd"]
+        assert dict(cell.curves[0]) == scores and list(scores) == [2, 4]
+        assert (cell.last.step, cell.last.value) == (4, scores[4])
+        assert cell.best.value == min(scores.values())
     best = found.rows[1].scores["swd"].best
     assert found.rows[2].scores["swd"].last == best and found.rows[2].step == best.step
     (row,) = compare("runs/0", "runs/1", group_seeds=True).rows

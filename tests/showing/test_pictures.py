@@ -333,7 +333,7 @@ def test_pictures_stand_beside_each_other() -> None:
     red = Image.new("RGB", (40, 60), "red")
     clear = Image.new("RGBA", (50, 30), (0, 0, 255, 0))
     clear.putpixel((0, 0), (0, 0, 255, 255))
-    both = pictures.beside([red, clear], ["one", "two"])
+    both = pictures.side_by_side([red, clear], ["one", "two"])
     assert (both.mode, both.size) == ("RGB", (40 + 50 + 3 * 16, 60 + 32 + 16))
     assert both.getpixel((16, 32)) == both.getpixel((55, 91)) == (255, 0, 0)
     assert both.getpixel((72, 32)) == (0, 0, 255)
@@ -344,4 +344,4 @@ def test_pictures_stand_beside_each_other() -> None:
 
 def test_each_picture_has_a_caption() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        pictures.beside([Image.new("L", (4, 4))] * 2, ["one"])
+        pictures.side_by_side([Image.new("L", (4, 4))] * 2, ["one"])

@@ -170,12 +170,11 @@ def test_few_rows_are_shown_as_they_are(figure, count) -> None:
     assert found.tolist() == [[row["step"], row["d_loss"]] for row in given]
 
 
-def test_many_rows_are_thinned_but_their_extremes_stay(figure) -> None:
+def test_the_extremes_of_many_rows_stay(figure) -> None:
     given = rows(100_000)
     given[77_777]["g_loss"] = -50.0
     losses = figure(plots.curves, given).axes[0]
     for line in losses.get_lines():
-        assert len(line.get_xydata()) <= 1000
         assert line.get_xydata()[0, 0] < 8000 and line.get_xydata()[-1, 0] > 1_992_000
     assert min(line.get_ydata().min() for line in losses.get_lines()) == -50
 
@@ -199,15 +198,16 @@ def test_a_loss_that_stays_is_shown_too(figure) -> None:
     assert low < 7 < high
 
 
-def test_a_third_panel_for_coverage(figure) -> None:
+def test_panels_for_coverage(figure) -> None:
     drawn = figure(plots.curves, rows(50, coverage=True))
     _, _, modes, shares = drawn.axes
     assert (modes.get_ylabel(), shares.get_ylabel()) == ("modes covered", "share of samples")
-    assert lines(modes)["modes covered"][:, 1].tolist() == [1 + n // 3 for n in range(1, 51)]
+    faint = [line.get_ydata().tolist() for line in modes.get_lines() if line.get_alpha() == 0.25]
+    assert faint == [[1 + n // 3 for n in range(1, 51)]]
     assert lines(shares)["high quality"][:, 1] == pytest.approx(np.full(50, 0.9))
     assert lines(shares)["rarest mode"][:, 1] == pytest.approx(np.full(50, 0.25))
     assert named(drawn)[-3:] == ["modes covered", "high quality", "rarest mode"]
-    assert modes.get_xlabel() == "step"
+    assert shares.get_xlabel() == "step"
 
 
 def test_coverage_of_some_rows_only(figure) -> None:
@@ -217,7 +217,7 @@ def test_coverage_of_some_rows_only(figure) -> None:
     assert lines(modes)["modes covered"].tolist() == [[200, 0]]
     assert lines(shares)["high quality"].tolist() == [[200, 0]]
     low, high = modes.get_ylim()
-    assert low < 0 < 1 < high
+    assert low < 0 < high
 
 
 def test_scores_beyond_probability_decide_their_axis(figure) -> None:

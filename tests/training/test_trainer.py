@@ -710,7 +710,7 @@ def test_resuming_refuses_what_does_not_fit(pictures: Tensor) -> None:
         ({"dataset": "minst"}, UnknownNameError, "Unknown dataset 'minst'. Did you mean 'mnist'?"),
         ({"g_optimizer": "adm"}, UnknownNameError, "Unknown optimizer 'adm'. Did you mean 'adam'?"),
         ({"schedule": "cosin"}, UnknownNameError, "Did you mean 'cosine'?"),
-        ({"stepz": 4}, ConfigError, "'stepz' is no setting. Did you mean 'steps'?"),
+        ({"stepz": 4}, ConfigError, "Unknown setting 'stepz'. Did you mean 'steps'?"),
         ({"steps": 0}, ConfigError, "The training: steps cannot be 0"),
         ({"steps": 4, "epochs": 2}, ConfigError, "Give 'steps' or 'epochs', not both."),
         (

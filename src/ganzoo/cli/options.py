@@ -238,8 +238,8 @@ def _plain(annotation: Any) -> Any:
     if origin is Annotated:
         return _plain(arguments[0])
     if origin in (Union, types.UnionType):
-        kept = tuple(_plain(argument) for argument in arguments if argument is not type(None))
-        return Union[kept]  # noqa: UP007 - made from a list
+        types_ = tuple(_plain(argument) for argument in arguments if argument is not type(None))
+        return Union[types_]  # noqa: UP007 - made from a list
     if origin is tuple:
         items = tuple(item if item is ... else _plain(item) for item in arguments)
         return types.GenericAlias(tuple, items)

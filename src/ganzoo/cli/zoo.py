@@ -187,7 +187,7 @@ def _print_generators(console: Console, title: str, rows: Sequence[tuple[str, ..
     head = ("name", "architecture", "size", "licence", "scores", "from")
     table = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        *most, last = map(plain, row)  # the Hub's are by anybody
+        *most, last = map(plain, row)  # anyone may have written those of the Hub
         table.add_row(*map(Text, most), Text(last, style="dim"))
     console.print(Text(title, style="bold"))
     console.print(table if rows else "none")

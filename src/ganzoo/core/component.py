@@ -19,7 +19,7 @@ else:
 __all__ = ["RESERVED", "Component", "shadowed"]
 
 RESERVED = frozenset({"name", "provider"})
-"""Keys that a saved component carries beside its options; no option may have these names."""
+"""Keys of a saved component other than its options; no option may have these names."""
 
 
 class _Kind(ModelMetaclass):
@@ -90,13 +90,13 @@ class Component(Model, metaclass=_Kind):
         return f"{cls.kind.capitalize()} '{cls.name}'" if _named(cls) else cls.__name__
 
     def replace(self, **options: Any) -> Self:
-        """Return the same component with other options, validated; what it holds is kept.
+        """Return the same component with other options, validated; private attributes are copied.
 
         Raises:
             ConfigError: If an option does not exist or has a wrong value.
         """
-        kept = {option: getattr(self, option) for option in type(self).model_fields}
-        other = type(self)(**{**kept, **options})
+        current = {option: getattr(self, option) for option in type(self).model_fields}
+        other = type(self)(**{**current, **options})
         for name in type(self).__private_attributes__:
             setattr(other, name, getattr(self, name))
         return other

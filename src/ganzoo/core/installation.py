@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from ganzoo.errors import some
+
 __all__ = ["check_root", "fault", "reinstall"]
 
 _NAME = "ganzoo"
@@ -19,7 +21,7 @@ _NAME = "ganzoo"
 
 @cache
 def fault() -> str | None:
-    """Return what is wrong with the files of the package, and the way out; None if nothing is.
+    """Return what is wrong with the files of the package, and the remedy; None if nothing is.
 
     That is: another distribution lists files in our folder, which it has replaced or will take
     along when it is removed; or files of ours are gone.
@@ -46,7 +48,7 @@ def check_root() -> None:
     """Refuse to go on below an ``__init__.py`` that is not ours.
 
     Raises:
-        ImportError: With whose it is, as far as that can be told, and the way out.
+        ImportError: With the distribution that installed it, if known, and the remedy.
     """
     if not hasattr(sys.modules[_NAME], "__version__"):
         raise ImportError(
@@ -74,7 +76,7 @@ def _listed(found: importlib.metadata.Distribution) -> tuple[str, str, list[str]
 
 
 def _gone() -> Iterator[str]:
-    """Files that pip has installed for us and that are there no more."""
+    """Files that pip has installed for us and that are missing."""
     own = _own()
     for file in (own.files if own is not None else None) or ():
         if file.parts[0] == _NAME and file.suffix == ".py" and not Path(file.locate()).is_file():
@@ -100,8 +102,8 @@ def _source() -> str:
     """What pip is to install again: the folder or address it had us from, else our name."""
     own = _own()
     try:
-        told = json.loads((own.read_text("direct_url.json") if own is not None else None) or "{}")
-        url, vcs = str(told.get("url") or ""), told.get("vcs_info")
+        record = json.loads((own.read_text("direct_url.json") if own is not None else None) or "{}")
+        url, vcs = str(record.get("url") or ""), record.get("vcs_info")
     except (ValueError, AttributeError):
         return _NAME
     if vcs:
@@ -111,8 +113,5 @@ def _source() -> str:
 
 
 def _some(files: list[str]) -> str:
-    first = sorted(
-        files, key=lambda file: (not file.endswith("__init__.py"), file.count("/"), file)
-    )
-    more = f" and {len(first) - 3} more" if len(first) > 3 else ""
-    return f"{', '.join(first[:3])}{more}"
+    """The files that matter most."""
+    return some(sorted(files, key=lambda f: (not f.endswith("__init__.py"), f.count("/"), f)))

@@ -1,4 +1,4 @@
-"""The base of all validated settings: frozen, complete, and plain about what is wrong."""
+"""The base of all validated settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ check_root()  # here, since nearly all of the package stands on this module
 
 
 class Model(BaseModel):
-    """A frozen pydantic model whose mistakes are one line of our own.
+    """A frozen pydantic model whose validation errors are one line.
 
     Raises:
         ConfigError: On a key that does not exist or a wrong value.
@@ -54,8 +54,8 @@ def _explain(error: ValidationError, owner: str, fields: Mapping[str, Any]) -> s
         text = f"{owner} needs a value for '{path}'."
     else:
         reason = first["msg"][0].lower() + first["msg"][1:]
-        given = quoted(first["input"])
-        text = f"{owner}: {path or 'the value'} cannot be {given}: {reason}."
+        value = quoted(first["input"])
+        text = f"{owner}: {path or 'the value'} cannot be {value}: {reason}."
     if others:
         text += f" ({len(others)} more problem{'s' * (len(others) > 1)}.)"
     return text

@@ -1,4 +1,4 @@
-"""How many processes work on one thing, by a torch.distributed group or by who started them."""
+"""How many processes work together: those of a torch.distributed group or of a launcher."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refuse_several() -> None:
     Each would train the whole GAN by itself, in a run of its own.
 
     Raises:
-        ConfigError: With what tells so, and the ways out.
+        ConfigError: If there are several processes.
     """
     group = group_size()
     if group > 1:
@@ -46,9 +46,9 @@ def refuse_several() -> None:
             f"process, without a group."
         )
     if found := _launched():
-        told = ", ".join(f"{name}={count}" for name, count in found.items())
+        counts = ", ".join(f"{name}={count}" for name, count in found.items())
         raise ConfigError(
-            f"This is one of {max(found.values())} processes that were started together ({told}), "
+            f"This is one of {max(found.values())} processes started together ({counts}), "
             f"and training is not divided among processes yet: each would train the whole GAN by "
             f"itself. Start one, without torchrun, mpirun or srun; or unset {' and '.join(found)} "
             f"where each is to leave a run of its own."
@@ -59,7 +59,7 @@ def _launched() -> dict[str, int]:
     """The variables that tell of several processes, with their number."""
     names = list(_COUNTS)
     # A batch script of Slurm is one process, however many tasks its job may start (SLURM_NTASKS);
-    # what srun starts is a step, and is told of the step's.
+    # srun starts a step, and sets the variables of the step.
     if _number("SLURM_STEP_ID") is not None and _number("SLURM_STEP_NUM_TASKS") != 1:
         names += ["SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"]
     counts = {name: _number(name) for name in names}

@@ -292,8 +292,8 @@ class Registry(Generic[T]):
             installed = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             return (
-                f"{lead}, which is not installed. That is the word of whoever made the file: look "
-                f"at it on PyPI before you install it."
+                f"{lead}, which is not installed. Only the file says so: look at it on PyPI "
+                f"before you install it."
             )
         return (
             f"{lead}, but the installed {installed} does not provide it. If it is a plug-in of "

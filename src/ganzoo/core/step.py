@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -69,6 +67,8 @@ class Judge:
             samples = self._augmentation(samples)
         if self._autocast is None:
             return Output.of(self._net(samples, labels))
+        import torch
+
         with torch.autocast(self._autocast, torch.bfloat16):
             return Output.of(self._net(samples, labels))
 

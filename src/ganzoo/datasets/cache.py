@@ -32,7 +32,7 @@ from ganzoo.datasets.decoding import (
     look_at,
     resized,
 )
-from ganzoo.errors import DataError
+from ganzoo.errors import DataError, some
 from ganzoo.files.storage import expanded, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
@@ -484,9 +484,7 @@ def _batches(source: Source, look: OutputFormat, threads: int) -> Iterator[_Batc
 
 
 def _some(skipped: Sequence[Skipped]) -> str:
-    shown = ", ".join(f"'{name}' ({reason})" for name, reason in skipped[:_NAMED])
-    more = len(skipped) - _NAMED
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return some([f"'{name}' ({reason})" for name, reason in skipped], _NAMED)
 
 
 def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -> DataError:

@@ -33,7 +33,7 @@ from ganzoo.datasets.decoding import SUFFIXES, PictureError
 from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
 from ganzoo.datasets.reading import classes_of_values, option
-from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.errors import ConfigError, DataError, listing, some
 from ganzoo.files.storage import read_all
 
 if TYPE_CHECKING:
@@ -266,8 +266,7 @@ class Folder(PictureDataset):
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{listing(names[:_LISTED])}{more}"
+    return some(names, _LISTED)
 
 
 def _like_shards(names: list[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ganzoo.datasets.array import LABEL_KEYS
 from ganzoo.datasets.reading import Classes, classes_of_values, option, read_labels
-from ganzoo.errors import listing
+from ganzoo.errors import some
 
 __all__ = [
     "MOST_BYTES",
@@ -250,8 +250,7 @@ def _as_integers(values: list[Any]) -> list[Any]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return listing(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return some(names, _NAMED) or "none"
 
 
 def _numbers(values: Iterable[str]) -> bool:

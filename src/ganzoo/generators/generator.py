@@ -261,6 +261,16 @@ class Generator:
             HubError: If the Hub refuses or cannot be reached, or the repository holds something
                 else.
         """
+        options = hub.HubOptions(
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+            dry_run=dry_run,
+            license=license,
+            overwrite_card=overwrite_card,
+        )
         config, origin = self.config, self.config.origin
         if origin is not None and origin.repo_id == repo_id:  # which is no origin of itself
             config = config.model_copy(update={"origin": None})
@@ -275,22 +285,9 @@ class Generator:
                 raise
             if self.spec.kind == "image" and not (folder / bundle.SAMPLES).exists():
                 self.grid(64, seed=0).save(folder / bundle.SAMPLES)
-
-            def text(commit: str | None) -> str:
-                return card.render(folder, repo_id=repo_id, revision=commit, license=license)
-
-            return hub.push(
-                folder,
-                repo_id,
-                card=text,
-                private=private,
-                token=token,
-                commit_message=commit_message,
-                revision=revision,
-                create_pr=create_pr,
-                dry_run=dry_run,
-                overwrite_card=overwrite_card,
-            )
+            text = card.render(folder, repo_id=repo_id, license=options.license)
+            (folder / bundle.CARD).write_bytes(text.encode())
+            return hub.push(folder, repo_id, options)
 
     def _write(
         self,

@@ -75,7 +75,7 @@ def environment(
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what of two environments may change the last bits of a run, in words."""
+    """Return differences of two environments that may change the last bits of a run, in words."""
     return [
         f"{name.replace('_', ' ')} {before[name]}, now {now[name]}"
         for name in ("torch", "device_name", "threads")
@@ -90,7 +90,7 @@ def bundle_config(
     steps: int,
     precision: Precision,
 ) -> BundleConfig:
-    """Return what the generator of a training is.
+    """Return the configuration of a training's generator.
 
     Args:
         config: All settings.
@@ -174,20 +174,20 @@ def command(config: TrainConfig, precision: str) -> str | None:
     for path, value, _ in unlike(mine, same):
         if path[0] in ("recipe", "epochs", *_NON_ALGORITHMIC):
             continue
-        given = _words(_told(value) if path in _PLACES else value, path)
-        if given is None:
+        option = _words(_public(value) if path in _PLACES else value, path)
+        if option is None:
             return None
-        words += given
+        words += option
     return shlex.join(words)
 
 
 def _installed(component: Component) -> bool:
-    """Whether anybody can have it: ganzoo's own, or a package's, which has a version."""
+    """Whether it can be installed: it is ganzoo's own, or from a package, which has a version."""
     return not component.provider or " " in component.provider
 
 
 def _words(value: Any, path: tuple[str, ...]) -> list[str] | None:
-    """What gives one setting on the command line; None if nothing does."""
+    """The words of the command line for one setting; None if there are none."""
     if isinstance(value, bool):
         return [flag_of(*path) if value else flag_of(*path[:-1], f"no-{path[-1]}")]
     if value is None or value == ():
@@ -202,12 +202,12 @@ def _portable(config: TrainConfig) -> dict[str, Any]:
     dataset = dict(settings["dataset"])
     for _, *option in _PLACES:
         if option and dataset.get(option[0]):
-            dataset[option[0]] = _told(dataset[option[0]])
-    return {**settings, "dataset": dataset, "init_from": _told(config.init_from)}
+            dataset[option[0]] = _public(dataset[option[0]])
+    return {**settings, "dataset": dataset, "init_from": _public(config.init_from)}
 
 
-def _told(place: str | Path | None) -> str | None:
-    """A place as anybody may read it: of a path only the last part, a repository as it is."""
+def _public(place: str | Path | None) -> str | None:
+    """A place without what is private: the last part of a path, or a repository as it is."""
     if place is None or _REPOSITORY.fullmatch(str(place)):
         return None if place is None else str(place)
     return re.split(r"[/\\]", str(place).rstrip("/\\"))[-1]

@@ -26,6 +26,7 @@ from ganzoo.files.storage import (
     write_text,
 )
 from ganzoo.generators import bundle
+from ganzoo.runs import records
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +51,7 @@ class Run:
     ``diagnoses.jsonl`` (what went wrong, in words, if anything did) and, where asked for,
     ``snapshots/`` (both nets as they were), ``best/`` (the generator with the best score) and
     ``scores.json`` (the newest scores, with their protocols). At the end there are ``curves.png``
-    and, for images, ``comparison.png`` (real beside generated) or, for vectors of one or two
+    and, for images, ``comparison.png`` (real and generated) or, for vectors of one or two
     dimensions, ``animation.gif``.
 
     Args:
@@ -91,14 +92,11 @@ class Run:
         """
         path = self.path / "environment.json"
         try:
-            environment = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            return records.mapping(path)
+        except (OSError, ValueError) as error:
             raise RunFolderError(
                 f"{path} cannot be read ({error}). Nothing depends on it; resuming writes it anew."
             ) from None
-        if not isinstance(environment, dict):
-            raise RunFolderError(f"{path} is no JSON object. Resuming writes it anew.")
-        return environment
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -154,7 +152,7 @@ class Run:
         pictured: Callable[[int], bool],
         evaluated: int = 0,
     ) -> None:
-        """Forget what came after a step, in order to train on from it.
+        """Remove everything of later steps, so that training can continue from this one.
 
         Args:
             step: Iterations finished.
@@ -167,18 +165,18 @@ class Run:
             OSError: If the folder cannot be written.
         """
         for name in (METRICS, DIAGNOSES):
-            kept = [row for row in _lines(self.path / name) if row["step"] <= step]
-            kept = [
+            rows = [row for row in _lines(self.path / name) if row["step"] <= step]
+            rows = [
                 row
-                for row in kept
+                for row in rows
                 if (
                     row["step"] <= evaluated
                     if not _of_training(row) or row.get("kind") in ("score", "patience")
                     else name == DIAGNOSES or whole(row["step"])
                 )
             ]
-            if kept or (self.path / name).exists():
-                lines = (json.dumps(row) + "\n" for row in kept)
+            if rows or (self.path / name).exists():
+                lines = (json.dumps(row) + "\n" for row in rows)
                 write_text(self.path / name, "".join(lines))
         if _scored_at(self.path / SCORES) > evaluated:
             (self.path / SCORES).unlink()
@@ -191,8 +189,10 @@ class Run:
                 remove(snapshot)
         for later in checkpoint.after(self.path / "checkpoints", step):
             remove(later)
-        told = [f"{GENERATOR}/{name}" for name in (bundle.TRAINING, bundle.SAMPLES, bundle.CURVES)]
-        for summary in (COMPARISON, CURVES, ANIMATION, *told):
+        summaries = [
+            f"{GENERATOR}/{name}" for name in (bundle.TRAINING, bundle.SAMPLES, bundle.CURVES)
+        ]
+        for summary in (COMPARISON, CURVES, ANIMATION, *summaries):
             (self.path / summary).unlink(missing_ok=True)
 
     def clean_partial_writes(self) -> list[str]:
@@ -253,7 +253,7 @@ def check_free(path: Path) -> None:
     """Refuse a folder that holds something.
 
     Raises:
-        RunFolderError: With what it holds and what to do.
+        RunFolderError: If it holds something.
     """
     try:
         holds_run = (path / "config.yaml").exists()
@@ -315,8 +315,8 @@ def writing(path: Path) -> Iterator[None]:
     """
     if not (path / "config.yaml").is_file():
         raise RunFolderError(
-            f"The run folder {path} has vanished, or its config.yaml has: somebody moved or "
-            f"deleted it during the training. Put it back and resume, or train again."
+            f"The run folder {path} has vanished, or its config.yaml: it was moved or deleted "
+            f"during the training. Put it back and resume, or train again."
         )
     try:
         yield
@@ -344,32 +344,28 @@ def _of_training(row: Mapping[str, Any]) -> bool:
 
 def _scored_at(path: Path) -> float:
     """The step of ``scores.json``; 0 if there is none, and infinity if it is damaged."""
-    if not path.is_file():
-        return 0
     try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["step"])
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return records.newest_scores(path)[0] if path.is_file() else 0
+    except (OSError, ValueError):
         return math.inf
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file, which may not be there."""
+    """The rows of a JSONL file; none if it is absent."""
     if not path.is_file():
         return []
-    # A line that a full disk or a kill cut off is the last one, and lacks its end.
-    whole, _, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
-    rows = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            row["step"] = int(row["step"])
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            raise RunFolderError(
-                f"Line {number} of {path} is damaged. Remove that line; the other rows and all "
-                f"checkpoints are not touched by it."
-            ) from None
-        rows.append(row)
-    return rows
+    found = []
+    try:
+        for number, row in records.rows(path):
+            if isinstance(row, str):
+                raise RunFolderError(
+                    f"Line {number} of {path} is damaged: it {row}. Remove that line; other rows "
+                    f"and checkpoints do not depend on it."
+                )
+            found.append(row)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read ({error}).") from error
+    return found
 
 
 def _numbered(name: str) -> int | None:

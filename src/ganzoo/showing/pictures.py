@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ganzoo.core.spec import SampleSpec
 
-__all__ = ["animate", "beside", "grid", "images", "neighbours", "write"]
+__all__ = ["animate", "grid", "images", "neighbours", "side_by_side", "write"]
 
 _LEGIBLE = 64  # pixels that one tile of a grid spans at the least
 _HELD = 0.25  # share of an animation's time for which its last frame stays
@@ -38,7 +38,7 @@ def images(samples: Tensor, spec: SampleSpec) -> list[Image]:
         spec: What one sample is.
 
     Raises:
-        ConfigError: If the samples are no images.
+        ConfigError: If the samples are not images.
     """
     from PIL import Image
 
@@ -96,7 +96,7 @@ def _pixels(samples: Tensor, spec: SampleSpec) -> Tensor:
     return pixels[:, :shown].permute(0, 2, 3, 1).contiguous()
 
 
-def beside(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
+def side_by_side(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     """Return pictures side by side, each below its caption."""
     from PIL import Image, ImageDraw, ImageFont
 

@@ -45,15 +45,29 @@ Limits = Sequence[tuple[float, float]]
 _REAL = "#0072B2"
 _GENERATED = "#D55E00"
 _JUDGE = "#404040"
-_SHARES = ("#009E73", "#CC79A7")
 _RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")  # of the lines, once all colours are taken
+
+_CURVES = (
+    ("loss", {"d_loss": ("discriminator", _JUDGE), "g_loss": ("generator", _GENERATED)}),
+    (
+        "D's mean score",
+        {"d_real": ("real samples", _REAL), "d_fake": ("generated samples", _GENERATED)},
+    ),
+    ("modes covered", {"modes": ("modes covered", _REAL)}),
+    (
+        "share of samples",
+        {"high_quality": ("high quality", _RUNS[2]), "rarest_mode": ("rarest mode", _RUNS[3])},
+    ),
+)
+"""The panels of curves: name, and label and colour of each column of the rows."""
 
 _DPI = 100
 _WIDTH = 8.0  # inches
 _MARGIN = 0.3  # of the data's span, around them
 _BINS = 80
 _DOTS = 2000  # of each kind; more hide each other
+_QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 _ACROSS = 121  # places along an axis where D is asked
 _POINTS = 1000  # places along a curve
 _LONGEST_LABEL = 110  # characters that fit into a line of the legend
@@ -111,9 +125,9 @@ def limits_of(real: Tensor) -> tuple[tuple[float, float], ...]:
 def curves(rows: Iterable[Mapping[str, float]], title: str = "") -> Image:
     """Draw how a training went, from the rows of its ``metrics.jsonl``.
 
-    The upper panel shows both nets' losses, the next D's mean score of real and of generated
-    samples, a third one the modes covered where rows have ``modes``. What was measured is faint;
-    the strong line is its running mean over a twentieth of the rows.
+    Panels show both nets' losses, D's mean score of real and of generated samples and, if rows have
+    ``modes``, the coverage of modes. Measured values are faint; the strong line is their running
+    mean over a twentieth of the rows.
 
     Args:
         rows: With ``step`` and any of ``epoch``, ``d_loss``, ``g_loss``, ``d_real``, ``d_fake``,
@@ -126,31 +140,21 @@ def curves(rows: Iterable[Mapping[str, float]], title: str = "") -> Image:
     rows = list(rows)
     if not rows:
         raise ConfigError("Curves need at least one row of metrics, and there are none.")
-    covers = any("modes" in row for row in rows)
-    figure = _figure(height=7.5 if covers else 5.0)
-    figure.set_layout_engine("constrained")
-    losses, scores, *rest = figure.subplots(3 if covers else 2, sharex=True)
-    nets = {"d_loss": ("discriminator", _JUDGE), "g_loss": ("generator", _GENERATED)}
-    _lines(losses, rows, nets)
-    losses.set_ylabel("loss")
-    kinds = {"d_real": ("real samples", _REAL), "d_fake": ("generated samples", _GENERATED)}
-    _lines(scores, rows, kinds)
-    scores.set_ylabel("D's mean score")
+    panels = _CURVES if any("modes" in row for row in rows) else _CURVES[:2]
+    figure = _figure(height=1.2 + 1.9 * len(panels))
+    column = _stacked(figure, len(panels))
+    for axes, (name, lines) in zip(column, panels, strict=True):
+        _lines(axes, rows, lines)
+        axes.set_ylabel(name)
+        _style(axes)
     if all(0 <= row.get(key, 0) <= 1 for row in rows for key in ("d_real", "d_fake")):
-        scores.set_ylim(-0.03, 1.03)
-        scores.axhline(0.5, color="0.75", linewidth=0.8, zorder=0)
-    for panel in rest:
-        _coverage(panel, rows)
-    for panel in (losses, scores, *rest):
-        _tidy(panel)
-    losses.set_title(title or _reached(rows[-1]), loc="left", fontsize="medium")
-    last = (scores, *rest)[-1]
-    last.set_xlabel("step")
+        column[1].set_ylim(-0.03, 1.03)
+        column[1].axhline(0.5, color="0.75", linewidth=0.8, zorder=0)
+    column[0].set_title(title or _reached(rows[-1]), loc="left", fontsize="medium")
     steps = [row["step"] for row in rows]
     if len(set(steps)) > 1:
-        last.set_xlim(min(steps), max(steps))
-    last.locator_params("x", integer=True)
-    last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        column[-1].set_xlim(min(steps), max(steps))
+    column[-1].locator_params("x", integer=True)
     return _drawn(figure)
 
 
@@ -163,17 +167,17 @@ def density(
     *,
     probability: bool | None = None,
 ) -> Image:
-    """Draw the densities of real and of generated numbers, and what D says of every number.
+    """Draw the densities of real and of generated numbers, and D's score of every number.
 
     Args:
         real: Real samples (N, 1).
         fake: Generated samples (M, 1).
         judge: D's score of points; it is drawn on the axis at the right.
-        limits: What is shown; by default ``limits_of(real)``. Samples beyond are counted in the
-            legend.
+        limits: What is shown; by default ``limits_of(real)``. The legend says how many samples
+            are beyond.
         title: What is written above, such as the step.
         probability: Whether scores are probabilities, in [0, 1], or raw. By default they are
-            where all that are drawn lie in [0, 1].
+            if all that are drawn lie in [0, 1].
 
     Raises:
         ConfigError: If samples are not of one dimension, or matplotlib is not installed.
@@ -192,24 +196,20 @@ def density(
         axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)
         axes.stairs(heights, edges, color=colour, linewidth=1.6, label=name)
         tallest = tallest or float(heights.max())  # of the real ones: the same in every picture
-    axes.set_xlim(low, high)
-    axes.set_ylim(0, 1.6 * tallest or 1.0)
-    axes.set_xlabel("x")
-    axes.set_ylabel("density")
-    _tidy(axes)
+    axes.set(xlim=(low, high), ylim=(0, 1.6 * tallest or 1.0), xlabel="x", ylabel="density")
+    handles, _ = axes.get_legend_handles_labels()
     if judge is not None:
         places = torch.linspace(low, high, 4 * _ACROSS)[:, None]
-        scores, bounded = _judged(judge, places, probability)
+        scores, name, bounded = _judged(judge, places, probability)
         right = axes.twinx()
-        name = "D's probability of real" if bounded else "D's score"
-        line = right.plot(places[:, 0].numpy(), scores, color=_JUDGE, linewidth=1.8, label=name)
+        handles += right.plot(places[:, 0], scores, color=_JUDGE, linewidth=1.8, label=name)
         right.set_ylabel(name)
         right.spines[["top", "left"]].set_visible(False)
         if bounded:
             right.set_ylim(0, 1.6 / 1.5)  # 1 stays below the edge
-            right.set_yticks([0, 0.25, 0.5, 0.75, 1])
+            right.set_yticks(_QUARTERS)
             right.axhline(0.5, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
-        _legend(axes, [*axes.get_legend_handles_labels()[0], *line])
+    _style(axes, handles)
     return _drawn(figure)
 
 
@@ -222,17 +222,15 @@ def scatter(
     *,
     probability: bool | None = None,
 ) -> Image:
-    """Draw real and generated points, on the ground of what D says of every place.
+    """Draw real and generated points over D's score of every place.
 
     Args:
         real: Real samples (N, 2); the first 2,000 are drawn.
         fake: Generated samples (M, 2); the first 2,000 are drawn.
         judge: D's score of points; it colours the ground.
-        limits: What is shown; by default ``limits_of(real)``. Samples beyond are counted in the
-            legend.
-        title: What is written above, such as the step.
-        probability: Whether scores are probabilities, in [0, 1], or raw. By default they are
-            where all that are drawn lie in [0, 1].
+        limits: As for ``density``.
+        title: As for ``density``.
+        probability: As for ``density``.
 
     Raises:
         ConfigError: If samples are not of two dimensions, or matplotlib is not installed.
@@ -243,12 +241,11 @@ def scatter(
     axes = figure.add_axes((0.08, 0.08, 0.76, 0.86))  # fixed, so that pictures can be compared
     axes.set_title(title, loc="left", fontsize="medium")
     if judge is not None:
-        x = torch.linspace(*across, _ACROSS)
-        y = torch.linspace(*along, _ACROSS)
-        places = torch.cartesian_prod(y, x).flip(1)
-        scores, bounded = _judged(judge, places, probability)
-        _ground(figure, axes, x, y, scores.reshape(_ACROSS, _ACROSS), bounded)
+        x, y = torch.linspace(*across, _ACROSS), torch.linspace(*along, _ACROSS)
+        scores, name, bounded = _judged(judge, torch.cartesian_prod(y, x).flip(1), probability)
+        _ground(figure, axes, x, y, scores.reshape(_ACROSS, _ACROSS), name, bounded)
     for label, values, colour in kinds:
+        name = label + _beyond(values, box)
         axes.scatter(
             values[:_DOTS, 0],
             values[:_DOTS, 1],
@@ -256,14 +253,11 @@ def scatter(
             color=colour,
             alpha=0.45,
             linewidths=0,
-            label=label + _beyond(values, box),
+            label=name,
         )
-    axes.set_xlim(*across)
-    axes.set_ylim(*along)
+    axes.set(xlim=across, ylim=along, xlabel="x", ylabel="y")
     axes.set_aspect("equal", anchor="W")
-    axes.set_xlabel("x")
-    axes.set_ylabel("y")
-    _tidy(axes, grid=False)
+    _style(axes, grid=False)
     for handle in axes.get_legend().legend_handles:  # type: ignore[union-attr]
         handle.set(alpha=1, sizes=[30])  # type: ignore[union-attr]
     return _drawn(figure)
@@ -286,10 +280,8 @@ def scores(panels: Sequence[Panel]) -> Image:
         trace.number: trace.label for panel in panels for trace in panel.traces if trace.points
     }
     figure = _figure(height=0.3 + 2.6 * len(panels) + 0.22 * len(labels))
-    figure.set_layout_engine("constrained")
-    column = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     handles: dict[int, Any] = {}
-    for axes, panel in zip(column, panels, strict=True):
+    for axes, panel in zip(_stacked(figure, len(panels)), panels, strict=True):
         for trace in panel.traces:
             if trace.points:
                 handles.setdefault(trace.number, _trace(axes, trace, panel.better))
@@ -299,11 +291,7 @@ def scores(panels: Sequence[Panel]) -> Image:
         values = [value for trace in panel.traces for _, value in trace.points]
         if panel.better == "lower" and min(values) > 0 and max(values) >= _DECADE * min(values):
             _logarithmic(axes)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="0.92", linewidth=0.8)
-        axes.set_axisbelow(True)
-    column[-1].set_xlabel("step")
-    column[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        _style(axes, [])
     legend = figure.legend(
         [handles[number] for number in sorted(labels)],
         [_shortened(labels[number]) for number in sorted(labels)],
@@ -352,7 +340,9 @@ def _shortened(label: str) -> str:
     return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 3]}..."
 
 
-def _ground(figure: Figure, axes: Axes, x: Tensor, y: Tensor, scores: Any, bounded: bool) -> None:
+def _ground(
+    figure: Figure, axes: Axes, x: Tensor, y: Tensor, scores: Any, name: str, bounded: bool
+) -> None:
     """Colour the ground by D's scores: towards the colour of the kind that D takes it for."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.ticker import MaxNLocator
@@ -366,37 +356,10 @@ def _ground(figure: Figure, axes: Axes, x: Tensor, y: Tensor, scores: Any, bound
         levels = list(MaxNLocator(10).tick_values(low - room, high + room))
     ground = axes.contourf(x.numpy(), y.numpy(), scores, levels, cmap=pale, zorder=0)
     bar = figure.colorbar(ground, cax=figure.add_axes((0.87, 0.2, 0.025, 0.6)))
-    bar.set_label("D's probability of real" if bounded else "D's score")
+    bar.set_label(name)
     bar.outline.set(edgecolor="0.6", linewidth=0.8)
     if bounded:
-        bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
-
-
-def _coverage(panel: Axes, rows: Sequence[Mapping[str, float]]) -> None:
-    """Modes covered on the left axis, shares of the samples on the right one."""
-    found = _column(rows, "modes")
-    steps, modes = found[_places(len(found))].T
-    marker = "o" if len(found) == 1 else ""
-    panel.plot(
-        steps, modes, color=_REAL, drawstyle="steps-post", label="modes covered", marker=marker
-    )
-    top = modes.max(initial=1)
-    panel.set_ylim(-0.03 * top, 1.06 * top)
-    panel.locator_params("y", integer=True)
-    panel.set_ylabel("modes covered")
-    right = panel.twinx()
-    shares = {
-        "high_quality": ("high quality", _SHARES[0]),
-        "rarest_mode": ("rarest mode", _SHARES[1]),
-    }
-    _lines(right, rows, shares)
-    right.set_ylim(-0.03, 1.06)
-    right.set_ylabel("share of samples")
-    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    right.spines[["top", "left"]].set_visible(False)
-    _legend(
-        panel, [handle for axes in (panel, right) for handle in axes.get_legend_handles_labels()[0]]
-    )
+        bar.set_ticks(_QUARTERS)
 
 
 def _lines(
@@ -410,7 +373,7 @@ def _lines(
             continue
         marker = "o" if len(found) == 1 else ""
         axes.plot(*_smoothed(found).T, color=colour, linewidth=1.8, marker=marker, label=label)
-        axes.plot(*_extremes(found).T, color=colour, linewidth=0.8, alpha=0.25, zorder=1)
+        axes.plot(*found.T, color=colour, linewidth=0.8, alpha=0.25, zorder=1)
         usual.extend(np.quantile(found[:, 1], (0.005, 0.995)))
     room = 0.1 * (max(usual) - min(usual)) if usual else 0
     if room:  # a single outlier must not flatten all the rest
@@ -440,17 +403,6 @@ def _smoothed(points: Any) -> Any:
 def _places(count: int) -> Any:
     """At most ``_POINTS`` of the places 0 to ``count - 1``, evenly, with the first and the last."""
     return np.linspace(0, count - 1, min(count, _POINTS)).round().astype(int)
-
-
-def _extremes(points: Any) -> Any:
-    """The points (N, 2), or where they are many the lowest and highest of each neighbourhood."""
-    if len(points) <= _POINTS:
-        return points
-    kept: list[Any] = []
-    for part in np.array_split(points, _POINTS // 2):
-        ends = sorted((int(part[:, 1].argmin()), int(part[:, 1].argmax())))
-        kept.extend(part[ends])
-    return np.array(kept)
 
 
 def _reached(row: Mapping[str, float]) -> str:
@@ -497,14 +449,16 @@ def _beyond(values: Any, limits: Limits) -> str:
     return f" ({missing:.1%} outside)" if missing else ""
 
 
-def _judged(judge: Judge, places: Tensor, probability: bool | None) -> tuple[Any, bool]:
-    """D's scores of places, and whether they are probabilities."""
+def _judged(judge: Judge, places: Tensor, probability: bool | None) -> tuple[Any, str, bool]:
+    """D's scores of places, their name, and whether they are probabilities."""
     with torch.no_grad():
         found = judge(places).detach().cpu().double().reshape(len(places))
     scores = found.nan_to_num(0, 0, 0).numpy()
     if probability is None:
         probability = bool(scores.min() >= 0 and scores.max() <= 1)
-    return (scores.clip(0, 1) if probability else scores), probability
+    if probability:
+        return scores.clip(0, 1), "D's probability of real", True
+    return scores, "D's score", False
 
 
 def _figure(height: float) -> Figure:
@@ -518,25 +472,32 @@ def _figure(height: float) -> Figure:
     return Figure((_WIDTH, height), dpi=_DPI, facecolor="white")
 
 
-def _tidy(axes: Axes, grid: bool = True) -> None:
+def _stacked(figure: Figure, count: int) -> Any:
+    """Axes below each other, with steps along the last one."""
+    figure.set_layout_engine("constrained")
+    column = figure.subplots(count, sharex=True, squeeze=False)[:, 0]
+    column[-1].set_xlabel("step")
+    column[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    return column
+
+
+def _style(axes: Axes, handles: Sequence[Any] | None = None, *, grid: bool = True) -> None:
+    """The looks of all axes: few lines, and a legend in one line above, where it hides nothing."""
     axes.spines[["top", "right"]].set_visible(False)
     if grid:
         axes.grid(color="0.92", linewidth=0.8)
         axes.set_axisbelow(True)
-    if axes.get_legend() is None:
-        _legend(axes, axes.get_legend_handles_labels()[0])
-
-
-def _legend(axes: Axes, handles: Sequence[Any]) -> None:
-    """A legend in one line above the axes, where it hides nothing."""
-    axes.legend(
-        handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        ncols=max(1, len(handles)),
-        frameon=False,
-        borderaxespad=0.1,
-    )
+    if handles is None:
+        handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=len(handles),
+            frameon=False,
+            borderaxespad=0.1,
+        )
 
 
 def _drawn(figure: Figure) -> Image:

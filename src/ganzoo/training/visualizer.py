@@ -75,7 +75,7 @@ class SampleVisualizer:
         return draw(real, fake, judge, plots.limits_of(real), title, probability=probability)
 
     def comparison(self) -> Image:
-        """Return real images beside as many generated ones.
+        """Return real and as many generated images side by side.
 
         Raises:
             ConfigError: If the samples are no images.
@@ -84,7 +84,7 @@ class SampleVisualizer:
         real, labels = self._real(_SHOWN)
         fake = generator.sample(len(real), seed=self.seed, labels=labels)
         grids = [pictures.grid(samples, generator.spec) for samples in (real, fake)]
-        return pictures.beside(grids, ["real", "generated"])
+        return pictures.side_by_side(grids, ["real", "generated"])
 
     def scores(self) -> dict[str, float]:
         """Return how generated samples cover the modes of the mixture, where it is known.
