@@ -217,9 +217,7 @@ def test_a_penalty_that_is_no_scalar() -> None:
             return step.real_output.logits
 
     penalties.register("rows")(Rows)
-    with pytest.raises(
-        ContractError, match=r"'rows' must return a scalar"
-    ):
+    with pytest.raises(ContractError, match=r"'rows' must return a scalar"):
         next(trainer(penalties="rows").iterations())
     with pytest.raises(ConfigError, match="'slope' is given twice"):
         trainer(penalties="slope,slope")

@@ -42,8 +42,8 @@ def resolve_evals(
         return config
     if config.patience is not None:
         raise ConfigError(
-            "patience requires evaluate_every, and keep_best, where it is set, to be by one of the "
-            "metrics. Set them so, or leave patience out."
+            "patience requires evaluate_every. Leave it out, or set evaluate_every, and keep_best, "
+            "if at all, to one of the metrics."
         )
     if config.keep_best is None:
         return config
