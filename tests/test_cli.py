@@ -287,16 +287,16 @@ def test_a_folder_that_cannot_be_written(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_that_fills_while_training(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run").mkdir()
-    from ganzoo.training import trainer
+    from ganzoo.training import stage
 
-    real = trainer.write_json
+    real = stage.write_json
 
     def with_full_metrics(path: Path, value: object) -> None:
         real(path, value)
         (path.parent / "metrics.jsonl").symlink_to("/dev/full")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "write_json", with_full_metrics)
+        patch.setattr(stage, "write_json", with_full_metrics)
         ganzoo("train", *TINY, "--out", "run", "--quiet", code=2)
     text = capsys.readouterr().err
     assert "The run folder run cannot be written (No space left on device)" in text

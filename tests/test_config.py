@@ -474,7 +474,7 @@ def test_defaults_show_every_setting() -> None:
     [
         ({"latent": {3: 1}}, "3"),
         ({"d_steps": torch.zeros(20, 20)}, r"d_steps.* cannot be tensor\(.{150,220}: input"),
-        ({"dataset": {"name": "in-memory", "description": "a\nb", "fingerprint": 3}}, "fingerprint"),
+        ({"dataset": {"name": "in-memory", "description": "a\nb", "fingerprint": 3}}, "finger"),
     ],
 )
 def test_odd_values_are_refused_in_one_line(settings: dict[str, Any], message: str) -> None:

@@ -396,6 +396,8 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "real_split": often(st.none(), st.just("test"), 16),
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
+    "penalties": st.just(()),
+    "augmentation": st.none(),
     "trackers": often(st.just(()), st.sampled_from(["tensorboard", [{"name": "tensorboard"}]]), 24),
 }
 """Strategies of settings whose fields alone would draw badly; all others follow from theirs."""
@@ -410,7 +412,9 @@ def others() -> SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {},
         optional={
-            name: SETTINGS.get(name, values(info.annotation, tuple(info.metadata)))
+            name: SETTINGS[name]
+            if name in SETTINGS
+            else values(info.annotation, tuple(info.metadata))
             for name, info in fields.items()
             if name not in APART
         },

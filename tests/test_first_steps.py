@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d, pad
 import ganzoo
 from ganzoo import recipes
 from ganzoo.core.step import Step
-from ganzoo.training.game import EMA
+from ganzoo.training.ema import EMA
 
 SEED = 3  # of dropout and label noise
 

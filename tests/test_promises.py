@@ -29,7 +29,8 @@ from ganzoo.losses.base import Loss
 from ganzoo.losses.hinge import Hinge
 from ganzoo.runs import checkup, comparison
 from ganzoo.runs.run import Run
-from ganzoo.training.callbacks import Callback, Progress
+from ganzoo.training.callbacks import Callback
+from ganzoo.training.progress import Progress
 
 TINY: dict[str, Any] = {
     "arch": {"name": "mlp", "hidden": [4]},
@@ -533,7 +534,7 @@ def test_the_way_on_with_words_of_other_programs(
         ("gpu", "device"),
         ("devices", "device"),
         ("pacience", "patience"),
-        ("non_finite", "nan_policy"),
+        ("nan_policies", "nan_policy"),
         ("losss", "loss"),
         ("worker", "workers"),
         ("emadecay", "ema_decay"),

@@ -117,7 +117,8 @@ def zoo_pages() -> dict[Path, str]:
             page = f"{kind}/{component.name}.md"
             pages[folder / page] = "\n\n".join(section(component)) + "\n"
             rows.append((f"[`{component.name}`]({page})", summary(component)))
-        parts += [f"## {kind.capitalize()}", table(("name", "what it is"), rows)]
+        if rows:  # otherwise only plug-ins have some
+            parts += [f"## {kind.capitalize()}", table(("name", "what it is"), rows)]
     return {folder / "index.md": "\n\n".join(parts) + "\n", **pages}
 
 
@@ -415,7 +416,7 @@ def apart(difference: float) -> str:
 
 def anchor(kind: str) -> str:
     """The heading of docs/zoo/index.md for a kind of component."""
-    return next(name for name in KINDS if components(name)[0].kind == kind)
+    return next(name for name in KINDS if (found := components(name)) and found[0].kind == kind)
 
 
 def prose(component: type[Component]) -> list[str]:

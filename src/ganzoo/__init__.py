@@ -17,6 +17,7 @@ from ganzoo._version import __version__
 if TYPE_CHECKING:
     from ganzoo import (  # noqa: F401 - attributes by __getattr__ below
         architectures,
+        augmentations,
         datasets,
         errors,
         features,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         losses,
         metrics,
         optimizers,
+        penalties,
         pretrained,
         recipes,
         schedules,
@@ -71,6 +73,7 @@ _HOMES = {
 _MODULES = frozenset(
     {
         "architectures",
+        "augmentations",
         "datasets",
         "errors",
         "features",
@@ -78,6 +81,7 @@ _MODULES = frozenset(
         "losses",
         "metrics",
         "optimizers",
+        "penalties",
         "pretrained",
         "recipes",
         "schedules",

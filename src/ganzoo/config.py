@@ -18,16 +18,19 @@ from pydantic import (
 
 from ganzoo import (
     architectures,
+    augmentations,
     datasets,
     losses,
     metrics,
     optimizers,
+    penalties,
     recipes,
     schedules,
     trackers,
 )
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
+from ganzoo.augmentations import Augmentation
 from ganzoo.core.component import RESERVED, Component
 from ganzoo.core.model import Model
 from ganzoo.core.registry import Registry
@@ -38,6 +41,7 @@ from ganzoo.files import bounded_json, storage, untrusted
 from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
 from ganzoo.optimizers import Optimizer
+from ganzoo.penalties import Penalty
 from ganzoo.schedules import Schedule
 from ganzoo.trackers import Tracker
 
@@ -108,6 +112,14 @@ Trackers = Annotated[
     tuple[Annotated[SerializeAsAny[Tracker], BeforeValidator(trackers.create)], ...],
     BeforeValidator(several),
 ]
+Penalties = Annotated[
+    tuple[Annotated[SerializeAsAny[Penalty], BeforeValidator(penalties.create)], ...],
+    BeforeValidator(several),
+]
+
+
+def _augmentation(value: Any) -> Augmentation | None:
+    return None if value is None else augmentations.create(value)
 
 
 class TrainConfig(Model):
@@ -130,6 +142,12 @@ class TrainConfig(Model):
     )
     loss: Annotated[SerializeAsAny[Loss], BeforeValidator(losses.create)] = Field(
         description="what both nets minimise"
+    )
+    penalties: Penalties = Field(
+        (), description="terms that are added to the loss of a player, by name"
+    )
+    augmentation: Annotated[SerializeAsAny[Augmentation] | None, BeforeValidator(_augmentation)] = (
+        Field(None, description="what all samples pass through before D, by name")
     )
     recipe: str | None = Field(None, description="settings that reproduce a known system, by name")
     init_from: Annotated[str | None, BeforeValidator(_text)] = Field(
@@ -245,7 +263,7 @@ class TrainConfig(Model):
             SampleSpec(kind="vector", shape=(1,), value_range=ends)  # which refuses what is none
         return ends
 
-    @field_validator("trackers", "metrics")
+    @field_validator("penalties", "trackers", "metrics")
     @classmethod
     def _each_once(cls, chosen: tuple[Component, ...]) -> tuple[Component, ...]:
         named = [component.name for component in chosen]
@@ -303,6 +321,8 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     config = TrainConfig(**settings)
     for component in (
         *(getattr(config, key) for key in COMPONENTS),
+        *config.penalties,
+        *((config.augmentation,) if config.augmentation is not None else ()),
         *config.trackers,
         *config.metrics,
     ):

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ganzoo import optimizers
+from ganzoo.core.state_dicts import below
 from ganzoo.errors import CheckpointError
 from ganzoo.files import artifact, checkpoint
 from ganzoo.files.storage import write_json
@@ -327,18 +328,17 @@ def test_an_optimizer_goes_on_as_if_nothing_had_happened(tmp_path, options, layo
     config = optimizers.create(options, lr=0.01)
     optimizer = config.build(net.parameters())
     train(net, optimizer, 3)
-    packed, rest = checkpoint.pack_optimizer("g_optimizer", optimizer, parameter_names(optimizer))
-    assert all(name.startswith("g_optimizer.") for name in packed)
+    packed, rest = checkpoint.pack_optimizer(optimizer, parameter_names(optimizer))
+    named = {f"g_optimizer.{name}": value for name, value in packed.items()}
     noise = {"d_optimizer.0.exp_avg": torch.ones(9), "generator.0.weight": torch.ones(9)}
-    path = checkpoint.save(tmp_path, 3, {**packed, **noise}, {"optimizer": rest})
+    path = checkpoint.save(tmp_path, 3, {**named, **noise}, {"optimizer": rest})
 
     tensors, state = checkpoint.load(path)
     twin.load_state_dict(net.state_dict())
     resumed = config.build(twin.parameters())
-    checkpoint.unpack_optimizer(
-        "g_optimizer", resumed, parameter_names(resumed), tensors, state["optimizer"]
-    )
-    again, rest_again = checkpoint.pack_optimizer("g_optimizer", resumed, parameter_names(resumed))
+    own = below(tensors, "g_optimizer")
+    checkpoint.unpack_optimizer(resumed, parameter_names(resumed), own, state["optimizer"])
+    again, rest_again = checkpoint.pack_optimizer(resumed, parameter_names(resumed))
     assert rest_again == rest and again.keys() == packed.keys()
     for name, value in packed.items():
         assert torch.equal(again[name], value) and again[name].dtype == value.dtype
@@ -351,7 +351,7 @@ def test_an_optimizer_goes_on_as_if_nothing_had_happened(tmp_path, options, layo
     checkpoint.save(
         tmp_path,
         5,
-        checkpoint.pack_optimizer("g_optimizer", resumed, parameter_names(resumed))[0],
+        checkpoint.pack_optimizer(resumed, parameter_names(resumed))[0],
         {},
     )
 
@@ -361,9 +361,9 @@ def test_an_optimizer_keeps_the_settings_it_was_built_with() -> None:
     weight.grad = torch.ones(2)
     old = optimizers.create("adam", lr=0.1).build([weight])
     old.step()
-    tensors, rest = checkpoint.pack_optimizer("o", old, parameter_names(old))
+    tensors, rest = checkpoint.pack_optimizer(old, parameter_names(old))
     new = optimizers.create("adam", lr=0.3, betas=(0.1, 0.2)).build([weight])
-    checkpoint.unpack_optimizer("o", new, parameter_names(new), tensors, rest)
+    checkpoint.unpack_optimizer(new, parameter_names(new), tensors, rest)
     assert new.param_groups[0]["lr"] == 0.3
     assert new.param_groups[0]["betas"] == (0.1, 0.2)
     assert new.state[weight]["step"] == 1
@@ -371,9 +371,9 @@ def test_an_optimizer_keeps_the_settings_it_was_built_with() -> None:
 
 def test_an_optimizer_that_has_not_begun() -> None:
     optimizer = optimizers.create("adam").build([nn.Parameter(torch.ones(2))])
-    tensors, rest = checkpoint.pack_optimizer("o", optimizer, parameter_names(optimizer))
+    tensors, rest = checkpoint.pack_optimizer(optimizer, parameter_names(optimizer))
     assert tensors == {} and rest == {}
-    checkpoint.unpack_optimizer("o", optimizer, parameter_names(optimizer), tensors, rest)
+    checkpoint.unpack_optimizer(optimizer, parameter_names(optimizer), tensors, rest)
     assert not optimizer.state
 
 
@@ -383,12 +383,12 @@ def test_an_optimizer_of_another_net_is_refused() -> None:
     for weight in weights:
         weight.grad = torch.ones(3)
     optimizer.step()
-    tensors, rest = checkpoint.pack_optimizer("o", optimizer, ["first", "second"])
-    with pytest.raises(ValueError, match="o has the state of 'second', which the net lacks"):
-        checkpoint.unpack_optimizer("o", optimizer, ["first", "other"], tensors, rest)
+    tensors, rest = checkpoint.pack_optimizer(optimizer, ["first", "second"])
+    with pytest.raises(ValueError, match="has the state of 'second', which the net lacks"):
+        checkpoint.unpack_optimizer(optimizer, ["first", "other"], tensors, rest)
     tensors = {name: value for name, value in tensors.items() if "second" not in name}
-    with pytest.raises(ValueError, match="o lacks the state of 'second'"):
-        checkpoint.unpack_optimizer("o", optimizer, ["first", "second"], tensors, rest)
+    with pytest.raises(ValueError, match="an optimizer lacks the state of 'second'"):
+        checkpoint.unpack_optimizer(optimizer, ["first", "second"], tensors, rest)
 
 
 def test_the_state_of_equal_weights_goes_by_name() -> None:
@@ -397,9 +397,9 @@ def test_the_state_of_equal_weights_goes_by_name() -> None:
     for size, weight in enumerate(weights, start=1):
         weight.grad = torch.full((3,), float(size))
     optimizer.step()
-    tensors, rest = checkpoint.pack_optimizer("o", optimizer, ["first", "second"])
+    tensors, rest = checkpoint.pack_optimizer(optimizer, ["first", "second"])
     other = torch.optim.Adam(weights)
-    checkpoint.unpack_optimizer("o", other, ["second", "first"], tensors, rest)
+    checkpoint.unpack_optimizer(other, ["second", "first"], tensors, rest)
     moments = [other.state[weight]["exp_avg"] for weight in weights]
     assert torch.equal(moments[0], optimizer.state[weights[1]]["exp_avg"])
     assert torch.equal(moments[1], optimizer.state[weights[0]]["exp_avg"])
@@ -412,9 +412,9 @@ def test_a_state_of_another_shape_is_refused_before_a_kernel_meets_it(name: str)
     optimizer = optimizers.create({"name": name, **options}).build(net.parameters())
     net(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    tensors, rest = checkpoint.pack_optimizer("o", optimizer, ["weight", "bias"])
+    tensors, rest = checkpoint.pack_optimizer(optimizer, ["weight", "bias"])
     key = next(key for key, value in tensors.items() if value.dim() == 2)
     with pytest.raises(ValueError, match=r"shape \(1,\) for 'weight', which has \(4, 3\)"):
         checkpoint.unpack_optimizer(
-            "o", optimizer, ["weight", "bias"], {**tensors, key: torch.zeros(1)}, rest
+            optimizer, ["weight", "bias"], {**tensors, key: torch.zeros(1)}, rest
         )

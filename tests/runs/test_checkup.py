@@ -350,7 +350,7 @@ def spoilt(part: str, value: float) -> Callable[[dict[str, torch.Tensor]], objec
     [
         ("generator", "output.bias"),
         ("checkpoints/step-00000004", "discriminator.output.bias"),
-        ("checkpoints/step-00000002", "g_optimizer.output.bias.exp_avg"),
+        ("checkpoints/step-00000002", "g_optimizer.generator.output.bias.exp_avg"),
     ],
 )
 def test_numbers_that_are_not_finite(run: Path, folder: str, tensor: str, value: float) -> None:

@@ -19,6 +19,7 @@ from ganzoo.config import TrainConfig, defaults, resolve
 from ganzoo.errors import RunFolderError
 from ganzoo.losses.hinge import Hinge
 from ganzoo.runs import provenance
+from ganzoo.training.session import Session
 
 TINY: dict[str, Any] = {
     "arch": {"name": "dcgan", "channels": 2},
@@ -179,7 +180,8 @@ def test_a_run_says_how_it_came_about_beside_its_generator(pictures: Tensor) -> 
     picture = (run.path / "generator" / "samples.png").read_bytes()
     assert picture == run.samples[-1].read_bytes()
     trainer = ganzoo.Trainer.resume(run, dataset=pictures, steps=4, progress=False)
-    trainer._begin().release()
+    with Session(trainer, trainer._stage, None, trainer._build):
+        pass
     assert not (run.path / "generator" / "training.json").exists()  # of the shorter training
     trainer.fit()
     assert json.loads((run.path / "generator" / "training.json").read_text())["steps"] == 4

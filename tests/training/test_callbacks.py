@@ -14,9 +14,11 @@ from ganzoo.core.device import Precision
 from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError, RegistrationError
 from ganzoo.trackers import Log
-from ganzoo.training import callbacks
-from ganzoo.training.callbacks import Callback, Progress, Tracking
+from ganzoo.training import progress as progress_module
+from ganzoo.training.callbacks import Callback
 from ganzoo.training.diagnosis import Diagnosis
+from ganzoo.training.progress import Progress
+from ganzoo.training.tracking import Tracking
 
 HOOKS = [
     "on_start",
@@ -67,7 +69,7 @@ ROW = {"d_loss": 1.2345, "g_loss": 0.5, "d_real": 0.756, "d_fake": 0.25}
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch):
     now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -79,7 +81,7 @@ def trainer() -> SimpleNamespace:
         precision=Precision("fp32", "as asked"),
         device=SimpleNamespace(type="cpu"),
         spec=SampleSpec(shape=(1, 28, 28)),
-        visualizer=SimpleNamespace(mixture=None),
+        modes=None,
         notices=["[images] are padded"],
         total_steps=1000,
         images_per_step=8,
@@ -247,13 +249,13 @@ def test_an_end_that_is_none_shows_nothing_more(trainer, clock) -> None:
     ],
 )
 def test_clock(seconds, text) -> None:
-    assert callbacks._clock(seconds) == text
+    assert progress_module._clock(seconds) == text
 
 
 @pytest.mark.parametrize(("modes", "collapse"), [(1, " (mode collapse)"), (3, "")])
 def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
     trainer.spec = SampleSpec(kind="vector", shape=(2,), value_range=None)
-    trainer.visualizer.mixture = SimpleNamespace(centres=((0, 0), (1, 1), (2, 2)))
+    trainer.modes = 3
     file = StringIO()
     progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
     progress.on_start(trainer, SimpleNamespace(path=Path("run")))
@@ -270,7 +272,7 @@ def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
 
 def test_one_mode_is_no_news(clock, trainer) -> None:
     trainer.spec = SampleSpec(kind="vector", shape=(1,), value_range=None)
-    trainer.visualizer.mixture = SimpleNamespace(centres=((5,),))
+    trainer.modes = 1
     file = StringIO()
     progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
     progress.on_start(trainer, RUN)
@@ -423,7 +425,7 @@ def test_a_tracker_that_fails_in_the_end(caplog) -> None:
 def test_a_failure_is_one_line_on_standard_error() -> None:
     code = (
         "from types import SimpleNamespace\n"
-        "from ganzoo.training.callbacks import Tracking\n"
+        "from ganzoo.training.tracking import Tracking\n"
         "class Broken:\n"
         "    def scalars(self, step, values): raise OSError('first\\nsecond')\n"
         "    def finish(self): raise OSError('again')\n"

@@ -34,6 +34,7 @@ from ganzoo.losses import Loss
 from ganzoo.schedules import Schedule
 from ganzoo.testing import check_architecture, check_dataset, check_loss
 from ganzoo.training.estimate import estimate
+from ganzoo.training.parts import collect
 
 BATCH, LATENT = 4, 6
 SPEC = SampleSpec(kind="vector", shape=(3,))
@@ -437,7 +438,7 @@ def test_looking_changes_nothing(nets: dict[str, Any], monkeypatch: pytest.Monke
         if not looked:
             made.game.first = None
         list(made.iterations())
-        return {name: value.clone() for name, value in made._state()[0].items()}
+        return {name: value.clone() for name, value in collect(made.parts())[0].items()}
 
     one, other = trained(True), trained(False)
     assert one.keys() == other.keys()

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 import ganzoo
 from ganzoo import architectures, losses, optimizers, schedules
 from ganzoo.training.callbacks import Callback
+from ganzoo.training.parts import collect
 
 TINY: dict[str, dict[str, Any]] = {
     "dcgan": {"channels": 2},
@@ -107,7 +108,7 @@ def settings(**more: Any) -> dict[str, Any]:
 
 
 def tensors(trainer: ganzoo.Trainer) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in trainer._state()[0].items()}
+    return {name: value.clone() for name, value in collect(trainer.parts())[0].items()}
 
 
 def check(given: dict[str, Any], total: int = TOTAL) -> None:

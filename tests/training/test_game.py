@@ -19,7 +19,9 @@ from ganzoo.losses.base import Loss
 from ganzoo.losses.non_saturating import NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 from ganzoo.optimizers import SGD, Adam
-from ganzoo.training.game import EMA, Game
+from ganzoo.training.ema import EMA
+from ganzoo.training.game import Game
+from ganzoo.training.parts import collect
 
 BATCH, LATENT, SAMPLE = 5, 3, 2
 
@@ -344,7 +346,7 @@ class Watching(Loss):
 
 
 def watched(monitor, base: type[Watching] = Watching) -> Watching:
-    return type("Watched", (base,), {"watch": staticmethod(monitor), "__module__": __name__})()
+    return type("Watched", (base,), {"monitor": staticmethod(monitor), "__module__": __name__})()
 
 
 def gradients(net: nn.Module) -> list:
@@ -719,7 +721,7 @@ def test_d_may_be_in_evaluation_mode_while_g_learns(asked: bool) -> None:
     # A phase that fails leaves the modes as they were.
     played.loss = Broken()
     with pytest.raises(ArithmeticError):
-        played._generator_phase(BATCH, None, None)
+        played.update_generator(BATCH, None, None)
     assert judge.norm.training and all(value.requires_grad for value in judge.parameters())
 
 
@@ -897,8 +899,9 @@ def test_the_optimizer_trains_the_parameters_that_there_are(player: str, how: st
         changed.play(batches[1])
     for name, net in plain.nets().items():
         assert same(net.state_dict(), changed.nets()[name].state_dict()), name
-    tensors, state = changed.state()
-    assert tensors.keys() == plain.state()[0].keys() and state == plain.state()[1]
+    tensors, values = collect(changed.parts())
+    assert tensors.keys() == collect(plain.parts())[0].keys()
+    assert values == collect(plain.parts())[1]
 
 
 def test_skipping_restores_buffers_that_the_net_rebinds() -> None:
@@ -926,7 +929,7 @@ def test_skipping_restores_buffers_that_the_net_rebinds() -> None:
     )
     other.play(reals()[0])
     before = net.mean.clone()
-    other._generator_phase = lambda *given: Step(  # type: ignore[method-assign]
+    other.update_generator = lambda *given: Step(  # type: ignore[method-assign]
         0, played.generator, net, torch.zeros(1), torch.zeros(1)
     )
     other.play(lambda: (torch.full((BATCH, SAMPLE), math.nan, dtype=torch.float64), None))

@@ -85,11 +85,11 @@ def test_seeds_do_not_share_epochs() -> None:
 def test_resuming_is_as_if_nothing_had_happened(before) -> None:
     whole = Loader(numbered(13, labels=True), 4, CPU, seed=3)
     draw(whole, before)
-    state = json.loads(json.dumps(whole.state_dict()))  # as a checkpoint has it
+    state = json.loads(json.dumps(whole.state()[1]))  # as a checkpoint has it
     assert state["batches"] == before
     resumed = Loader(numbered(13, labels=True), 4, CPU, seed=3)
     draw(resumed, 5)  # wherever it was
-    resumed.load_state_dict(state)
+    resumed.restore({}, state)
     assert resumed.epoch == whole.epoch == before / 3
     for _ in range(8):
         (data, labels), (again, labels_again) = whole.next(), resumed.next()
@@ -214,7 +214,7 @@ POINTS = Samples(torch.linspace(-9, 5, 60).reshape(20, 3) ** 3, RAW3, None, stor
 def state_of(samples: Samples | Stream) -> dict:
     loader = Loader(samples, 4, CPU)
     draw(loader, 3)
-    return json.loads(json.dumps(loader.state_dict()))
+    return json.loads(json.dumps(loader.state()[1]))
 
 
 def changed(samples: Samples, change) -> Samples:
@@ -246,16 +246,16 @@ def changed(samples: Samples, change) -> Samples:
 def test_a_position_in_other_data_is_refused(now, fact) -> None:
     state, loader = state_of(PICTURES if now.spec.kind == "image" else POINTS), Loader(now, 4, CPU)
     with pytest.raises(DataError, match=rf"not those of the checkpoint \({fact}.*Bring them back"):
-        loader.load_state_dict(state)
-    assert loader.state_dict()["batches"] == 0
+        loader.restore({}, state)
+    assert loader.state()[1]["batches"] == 0
 
 
 @pytest.mark.parametrize("samples", [PICTURES, POINTS, numbered(5), numbered(300)])
 def test_a_position_in_the_same_data_is_taken(samples) -> None:
     def taken(now: Samples, state: dict) -> bool:
         loader = Loader(now, 4, CPU)
-        loader.load_state_dict(state)
-        return loader.state_dict()["batches"] == 3
+        loader.restore({}, state)
+        return loader.state()[1]["batches"] == 3
 
     state = state_of(samples)
     assert taken(samples, state)
@@ -268,7 +268,7 @@ def test_a_position_in_the_same_data_is_taken(samples) -> None:
 
 def test_values_without_a_mean_are_no_obstacle() -> None:
     endless = changed(numbered(5), lambda data: data.index_fill(0, torch.tensor(2), torch.inf))
-    Loader(endless, 4, CPU).load_state_dict(state_of(endless))
+    Loader(endless, 4, CPU).restore({}, state_of(endless))
 
 
 def test_only_the_form_is_compared_of_what_may_be_made_at_random() -> None:
@@ -279,10 +279,10 @@ def test_only_the_form_is_compared_of_what_may_be_made_at_random() -> None:
 
     for before, same, longer in zip(made(13), made(13), made(14), strict=True):
         loader = Loader(same, 4, CPU)
-        loader.load_state_dict(state_of(before))
-        assert loader.state_dict()["batches"] == 3
+        loader.restore({}, state_of(before))
+        assert loader.state()[1]["batches"] == 3
         with pytest.raises(DataError, match="there are 14 samples instead of 13"):
-            Loader(longer, 4, CPU).load_state_dict(state_of(before))
+            Loader(longer, 4, CPU).restore({}, state_of(before))
 
 
 def test_a_run_does_not_go_on_in_other_data(tmp_path) -> None:
@@ -345,7 +345,7 @@ def test_variations_follow_from_the_seed_and_the_position() -> None:
     whole, other = loader(), loader(2)
     batches = [whole.next()[0] for _ in range(7)]
     resumed = loader()
-    resumed.load_state_dict({**resumed.state_dict(), "batches": 3})
+    resumed.restore({}, resumed.state()[1] | {"batches": 3})
     for expected in batches[3:]:
         assert torch.equal(resumed.next()[0], expected)
     assert not torch.equal(other.next()[0], batches[0])
@@ -476,9 +476,9 @@ def test_a_stream_resumes_anywhere(workers, before) -> None:
     expected = drawn(streamed(0), 10)
     loader = streamed(workers)
     loader.next()  # wherever it was
-    loader.load_state_dict({**loader.state_dict(), "batches": before})
+    loader.restore({}, loader.state()[1] | {"batches": before})
     assert same(drawn(loader, 10 - before), expected[before:])
-    assert loader.state_dict()["batches"] == 10
+    assert loader.state()[1]["batches"] == 10
 
 
 @pytest.mark.parametrize("workers", HERE_OR_THERE)

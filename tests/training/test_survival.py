@@ -23,6 +23,7 @@ from ganzoo.errors import CheckpointError, ConfigError, DivergenceError, RunFold
 from ganzoo.files import artifact, checkpoint, untrusted
 from ganzoo.files.lock import RunLock
 from ganzoo.training.callbacks import Callback
+from ganzoo.training.parts import collect
 
 SETTINGS: dict[str, Any] = {
     "arch": {"name": "dcgan", "channels": 2},
@@ -172,7 +173,7 @@ def test_the_best_is_remembered_over_a_resume(pictures: Tensor) -> None:
     train(pictures, "whole", **settings).fit()
     train(pictures, "out", At(9, lambda trainer: trainer.stop()), **settings).fit()
     resumed = resume("out", pictures)
-    assert resumed._best is not None
+    assert resumed.parts()["keeper"].best is not None
     resumed.fit()
     assert_same_runs("whole", "out")
 
@@ -228,19 +229,19 @@ def test_a_failure_beside_the_training_ends_it_with_one_sentence(
 
 
 def test_a_failing_save_does_not_hide_why_training_ended(
-    pictures: Tensor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pictures: Tensor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(path: Path, value: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full() -> Path:
+        raise CheckpointError("No space left on device")
 
     class Dies(Callback):
         def on_log(self, trainer: ganzoo.Trainer, row: Any) -> None:
             if trainer.step == 2:
-                trainer._save(trainer.run)
-                trainer._background.settle()
+                background = trainer.parts()["keeper"].background
+                background.submit(full)
+                background.settle()
                 raise RuntimeError("gone")
 
-    monkeypatch.setattr(artifact, "write_json", full)
     with pytest.raises(RuntimeError, match="gone"):
         train(pictures, "out", Dies()).fit()
     assert "No space left on device" in caplog.text
@@ -248,7 +249,7 @@ def test_a_failing_save_does_not_hide_why_training_ended(
 
 def test_a_folder_that_vanishes_is_said(pictures: Tensor) -> None:
     def vanish(trainer: ganzoo.Trainer) -> None:
-        trainer._background.settle()
+        trainer.parts()["keeper"].background.settle()
         shutil.rmtree("out")
 
     trainer = train(pictures, "out", At(3, vanish))
@@ -416,7 +417,7 @@ def test_the_diagnosis_names_tensor_step_and_checkpoint(
     assert "\n" not in text
     assert "noticed at step 6" in text  # when it would have been saved
     assert f"The last good checkpoint is {Path('out/checkpoints/step-00000003')}" in text
-    assert "ganzoo resume out --nan_policy rollback" in text
+    assert "ganzoo resume out --nan-policy rollback" in text
     assert steps_kept("out") == ["step-00000003"]
 
 
@@ -429,7 +430,7 @@ def test_skipping_leaves_no_trace(where: str, optimizer: str, pictures: Tensor) 
 
     class Keep(Callback):
         def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
-            tensors, _ = trainer.game.state()
+            tensors, _ = collect(trainer.game.parts())
             seen[trainer.step] = {name: value.clone() for name, value in tensors.items()}
 
     settings = {"nan_policy": "skip", "g_optimizer": optimizer, "d_optimizer": optimizer}
@@ -438,7 +439,7 @@ def test_skipping_leaves_no_trace(where: str, optimizer: str, pictures: Tensor) 
         trainer = train(pictures, f"out-{step}", bad, Keep(), **settings)
         trainer.setup()
         if not step:
-            tensors, _ = trainer.game.state()
+            tensors, _ = collect(trainer.game.parts())
             seen[0] = {name: value.clone() for name, value in tensors.items()}
             bad.on_step(trainer, None)
         run = trainer.fit()
@@ -507,7 +508,7 @@ def test_going_back_halves_the_learning_rates_and_goes_on(pictures: Tensor) -> N
     assert "went back from step 6 to the checkpoint of step 4" in back.text
     assert back.text in [each["text"] for each in run.diagnoses]
     resumed = resume("out", pictures, steps=10)
-    assert resumed._rollbacks == 1
+    assert resumed.parts()["keeper"].rollbacks == 1
     resumed.fit()
     assert ganzoo.Run("out").history[-1]["g_lr"] == rates[8]
 
@@ -562,7 +563,7 @@ def test_rows_tell_gradients_and_diversity(pictures: Tensor) -> None:
 def test_a_bad_latent_does_not_reach_the_average(pictures: Tensor) -> None:
     trainer = train(pictures, "out", nan_policy="skip")
     trainer.setup()
-    draw, drawn = trainer.game._draw, []
+    draw, drawn = trainer.game.draw, []
 
     def bad_for_g(count: int) -> Tensor:
         latent = draw(count)
@@ -571,7 +572,7 @@ def test_a_bad_latent_does_not_reach_the_average(pictures: Tensor) -> None:
             latent[0] = float("nan")
         return latent
 
-    trainer.game._draw = bad_for_g  # type: ignore[method-assign]
+    trainer.game.draw = bad_for_g  # type: ignore[method-assign]
     run = trainer.fit()
     assert run.history[-1]["skipped"] == 1
     for net in trainer.nets().values():
@@ -617,15 +618,15 @@ def test_training_goes_on_in_the_same_process_after_any_end(
 
     trainer = trainer_of("out")
     trainer.setup()
-    real = trainer.game._generator_phase
+    real = trainer.game.update_generator
 
     def interrupted(*arguments: Any) -> Any:
         if trainer.step == step:  # D has learnt, G has not
-            trainer.game._generator_phase = real  # type: ignore[method-assign]
+            trainer.game.update_generator = real  # type: ignore[method-assign]
             raise KeyboardInterrupt
         return real(*arguments)
 
-    trainer.game._generator_phase = interrupted  # type: ignore[method-assign]
+    trainer.game.update_generator = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     run = trainer.fit()
@@ -761,7 +762,7 @@ def test_checkpoints_under_each_others_names_are_damage(pictures: Tensor) -> Non
 
 def test_going_back_past_a_damaged_checkpoint_sets_it_aside(pictures: Tensor) -> None:
     def damage(trainer: ganzoo.Trainer) -> None:
-        trainer._background.settle()
+        trainer.parts()["keeper"].background.settle()
         Path("out/checkpoints/step-00000004/state.json").write_bytes(b"")
         poison("generator gradient")(trainer)
 
@@ -782,13 +783,14 @@ def test_a_kill_after_going_back_does_not_forget_it(pictures: Tensor) -> None:
             pictures, "out", At(5, poison("generator gradient")), Dies(), nan_policy="rollback"
         ).fit()
     resumed = resume("out", pictures)
-    assert (resumed.step, resumed._rollbacks, resumed._lr_scale) == (4, 1, 0.5)
+    keeper = resumed.parts()["keeper"]
+    assert (resumed.step, keeper.rollbacks, keeper.lr_scale) == (4, 1, 0.5)
 
 
 def test_at_most_one_copy_of_the_state_is_held(
     pictures: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganzoo.training import trainer as module
+    from ganzoo.training import stage as module
 
     real_save, real_copy, held, most = checkpoint.save, module.own_copies, [0], []
 

@@ -34,6 +34,7 @@ from ganzoo.errors import (
 from ganzoo.generators import bundle
 from ganzoo.generators.sampling import draw_latents
 from ganzoo.training.callbacks import Callback
+from ganzoo.training.parts import collect
 
 SMALL: dict[str, dict[str, Any]] = {
     "dcgan": {"name": "dcgan", "channels": 4},
@@ -57,7 +58,7 @@ def small(arch: str = "mlp", **settings: Any) -> dict[str, Any]:
 
 def weights(trainer: ganzoo.Trainer) -> dict[str, Tensor]:
     """Everything that training changes, by name."""
-    tensors, _ = trainer._state()
+    tensors, _ = collect(trainer.parts())
     return {name: value.clone() for name, value in tensors.items()}
 
 
@@ -545,7 +546,7 @@ def test_a_run_that_cannot_be_described_leaves_nothing(
     def full(path: Path, value: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ganzoo.training.trainer.write_json", full)
+    monkeypatch.setattr("ganzoo.training.stage.write_json", full)
     for out in ("out", None):
         with pytest.raises(RunFolderError, match="No space left on device"):
             ganzoo.Trainer(dataset=pictures, out=out, **small()).fit()

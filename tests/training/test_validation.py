@@ -338,7 +338,8 @@ def test_a_checkpoint_of_another_folder_brings_no_best(tmp_path, monkeypatch, be
     assert [row["step"] for row in copy.scores] == [15, 18]
     assert [found for found in examine(copy.path) if found.verdict == "wrong"] == []
     _, state = checkpoint.load(copy.path / "checkpoints" / "step-00000018")
-    known = state["best"] if state["validation"]["best"] is None else state["validation"]["best"]
+    parts = state["parts"]
+    known = parts["scores"]["best"] or parts["keeper"]["best"]
     assert known["step"] in (15, 18)
 
 
@@ -498,16 +499,18 @@ def test_when_the_newest_checkpoint_is_damaged_the_best_one_of_that_before_is_th
 def test_a_state_of_scores_that_is_none(tmp_path, state) -> None:
     run = train(tmp_path / "run", callbacks=[StopsAt(6)]).fit()
     trainer = again(run)
-    tensors, whole = trainer._state()
+    tensors, whole = trainer._stage.state()
     with pytest.raises(CheckpointError, match="does not fit"):
-        trainer._restore(tensors, whole | {"validation": state}, run.path)
+        trainer._stage.restore(
+            tensors, whole | {"parts": whole["parts"] | {"scores": state}}, run.path
+        )
 
 
 def test_scores_of_the_end_are_in_a_checkpoint(tmp_path) -> None:
     for beside in (False, True):
         run = train(tmp_path / f"run-{beside}", evaluate_async=beside).fit()
         state = json.loads((run.path / "checkpoints/step-00000012/state.json").read_text())
-        assert state["validation"]["evaluated"] == 12
+        assert state["parts"]["scores"]["evaluated"] == 12
 
 
 def test_scores_that_were_found_too_late_are_forgotten(tmp_path) -> None:

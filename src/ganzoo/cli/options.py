@@ -203,8 +203,8 @@ def _field_option(
         kind = tuple[int, ...]  # one side or two
     elif path == ("trackers",):
         kind = tuple[str, ...]  # by name; their options go into a file
-    elif path == ("metrics",):
-        kind = str  # likewise, with commas between
+    elif path in (("metrics",), ("penalties",), ("augmentation",)):
+        kind = str  # likewise, several with commas between
     negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
     flags = [flag_of(*path), *more_flags]
     parameter = _parameter(flags, field.description or "", default, group, negative)

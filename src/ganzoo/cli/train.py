@@ -213,7 +213,7 @@ def _explain(trainer: Any) -> None:
 
 
 def _progress(quiet: bool) -> list[Callback]:
-    from ganzoo.training.callbacks import Progress
+    from ganzoo.training.progress import Progress
 
     return [] if quiet else [Progress(results=False)]  # the results go to standard output
 

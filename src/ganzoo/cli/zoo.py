@@ -34,6 +34,8 @@ __all__ = ["KINDS", "list_", "show"]
 KINDS = (
     "architectures",
     "losses",
+    "penalties",
+    "augmentations",
     "datasets",
     "optimizers",
     "schedules",
@@ -48,8 +50,8 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
     """List what is in the zoo, plug-ins included.
 
     Args:
-        kind: pretrained, recipes, architectures, losses, datasets, optimizers, schedules,
-            trackers, metrics or features; all of them by default
+        kind: pretrained, recipes, architectures, losses, penalties, augmentations, datasets,
+            optimizers, schedules, trackers, metrics or features; all of them by default
         check: import everything and say what is broken
         online: with the pretrained generators, also those on the Hugging Face Hub
     """
@@ -82,6 +84,8 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
             table.add_row(Text(registry.address(entry)), Text(entry.provider, style="dim"), note)
         for variant, base in registry.variants().items():
             table.add_row(Text(variant), "", Text(f"variant of {base}", style="dim"))
+        if not table.rows and kind is None:  # a kind that only plug-ins have
+            continue
         console.print(Text(name, style="bold"))
         console.print(table)
         console.print()

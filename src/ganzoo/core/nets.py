@@ -16,9 +16,9 @@ _DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "exponential_", "random
 
 
 @contextlib.contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Need no gradients of a net's weights; what its author froze stays so afterwards."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Need no gradients of nets' weights; what their authors froze stays so afterwards."""
+    trained = [item for module in modules for item in module.parameters() if item.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
     try:

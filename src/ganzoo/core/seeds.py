@@ -57,20 +57,20 @@ def seed_all(seed: int) -> None:
 
 
 def states(device: torch.device) -> dict[str, Tensor]:
-    """Return the states of all global generators, as tensors: ``rng.python`` and so on."""
+    """Return the states of the global generators: ``python``, ``numpy``, ``cpu``, ``device``."""
     import numpy as np
     import torch
 
     _, key, *rest = np.random.get_state(legacy=True)
     tensors = {
-        "rng.python": _packed(random.getstate()),
-        "rng.numpy": _packed([np.asarray(key).tolist(), *rest]),
-        "rng.cpu": torch.get_rng_state(),
+        "python": _packed(random.getstate()),
+        "numpy": _packed([np.asarray(key).tolist(), *rest]),
+        "cpu": torch.get_rng_state(),
     }
     if device.type == "cuda":
-        tensors["rng.device"] = torch.cuda.get_rng_state(device)
+        tensors["device"] = torch.cuda.get_rng_state(device)
     elif device.type == "mps":
-        tensors["rng.device"] = torch.mps.get_rng_state()
+        tensors["device"] = torch.mps.get_rng_state()
     return tensors
 
 
@@ -89,15 +89,15 @@ def restore(tensors: Mapping[str, Tensor], device: torch.device, same_kind: bool
     import numpy as np
     import torch
 
-    version, internal, gauss = _unpacked(tensors["rng.python"])
+    version, internal, gauss = _unpacked(tensors["python"])
     random.setstate((version, tuple(internal), gauss))
-    key, *rest = _unpacked(tensors["rng.numpy"])
+    key, *rest = _unpacked(tensors["numpy"])
     np.random.set_state(("MT19937", np.array(key, dtype=np.uint32), *rest))
-    torch.set_rng_state(tensors["rng.cpu"])
+    torch.set_rng_state(tensors["cpu"])
     if same_kind and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["rng.device"], device)
+        torch.cuda.set_rng_state(tensors["device"], device)
     elif same_kind and device.type == "mps":
-        torch.mps.set_rng_state(tensors["rng.device"])
+        torch.mps.set_rng_state(tensors["device"])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.core.state_dicts import below
 from ganzoo.errors import CheckpointError
 from ganzoo.files import artifact, bounded_json
 from ganzoo.files.storage import remove
@@ -232,14 +231,13 @@ def _needs(checkpoint: Path) -> list[int]:
 
 
 def pack_optimizer(
-    lead: str, optimizer: torch.optim.Optimizer, names: Sequence[str]
+    optimizer: torch.optim.Optimizer, names: Sequence[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimizer's state into tensors, named below ``lead``, and the rest.
+    """Split an optimizer's state into tensors and the rest, by ``<parameter>.<key>``.
 
     Args:
-        lead: What the tensors' names begin with.
-        optimizer: Of one net's parameters.
-        names: The parameters' names, in the order in which the optimizer was given them.
+        optimizer: The optimizer.
+        names: Its parameters' names, in the order in which it was given them.
     """
     import torch
 
@@ -247,14 +245,13 @@ def pack_optimizer(
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"{lead}.{names[index]}.{key}"] = value
+                tensors[f"{names[index]}.{key}"] = value
             elif value is not None:
                 rest[f"{names[index]}.{key}"] = value
     return tensors, rest
 
 
 def unpack_optimizer(
-    lead: str,
     optimizer: torch.optim.Optimizer,
     names: Sequence[str],
     tensors: Mapping[str, Tensor],
@@ -272,11 +269,11 @@ def unpack_optimizer(
         optimizer, (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)
     )  # which do not look
     shapes = {name: item.shape for name, item in zip(names, parameters, strict=True)}
-    if problem := mismatch(lead, shapes, tensors, rest, elementwise=elementwise):
-        raise ValueError(problem)
+    if problem := mismatch(shapes, tensors, rest, elementwise=elementwise):
+        raise ValueError(f"an optimizer {problem}")
     places = {name: index for index, name in enumerate(names)}
     state: dict[int, dict[str, Any]] = {}
-    for path, value in {**below(tensors, lead), **rest}.items():
+    for path, value in {**tensors, **rest}.items():
         name, _, key = path.rpartition(".")
         like = parameters[places[name]]
         if isinstance(value, torch.Tensor):
@@ -292,7 +289,6 @@ def unpack_optimizer(
 
 
 def mismatch(
-    lead: str,
     shapes: Mapping[str, Sequence[int]],
     tensors: Mapping[str, Tensor],
     rest: Mapping[str, Any],
@@ -302,26 +298,25 @@ def mismatch(
     """Return in words why an optimizer cannot take what was packed; empty if it can.
 
     Args:
-        lead: What the tensors' names begin with.
         shapes: Of its parameters, by name.
-        tensors: Those of the checkpoint.
+        tensors: Those that were packed.
         rest: What else was packed.
         elementwise: Whether each tensor of its state is a number, or of its parameter's shape.
     """
     found = set()
-    for path, value in {**below(tensors, lead), **rest}.items():
+    for path, value in {**tensors, **rest}.items():
         name, _, key = path.rpartition(".")
         if name not in shapes:
-            return f"{lead} has the state of '{name}', which the net lacks"
+            return f"has the state of '{name}', which the net lacks"
         found.add(name)
         shape = tuple(getattr(value, "shape", ()))
         if elementwise and shape and shape != tuple(shapes[name]):
             return (
-                f"{lead} has a state '{key}' of shape {shape} for '{name}', which has "
+                f"has a state '{key}' of shape {shape} for '{name}', which has "
                 f"{tuple(shapes[name])}"
             )
     if found and (missing := [name for name in shapes if name not in found]):
-        return f"{lead} lacks the state of '{missing[0]}'"
+        return f"lacks the state of '{missing[0]}'"
     return ""
 
 

@@ -47,6 +47,13 @@ class Wasserstein(Loss):
         """G's loss -E D(G(z)) from the critic's values (N,); a float32 scalar."""
         return -fake.float().mean()
 
+    def small_gradients(self) -> tuple[str, str] | None:
+        """Blame the clipping."""
+        if self.clip is None:
+            return None
+        why = f"a critic whose weights are clipped to {self.clip:g} passes little on"
+        return why, f"--loss.clip {3 * self.clip:.1g}"
+
     @torch.no_grad()
     def constrain(self, discriminator: nn.Module) -> None:
         """Clip all of the critic's parameters in place to [-clip, clip]."""

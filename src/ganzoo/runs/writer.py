@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import evaluation
+from ganzoo.core.state_dicts import below
 from ganzoo.errors import CheckpointError, GanzooError, RunFolderError
 from ganzoo.files import bounded_json, checkpoint
 from ganzoo.files.lock import LOCK, RunLock
@@ -169,8 +170,8 @@ class RunWriter:
         measured = {name: evaluation.measured_as(score) for name, score in scores.items()}
         self.append(METRICS, {"step": step, "evaluated": step, **values, "measured": measured})
         with writing(self.run.path):
-            told = {name: evaluation.plain(score) for name, score in scores.items()}
-            write_json(self.run.path / SCORES, {"step": step, "scores": told})
+            plain = {name: evaluation.plain(score) for name, score in scores.items()}
+            write_json(self.run.path / SCORES, {"step": step, "scores": plain})
 
     def best(self, generator: Generator, scores: Mapping[str, Score]) -> None:
         """Keep a generator as the best so far, with its scores; both at once.
@@ -178,8 +179,8 @@ class RunWriter:
         Raises:
             BundleError, RunFolderError: If it cannot be written.
         """
-        told = {name: evaluation.plain(score) for name, score in scores.items()}
-        content = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        plain = {name: evaluation.plain(score) for name, score in scores.items()}
+        content = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with writing(self.run.path):
             bundle.write(
                 self.run.path / BEST,
@@ -239,7 +240,7 @@ class RunWriter:
 
         Args:
             step: Iterations finished.
-            tensors: The whole state, copied; ``average.*`` are the generator's.
+            tensors: The whole state, copied; ``ema.*`` are the generator's.
             state: The rest of it.
             generator: What the generator is.
             keep: Removes what is over from the folder of the checkpoints.
@@ -249,14 +250,13 @@ class RunWriter:
                 checkpoints are untouched.
         """
         path = self.run.path
-        folder, lead = path / _CHECKPOINTS, "ema."
-        weights = {k.removeprefix(lead): v for k, v in tensors.items() if k.startswith(lead)}
+        folder = path / _CHECKPOINTS
         with writing(path):
             # Whoever goes on from this checkpoint relies on what was written before it.
             for part in (METRICS, DIAGNOSES, _SAMPLES, "."):
                 if (path / part).exists():
                     flush(path / part)
-            bundle.write(path / GENERATOR, generator, weights)
+            bundle.write(path / GENERATOR, generator, below(tensors, "ema"))
         # After the generator: a run whose last checkpoint is written lacks nothing.
         try:
             saved = checkpoint.save(folder, step, tensors, state, copied=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganzoo import losses
 from ganzoo.core import seeds
-from ganzoo.core.spec import SampleSpec
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.step import Judge, Output, Step
 from ganzoo.errors import ContractError
 from ganzoo.losses import Loss
@@ -90,7 +90,7 @@ class _TinyDiscriminator(nn.Module):
         return Output(logits, self.classes(flat), flat)
 
 
-def _tiny_step(scale: float, spec: SampleSpec, heads: int | None = None) -> Step:
+def _tiny_step(loss: Loss, scale: float, spec: SampleSpec, heads: int | None = None) -> Step:
     generator = nn.Sequential(nn.Linear(2, spec.numel), nn.Unflatten(1, spec.shape))
     latent = torch.randn(_BATCH, 2)
     return Step(
@@ -100,6 +100,7 @@ def _tiny_step(scale: float, spec: SampleSpec, heads: int | None = None) -> Step
         latent=latent,
         fake=generator(latent),
         labels=torch.arange(_BATCH) % _CLASSES,
+        built=loss.build(spec, LatentSpec(shape=(2,))),
     )
 
 
@@ -110,7 +111,7 @@ def _check_players(loss: Loss, specs: Iterable[SampleSpec]) -> None:
         try:
             for scale in (0.5, 100.0):
                 for player in ("discriminator", "generator"):
-                    _check_player(loss, player, _tiny_step(scale, spec), scale)
+                    _check_player(loss, player, _tiny_step(loss, scale, spec), scale)
             _check_heads(loss, spec)
         except ContractError as error:
             if error.__cause__ is None:  # it can do them, and wrongly
@@ -177,7 +178,7 @@ def _check_heads(loss: Loss, spec: SampleSpec) -> None:
         values = []
         for heads, seed in ((None, 1), (None, 2), (_HEADS, 1)):
             torch.manual_seed(0)
-            step = _tiny_step(0.5, spec, heads)
+            step = _tiny_step(loss, 0.5, spec, heads)
             real = torch.randn(step.fake.shape)
             torch.manual_seed(seed)
             values.append(_phase(loss, player, step, real).item())

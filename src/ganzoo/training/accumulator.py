@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from ganzoo.core.step import Step
     from ganzoo.training.game import Game
+    from ganzoo.training.parts import State
 
 __all__ = ["NAMES", "MetricAccumulator"]
 
 _SCALARS = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad")
-_LEAD = "log.reported."
+_LEAD = "reported."
 NAMES = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
 """What every row has."""
 
@@ -40,10 +41,11 @@ class MetricAccumulator:
         self._summed = torch.zeros(len(_SCALARS), device=device)
         self._reported: dict[str, Tensor] = {}  # by the loss: sum and count of each
         self._last: Step | None = None
+        self._absent = torch.full((), math.nan, device=device)
 
     def add(self, step: Step) -> None:
         """Take an iteration into the means of the next row."""
-        values = torch.stack([step.scalars[name].float() for name in _SCALARS])
+        values = torch.stack([step.scalars.get(name, self._absent).float() for name in _SCALARS])
         if self._skipping:  # means of what was played
             finite = values.isfinite()
             self._sums += values.where(finite, 0)
@@ -65,16 +67,16 @@ class MetricAccumulator:
         *,
         whole: bool,
     ) -> dict[str, float] | None:
-        """Return means since the last row; the only place where the host waits for the device.
+        """Return means since the last row; the only host-device sync of the training loop.
 
-        A number that the loss reports is the mean over the iterations that reported it; the row
-        has none where no iteration did, or none that is finite.
+        A number that a component reports is the mean over the iterations that reported it; the
+        row has none where no iteration did, or none that is finite.
 
         Args:
             head: What the row begins with.
             scores: Returns what else is measured at this step; called if all is finite.
-            whole: Whether the row covers an interval that is over. If it does not, whoever
-                resumes completes these means.
+            whole: Whether the row covers an interval that is over. If not, a resumed training
+                completes these means.
 
         Returns:
             The row; None if a number is not finite.
@@ -95,9 +97,14 @@ class MetricAccumulator:
             self._reported, numbers[2 * count + 2 :: 2], numbers[2 * count + 3 :: 2], strict=True
         )
         alarmed = alarm and not self._skipping
-        if alarmed or not all(summed) or not all(map(math.isfinite, sums)):
+        totals = {
+            name: pair
+            for name, *pair in zip(_SCALARS, sums, summed, strict=True)
+            if last is None or name in last.scalars  # a method may have phases of its own
+        }
+        if alarmed or not all(b and math.isfinite(a) for a, b in totals.values()):
             return None
-        means = {name: a / b for name, a, b in zip(_SCALARS, sums, summed, strict=True)}
+        means = {name: a / b for name, (a, b) in totals.items()}
         if whole:
             self._sums.zero_()
             self._summed.zero_()
@@ -116,19 +123,19 @@ class MetricAccumulator:
         more = {name: total / times for name, total, times in reported if times}
         return row | {name: more[name] for name in sorted(more) if math.isfinite(more[name])}
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the means that are begun, for a checkpoint."""
+    def state(self) -> State:
+        """Return the sums since the last row."""
         reported = {f"{_LEAD}{name}": pair for name, pair in self._reported.items()}
-        return {"log.sums": self._sums, "log.summed": self._summed, **reported}
+        return {"sums": self._sums, "summed": self._summed, **reported}, {}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Continue from what ``state`` returned.
 
         Raises:
             KeyError, RuntimeError: If it is not there, or of another shape.
         """
-        self._sums.copy_(tensors["log.sums"])
-        self._summed.copy_(tensors["log.summed"])
+        self._sums.copy_(tensors["sums"])
+        self._summed.copy_(tensors["summed"])
         self._reported = {
             name.removeprefix(_LEAD): pair.to(self._sums, copy=True)
             for name, pair in tensors.items()

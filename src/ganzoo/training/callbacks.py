@@ -2,30 +2,76 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import logging
-import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ganzoo.core.step import OWN
-from ganzoo.errors import ConfigError, GanzooError, RegistrationError, did_you_mean, listing
+from ganzoo.errors import RegistrationError, did_you_mean, listing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.console import Console
-    from rich.live import Live
+    import torch
+    from torch import nn
 
+    from ganzoo.config import TrainConfig
+    from ganzoo.core.device import Precision
+    from ganzoo.core.spec import SampleSpec
     from ganzoo.core.step import Step
     from ganzoo.evaluation import Score
+    from ganzoo.generators.generator import Generator
     from ganzoo.runs.run import Run
-    from ganzoo.trackers import Log
     from ganzoo.training.diagnosis import Diagnosis
-    from ganzoo.training.trainer import Trainer
 
-__all__ = ["Callback", "Progress", "Tracking"]
+__all__ = ["Callback", "Training"]
+
+
+class Training(Protocol):
+    """The trainer as callbacks have it."""
+
+    config: TrainConfig
+    device: torch.device
+    precision: Precision
+    notices: list[str]
+    spec: SampleSpec
+    run: Run | None
+
+    @property
+    def step(self) -> int:
+        """Iterations finished."""
+        ...
+
+    @property
+    def total_steps(self) -> int:
+        """Iterations in all."""
+        ...
+
+    @property
+    def images_per_step(self) -> int:
+        """Real samples that one iteration sees."""
+        ...
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best generator so far, where scores tell which it is."""
+        ...
+
+    @property
+    def modes(self) -> int | None:
+        """How many modes the data have, where it is known."""
+        ...
+
+    @property
+    def generator(self) -> Generator:
+        """The averaged generator as it is now."""
+        ...
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Return the nets as they train."""
+        ...
+
+    def stop(self) -> None:
+        """End after the present iteration."""
+        ...
 
 
 class Callback:
@@ -45,289 +91,32 @@ class Callback:
                     f"Hooks: {listing(hooks)}."
                 )
 
-    def on_start(self, trainer: Trainer, run: Run) -> None:
+    def on_start(self, trainer: Training, run: Run) -> None:
         """Training is about to begin or to continue; the run folder exists."""
 
-    def on_step(self, trainer: Trainer, step: Step) -> None:
+    def on_step(self, trainer: Training, step: Step) -> None:
         """An iteration is over. Reading a tensor here with ``.item()`` makes training wait."""
 
-    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+    def on_log(self, trainer: Training, row: Mapping[str, float]) -> None:
         """A row has been added to ``metrics.jsonl``."""
 
-    def on_diagnosis(self, trainer: Trainer, diagnosis: Diagnosis) -> None:
+    def on_diagnosis(self, trainer: Training, diagnosis: Diagnosis) -> None:
         """That row shows that something goes wrong."""
 
-    def on_evaluate(self, trainer: Trainer) -> None:
+    def on_evaluate(self, trainer: Training) -> None:
         """The averaged generator is about to be scored, which can take minutes."""
 
-    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
+    def on_scores(self, trainer: Training, step: int, scores: Mapping[str, Score]) -> None:
         """The averaged generator as it was at that step has been scored."""
 
-    def on_picture(self, trainer: Trainer, path: Path) -> None:
+    def on_picture(self, trainer: Training, path: Path) -> None:
         """A grid of samples has been written."""
 
-    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+    def on_checkpoint(self, trainer: Training, path: Path) -> None:
         """A checkpoint has been written, while ``trainer.step`` may have gone on."""
 
-    def on_end(self, trainer: Trainer, run: Run) -> None:
+    def on_end(self, trainer: Training, run: Run) -> None:
         """Training has reached its last step, or was stopped, and everything is saved."""
 
-    def on_close(self, trainer: Trainer) -> None:
+    def on_close(self, trainer: Training) -> None:
         """Training is left, however it ended."""
-
-
-class Progress(Callback):
-    """Shows how training goes: a live display on a terminal, plain lines elsewhere.
-
-    Args:
-        console: Where to write; standard error by default.
-        every: Seconds between plain lines.
-        results: Whether to say at the end where picture and generator are.
-    """
-
-    def __init__(
-        self, console: Console | None = None, every: float = 10.0, results: bool = True
-    ) -> None:
-        from rich.console import Console
-
-        self.console = console or Console(stderr=True, soft_wrap=True, highlight=False)
-        self.every = every
-        self.results = results
-        self._live: Live | None = None
-        self._render: Callable[[], Any] | None = None
-        self._row: Mapping[str, float] = {}
-        self._waits_for = ""
-        self._picture = ""
-        self._began = self._said = time.monotonic()
-        self._first = 0
-
-    def on_start(self, trainer: Trainer, run: Run) -> None:
-        """Say what is trained, on what, and how; then start the display."""
-        config, precision = trainer.config, trainer.precision
-        self._say(
-            f"{config.arch.name} on {config.dataset.called} ({trainer.spec}) with "
-            f"{config.loss.name}: {trainer.total_steps} steps of {config.batch_size}, "
-            f"{trainer.device.type}, {precision.name} ({precision.reason})"
-        )
-        for notice in trainer.notices:
-            self._say(f"note: {notice}")
-        self._say(f"run: {run.path}")
-        self._began = self._said = time.monotonic()
-        self._first = trainer.step
-        if self.console.is_terminal:
-            from rich.live import Live
-
-            self._live = Live(self._table(trainer), console=self.console, refresh_per_second=4)
-            self._live.start()
-
-    def on_step(self, trainer: Trainer, step: Step) -> None:
-        """Refresh the display; nothing is read from the device."""
-        if self._live is not None and time.monotonic() - self._said > 0.25:
-            self._said = time.monotonic()
-            self._live.update(self._table(trainer))
-
-    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        """Keep the numbers, and print them where there is no display."""
-        self._row = row
-        if self._live is None and time.monotonic() - self._said > self.every:
-            self._said = time.monotonic()
-            self._say(self._line(trainer))
-
-    def on_diagnosis(self, trainer: Trainer, diagnosis: Diagnosis) -> None:
-        """Print it at once, above the display where there is one."""
-        self._say(f"warning: step {diagnosis.step}: {diagnosis.text}")
-
-    def on_evaluate(self, trainer: Trainer) -> None:
-        """Say on the display what the training waits for."""
-        if self._live is not None and not trainer.config.evaluate_async:
-            names = ", ".join(metric.name for metric in trainer.config.metrics)
-            self._waits_for = f"step {trainer.step}: computing {names}"
-            self._live.update(self._table(trainer), refresh=True)
-            self._waits_for = ""
-
-    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
-        """Print them."""
-        values = "  ".join(f"{name} {score.value:.6g}" for name, score in scores.items())
-        best = "  (the best so far)" if step == trainer.best_step else ""
-        self._say(f"step {step}: {values}{best}")
-
-    def on_picture(self, trainer: Trainer, path: Path) -> None:
-        """Show where the latest picture is."""
-        self._picture = str(path)
-
-    def on_end(self, trainer: Trainer, run: Run) -> None:
-        """Say where the results are."""
-        self._stop(trainer)
-        if self._row:
-            self._say(self._line(trainer))
-        mixture = trainer.visualizer.mixture
-        if mixture is not None and len(mixture.centres) > 1 and "modes" in self._row:
-            self._say(_covered(self._row, len(mixture.centres)))
-        if not self.results:
-            return
-        if self._picture:
-            self._say(f"picture: {self._picture}")
-        self._say(f"generator: {run.path / 'generator'}")
-        if trainer.best_step is not None and (run.path / "best").is_dir():
-            self._say(f"best generator: {run.path / 'best'} (step {trainer.best_step})")
-
-    def on_close(self, trainer: Trainer) -> None:
-        """Leave the terminal as it was."""
-        self._stop(trainer)
-
-    def _stop(self, trainer: Trainer) -> None:
-        if self._live is not None:
-            self._live.update(self._table(trainer))
-            self._live.stop()
-            self._live = None
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, markup=False)
-
-    def _pace(self, trainer: Trainer) -> tuple[float, float]:
-        """Images per second and seconds left."""
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        done = trainer.step - self._first
-        left = (trainer.total_steps - trainer.step) * seconds / done if done else 0.0
-        return done * trainer.images_per_step / seconds, left
-
-    def _speed(self, trainer: Trainer) -> tuple[str, str]:
-        """Both in words."""
-        speed, left = self._pace(trainer)
-        unit = "images" if trainer.spec.kind == "image" else "samples"
-        return f"{speed:.0f} {unit}/s", f"{_clock(left)} left"
-
-    def _numbers(self) -> str:
-        if self._waits_for:
-            return self._waits_for
-        row = self._row
-        if not row:
-            return "waiting for the first numbers"
-        modes = f"  modes {row['modes']}" if "modes" in row else ""
-        reported = (f"  {name} {value:.4g}" for name, value in row.items() if name not in OWN)
-        return (
-            f"loss D {row['d_loss']:.3f} G {row['g_loss']:.3f}  "
-            f"D(x) {row['d_real']:.2f}  D(G(z)) {row['d_fake']:.2f}{modes}{''.join(reported)}"
-        )
-
-    def _line(self, trainer: Trainer) -> str:
-        speed, left = self._speed(trainer)
-        return f"step {trainer.step}/{trainer.total_steps}  {self._numbers()}  {speed}  {left}"
-
-    def _table(self, trainer: Trainer) -> Any:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        speed, left = self._speed(trainer)
-        top = Table.grid(padding=(0, 2), expand=False)
-        top.add_row(
-            ProgressBar(total=trainer.total_steps, completed=trainer.step, width=32),
-            f"{trainer.step}/{trainer.total_steps}",
-            speed,
-            left,
-        )
-        picture = Text(f"picture: {self._picture}", style="dim", overflow="ellipsis", no_wrap=True)
-        return Group(top, Text(self._numbers()), *([picture] if self._picture else []))
-
-
-class Tracking(Callback):
-    """Logs a training to the trackers in its settings.
-
-    A tracker that cannot be opened keeps the training from starting. One that fails later is
-    given up with a line on standard error (through ``logging``, as ``ganzoo``), and the training
-    goes on.
-    """
-
-    def __init__(self) -> None:
-        self._logs: list[tuple[str, Log]] = []
-
-    def on_start(self, trainer: Trainer, run: Run) -> None:
-        """Open all logs.
-
-        Raises:
-            ConfigError: If one cannot be opened.
-        """
-        settings = trainer.config.dump()
-        for tracker in trainer.config.trackers:
-            try:
-                log = tracker.open(run.path, settings, trainer.step)
-            except GanzooError:
-                raise
-            except Exception as error:
-                raise ConfigError(
-                    f"The tracker '{tracker.name}' cannot be opened ({_reason(error)}). Mend the "
-                    f"cause, or train without this tracker."
-                ) from error
-            self._logs.append((tracker.name, log))
-
-    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        """Log the row."""
-        values = {name: value for name, value in row.items() if name != "step"}
-        self._each(trainer, lambda log: log.scalars(trainer.step, values))
-
-    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
-        """Log the scores."""
-        values = {name: score.value for name, score in scores.items()}
-        self._each(trainer, lambda log: log.scores(step, values))
-
-    def on_picture(self, trainer: Trainer, path: Path) -> None:
-        """Log the picture."""
-        from PIL import Image
-
-        def log_picture(log: Log) -> None:
-            with Image.open(path) as image:
-                image.load()
-            log.images(trainer.step, "samples", image)
-
-        self._each(trainer, log_picture)
-
-    def on_close(self, trainer: Trainer) -> None:
-        """Finish all logs."""
-        for name, log in self._logs:
-            _attempt(trainer, name, log.finish)
-        self._logs = []
-
-    def _each(self, trainer: Trainer, act: Callable[[Log], None]) -> None:
-        for entry in list(self._logs):
-            name, log = entry
-            if not _attempt(trainer, name, functools.partial(act, log)):
-                self._logs.remove(entry)
-                with contextlib.suppress(Exception):
-                    log.finish()
-
-
-def _attempt(trainer: Trainer, tracker: str, act: Callable[[], None]) -> bool:
-    """Whether it worked; if not, say so."""
-    try:
-        act()
-    except Exception as error:  # a disk or a service may fail in any way
-        # Not by warnings.warn, which ends the training where warnings are errors.
-        logging.getLogger("ganzoo").warning(
-            "The tracker '%s' failed at step %d (%s) and is given up; the run folder has it all.",
-            tracker,
-            trainer.step,
-            _reason(error),
-        )
-        return False
-    return True
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _covered(row: Mapping[str, float], total: int) -> str:
-    """Mode coverage in words."""
-    collapse = " (mode collapse)" if row["modes"] < total else ""
-    return (
-        f"modes covered: {row['modes']} of {total}{collapse}, {row['high_quality']:.1%} of the "
-        f"samples within three standard deviations of one, rarest mode {row['rarest_mode']:.1%}"
-    )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

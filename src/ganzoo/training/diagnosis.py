@@ -148,13 +148,11 @@ class Diagnoses:
                 f"D's loss is {self._d_loss(row)}, and a D this sure tells G nothing. "
                 f"{_try(self._weaker_d())}"
             )
-        clip = getattr(self.config.loss, "clip", None)
-        if self.config.loss.name == "wasserstein" and clip is not None:
-            return (
-                f"a critic whose weights are clipped to {clip:g} passes little on. "
-                f"{_try([f'--loss.clip {3 * clip:.1g}', *self._slower_g()])}"
-            )
-        return f"G's units may be saturated or dead. {_try(self._slower_g())}"
+        why, advice = self.config.loss.small_gradients() or (
+            "G's units may be saturated or dead",
+            "",
+        )
+        return f"{why}. {_try([*[advice] * bool(advice), *self._slower_g()])}"
 
     def _collapse(self, row: Mapping[str, float]) -> str | None:
         diversity = _number(row, "diversity")
@@ -226,8 +224,8 @@ class Diagnoses:
 
     def _weaker_d(self) -> Iterator[str]:
         config = self.config
-        if config.loss.name == "minimax":
-            yield "--loss non-saturating (its gradients do not vanish when D is sure)"
+        if config.loss.instead:
+            yield f"--loss {config.loss.instead} (its gradients do not vanish when D is sure)"
         if config.joint_batch:
             yield "--no-joint-batch"
         if config.d_steps > 1:
@@ -238,19 +236,10 @@ class Diagnoses:
 
     def _less_sure(self) -> Iterator[str]:
         """Dropout and softer targets."""
-        loss = self.config.loss
         dropout = getattr(self.config.arch, "dropout", None)
         if isinstance(dropout, float) and dropout < 0.5:
             yield f"--arch.dropout {0.3 if dropout < 0.3 else 0.5}"
-        if loss.name == "non-saturating":
-            yield "--loss bce --loss.smoothing 0.1"
-        elif loss.name == "bce":
-            smoothing, noise = getattr(loss, "smoothing", 0.0), getattr(loss, "noise", 0.0)
-            room = getattr(loss, "real", 1.0) - getattr(loss, "fake", 0.0)
-            if smoothing == 0 and 0.1 + 2 * noise <= room:
-                yield "--loss.smoothing 0.1"
-            if noise == 0 and smoothing + 2 * 0.1 <= room:
-                yield "--loss.noise 0.1"
+        yield from self.config.loss.softer()
 
     def _slower_g(self) -> Iterator[str]:
         lr = self.config.g_optimizer.lr
@@ -261,8 +250,8 @@ class Diagnoses:
         narrow = latent.distribution == "uniform" and latent.high - latent.low < 4
         if narrow and self.total_modes is not None:
             yield "--latent.low -10 --latent.high 10 (a latent about as wide as the data)"
-        if config.loss.name == "minimax":
-            yield "--loss non-saturating"
+        if config.loss.instead:
+            yield f"--loss {config.loss.instead}"
         if config.loss.d_range is None and config.d_steps < 5:
             yield "--d-steps 5"  # a critic is of use when it is near its best
         yield from self._slower_g()

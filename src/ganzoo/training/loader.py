@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.preprocessing import Preprocessing
     from ganzoo.datasets.reader import Reader
     from ganzoo.datasets.samples import Samples
+    from ganzoo.training.parts import State
 
 __all__ = ["Loader"]
 
@@ -219,14 +220,14 @@ class Loader:
         if reader is not None:
             reader.close()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position in the data, and what identifies these."""
+    def state(self) -> State:
+        """Return the position in the data, and what they are recognised by."""
         known: dict[str, Any] = {"samples": self._count, "shape": list(self._shape)}
         if self._excerpt is not None:
             known |= {"means": self._excerpt.means, "labels": self._excerpt.labels}
-        return {"batches": self._batches, "data": known}
+        return {}, {"batches": self._batches, "data": known}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Continue from that position.
 
         Data are the same if there are as many samples of the same shape, and a few of them have
@@ -236,8 +237,8 @@ class Loader:
         Raises:
             DataError: If it is a position in other data.
         """
-        batches = int(state["batches"])
-        self._recognise(state["data"])
+        batches = int(values["batches"])
+        self._recognise(values["data"])
         self._batches = batches
 
     def _recognise(self, known: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import architectures
-from ganzoo.config import TrainConfig, flag_of, read_config, synonyms
+from ganzoo.config import TrainConfig, flag_of, located, read_config, resolve, synonyms
 from ganzoo.core.component import Component
 from ganzoo.datasets import Samples, progress
 from ganzoo.datasets.preprocessing import Preprocessing
@@ -24,18 +24,59 @@ from ganzoo.errors import (
     did_you_mean,
     listing,
 )
+from ganzoo.files import storage
+from ganzoo.generators.generator import Generator
 from ganzoo.training import contract
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ganzoo.core.spec import SampleSpec
-    from ganzoo.generators.generator import Generator
 
-__all__ = ["frame", "inherited", "kept_settings", "load", "start_from"]
+__all__ = ["frame", "inherited", "kept_settings", "load", "settings", "start_from"]
 
 _LOOKED_AT, _VALUES = 1024, 2**24  # samples, and values of all of them
 _ROOM = 1e-3  # of their range: floats are rounded
+
+
+def settings(
+    config: str | Path | TrainConfig | Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> tuple[TrainConfig, Generator | None]:
+    """Resolve all settings of a training.
+
+    Args:
+        config: A YAML file, or settings.
+        given: Settings that win over those.
+
+    Returns:
+        The settings, and the generator that the training starts from, if there is one.
+
+    Raises:
+        ConfigError: If a setting is unknown, wrong, or contradicts another.
+        UnknownNameError: If a component's name is not known.
+    """
+    file = storage.expanded(config) if isinstance(config, (str, Path)) else None
+    layer = read_config(file) if file else dict(config or {})  # type: ignore[arg-type]
+    origin, below = None, {}
+    source = given.get("init_from", layer.get("init_from"))
+    if isinstance(source, (str, Path)):
+        origin = Generator.from_pretrained(source)
+        below = inherited(origin)
+    try:
+        return resolve(below, layer, given), origin
+    except (ConfigError, UnknownNameError) as error:
+        # Where the file has this mistake by itself, it is named.
+        with located(file if _refusal(layer) == str(error) else None):
+            raise
+
+
+def _refusal(layer: Mapping[str, Any]) -> str:
+    """Why a layer of settings is refused; empty if it is not."""
+    try:
+        resolve(layer)
+    except (ConfigError, UnknownNameError) as error:
+        return str(error)
+    return ""
 
 
 def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | Stream]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from ganzoo import metrics
-from ganzoo.config import several
 from ganzoo.core import seeds
 from ganzoo.core.model import Model
 from ganzoo.datasets import progress
-from ganzoo.errors import ConfigError, GanzooError, did_you_mean, listing
+from ganzoo.errors import GanzooError
 from ganzoo.evaluation import EvalOptions, Evaluator, Score, differences
 from ganzoo.generators.generator import Generator
 
@@ -24,14 +22,11 @@ if TYPE_CHECKING:
     import torch
 
     from ganzoo.config import TrainConfig
-    from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets import Samples
-    from ganzoo.datasets.mixture import Mixture
-    from ganzoo.metrics import Metric
+    from ganzoo.training.parts import State
 
-__all__ = ["Best", "EvalState", "Scored", "Validation", "by_score", "check_same", "resolve_evals"]
+__all__ = ["Best", "EvalState", "Scored", "Validation"]
 
-_TAKEN = ("step", "evaluated")  # what else rows of scores have
 _EXTRAS = 4096  # characters of further numbers of a score that a checkpoint keeps
 
 
@@ -150,20 +145,24 @@ class Validation:
     Args:
         config: All settings of the training.
         device: Where it computes.
+        played: Returns the number of iterations finished.
 
     Attributes:
         eval_state: What is known so far.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, device: torch.device, played: Callable[[], int]
+    ) -> None:
         self._config = config
+        self._played = played
         self._device = device
         self._evaluator: Evaluator | None = None
         self._job: _Job | None = None
         self._leaving = threading.Event()
         better, _, self._name = (config.keep_best or "").partition(":")
         self._sign = 1 if better == "max" else -1
-        self._told_unlike: tuple[str, ...] = ()
+        self._last_unlike: tuple[str, ...] = ()
         self.eval_state = EvalState()
 
     @property
@@ -246,17 +245,17 @@ class Validation:
         """Judge what was found; return whether it is the best so far."""
         now = self.eval_state
         score, best = found.scores.get(self._name), now.best
-        told = {"evaluated": found.step}
+        seen = {"evaluated": found.step}
         better = score is not None and (
             best is None or self._sign * score.value > self._sign * best.value
         )
         if better and score is not None:
             scores = {name: _compact(each) for name, each in found.scores.items()}
             best = Best(step=found.step, value=score.value, scores=scores)
-            self.eval_state = now.model_copy(update={**told, "stale": 0, "best": best})
+            self.eval_state = now.model_copy(update={**seen, "stale": 0, "best": best})
         else:
             stale = now.stale + (score is not None)
-            self.eval_state = now.model_copy(update={**told, "stale": stale})
+            self.eval_state = now.model_copy(update={**seen, "stale": stale})
         return better
 
     def unlike_the_best(self, found: Scored) -> tuple[str, ...]:
@@ -271,8 +270,8 @@ class Validation:
         seen = score.protocol.get("extractor", {})
         if seen.get("extractor") == "callable":  # a function has another name in each process
             found_in = tuple(key for key in found_in if key != "extractor.weights")
-        told, self._told_unlike = self._told_unlike, found_in
-        return () if found_in == told else found_in
+        last, self._last_unlike = self._last_unlike, found_in
+        return () if found_in == last else found_in
 
     def give_up_on(self, step: int) -> None:
         """Count a step as evaluated that cannot be any more."""
@@ -288,7 +287,7 @@ class Validation:
         first = self.eval_state.evaluated // every * every + every
         return list(range(first, step + 1, every))
 
-    def told(self) -> str:
+    def stop_reason(self) -> str:
         """Return in words why more training is in vain."""
         best = self.eval_state.best
         assert best is not None
@@ -298,23 +297,23 @@ class Validation:
             f"resume RUN --patience' with a larger number goes on."
         )
 
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of it."""
-        return self.eval_state.model_dump(mode="json")
+    def state(self) -> State:
+        """Return what is known so far."""
+        return {}, self.eval_state.model_dump(mode="json")
 
-    def restore(self, state: Any, step: int) -> None:
-        """Continue from what ``state`` returned, in a training of so many steps.
+    def restore(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Continue from what ``state`` returned; without any, nothing is known.
 
         Raises:
-            ValueError: If it is no such thing.
+            ValueError: If it is something else, or of another training.
         """
         try:
-            found = EvalState.model_validate(state)
+            found = EvalState.model_validate(values)
         except GanzooError as error:
             raise ValueError(str(error)) from error
         named = found.best is None or self._name in found.best.scores
         latest = max(found.evaluated, 0 if found.best is None else found.best.step)
-        if latest > step or not named:
+        if latest > self._played() or not named:
             raise ValueError("its scores are not those of this training")
         self.eval_state = found
 
@@ -328,128 +327,3 @@ def _compact(score: Score) -> Score:
             kept[name] = value
             size += length
     return score.model_copy(update={"extra": kept})
-
-
-def resolve_evals(
-    config: TrainConfig, spec: SampleSpec, mixture: Mixture | None, numbers: Sequence[str]
-) -> TrainConfig:
-    """Return the settings with all that decides which generator is the best.
-
-    Args:
-        config: All settings, with the length of the training.
-        spec: What one sample is.
-        mixture: The distribution of the real samples, where it is known.
-        numbers: Names of what rows of ``metrics.jsonl`` have.
-
-    Raises:
-        ConfigError: If a metric is for other samples, or there is no such score or number.
-    """
-    if config.evaluate_every:
-        config = _with_metrics(config, spec, mixture)
-    else:
-        _check_unused(config)
-    if by_score(config):
-        return config
-    if config.patience is not None:
-        raise ConfigError(
-            "patience waits for a better score, and there is none to be had. Leave it out, or set "
-            "evaluate_every, and keep_best, if at all, to one of the metrics."
-        )
-    if config.keep_best is None:
-        return config
-    name = config.keep_best.partition(":")[2]
-    known = [*numbers, *_scored(config)]
-    if name not in known:
-        raise ConfigError(
-            f"keep_best needs a score or a number of metrics.jsonl, and this training has no "
-            f"'{name}'.{did_you_mean(name, known)} Give min: or max: and one of: {listing(known)}."
-        )
-    if not config.checkpoint_every:
-        raise ConfigError(
-            "keep_best needs checkpoints to choose from, and checkpoint_every is 0. Set it."
-        )
-    return config
-
-
-def check_same(saved: Sequence[Metric], given: Any, run: object) -> None:
-    """Refuse to go on with other metrics, whose scores would be set beside those of the run.
-
-    Functions and nets that see are taken as they are given: they cannot be in a file.
-
-    Raises:
-        ConfigError: If they are not those of the run.
-    """
-    again = [metrics.create(value) for value in several(given)]
-    if [_named(metric) for metric in saved] != [_named(metric) for metric in again]:
-        if not saved:
-            raise ConfigError(
-                f"{run} is not scored while training, so that no metrics can be given. Leave them "
-                f"out, and score its generators with 'ganzoo evaluate'."
-            )
-        names = [metric.name for metric in saved]
-        options = " with other options" if names == [metric.name for metric in again] else ""
-        raise ConfigError(
-            f"{run} is scored by {listing(names)}{options}: scores of these metrics could not be "
-            f"compared. Give the same ones again, or score its generators with 'ganzoo evaluate'."
-        )
-
-
-def _named(metric: Metric) -> dict[str, Any]:
-    told = metric.model_dump(mode="json")
-    seen = told.get("extractor")
-    if isinstance(seen, dict) and seen.get("name") == "callable":
-        told["extractor"] = "callable"
-    return told
-
-
-def by_score(config: TrainConfig) -> bool:
-    """Return whether the best generator is told by a score, not by a number of the rows."""
-    return (config.keep_best or "").partition(":")[2] in _scored(config)
-
-
-def _scored(config: TrainConfig) -> list[str]:
-    return [metric.name for metric in config.metrics if config.evaluate_every]
-
-
-def _with_metrics(config: TrainConfig, spec: SampleSpec, mixture: Mixture | None) -> TrainConfig:
-    chosen = config.metrics or _usual(spec, mixture)
-    for metric in chosen:
-        metric.check(spec)
-        if metric.name in _TAKEN:
-            raise ConfigError(
-                f"A metric named '{metric.name}' cannot be told from the step in metrics.jsonl. "
-                f"Give it another name."
-            )
-    if config.steps is not None and int(config.evaluate_every) > config.steps:
-        raise ConfigError(
-            f"evaluate_every is {config.evaluate_every}, and the training has {config.steps} "
-            f"steps: nothing would be scored. Set it lower, or leave it out."
-        )
-    best = config.keep_best
-    for metric in chosen:
-        if best is None and metric.better is not None:
-            best = f"{'max' if metric.better == 'higher' else 'min'}:{metric.name}"
-    return config.model_copy(update={"metrics": chosen, "keep_best": best})
-
-
-def _check_unused(config: TrainConfig) -> None:
-    """Refuse settings that would be ignored."""
-    for name in ("metrics", "evaluate_num_real", "real_split", "evaluate_async"):
-        if getattr(config, name):
-            raise ConfigError(
-                f"'{name}' is for scores while training, of which there are none. Set "
-                f"evaluate_every, or leave '{name}' out; 'ganzoo evaluate' scores a generator "
-                f"afterwards."
-            )
-
-
-def _usual(spec: SampleSpec, mixture: Mixture | None) -> tuple[Metric, ...]:
-    """What is scored where nothing is said."""
-    if spec.kind == "image":
-        return (metrics.create("fid"),)
-    if mixture is not None:
-        return (metrics.create("modes"),)
-    raise ConfigError(
-        f"'evaluate_every' needs metrics, and none is the usual one for samples of kind "
-        f"'{spec.kind}'. Give some: 'ganzoo list metrics' shows them."
-    )
