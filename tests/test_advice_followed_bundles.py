@@ -43,14 +43,14 @@ from advice import (
     run_of,
     said,
 )
-from ganzoo import architectures, losses, metrics, pretrained
+from ganzoo import architectures, losses, metrics
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.device import pick_device, pick_precision
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
 from ganzoo.files import artifact, checkpoint
 from ganzoo.files.lock import RunLock
-from ganzoo.generators import bundle, card, hub
+from ganzoo.generators import bundle, card, hub, pretrained
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.convert import convert
 from ganzoo.generators.generator import Generator
@@ -371,7 +371,7 @@ def a_folder_that_is_nowhere(name: str) -> None:
 
 
 def ganzoo_names() -> list[str]:
-    from ganzoo import pretrained
+    from ganzoo.generators import pretrained
 
     return list(pretrained.names())
 

@@ -62,10 +62,10 @@ from ganzoo.features.classifier import ClassifierNet
 from ganzoo.features.weights import Published, load
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
+from ganzoo.generators.pretrained import Pretrained
 from ganzoo.losses import Loss
 from ganzoo.metrics import Metric, Result
 from ganzoo.metrics.inputs import MetricInputs, Moments
-from ganzoo.pretrained import Pretrained
 from ganzoo.trackers import Log, Tracker
 from ganzoo.training.callbacks import Callback
 from ganzoo.training.trainer import Trainer
@@ -2821,8 +2821,8 @@ def groups_that_do_not_divide() -> None:
 
 @row("config", "dcgan.fashon", "mlp.mnst")
 def a_misspelt_pretrained_generator(name: str) -> None:
-    text = said(lambda: ganzoo.pretrained.get(name))
-    assert ganzoo.pretrained.get(found(r"Did you mean '(\S+)'", text))
+    text = said(lambda: ganzoo.generators.pretrained.get(name))
+    assert ganzoo.generators.pretrained.get(found(r"Did you mean '(\S+)'", text))
 
 
 @row("config", "words", "python")

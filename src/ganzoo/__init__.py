@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         metrics,
         optimizers,
         penalties,
-        pretrained,
         recipes,
         schedules,
         testing,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from ganzoo.core.spec import LatentSpec, SampleSpec
     from ganzoo.errors import GanzooError
     from ganzoo.evaluation import Score, evaluate
+    from ganzoo.generators import pretrained  # noqa: F401 - likewise
     from ganzoo.generators.generator import Generator
     from ganzoo.runs.comparison import compare
     from ganzoo.runs.run import Run
@@ -82,7 +82,6 @@ _MODULES = frozenset(
         "metrics",
         "optimizers",
         "penalties",
-        "pretrained",
         "recipes",
         "schedules",
         "testing",
@@ -97,6 +96,8 @@ def __getattr__(name: str) -> Any:
             value = getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
             globals()[name] = value
             return value
+        if name == "pretrained":
+            return importlib.import_module("ganzoo.generators.pretrained")
         if name in _MODULES:
             return importlib.import_module(f"ganzoo.{name}")
     except (ImportError, AttributeError) as error:
@@ -115,4 +116,4 @@ def _fault() -> str | None:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MODULES})
+    return sorted({*__all__, *_MODULES, "pretrained"})

@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo import pretrained
 from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError, DeviceError
 from ganzoo.files import checkpoint
-from ganzoo.generators import bundle, sampling
+from ganzoo.generators import bundle, pretrained, sampling
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
 

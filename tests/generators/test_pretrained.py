@@ -15,10 +15,9 @@ from PIL import Image
 from safetensors import safe_open
 
 import ganzoo
-from ganzoo import pretrained
 from ganzoo.cli import main
 from ganzoo.errors import ConfigError, GanzooError, UnknownNameError
-from ganzoo.generators import bundle
+from ganzoo.generators import bundle, pretrained
 
 EXPECTED: dict[str, list[float]] = {
     "dcgan.fashion": [-0.5678, -0.8849, 0.0099, -0.6534],

@@ -12,9 +12,8 @@ import yaml
 from huggingface_hub import ModelCard
 
 import ganzoo
-from ganzoo import pretrained
 from ganzoo.cli import main
-from ganzoo.generators import bundle
+from ganzoo.generators import bundle, pretrained
 from hub.server import HubServer
 
 NAMES = pretrained.bundled()

@@ -8,9 +8,9 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from ganzoo import pretrained
 from ganzoo.cli.hub import file_table
 from ganzoo.errors import ConfigError
+from ganzoo.generators import pretrained
 
 if TYPE_CHECKING:
     from ganzoo.generators.hub import Push

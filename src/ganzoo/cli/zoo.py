@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo import architectures, pretrained, recipes
+from ganzoo import architectures, recipes
 from ganzoo.errors import (
     ConfigError,
     PluginError,
@@ -22,6 +22,7 @@ from ganzoo.errors import (
     plain,
 )
 from ganzoo.files import bounded_json
+from ganzoo.generators import pretrained
 
 if TYPE_CHECKING:
     from pathlib import Path

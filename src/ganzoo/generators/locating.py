@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import pretrained
 from ganzoo.core.state_dicts import below
 from ganzoo.errors import BundleError, ConfigError, HubError, did_you_mean, listing
 from ganzoo.files import checkpoint, storage
-from ganzoo.generators import bundle, hub
+from ganzoo.generators import bundle, hub, pretrained
 from ganzoo.generators.assembly import assemble
 
 if TYPE_CHECKING:

@@ -14,12 +14,11 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganzoo import metrics as all_metrics
-from ganzoo import pretrained
 from ganzoo.config import TrainConfig, defaults, unlike
 from ganzoo.errors import ConfigError, GanzooError, RunFolderError, listing
 from ganzoo.evaluation import Score, differences
 from ganzoo.files.storage import expanded
-from ganzoo.generators import bundle
+from ganzoo.generators import bundle, pretrained
 from ganzoo.runs.run import BEST, GENERATOR
 from ganzoo.runs.scores import Measured, Point, Recorded, comparable, read_folder
 from ganzoo.showing import plots
