@@ -7,8 +7,9 @@
 Look at RUN/samples before keeping one. The data are downloaded, or found where GANZOO_DATA says.
 ``keep`` stores the weights in half precision, with the pictures and facts that the run has of
 them. It prints the size for ``src/ganzoo/generators/pretrained/pretrained.yaml``, and what is
-expected of them for ``tests/generators/test_pretrained.py``; the grid for the documentation it writes itself. The same machine,
-versions and number of threads (OMP_NUM_THREADS=1) train the same bits.
+expected of them for ``tests/generators/test_pretrained.py``; the grid for the documentation it
+writes itself. The same machine, versions and number of threads (OMP_NUM_THREADS=1) train the same
+bits.
 """
 
 from __future__ import annotations
