@@ -61,7 +61,7 @@ def play(recipe: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Itera
     game = trainer.game
     game.generator.double()
     game.discriminator.double()
-    game.average = EMA(game.generator, trainer.config.ema_decay)
+    game.ema = game.players["generator"].ema = EMA(game.generator, trainer.config.ema_decay)
     calls: list[Call] = []
     latents: list[Tensor] = []
 
@@ -197,7 +197,7 @@ def assert_same(played: Iteration, hand: ByHand) -> None:
             assert_close(weight.grad, gradient)
             assert_close(weight.detach() - old, change)
     for weight, average in zip(
-        game.generator.parameters(), game.average.module.parameters(), strict=True
+        game.generator.parameters(), game.ema.module.parameters(), strict=True
     ):
         assert torch.equal(weight, average)  # these systems average nothing
 
