@@ -158,7 +158,7 @@ def test_its_options_are_on_the_command_line(shell):
         "train tiny-conv --dataset checkerboard --dataset.size 15",
     )
     assert check.code == 0, check.err
-    assert check.out.count(PROVIDER) == 4
+    assert check.out.count(PROVIDER) == 7
     assert "broken" not in check.out
     assert f"tiny-conv  architecture from {PROVIDER}" in shown.out
     for text in (
