@@ -606,7 +606,7 @@ def test_tracker_that_cannot_go_on(registered):
             (folder / "mine").mkdir()
             return Silent()
 
-    fault = r"open\(folder, settings, step=1\) raised FileExistsError.*A training is resumed, after"
+    fault = r"open\(folder, settings, step=1\) raised FileExistsError.*is resumed: go on after what"
     with pytest.raises(AssertionError, match=fault):
         check_tracker(registered(Once))
 

@@ -88,7 +88,8 @@ def checked(value: Any, registry: Registry[T]) -> Iterator[T]:
     require(
         component.model_dump() == before,
         f"Using the {component.kind} changed its options. A component is only a configuration: "
-        f"keep state in what it builds.",
+        f"keep state in what it builds or gets (the buffers of a net, a tracker's Log, the cache "
+        f"of a metric's inputs), or keep none.",
     )
 
 

@@ -47,8 +47,10 @@ def _check_log(tracker: Tracker, folder: Path, step: int) -> None:
     row = {"epoch": 0.5, "images": 64.0, "d_loss": 1.25, "g_loss": -0.5}
     rows = {step + 1: row, step + 2: {**row, "modes": 8.0}}
     before = copy.deepcopy((settings, rows))
-    begins = "is resumed, after what earlier steps left in the folder" if step else "begins"
-    with blaming(f"open(folder, settings, step={step})", f"A training {begins}.", own=True):
+    remedy = "A training begins, in an empty folder; a tracker of a service must be kept offline."
+    if step:
+        remedy = "A training is resumed: go on after what earlier steps left in the folder."
+    with blaming(f"open(folder, settings, step={step})", remedy, own=True):
         log = tracker.open(folder, settings, step)
     require(isinstance(log, trackers.Log), f"open() must return a Log, not {describe(log)}.")
     for number, values in rows.items():

@@ -44,7 +44,10 @@ def _why(loss: Loss, player: str, step: Step, error: str) -> str:
     logits = None if step.fake_output is None else tuple(step.fake_output.logits.shape)
     text = f"Its logits have shape {logits}, and samples {tuple(step.fake.shape)}."
     if loss.generator_sees_real and "positional argument" in error:
-        text = f"With generator_sees_real set, G's half is generator(fake, real). {text}"
+        text = (
+            f"With generator_sees_real set, G's half is generator(fake, real), and without it "
+            f"generator(fake). {text}"
+        )
     absent = [name for name in ("labels", "real", "real_output") if getattr(step, name) is None]
     for side in ("real_output", "fake_output"):
         output = getattr(step, side)
