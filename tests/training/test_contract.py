@@ -6,6 +6,7 @@ import copy
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -33,6 +34,7 @@ from ganzoo.errors import ConfigError, ContractError, GanzooError, PluginError, 
 from ganzoo.losses import Loss
 from ganzoo.schedules import Schedule
 from ganzoo.testing import check_architecture, check_dataset, check_loss
+from ganzoo.training import contract
 from ganzoo.training.estimate import estimate
 from ganzoo.training.parts import collect
 
@@ -1258,3 +1260,12 @@ def test_no_update_is_made_within_an_autocast(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.optim.Adam, "step", spied)
     trainer(precision="bf16", loss="hinge").fit()
     assert seen == [0] * 4
+
+
+def test_a_fault_is_placed_in_the_plug_in_not_in_python() -> None:
+    def opens() -> None:
+        Path("there-is-no-such-file").read_bytes()
+
+    with pytest.raises(ContractError, match=r"in test_contract\.py, line \d+"):
+        with contract.blaming("The generator", "Mend it."):
+            opens()

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _LOW = frozenset({torch.bfloat16, torch.float16})
+_PYTHON = str(Path(traceback.__file__).parent)
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(errors.__file__).parent))
 _MACHINE = ("not enough memory", "deterministic implementation")  # no fault of the plug-in
 
@@ -106,10 +107,15 @@ def blaming(
 
 
 def _place(error: Exception) -> str:
-    """The last frame that is neither torch's nor ganzoo's."""
+    """The last frame that is neither torch's, Python's nor ganzoo's."""
     frames = traceback.extract_tb(error.__traceback__)
-    found = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    found = [frame for frame in frames if not _is_library(frame.filename)]
     return f" in {Path(found[-1].filename).name}, line {found[-1].lineno}" if found else ""
+
+
+def _is_library(file: str) -> bool:
+    of_python = file.startswith(_PYTHON) and "site-packages" not in file
+    return of_python or file.startswith(_LIBRARIES)
 
 
 @contextlib.contextmanager
