@@ -386,7 +386,7 @@ def a_device_that_is_not_there(name: str) -> None:
         with contextlib.suppress(GanzooError):
             pick_device(each)
             continue
-        assert "is no device" not in said(lambda each=each: pick_device(each))
+        assert "is not a device" not in said(lambda each=each: pick_device(each))
 
 
 @row("device", "tpu", "mps")
