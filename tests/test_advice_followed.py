@@ -386,7 +386,7 @@ def a_device_that_is_not_there(name: str) -> None:
         with contextlib.suppress(GanzooError):
             pick_device(each)
             continue
-        assert "is no device" not in said(lambda each=each: pick_device(each))
+        assert "is not a device" not in said(lambda each=each: pick_device(each))
 
 
 @row("device", "tpu", "mps")
@@ -802,9 +802,11 @@ def real_pictures_of_another_size(one: int, other: int) -> None:
 @row("evaluate")
 def a_picture_of_neighbours_without_them() -> None:
     text = said(lambda: score(pixels(), pixels() // 2, kid(5), picture="x.png"))
-    name = found(r"metric '([\w-]+)'", text)
-    near = metrics.create({"name": name, "extractor": Function.of(flat)})
-    score(pixels(), pixels() // 2, near, picture="x.png")
+    name, option, bound = re.search(
+        r"ask for '([\w-]+)' too, with '(\w+)' above (\d+)", text
+    ).groups()
+    chosen = {"name": name, "extractor": Function.of(flat), option: int(bound) + 1}
+    score(pixels(), pixels() // 2, metrics.create(chosen), picture="x.png")
     assert Path("x.png").is_file()
 
 
@@ -818,8 +820,9 @@ def nothing_to_compare_with() -> None:
 @row("evaluate", 0, -1)
 def a_count_below_one(count: int) -> None:
     text = said(lambda: score(maker(), pixels(), kid(5), num_fake=count))
-    least = int(found(r"from (\d+) on", text))
-    assert "at least" in said(lambda: score(maker(), pixels(), kid(5), num_fake=least)) or least
+    lower = int(found(r"num_fake cannot be -?\d+: input should be greater than (\d+)", text)) + 1
+    text = said(lambda: score(maker(), pixels(), kid(5), num_fake=lower))
+    score(maker(), pixels(), kid(5), num_fake=int(found(r"needs at least (\d+) generated", text)))
 
 
 @row("evaluate", '{"name": "kid",', "{kid}")

@@ -1967,5 +1967,5 @@ def a_place_that_holds_another_net(line: Line) -> None:
     other = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Conv2d(3, 3, 3))
     torch.save({"a": other.state_dict(), "b": net().state_dict()}, "weights.pt")
     start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made", "--key")
-    assert "'a' of weights.pt is no generator of 'mlp'" in line.refused(*start, "a")
+    assert "'a' of weights.pt is not a generator of 'mlp'" in line.refused(*start, "a")
     line.runs(*start, "b")

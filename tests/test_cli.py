@@ -233,7 +233,7 @@ def test_help_shows_the_chosen_components_options(capsys: pytest.CaptureFixture[
             "The dataset has 96 samples, fewer than one batch of 97. Use a batch size of at most",
         ),
         (["train", "--dataset", "nowhere.npy"], "There is no such file 'nowhere.npy'"),
-        (["train", "--device", "tpu"], "'tpu' is no device: use 'auto', 'cpu', 'cuda'"),
+        (["train", "--device", "tpu"], "'tpu' is not a device: use 'auto', 'cpu', 'cuda'"),
         (["train", "--config", "nowhere.yaml"], "The configuration nowhere.yaml cannot be read"),
         (["resume", "nowhere"], "There is no folder nowhere. Give the folder of a run."),
         (["sample", "nowhere"], "There is no folder nowhere. Give the folder of a run or of a"),

@@ -370,7 +370,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("absent.yaml", "No such file or directory"), ("", "it is no regular file")],
+    [("absent.yaml", "No such file or directory"), ("", "it is not a regular file")],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, reason: str) -> None:
     path = tmp_path / name
@@ -382,7 +382,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, reason: str) -> No
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.yaml")
-    with pytest.raises(ConfigError, match="it is no regular file"):
+    with pytest.raises(ConfigError, match="it is not a regular file"):
         read_config(tmp_path / "config.yaml")
 
 

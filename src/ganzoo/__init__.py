@@ -111,8 +111,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _fault() -> str | None:
-    told: str | None = importlib.import_module("ganzoo.core.installation").fault()
-    return told
+    text: str | None = importlib.import_module("ganzoo.core.installation").fault()
+    return text
 
 
 def __dir__() -> list[str]:

@@ -448,7 +448,7 @@ def _yaml(content: bytes) -> dict[str, Any]:
     """Return the mapping in a YAML file, if it is within reason.
 
     Raises:
-        ValueError: If it is no YAML, uses aliases, is no mapping, or is too large or too deep.
+        ValueError: If it is not YAML, uses aliases, is not a mapping, or is too large or too deep.
     """
     import yaml
 

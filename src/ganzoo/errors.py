@@ -53,7 +53,7 @@ class ContractError(GanzooError, AssertionError):
     test it is an ``AssertionError``.
     """
 
-    told = False
+    names_component = False
     """Whether the message already names the component."""
 
 

@@ -49,7 +49,7 @@ def test_no_device(machine, name) -> None:
     with pytest.raises(DeviceError) as caught:
         pick_device(name)
     assert str(caught.value) == (
-        f"'{name}' is no device: use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
+        f"'{name}' is not a device: use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
     )
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
@@ -77,7 +77,7 @@ def test_absent_mps(machine) -> None:
     with pytest.raises(DeviceError) as caught:
         pick_device("mps")
     assert str(caught.value) == (
-        "Device 'mps' is not available: this is no Apple GPU. Use device='auto' or 'cpu'."
+        "Device 'mps' is not available: this is not an Apple GPU. Use device='auto' or 'cpu'."
     )
 
 

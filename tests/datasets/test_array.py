@@ -240,9 +240,9 @@ def test_labels_that_are_no_classes(labels, text) -> None:
     samples = as_samples(uint8(3, 4, 4), labels)
     assert samples.labels is None and samples.spec.classes is None
     (notice,) = samples.notices
-    assert re.search(f"The labels are no classes {text} and are left out", notice)
+    assert re.search(f"The labels are not classes {text} and are left out", notice)
     assert as_samples(uint8(3, 4, 4), labels, wanted=False).notices == samples.notices
-    with pytest.raises(DataError, match=f"labels that are no classes {text}, and conditional"):
+    with pytest.raises(DataError, match=f"labels that are not classes {text}, and conditional"):
         as_samples(uint8(3, 4, 4), labels, wanted=True)
 
 

@@ -395,7 +395,7 @@ def test_options_that_contradict(options: dict, text: str) -> None:
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     assert "There is no file or folder" in refused(DataError, tmp_path / "x.parquet")
     (tmp_path / "x.csv").touch()
-    assert "is no table of pictures; give a .parquet or" in refused(DataError, tmp_path / "x.csv")
+    assert "is not a table of pictures; give a .parquet" in refused(DataError, tmp_path / "x.csv")
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     assert "x.parquet' cannot be loaded (" in refused(DataError, tmp_path / "x.parquet")
     (tmp_path / "empty").mkdir()

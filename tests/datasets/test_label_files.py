@@ -161,8 +161,12 @@ def test_labels_of_files(root: Path, file: str, content: str, classes, found) ->
             "labels are float64 values, which are no",
         ),
         ("dataset.json", pairs([[0.1 * each, 2.0] for each in THREE]), "of shape (2,), which are"),
-        ("dataset.json", pairs([[each] * (1 + each) for each in THREE]), "no classes"),
-        ("dataset.json", pairs([{"x": 1}] * COUNT), "(dict), which are no classes"),
+        (
+            "dataset.json",
+            pairs([[each] * (1 + each) for each in THREE]),
+            "(list), which are not classes",
+        ),
+        ("dataset.json", pairs([{"x": 1}] * COUNT), "(dict), which are not classes"),
         ("dataset.json", '{"title": "faces"}', "it is not of the form"),
         ("dataset.json", '{"labels": 3}', "its labels are not of the form"),
         ("dataset.json", '{"labels": [1, 2]}', "its labels are not of the form"),
@@ -177,7 +181,7 @@ def test_labels_of_files(root: Path, file: str, content: str, classes, found) ->
         ("metadata.csv", "file_name\nx\n", "it has no column besides that of the files"),
         ("metadata.csv", "", "it has no column file_name"),
         ("metadata.jsonl", lines("bbox", [[1, 2, 3, 4]] * COUNT), "of shape (4,), which are no"),
-        ("metadata.jsonl", "[1]\n", "its lines are no objects"),
+        ("metadata.jsonl", "[1]\n", "its lines are not objects"),
         (
             "metadata.csv",
             table("label", THREE) + table("label", THREE[1:]),

@@ -805,9 +805,9 @@ def test_what_is_no_class_is_left_out(kind) -> None:
         assert not samples.labeled
         (notice,) = samples.notices
         notices.add(notice)
-        with pytest.raises(DataError, match="labels that are no classes .*leave conditional off"):
+        with pytest.raises(DataError, match="labels that are not classes .*leave conditional off"):
             InMemoryDataset.of(dataset).resolved(workers, labels=True)
-    assert len(notices) == 1 and "The labels are no classes" in notices.pop()
+    assert len(notices) == 1 and "The labels are not classes" in notices.pop()
     assert InMemoryDataset.of(dataset).load().labels is None
     ganzoo.Trainer("mlp", dataset, steps=1, batch_size=8, progress=False).setup()
 

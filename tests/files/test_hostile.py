@@ -425,7 +425,7 @@ def test_links_to_the_systems_files(folder: Path, file: str) -> None:
     (folder / file).unlink()
     (folder / file).symlink_to("/dev/zero" if Path("/dev/zero").exists() else sys.executable)
     assert "leads out of" in refusal(folder)
-    with pytest.raises(BundleError, match="it is no regular file|cannot be used"):
+    with pytest.raises(BundleError, match="it is not a regular file|cannot be used"):
         bundle.load(folder, root=Path(folder.anchor))
 
 
@@ -509,7 +509,7 @@ def test_writing_into_a_file_that_was_loaded(folder: Path) -> None:
 def test_what_is_no_file(folder: Path, file: str, kind: str) -> None:
     (folder / file).unlink()
     os.mkfifo(folder / file) if kind == "pipe" else (folder / file).mkdir()
-    assert "(it is no regular file)" in refusal(folder)
+    assert "(it is not a regular file)" in refusal(folder)
 
 
 @PIPES
@@ -622,7 +622,7 @@ def test_what_is_no_file_of_a_checkpoint(saved: Path, file: str, kind: str) -> N
         os.mkfifo(saved / file)
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(saved)
-    text = "a link that leads out of" if kind == "link" else "it is no regular file"
+    text = "a link that leads out of" if kind == "link" else "it is not a regular file"
     assert f"{file}: it is" in str(caught.value) and text in str(caught.value)
 
 

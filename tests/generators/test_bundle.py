@@ -185,7 +185,7 @@ def test_a_discriminator_that_is_not_finite_is_not_saved(tmp_path: Path) -> None
 
 def test_no_bundle(tmp_path: Path) -> None:
     assert refused(tmp_path) == (
-        f"{tmp_path} holds no config.json, so it is no bundle. Give the folder 'generator' of a "
+        f"{tmp_path} holds no config.json, so it is not a bundle. Give the folder 'generator' of a "
         f"run, or the run folder itself."
     )
 
@@ -387,7 +387,7 @@ def test_missing_weights(folder: Path) -> None:
     path.unlink()
     message = refused(folder)
     assert message.startswith(f"{path}, which config.json lists, cannot be used ([Errno 2] No such")
-    assert message.endswith("). Copy the whole folder again, or get it from somebody else.")
+    assert message.endswith("). Copy or download the whole folder again.")
 
 
 @pytest.mark.parametrize("damage", ["bit", "short", "long", "empty"])
@@ -400,8 +400,8 @@ def test_damaged_weights(folder: Path, damage: str) -> None:
     path.write_bytes(changed)
     reason = "checksum mismatch" if damage == "bit" else "size mismatch"
     assert refused(folder) == (
-        f"{path}, which config.json lists, cannot be used ({reason}). Copy the whole folder again, "
-        f"or get it from somebody else."
+        f"{path}, which config.json lists, cannot be used ({reason}). Copy or download the "
+        f"whole folder again."
     )
 
 

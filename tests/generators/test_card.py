@@ -466,7 +466,7 @@ def test_an_architecture_defined_in_code(tmp_path: Path, module: str) -> None:
     finally:
         architectures.registry.unregister("in-code")
     assert told[0] == card.data_notice(own) and len(told) == 2
-    assert "nobody else can load the generator until it is in a package" in told[1]
+    assert "others cannot load the generator until it is in a package" in told[1]
     where = "a script or notebook" if module == "__main__" else f"the module '{module}'"
     assert where in told[1] and told[1] in plain(text).replace("  ", " ")
     assert "parameters" not in text and "It needs `numbers`" in plain(text)

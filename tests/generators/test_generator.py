@@ -632,11 +632,11 @@ def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"holds no config\.json, so it is no bundle"):
+    with pytest.raises(BundleError, match=r"holds no config\.json, so it is not a bundle"):
         Generator.from_pretrained(tmp_path)
 
 
 def test_an_absent_device(tmp_path: Path) -> None:
     make().save_pretrained(tmp_path / "b")
-    with pytest.raises(DeviceError, match="'gpu' is no device"):
+    with pytest.raises(DeviceError, match="'gpu' is not a device"):
         Generator.from_pretrained(tmp_path / "b", device="gpu")

@@ -132,7 +132,7 @@ def test_damaged_states(values):
         {**state, "rows": state["rows"].float()},
         {**state, "rows": state["rows"][0]},
     ):
-        with pytest.raises(DataError, match="^This is no state of moments: "):
+        with pytest.raises(DataError, match="^This is not a state of moments: "):
             Moments.of(wrong)
 
 

@@ -160,7 +160,7 @@ def test_a_good_checkpoint(run: Path, tmp_path: Path) -> None:
 def test_what_is_nothing_of_ours(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    text = "is no run, no saved generator" if name == "empty" else "There is no folder"
+    text = "is not a run, a saved generator" if name == "empty" else "There is no folder"
     with pytest.raises(RunFolderError, match=text):
         list(examine(tmp_path / name))
 
@@ -224,7 +224,7 @@ def test_environment(run: Path, content: bytes) -> None:
     [
         (['{"step": 1}', '{"step": 3}', '{"step": 2}'], "line 3 is of step 2, after one of step 3"),
         (['{"step": 1}', '{"step": 1}'], "line 2 is of step 1, after one of step 1"),
-        (['{"step": 1}', "{"], "line 2 is no JSON"),
+        (['{"step": 1}', "{"], "line 2 is not JSON"),
         (["[1]"], "line 1 has no step"),
         (['{"step": true}'], "line 1 has no step"),
         (['{"step": 1, "d_loss": NaN}'], "line 1 holds numbers that are not finite"),
@@ -300,7 +300,7 @@ def test_why_there_is_no_score_is_known_later(run: Path) -> None:
     [
         ("{", "cannot be used ("),
         ("[]", "cannot be used (it "),
-        ('{"fid": 3.5}', "has no valid score 'fid' (it is no score"),
+        ('{"fid": 3.5}', "has no valid score 'fid' (it is not a score"),
         ('{"fid": {"value": NaN}}', "cannot be used (the number NaN is not finite"),
         ('{"fid": {"value": 1.0, "error": -1e999}}', "cannot be used (the number -1e999 is"),
         ('{"fid": {"value": null}}', "has no valid score 'fid' (The score: value "),
@@ -471,7 +471,7 @@ def test_a_pipe_is_not_waited_for(run: Path, name: str) -> None:
     if name == ".owner.json":
         assert "unreadable" in found[0].text
     else:
-        assert sum("it is no regular file" in each.text for each in found) == 1
+        assert sum("it is not a regular file" in each.text for each in found) == 1
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "environment.json", "metrics.jsonl", "curves.png"])

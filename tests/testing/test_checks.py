@@ -173,7 +173,7 @@ def nan(x):
         (lambda n: Noisy(n, finish=lambda x: 0.5 * torch.tanh(x)), "different results for the sa"),
         (Hidden, "other results after its state_dict is loaded.*register_buffer"),
         (Mixing, "another sample from the same latent when the batch has another size"),
-        (Extra, "'_extra_state', which is no tensor"),
+        (Extra, "'_extra_state', which is not a tensor"),
     ],
 )
 def test_broken_generators(registered, net, fault):

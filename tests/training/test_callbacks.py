@@ -53,11 +53,11 @@ def test_hooks_do_nothing_by_default() -> None:
 def test_a_misspelt_hook(name, hint) -> None:
     with pytest.raises(RegistrationError) as caught:
         type("Mine", (Callback,), {name: lambda self: None})
-    assert str(caught.value) == f"Mine.{name} is no hook.{hint} Hooks: {', '.join(HOOKS)}."
+    assert str(caught.value) == f"Mine.{name} is not a hook.{hint} Hooks: {', '.join(HOOKS)}."
 
 
 def test_a_misspelt_hook_of_a_grandchild() -> None:
-    with pytest.raises(RegistrationError, match=r"Mine\.on_begin is no hook"):
+    with pytest.raises(RegistrationError, match=r"Mine\.on_begin is not a hook"):
         type("Mine", (Progress,), {"on_begin": lambda self: None})
 
 

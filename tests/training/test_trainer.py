@@ -720,7 +720,7 @@ def test_resuming_refuses_what_does_not_fit(pictures: Tensor) -> None:
             "Loss 'hinge' has no option 'margn'. Did you mean 'margin'? Options: margin.",
         ),
         ({"precision": "fp8"}, ConfigError, "precision cannot be 'fp8'"),
-        ({"device": "tpu"}, DeviceError, "'tpu' is no device"),
+        ({"device": "tpu"}, DeviceError, "'tpu' is not a device"),
         ({"latent": "big"}, ConfigError, "A latent is a size, a shape or a mapping"),
         ({"config": "nowhere.yaml"}, ConfigError, "The configuration nowhere.yaml cannot be read"),
     ],

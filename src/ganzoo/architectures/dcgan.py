@@ -198,7 +198,7 @@ class DCGAN(Architecture):
         """Build the generator: (N, *latent.shape) -> (N, C, H, W).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return DCGANGenerator(spec, latent, self._layers(spec), self)
@@ -207,7 +207,7 @@ class DCGAN(Architecture):
         """Build the discriminator: (N, C, H, W) -> logits (N,).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return DCGANDiscriminator(spec, self._layers(spec), self.d_norm_input)

@@ -113,7 +113,7 @@ class Upsample(Architecture):
         """Build the generator: (N, *latent.shape) -> (N, C, H, W).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return UpsampleGenerator(spec, latent, self.channels, self._activate)
@@ -122,7 +122,7 @@ class Upsample(Architecture):
         """Build the discriminator: (N, C, H, W) -> logits (N,).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return UpsampleDiscriminator(spec, self.d_channels, self.dropout, self._activate)

@@ -23,7 +23,7 @@ __all__ = ["compare"]
 Switch = Annotated[bool, Parameter(negative=())]
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_WIDE = 10_000  # columns where the output is no terminal: each run is one line there
+_WIDE = 10_000  # columns where the output is not a terminal: each run is one line there
 
 
 def compare(

@@ -160,8 +160,8 @@ def _check_first(word: str) -> None:
     """Refuse what is something else where the architecture's name is expected."""
     from ganzoo.cli.hints import meant
 
-    if told := meant(word):
-        kind, way = told
+    if found := meant(word):
+        kind, way = found
         raise ConfigError(
             f"'{word}' is not an architecture but {kind}: {way}. "
             f"Architectures: {listing(COMPONENTS['arch'].names())}."

@@ -157,8 +157,8 @@ def _describe(console: Console, group: str, component: type[Component]) -> None:
     if component.variants:
         console.print("\nVariants:")
         for variant, options in component.variants.items():
-            told = ", ".join(f"{option} {worded(value)}" for option, value in options.items())
-            console.print(f"  {variant}: {told}", markup=False)
+            text = ", ".join(f"{option} {worded(value)}" for option, value in options.items())
+            console.print(f"  {variant}: {text}", markup=False)
     if component.recommended:
         console.print("\nRecommended with it:")
         for key, value in component.recommended.items():

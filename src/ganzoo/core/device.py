@@ -53,7 +53,7 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(
-            f"'{name}' is no device: use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
+            f"'{name}' is not a device: use 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'."
         ) from None
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -68,7 +68,7 @@ def pick_device(name: str = "auto") -> torch.device:
             )
     elif device.type == "mps" and not mps:
         raise DeviceError(
-            "Device 'mps' is not available: this is no Apple GPU. Use device='auto' or 'cpu'."
+            "Device 'mps' is not available: this is not an Apple GPU. Use device='auto' or 'cpu'."
         )
     elif device.type not in ("cpu", "mps"):
         raise DeviceError(f"Device '{name}' is not supported: use 'auto', 'cpu', 'cuda' or 'mps'.")

@@ -32,7 +32,7 @@ def numbers(labels: Any, classes: Sequence[str], count: int | None = None) -> Te
         int64 on the CPU: () for one label, else (N,).
 
     Raises:
-        ConfigError: If one of them is no class, or they are not that many.
+        ConfigError: If one of them is not a class, or they are not that many.
     """
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu()
@@ -113,7 +113,7 @@ def _shape(labels: Any) -> tuple[int, ...]:
         return ()
     try:
         return tuple(np.shape(labels))
-    except ValueError:  # rows of unequal lengths, each of which is no label
+    except ValueError:  # rows of unequal lengths, each of which is not a label
         return (len(labels),)
 
 

@@ -23,7 +23,7 @@ def checked(seed: Any) -> int:
     """Return a seed that a person gave as an integer.
 
     Raises:
-        ConfigError: If it is no whole number from 0 to 2**63 - 1.
+        ConfigError: If it is not a whole number from 0 to 2**63 - 1.
     """
     with contextlib.suppress(TypeError, RuntimeError):
         number = operator.index(seed)  # of NumPy and torch too

@@ -76,7 +76,7 @@ class Array(ArrayDataset):
         Raises:
             ConfigError: If ``key`` or ``labels_key`` does not exist or is needed, or an option
                 does not apply.
-            DataError: If the file is absent, damaged or holds something that is no sample.
+            DataError: If the file is absent, damaged or holds something that is not a sample.
         """
         return self._load(None)
 

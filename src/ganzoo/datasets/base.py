@@ -48,7 +48,7 @@ class Dataset(Component):
     license: ClassVar[str] = ""
     """SPDX identifier of the data's licence, or empty where it is not known."""
     classes_of: ClassVar[str | None] = None
-    """The data whose classes its samples have, such as ``mnist``; None where it cannot be told."""
+    """The data whose classes its samples have, such as ``mnist``; None if unknown."""
 
     @property
     def called(self) -> str:

@@ -167,7 +167,7 @@ def decoded(
     if not isinstance(found, Decoded):
         try:
             with only_one(root, key, f"decoding the pictures of {source.origin}"):
-                found = _opened(folder)  # somebody may have built it meanwhile
+                found = _opened(folder)  # another process may have built it meanwhile
                 if not isinstance(found, Decoded):
                     _remove_leftovers(root, key)
                     repaired = found

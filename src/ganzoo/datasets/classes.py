@@ -122,8 +122,8 @@ class Labels(NamedTuple):
     """Labels as they were found.
 
     Attributes:
-        values: (N,) integers, bool or strings; None where they are no classes.
-        problem: Why they are no classes, as the end of a sentence that begins with them; empty
+        values: (N,) integers, bool or strings; None where they are not classes.
+        problem: Why they are not classes, as the end of a sentence that begins with them; empty
             where they are.
         classes: Those that follow from their form alone, as of one-hot rows.
         notices: What was guessed.
@@ -140,7 +140,7 @@ def read_labels(value: Any) -> Labels:
 
     Args:
         value: (N,) or (N, 1) integers, bool, strings or bytes of UTF-8, or one-hot rows (N, K), as
-            an array or sequence; whatever else is no class.
+            an array or sequence; whatever else is not a class.
     """
     import numpy as np
 
@@ -230,7 +230,7 @@ def class_indices(
         whole: Whether these are the labels of all samples.
 
     Raises:
-        DataError: If there are not as many as samples; if labels are wanted and are no classes.
+        DataError: If there are not as many as samples; if labels are wanted and are not classes.
     """
     import numpy as np
     import torch
@@ -284,11 +284,11 @@ def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
         problem += "; numpy.asarray(labels).astype('int64') makes classes of them"
     if wanted:
         raise DataError(
-            f"{origin} has labels that are no classes ({problem}), and conditional training needs "
+            f"{origin} has labels that are not classes ({problem}), and conditional training needs "
             f"them: give one integer or string per sample, or leave conditional off."
         )
     return (
-        f"The labels are no classes ({problem}) and are left out; a class is one integer or "
+        f"The labels are not classes ({problem}) and are left out; a class is one integer or "
         f"string per sample.",
     )
 
@@ -297,7 +297,7 @@ def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
 
 
 class NoClass(NamedTuple):
-    """A label that is no class: of what type it is."""
+    """A label that is not a class: of what type it is."""
 
     type: str
 
@@ -431,7 +431,7 @@ def _unless_transformed(dataset: Any, classes: Classes | None) -> Classes | None
             found = as_labels([item_label(transform(label))]).values
             if found is None or found[0] not in (label, numbers[label]):
                 return None
-    except Exception:  # what somebody else's transform cannot take
+    except Exception:  # the transform is not ours and may fail in any way
         return None
     return classes
 
@@ -499,7 +499,7 @@ def _targets_of(dataset: Any, labels_key: str | None) -> Classes | None:
         if targets is None or callable(targets):
             return None
         found = as_labels(targets)
-    except Exception:  # what somebody else calls targets may be anything
+    except Exception:  # ``targets`` of a dataset of unknown origin may be anything
         return None
     if found.values is None:
         return None

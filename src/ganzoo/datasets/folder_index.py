@@ -30,7 +30,7 @@ class ImageFolderIndex(PictureFiles):
         path: The folder.
 
     Raises:
-        DataError: If it is no folder, holds no pictures, or cannot be listed.
+        DataError: If it is not a folder, holds no pictures, or cannot be listed.
     """
 
     def __init__(self, path: Path) -> None:

@@ -117,8 +117,8 @@ class HuggingFace(PictureDataset):
             raise DataError(f"There is no file or folder {origin}; correct the path.")
         if path is not None and path.is_file() and path.suffix.lower() not in TABLE_SUFFIXES:
             raise DataError(
-                f"{origin} is no table of pictures; give a {' or '.join(TABLE_SUFFIXES)} file, a "
-                f"folder of them, or one that save_to_disk wrote."
+                f"{origin} is not a table of pictures; give a {' or '.join(TABLE_SUFFIXES)} file, "
+                f"a folder of them, or one that save_to_disk wrote."
             )
         try:
             with _bars_of(datasets, hub):
@@ -202,7 +202,7 @@ class _Rows:
 
     Raises:
         ConfigError: If a column does not exist, or it is not clear which one is meant.
-        DataError: If there are no rows, or their labels are no labels.
+        DataError: If there are no rows, or their labels are not labels.
     """
 
     def __init__(
@@ -296,7 +296,7 @@ class _Rows:
         else:
             found = read_labels(values)
             if found.values is None:
-                problem = f"holds {found.problem}, which are no classes"
+                problem = f"holds {found.problem}, which are not classes"
             else:
                 values, notices = found.values.tolist(), found.notices
                 classes = found.classes or classes_of_values(values)

@@ -127,7 +127,7 @@ class InMemoryDataset(ArrayDataset):
 
         Raises:
             ConfigError: If it is something else, or an option is wrong or does not apply.
-            DataError: If it holds something that is no sample, or has no length or no items.
+            DataError: If it holds something that is not a sample, or has no length or no items.
         """
         if is_dataset(value):
             dataset = cls(description=_announced(value), fingerprint=_UNREAD, **options)
@@ -199,7 +199,7 @@ class InMemoryDataset(ArrayDataset):
         """Return the samples of a torch Dataset, to be read while training.
 
         Raises:
-            ConfigError: If it is no torch Dataset, or one that cannot be read so.
+            ConfigError: If it is not a torch Dataset, or one that cannot be read so.
             DataError: If the data is not held, cannot be taken as samples, or is other data than
                 the fingerprint of an earlier stream says.
         """
@@ -229,7 +229,7 @@ class InMemoryDataset(ArrayDataset):
         does not infer it again.
 
         Raises:
-            ConfigError: If there are workers and it is no torch Dataset, or cannot be read so.
+            ConfigError: If there are workers and it is not a torch Dataset, or cannot be read so.
             DataError: If the data is not held, cannot be taken as samples, or is other data than
                 before.
         """

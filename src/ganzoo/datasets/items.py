@@ -172,7 +172,7 @@ def read_items(
         alike: Whether they must be of one shape and type.
 
     Raises:
-        ConfigError: If there are names and an item is no dict, or has others.
+        ConfigError: If there are names and an item is not a dict, or has others.
         DataError: If an item cannot be read, or is not what the others are.
     """
     import numpy as np
@@ -222,7 +222,7 @@ def one_line(error: BaseException) -> str:
     """Return an error in one line; of a traceback that it quotes, that is the last one."""
     try:
         text = str(error)
-    except Exception:  # what a class of somebody else's makes of itself
+    except Exception:  # a class of unknown origin may fail in any way
         text = ""
     if "Traceback (most recent call last)" in text:
         return text.strip().splitlines()[-1].strip()

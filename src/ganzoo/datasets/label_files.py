@@ -72,7 +72,7 @@ class LabelFile(NamedTuple):
         """Return the classes of pictures of these names.
 
         Raises:
-            UnusableError: If a picture has none, or labels are no classes.
+            UnusableError: If a picture has none, or labels are not classes.
         """
         wanted = list(names)
         what = "its labels"
@@ -95,14 +95,14 @@ class LabelFile(NamedTuple):
         try:
             found = read_labels(_as_integers(values))
         except (TypeError, ValueError):
-            raise UnusableError(f"{what} are no classes") from None
+            raise UnusableError(f"{what} are not classes") from None
         if found.values is None:
-            raise UnusableError(f"{what} are {found.problem}, which are no classes")
+            raise UnusableError(f"{what} are {found.problem}, which are not classes")
         labels: list[Any] = found.values.tolist()
         distinct = len(set(labels))
         texts = isinstance(labels[0], str)
         if texts and _numbers(set(labels)):
-            raise UnusableError(f"{what} are numbers with a fraction, which are no classes")
+            raise UnusableError(f"{what} are numbers with a fraction, which are not classes")
         if not self.sure and 2 * distinct > len(labels):
             raise UnusableError(
                 f"{what} have {distinct:,} different values for {len(labels):,} pictures, too "
@@ -182,7 +182,7 @@ def _from_lines(content: bytes, column: str | None) -> LabelFile:
     lines = content.decode("utf-8-sig").splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
-        raise UnusableError("its lines are no objects with a file_name")
+        raise UnusableError("its lines are not objects with a file_name")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return _from_rows(columns, rows, column)
 

@@ -140,7 +140,7 @@ class Grid(_OfMixture):
 
 
 class Spiral(_Points):
-    """Points along the arms of a spiral of radius 1: a thin shape that is no mixture."""
+    """Points along the arms of a spiral of radius 1: a thin shape that is not a mixture."""
 
     arms: int = Field(2, ge=1, description="arms, evenly turned against each other")
     turns: float = Field(1.0, gt=0, description="turns of an arm from the centre outwards")

@@ -82,7 +82,7 @@ def arrange(
 
     Raises:
         ConfigError: If there is a layout for items that have no channels.
-        DataError: If items of this shape are no samples of that kind.
+        DataError: If items of this shape are not samples of that kind.
     """
     shape = tuple(shape)
     chosen: Kind = ("vector" if len(shape) == 1 else "image") if kind == "auto" else kind
@@ -94,7 +94,7 @@ def arrange(
     if len(shape) not in possible:
         whole = f"(N, {', '.join(map(str, shape))})"
         raise DataError(
-            f"{origin} has shape {whole}, which is no array of samples of kind '{chosen}'; "
+            f"{origin} has shape {whole}, which is not an array of samples of kind '{chosen}'; "
             f"reshape it to {' or '.join(possible.values())}."
         )
     if chosen == "vector" or len(shape) == (2 if chosen == "image" else 1):
@@ -217,7 +217,7 @@ def understand(
 
     Raises:
         ConfigError: If an option does not apply to such samples.
-        DataError: If they are no samples of that kind, or have an unknown range.
+        DataError: If they are not samples of that kind, or have an unknown range.
     """
     axes = arrange(facts.shape, kind, layout, origin)
     try:

@@ -114,7 +114,7 @@ def as_samples(
         origin: What the array is, to start a message.
         usage: How the caller gives an option, with ``{}`` for the option, to end a message.
         classes: Those that the data themselves name.
-        wanted: Whether labels are used: labels that are no classes are refused then, and get a
+        wanted: Whether labels are used: labels that are not classes are refused then, and get a
             notice otherwise. By default they are used where they are classes.
 
     Returns:

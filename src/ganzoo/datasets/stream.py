@@ -150,7 +150,7 @@ class Stream:
 
         What the caller does not say follows from the examined items; a notice says so where there
         are more. With ``workers``, a process of its own examines them, so that files that the
-        dataset opens there are not shared by those that read it later.
+        dataset opens there are no shared by those that read it later.
 
         Args:
             dataset: Map-style torch Dataset, of items that ``InMemoryDataset.of`` takes.
@@ -289,7 +289,7 @@ class Stream:
         numbers, _, _ = class_indices(
             found, len(indices), self.classes, True, origin, item, indices, whole=False
         )
-        assert numbers is not None  # labels that are no classes have been refused
+        assert numbers is not None  # labels that are not classes have been refused
         return numbers
 
 
@@ -419,7 +419,7 @@ def _classes(
         wanted: Whether labels will be read.
 
     Raises:
-        DataError: If labels are no classes, or it is unknown which classes there are.
+        DataError: If labels are not classes, or it is unknown which classes there are.
     """
     title, whole = title_of(dataset), len(indices) == len(dataset)
     origin = f"The dataset {title}"

@@ -23,7 +23,7 @@ def check(metrics: Sequence[Metric], spec: SampleSpec, path: Path) -> None:
     """Refuse a picture that cannot be drawn.
 
     Raises:
-        ConfigError: If no metric names pairs, the samples are no images, or there is such a file,
+        ConfigError: If no metric names pairs, the samples are not images, or there is such a file,
             or no such folder.
     """
     if not any(metric.num_pairs for metric in metrics):

@@ -263,7 +263,7 @@ class Evaluator:
         """Refuse a picture of nearest neighbours that cannot be drawn.
 
         Raises:
-            ConfigError: If no metric names pairs, the samples are no images, or there is such a
+            ConfigError: If no metric names pairs, the samples are not images, or there is such a
                 file, or no such folder.
         """
         closest.check(self.metrics, self._fake.spec, path)

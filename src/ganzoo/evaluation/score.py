@@ -77,7 +77,7 @@ def check_savable(folder: Path) -> None:
     """Refuse a folder that ``save`` could not write into, before scores are computed for it.
 
     Raises:
-        DataError: If its ``metrics.json`` is no file of scores, or it is not writable.
+        DataError: If its ``metrics.json`` is not a file of scores, or it is not writable.
     """
     _known(folder / bundle.METRICS)
     try:

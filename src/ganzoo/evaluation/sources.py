@@ -57,7 +57,7 @@ _HASHED = 64 * 2**20  # bytes that are hashed together
 
 
 class SampleSource:
-    """One side of a comparison. As written here, samples are no files, and all of one size.
+    """One side of a comparison. As written here, samples are not files, and all of one size.
 
     Pictures of four channels in memory are taken for RGBA: a program's preset drops alpha.
 

@@ -145,7 +145,7 @@ def read_manifest(
     Raises:
         OSError: If it cannot be read.
         NewerFormatError: If a newer ganzoo wrote it.
-        ValueError: If it is no manifest or does not match its checksum, in a clause.
+        ValueError: If it is not a manifest or does not match its checksum, in a clause.
     """
     value = bounded_json.read(path, largest=largest, root=root)
     if not isinstance(value, dict) or "format_version" not in value:
@@ -178,7 +178,7 @@ def check(path: Path, facts: FileFacts, *, root: Path | None = None) -> None:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no regular file, or of another size or SHA-256, in a clause.
+        ValueError: If it is not a regular file, or of another size or SHA-256, in a clause.
     """
     with untrusted.opened(path, root) as file:
         if untrusted.size(file) != facts["size"]:
@@ -206,6 +206,6 @@ def read_tensors(path: Path, facts: FileFacts, *, root: Path | None = None) -> d
     """Verify a safetensors file of an artifact and return its tensors, on the CPU.
 
     Raises:
-        OSError, ValueError: As ``check``; or if it is no safetensors file.
+        OSError, ValueError: As ``check``; or if it is not a safetensors file.
     """
     return untrusted.tensors(read(path, facts, root=root))

@@ -28,7 +28,7 @@ def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> Any
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no regular file, too large, or ``parse`` refuses it.
+        ValueError: If it is not a regular file, too large, or ``parse`` refuses it.
     """
     with untrusted.opened(path, root) as file:
         content = file.read(largest + 1)
@@ -41,7 +41,7 @@ def parse(content: bytes) -> Any:
     """Return the value of JSON in UTF-8.
 
     Raises:
-        ValueError: If it is no JSON, nested too deeply, holds too many values, numbers that are
+        ValueError: If it is not JSON, nested too deeply, holds too many values, numbers that are
             not finite, text that is none, or a key twice.
     """
     if content.count(b",") > 20 * _MOST:  # before they fill the memory; texts have commas too

@@ -105,7 +105,7 @@ class RunLock:
         _LEAVING.add(self.folder.resolve())
 
     def release(self) -> None:
-        """Let others in; doing so twice is no matter."""
+        """Let others in; a second call does nothing."""
         _LEAVING.discard(self.folder.resolve())
         if self._lock.is_locked:
             with contextlib.suppress(OSError):  # the folder may be gone

@@ -71,7 +71,7 @@ class StateDict:
     def parts(self) -> list[StateDict]:
         """Return the state dicts of the nets that a module holding several of them has.
 
-        The first part of their names that differs separates them. A single layer is no net.
+        The first part of their names that differs separates them. A single layer is not a net.
         """
         lead, names = "", list(self.tensors)
         while len({name.partition(".")[0] for name in names}) == 1 and "." in names[0]:
@@ -208,8 +208,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
             tensors = untrusted.tensors(file.read())
     except ValueError as error:
         raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}). Copy it again, or take it from "
-            f"somebody else."
+            f"{path} cannot be read as safetensors ({error}). Copy or download it again."
         ) from error
     return {name: tensors[name] for name in sorted(filter(_is_name, tensors), key=natural)}
 
@@ -260,7 +259,7 @@ def _check_pickle(path: Path, file: IO[bytes]) -> None:
             for operation, argument, _ in pickletools.genops(file)
             if operation.name == "GLOBAL"
         }
-    except Exception as error:  # of whatever kind, it is no pickle
+    except Exception as error:  # of whatever kind, it is not a pickle
         raise CheckpointError(f"{path} is damaged or cut off ({error}). Copy it again.") from error
     odd = [ascii(name)[1:-1] for name in names if not _PLAIN.fullmatch(name)]
     if any(map(_ODD.fullmatch, odd)):

@@ -29,7 +29,7 @@ def opened(path: Path, root: Path | None = None) -> Iterator[io.BufferedReader]:
 
     Raises:
         OSError: If it is not there or cannot be read.
-        ValueError: If it is no regular file, or a link that leads out of ``root``.
+        ValueError: If it is not a regular file, or a link that leads out of ``root``.
     """
     root = path.parent if root is None else root
     try:
@@ -49,7 +49,7 @@ def opened(path: Path, root: Path | None = None) -> Iterator[io.BufferedReader]:
 
 def _require_file(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
 
 
 def size(file: io.BufferedReader) -> int:
@@ -69,7 +69,7 @@ def tensors(content: bytes) -> dict[str, Tensor]:
     Safetensors itself checks that the header is true: sizes, offsets, overlaps and holes.
 
     Raises:
-        ValueError: If it is no safetensors file, or its header is not true.
+        ValueError: If it is not a safetensors file, or its header is not true.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

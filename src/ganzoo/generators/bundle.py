@@ -326,7 +326,7 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
         found = BundleConfig(**raw)
     except FileNotFoundError:
         raise BundleError(
-            f"{folder} holds no {CONFIG}, so it is no bundle. Give the folder 'generator' of a "
+            f"{folder} holds no {CONFIG}, so it is not a bundle. Give the folder 'generator' of a "
             f"run, or the run folder itself."
         ) from None
     except artifact.NewerFormatError as error:
@@ -447,7 +447,7 @@ def _root(folder: Path, root: Path | None) -> Path:
         repository = folder.parent.parent
         if repository.name.startswith("models--"):
             # The client's own cache may share files among repositories; a folder that looks like
-            # one may come from anybody.
+            # one is untrusted.
             from huggingface_hub.constants import HF_HUB_CACHE
 
             shared = Path(os.path.realpath(HF_HUB_CACHE))
@@ -483,8 +483,8 @@ def _weights(
                 artifact.check(path, described, root=_root(folder, root))
         except (OSError, ValueError) as error:
             raise BundleError(
-                f"{path}, which {CONFIG} lists, cannot be used ({error}). Copy the whole folder "
-                f"again, or get it from somebody else."
+                f"{path}, which {CONFIG} lists, cannot be used ({error}). Copy or download the "
+                f"whole folder again."
             ) from error
     if bad := not_finite(weights):
         raise BundleError(

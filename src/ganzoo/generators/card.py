@@ -135,7 +135,7 @@ def _code_notice(config: BundleConfig) -> str:
         return ""
     where = "a script or notebook" if module == "__main__" else f"the module '{module}'"
     return (
-        f"Its architecture '{config.architecture.name}' is defined in {where}: nobody else can "
+        f"Its architecture '{config.architecture.name}' is defined in {where}: others cannot "
         f"load the generator until it is in a package that they can install."
     )
 
@@ -187,7 +187,7 @@ def _licensed(facts: Facts, wanted: str | None) -> dict[str, str]:
 
 
 def _license(name: str) -> dict[str, str]:
-    """A licence as the Hub knows it; any name that is no SPDX identifier is ``other``."""
+    """A licence as the Hub knows it; any name that is not an SPDX identifier is ``other``."""
     key = re.sub(r"-(only|or-later)$", "", name.strip().lower())
     if _SPDX.fullmatch(key) and not key.startswith("licenseref-"):
         return {"license": key}

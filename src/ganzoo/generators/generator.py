@@ -149,8 +149,8 @@ class Generator:
 
         Of one that was loaded and has its weights still, the record of the training, the pictures
         and the scores go with it, as far as they are on this machine; not its README.md. Scores
-        stay behind where half precision changes the weights. Weights that were changed are no copy
-        of a commit any more: ``origin`` becomes what they started from.
+        stay behind where half precision changes the weights. Changed weights are not a copy of a
+        commit any more: ``origin`` becomes what they started from.
 
         Args:
             folder: Where to; an older bundle there is replaced.
@@ -200,7 +200,7 @@ class Generator:
             create_pr: Send a pull request instead of changing the main branch.
             dry_run: Send nothing and use no network; the result says what would be sent.
             license: Of the weights, as the Hub names it, such as ``mit``.
-            overwrite_card: Replace a README.md too that somebody has edited there.
+            overwrite_card: Replace README.md even if it was edited there.
             half: Store weights in half precision, as in ``save_pretrained``.
             discriminator: As in ``save_pretrained``.
 
@@ -338,7 +338,7 @@ class Generator:
         """Draw samples as pictures; options are those of ``sample``.
 
         Raises:
-            ConfigError: If the samples are no images.
+            ConfigError: If the samples are not images.
         """
         return pictures.images(self.sample(count, **options), self.spec)
 
@@ -353,7 +353,7 @@ class Generator:
             **options: Those of ``sample``.
 
         Raises:
-            ConfigError: If the samples are no images.
+            ConfigError: If the samples are not images.
         """
         options["labels"] = self._numbers(options.get("labels"), count)
         count = sampling.number_of(count, options["labels"], options.get("latents"), 64)

@@ -113,7 +113,7 @@ def _refuse_revision(fact: str, revision: str | None) -> None:
 
 
 def _refuse_absent(folder: Path) -> None:
-    """Refuse a path that is no folder, with the likely reason."""
+    """Refuse a path that is not a folder, with the likely reason."""
     if folder.is_file():
         raise BundleError(
             f"{folder} is a file. {_GIVE}; a file of another library becomes one by 'ganzoo "

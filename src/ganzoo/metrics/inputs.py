@@ -185,7 +185,7 @@ class Moments:
                 moments._folded = folded
                 moments._mean, moments._scatter = mean.clone(), scatter.clone()
         except (KeyError, ValueError, RuntimeError, ConfigError) as error:
-            raise DataError(f"This is no state of moments: {error}.") from error
+            raise DataError(f"This is not a state of moments: {error}.") from error
         return moments
 
     # -- inside -------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ class NearestNeighbours(_Neighbours):
     their nearest real one than that is from its own nearest neighbour (Alaa et al. 2022,
     arXiv:2102.08921, sec. 3): 0 are copies. ``extra["closest"]`` are the samples with the smallest
     ratio of these two distances, closest first, with the positions of both: material for a
-    picture. The ratio is None where that real one is there twice and the sample is no copy of it.
+    picture. The ratio is None where that real one occurs twice and the sample is not a copy.
     """
 
     citation: ClassVar[str] = (

@@ -40,7 +40,7 @@ class _Perceptual(Metric):
     )
 
     def check(self, spec: SampleSpec) -> None:
-        """Refuse what is no greyscale or RGB image.
+        """Refuse what is not a greyscale or RGB image.
 
         Raises:
             ConfigError: If it is not.

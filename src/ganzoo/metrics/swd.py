@@ -56,7 +56,7 @@ class SWD(Metric):
     seed: int = Field(0, ge=0, lt=2**63, description="decides images, patches and directions")
 
     def check(self, spec: SampleSpec) -> None:
-        """Refuse what is no image, or too small for a patch.
+        """Refuse what is not an image, or too small for a patch.
 
         Raises:
             ConfigError: If it is.
@@ -156,7 +156,7 @@ class SWD(Metric):
             values += exact.shape[0] * exact.shape[2]
         mean = total / values
         variance = squares / values - mean.square()
-        # What is left of equal values after subtracting is no variance.
+        # What is left of equal values after subtracting is not a variance.
         variance = variance.where(variance > 1e-10 * (1 + mean.square()), 0.0)
         return mean.float()[None, :, None], variance.sqrt().float()[None, :, None]
 

@@ -93,7 +93,7 @@ def _examined(folder: Path) -> Iterator[Finding]:
         yield _look(folder, ".", _checkpoint)
     else:
         raise RunFolderError(
-            f"{folder} is no run, no saved generator and no checkpoint: it has none of "
+            f"{folder} is not a run, a saved generator or a checkpoint: it has none of "
             f"config.yaml, {bundle.CONFIG} and {checkpoint.STATE}. Give a folder that ganzoo wrote."
         )
 

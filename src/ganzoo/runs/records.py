@@ -1,6 +1,6 @@
 """The numbers that a run has recorded: rows of metrics.jsonl, and scores with their protocols.
 
-Files may come from anybody: links that lead out, pipes and what is too large are refused.
+Files are untrusted: links that lead out, pipes and what is too large are refused.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                yield number, f"is no JSON ({error})"
+                yield number, f"is not JSON ({error})"
                 continue
             valid = isinstance(row, dict) and is_step(row.get("step"))
             yield number, row if valid else "has no step"
@@ -58,7 +58,7 @@ def mapping(path: Path) -> dict[str, Any]:
     """
     value = bounded_json.read(path, largest=MAX_BYTES)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return value
 
 
@@ -70,7 +70,7 @@ def scores(path: Path) -> tuple[dict[str, Score], dict[str, str]]:
 
     Raises:
         OSError: If the file is absent or cannot be read.
-        ValueError: If it is no JSON object.
+        ValueError: If it is not a JSON object.
     """
     return _parsed(mapping(path))
 
@@ -83,7 +83,7 @@ def newest_scores(path: Path) -> tuple[int, dict[str, Score], dict[str, str]]:
 
     Raises:
         OSError: If the file is absent or cannot be read.
-        ValueError: If it is no JSON object, has no step or no scores.
+        ValueError: If it is not a JSON object, has no step or no scores.
     """
     found = mapping(path)
     step, entries = found.get("step"), found.get("scores")
@@ -99,7 +99,7 @@ def _parsed(entries: Mapping[str, Any]) -> tuple[dict[str, Score], dict[str, str
     for name, entry in entries.items():
         try:
             if not SCORED.fullmatch(name) or not isinstance(entry, dict):
-                raise ConfigError("it is no score by the name of its metric")
+                raise ConfigError("it is not a score by the name of its metric")
             found[name] = Score(**{k: entry[k] for k in Score.model_fields if k in entry})
         except GanzooError as error:
             wrong[name] = str(error)

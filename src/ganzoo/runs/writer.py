@@ -44,7 +44,7 @@ _CHECKPOINTS, _SAMPLES = "checkpoints", "samples"
 
 
 class RunWriter:
-    """A run, open for writing; nobody else may write into it until ``release``.
+    """A run, open for writing; no other process may write into it until ``release``.
 
     Get one from ``RunWriter.begin`` or ``RunWriter.open``.
     """
@@ -80,7 +80,7 @@ class RunWriter:
         make_folder(path)
         lock = RunLock(path)
         try:
-            check_free(path)  # nobody came between
+            check_free(path)  # another process may have come first
             try:
                 clean_partial_writes(path)  # what a start has left that was killed at once
                 describe(path)
@@ -100,7 +100,7 @@ class RunWriter:
             raise
 
     def release(self, background: Background | None = None) -> None:
-        """Let others in, once a write that is left behind is done; twice is no matter."""
+        """Let others in, once a pending write is done; a second call does nothing."""
         if background is None:
             self._lock.release()
         else:
@@ -128,7 +128,7 @@ class RunWriter:
         broken = [(damaged, str(error)) for damaged, error in found.broken]
         for part in (path / GENERATOR, path / BEST):
             if not bundle.replaceable(part):
-                broken.append((part, f"{part} is no bundle any more."))
+                broken.append((part, f"{part} is not a bundle any more."))
         for damaged, fact in broken:
             with writing(path):
                 place = checkpoint.quarantine(damaged)
@@ -252,7 +252,7 @@ class RunWriter:
         path = self.run.path
         folder = path / _CHECKPOINTS
         with writing(path):
-            # Whoever goes on from this checkpoint relies on what was written before it.
+            # Resuming from this checkpoint relies on what was written before it.
             for part in (METRICS, DIAGNOSES, _SAMPLES, "."):
                 if (path / part).exists():
                     flush(path / part)

@@ -54,7 +54,7 @@ def grid(samples: Tensor, spec: SampleSpec, columns: int | None = None) -> Image
         columns: Samples in a row; by default a square.
 
     Raises:
-        ConfigError: If the samples are no images, or there are none.
+        ConfigError: If the samples are not images, or there are none.
     """
     from PIL import Image
 
@@ -130,7 +130,7 @@ def neighbours(
         spec: What a generated image is.
 
     Raises:
-        ConfigError: If they are no images, there are none, or the two sides differ in number,
+        ConfigError: If they are not images, there are none, or the two sides differ in number,
             size or channels.
     """
     from PIL import Image, ImageDraw, ImageFont

@@ -165,7 +165,7 @@ def _check_eval(
     odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
     require(
         not odd,
-        f"state_dict() of the {player} holds {some(odd)}, which is no tensor; weights are saved "
+        f"state_dict() of the {player} holds {some(odd)}, which is not a tensor; weights are saved "
         f"as safetensors, which hold tensors only.",
     )
     other.load_state_dict(state, strict=True)

@@ -77,7 +77,7 @@ class Training(Protocol):
 class Callback:
     """Hooks that ``Trainer.fit`` calls; override those you need.
 
-    A method that starts with ``on_`` and is no hook is an error when the class is defined, so
+    A method that starts with ``on_`` and is not a hook is an error when the class is defined, so
     that a misspelt hook cannot stay silent.
     """
 
@@ -87,7 +87,7 @@ class Callback:
         for name in vars(cls):
             if name.startswith("on_") and name not in hooks:
                 raise RegistrationError(
-                    f"{cls.__name__}.{name} is no hook.{did_you_mean(name, hooks)} "
+                    f"{cls.__name__}.{name} is not a hook.{did_you_mean(name, hooks)} "
                     f"Hooks: {listing(hooks)}."
                 )
 

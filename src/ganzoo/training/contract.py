@@ -124,7 +124,7 @@ def attributed_to(component: Component) -> Iterator[None]:
     try:
         yield
     except ContractError as error:
-        if error.told:
+        if error.names_component:
             raise
         cls, kind = type(component), component.kind
         by = f" of {component.provider}" if component.provider else ""
@@ -134,7 +134,7 @@ def attributed_to(component: Component) -> Iterator[None]:
             f"{error} This is {kind} {who}{by}; ganzoo.testing.check_{kind}({how}) "
             f"checks all of it."
         )
-        found.told = True
+        found.names_component = True
         raise found from error.__cause__
 
 

@@ -53,9 +53,9 @@ class Diagnoses:
     """Reads the rows of ``metrics.jsonl`` as they are written and says what goes wrong.
 
     A kind is said once it has held for five rows in succession that cover enough iterations, and
-    again only after it was over for as long; samples that are all one are told of at once. All
-    depends on the rows and on the total length: whoever shows the same rows again, in order, comes
-    to the same state. Numbers that a row lacks, or that are not finite, decide nothing.
+    again only after it was over for as long; samples that are all one are reported at once. All
+    depends on the rows and on the total length: the same rows in order give the same
+    state. Numbers that a row lacks, or that are not finite, decide nothing.
 
     Args:
         config: The training's settings.

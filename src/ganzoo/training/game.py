@@ -168,7 +168,7 @@ class Game:
             host-device sync.
 
         Raises:
-            ConfigError: If a component reports what is no number or by a name of ganzoo's own, a
+            ConfigError: If a component reports what is not a number or by a name of ganzoo's own, a
                 net exchanges its tensors for others of other names or shapes, or an autocast is
                 on that caches weights from before their updates.
             ContractError: If the first iteration shows that nets or loss break their contract.

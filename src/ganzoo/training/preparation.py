@@ -128,7 +128,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
 
 
 def _checked(samples: Samples | Stream, config: TrainConfig) -> Samples | Stream:
-    """Find what a dataset of somebody else's has done wrong, by a part of its samples."""
+    """Check a part of the samples, as the dataset may be a plug-in's or the user's."""
     if isinstance(samples, Stream):
         return samples
     if config.workers is None:
@@ -156,12 +156,12 @@ def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Preprocess
     """Decide how images come to a size that the architecture can do.
 
     Returns:
-        What the nets work on, and how samples come to it; None where they are no images.
+        What the nets work on, and how samples come to it; None where they are not images.
 
     Raises:
         UnsupportedSampleError: If the architecture cannot make such samples.
-        ConfigError: If a size is asked for of what is no image, or the architecture cannot start
-            from such latents.
+        ConfigError: If a size is given for samples that are not images, or the architecture cannot
+            start from such latents.
     """
     if spec.kind != "image":
         if config.size is not None:

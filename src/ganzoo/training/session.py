@@ -77,7 +77,7 @@ class Session:
     # -- beginning and leaving ----------------------------------------------------------------
 
     def __enter__(self) -> Session:
-        """Make the run, or take it up again where nobody else has gone on in it since."""
+        """Make the run, or resume it if no other process has trained in it since."""
         try:
             self._open()
             self.call("on_start", self.run)

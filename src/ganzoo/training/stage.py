@@ -42,7 +42,7 @@ class Stage:
         precision: How it computes, and why.
         notices: What a person should know about this training; shared with the trainer.
         spec: What one sample is, at the size the nets work at.
-        preprocessing: How samples come to that size; None where they are no images.
+        preprocessing: How samples come to that size; None where they are not images.
         samples: The real samples in memory, until scores have used them.
         modes: How many modes the data have, where it is known.
         loader: Batches of real samples.

@@ -78,7 +78,7 @@ class SampleVisualizer:
         """Return real and as many generated images side by side.
 
         Raises:
-            ConfigError: If the samples are no images.
+            ConfigError: If the samples are not images.
         """
         generator = self.generator()
         real, labels = self._real(_SHOWN)

@@ -42,7 +42,7 @@ def only(path: Path, request: Request, state: StateDict) -> Fit:
         return request.fit(state)
     except MisfitError as reason:
         raise CheckpointError(
-            f"'{state.place}' of {path} is no generator of '{request.cls.name}': {reason}."
+            f"'{state.place}' of {path} is not a generator of '{request.cls.name}': {reason}."
         ) from None
 
 

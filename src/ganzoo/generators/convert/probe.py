@@ -61,7 +61,7 @@ def _array(value: Any, what: str) -> Tensor:
         try:
             array = np.asarray(value)
         except ValueError:
-            raise DataError(f"{name} is no array: its rows have different lengths.") from None
+            raise DataError(f"{name} is not an array: its rows have different lengths.") from None
     if array.dtype.kind != "f":
         hint = (
             "Give the net's own output, before it was scaled to bytes."
@@ -105,7 +105,7 @@ def latents(value: Tensor, latent: LatentSpec) -> Tensor:
     """Return latents (N, *latent.shape) from (D,), (N, D), (N, D, 1, 1) and the like.
 
     Raises:
-        DataError: If it is no latent of this shape.
+        DataError: If it is not a latent of this shape.
     """
     wanted = latent.shape
     shape = tuple(value.shape)
