@@ -150,7 +150,7 @@ def test_a_penalty_that_fails_is_named() -> None:
         next(iter(trainer(penalties=["failing"]).iterations()))
 
 
-def test_pictures_leave_the_random_numbers_of_an_augmentation_alone() -> None:
+def test_pictures_leave_the_random_numbers_of_an_augmentation_alone(plotted: None) -> None:
     @augmentations.register("jitter")
     class Jitter(augmentations.Augmentation):
         name: ClassVar[str]
