@@ -1266,6 +1266,6 @@ def test_a_fault_is_placed_in_the_plug_in_not_in_python() -> None:
     def opens() -> None:
         Path("there-is-no-such-file").read_bytes()
 
-    with pytest.raises(ContractError, match=r"in test_contract\.py, line \d+"):
-        with contract.blaming("The generator", "Mend it."):
-            opens()
+    where = pytest.raises(ContractError, match=r"in test_contract\.py, line \d+")
+    with where, contract.blaming("The generator", "Correct it."):
+        opens()

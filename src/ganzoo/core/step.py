@@ -117,7 +117,7 @@ class Play(Protocol):
         """Compute in the precision of the training within a block."""
         ...
 
-    def phase(self, player: str) -> AbstractContextManager[Any]:
+    def phase(self) -> AbstractContextManager[Any]:
         """Undo what a block does to buffers if its update is left out; then average the net."""
         ...
 

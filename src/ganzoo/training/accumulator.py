@@ -41,18 +41,26 @@ class MetricAccumulator:
         self._summed = torch.zeros(len(_SCALARS), device=device)
         self._reported: dict[str, Tensor] = {}  # by the loss: sum and count of each
         self._last: Step | None = None
-        self._absent = torch.full((), math.nan, device=device)
+        self._seen: set[str] = set()  # what an iteration had since the last row
+        self._zero = torch.zeros((), device=device)
+        self._there: dict[tuple[bool, ...], Tensor] = {}
 
     def add(self, step: Step) -> None:
         """Take an iteration into the means of the next row."""
-        values = torch.stack([step.scalars.get(name, self._absent).float() for name in _SCALARS])
+        # A method may have phases of its own, and not all of them in each iteration.
+        has = tuple(name in step.scalars for name in _SCALARS)
+        if has not in self._there:
+            self._there[has] = self._sums.new_tensor(has)
+        there = self._there[has]
+        self._seen.update(name for name, is_there in zip(_SCALARS, has, strict=True) if is_there)
+        values = torch.stack([step.scalars.get(name, self._zero).float() for name in _SCALARS])
         if self._skipping:  # means of what was played
             finite = values.isfinite()
             self._sums += values.where(finite, 0)
-            self._summed += finite
+            self._summed += finite * there
         else:
             self._sums += values
-            self._summed += 1
+            self._summed += there
         for name in step.scalars.keys() - set(_SCALARS):
             value = step.scalars[name].to(self._sums)
             finite = value.isfinite()  # a ratio may have no value at times, which is no failure
@@ -100,7 +108,7 @@ class MetricAccumulator:
         totals = {
             name: pair
             for name, *pair in zip(_SCALARS, sums, summed, strict=True)
-            if last is None or name in last.scalars  # a method may have phases of its own
+            if name in self._seen
         }
         if alarmed or not all(b and math.isfinite(a) for a, b in totals.values()):
             return None
@@ -108,7 +116,7 @@ class MetricAccumulator:
         if whole:
             self._sums.zero_()
             self._summed.zero_()
-            self._reported = {}
+            self._reported, self._seen = {}, set()
         row = {
             **head,
             **means,
@@ -126,7 +134,8 @@ class MetricAccumulator:
     def state(self) -> State:
         """Return the sums since the last row."""
         reported = {f"{_LEAD}{name}": pair for name, pair in self._reported.items()}
-        return {"sums": self._sums, "summed": self._summed, **reported}, {}
+        seen = {"seen": sorted(self._seen)} if self._seen else {}
+        return {"sums": self._sums, "summed": self._summed, **reported}, seen
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Continue from what ``state`` returned.
@@ -136,6 +145,7 @@ class MetricAccumulator:
         """
         self._sums.copy_(tensors["sums"])
         self._summed.copy_(tensors["summed"])
+        self._seen = set(values.get("seen", ()))
         self._reported = {
             name.removeprefix(_LEAD): pair.to(self._sums, copy=True)
             for name, pair in tensors.items()

@@ -43,7 +43,7 @@ _PICTURES = 10  # pictures per run, unless set otherwise
 _CHECKPOINTS = 5
 _RESERVED = (
     *("generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "loss", "augmentation"),
-    *("loader", "game", "accumulator", "keeper", "scores", "random"),
+    *("loader", "game", "accumulator", "keeper", "scores", "random", "g", "d"),
 )
 """Names of parts."""
 
@@ -73,7 +73,8 @@ def assemble(
     spec, preprocessing = preparation.frame(config, samples.spec)
     notices += [notice for notice in samples.notices if notice not in notices]
     if preprocessing is not None and preprocessing.method != "none":
-        notices.append(preprocessing.notice(config.arch.name))
+        notice = preprocessing.notice(config.arch.name)
+        notices += [notice] * (notice not in notices)
     seeds.seed_all(config.seed)
     loader = Loader(
         samples, config.batch_size, device, config.seed, preprocessing, workers=config.workers or 0
@@ -229,7 +230,7 @@ def _further(
             net,
             config.g_optimizer.build(net.parameters()),
             device,
-            ema=EMA(net, config.ema_decay),
+            ema=EMA(net, config.ema_decay, name),
             clip=config.clip_grad,
             skipping=config.nan_policy == "skip",
             autocast=precision.autocast,

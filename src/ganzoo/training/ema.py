@@ -55,11 +55,12 @@ class EMA:
     Args:
         module: The net to follow.
         decay: Share that is retained at each update, in [0, 1); 0 follows the net itself.
+        name: What to call the net in messages.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: nn.Module, decay: float, name: str = "generator") -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
+        self.decay, self.name = decay, name
         self.updates = 0
         self._net = module
         self._pair()
@@ -68,7 +69,7 @@ class EMA:
         """Find out which tensor follows which; these are the nets' own objects, not views."""
         mine = self.module.state_dict(keep_vars=True)
         theirs = self._net.state_dict(keep_vars=True)
-        check_same_tensors("generator", mine, theirs)
+        check_same_tensors(self.name, mine, theirs)
         self._identities = [TensorIdentity(net) for net in (self.module, self._net)]
         # One that has several names moves once.
         pairs = {id(value): (value, theirs[name]) for name, value in mine.items()}.values()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ganzoo.core import seeds
-from ganzoo.errors import ContractError
+from ganzoo.errors import ContractError, listing
 from ganzoo.losses.base import Loss
 from ganzoo.training import contract_losses as on_loss
 from ganzoo.training import contract_nets as on_nets
@@ -118,11 +118,14 @@ class FirstBatch:
         floats = (value for value in (*inputs, *weights) if value.is_floating_point())
         return self.fresh and all(bool(value.isfinite().all()) for value in floats)
 
-    def backward(self, player: str, loss: Tensor) -> None:
-        """Take the gradients of a loss."""
+    def backward(self, player: str, loss: Tensor, penalties: Sequence[str] = ()) -> None:
+        """Take the gradients of a loss, to which these penalties may have been added."""
+        what = f"the {player}'s loss"
+        if penalties:
+            what += f" with {listing(penalties)}"
         try:
-            with attributed_to(self.loss):
-                on_nets.backward(loss, f"the {player}'s loss")
+            with contextlib.nullcontext() if penalties else attributed_to(self.loss):
+                on_nets.backward(loss, what)
         except ContractError:
             with attributed_to(self.arch):
                 self._check_gradients()

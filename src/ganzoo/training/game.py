@@ -13,6 +13,7 @@ from torch import nn
 from ganzoo.core.nets import evaluating, frozen
 from ganzoo.core.step import OWN, Judge, Output, Step
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
+from ganzoo.training.contract import blaming
 from ganzoo.training.contract_losses import check_scalar
 from ganzoo.training.first_batch import FirstBatch
 from ganzoo.training.parts import Part, State, as_part
@@ -154,7 +155,8 @@ class Game:
         self._augment = None if self.augmentation is None else self.augmentation[1]
         self._real: Tensor | None = None  # the newest batch
         self._scalars: dict[str, Tensor] = {}  # of this iteration
-        self._updated: Player | None = None  # in this phase
+        self._updated: dict[str, Player] = {}  # in this phase
+        self._evaluated: set[str] = set()  # penalties of the first iteration
 
     def play(self, batch: Batch) -> Step:
         """Play one iteration, by default ``d_steps`` updates of D, then ``g_steps`` of G.
@@ -178,6 +180,8 @@ class Game:
             self.first.begin(self.generator, self.discriminator, self.loss)
         self._scalars = {}
         step = self.loss.iteration(self, batch)
+        if self.first is not None:
+            self._check_penalties()
         self.played += 1
         self.first = None
         step.real = self._real if step.real is None else step.real
@@ -191,7 +195,7 @@ class Game:
     def update_discriminator(self, real: Tensor, labels: Tensor | None) -> Step:
         """Play D's phase on real samples (N, *shape) and as many generated ones."""
         self._real = real
-        with self.phase("discriminator"):
+        with self.phase():
             wanted = self._wanted("discriminator")
             with self.precision():
                 latent = self.draw(len(real))
@@ -199,8 +203,8 @@ class Game:
                     fake = self.make(latent, labels)
                 if "real" in wanted:
                     real = real.detach().requires_grad_()
-                if "fake" in wanted:
-                    fake.requires_grad_()
+                if "fake" in wanted:  # in float32, as real samples are
+                    fake = fake.float().requires_grad_()
                 if self.joint_batch:
                     both = None if labels is None else torch.cat((labels, labels))
                     real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
@@ -222,7 +226,7 @@ class Game:
         judge = self.discriminator
         # Gradients of D's weights would be thrown away.
         with (
-            self.phase("generator"),
+            self.phase(),
             frozen(*self.players["discriminator"].modules.values()),
             evaluating(judge, self.d_eval_for_g),
         ):
@@ -250,12 +254,37 @@ class Game:
         total = loss
         for term in self._due(player):
             penalty, step.scalars, step.built = term.penalty, {}, term.built
-            value = _checked_term(penalty, penalty.penalty(step))
+            value = self._penalty(term, step)
             total = total + value * (penalty.weight * penalty.every)
             scalars |= _reported({**step.scalars, penalty.name: value}, penalty, self.noise.device)
         norm = self.update(player, total, step)
         letter = player[0]
         step.scalars = scalars | {f"{letter}_loss": loss.detach(), f"{letter}_grad": norm}
+
+    def _penalty(self, term: Term, step: Step) -> Tensor:
+        """Evaluate a penalty: a scalar."""
+        penalty = term.penalty
+        if self.first is None:
+            return _checked_term(penalty, penalty.penalty(step))
+        self._evaluated.add(term.part)
+        with blaming(f"Penalty '{penalty.name}'", "Correct it there."):
+            value = penalty.penalty(step)
+        return _checked_term(penalty, value)
+
+    def _check_penalties(self) -> None:
+        """Refuse penalties that the first iteration left out.
+
+        Raises:
+            ConfigError: With the first.
+        """
+        for term in self.terms:
+            due = self.played % term.penalty.every == 0
+            if due and term.part not in self._evaluated:
+                raise ConfigError(
+                    f"Penalty '{term.penalty.name}' has no effect with loss '{self.loss.name}', "
+                    f"whose iteration does not play the phases that evaluate penalties. Leave the "
+                    f"penalty out, or have the loss call update_discriminator and update_generator."
+                )
 
     def _due(self, player: str) -> list[Term]:
         """A player's penalties whose turn it is."""
@@ -270,7 +299,7 @@ class Game:
         return frozenset().union(*(term.penalty.wants for term in self._due(player)))
 
     def _adapt(self, augmentation: Augmentation, module: nn.Module, step: Step) -> None:
-        scalars, step.scalars = step.scalars, {}
+        scalars, step.scalars, step.built = step.scalars, {}, None
         with torch.no_grad():
             augmentation.adapt(module, step)
         step.scalars = scalars | _reported(step.scalars, augmentation, self.noise.device)
@@ -308,23 +337,28 @@ class Game:
         return torch.autocast(self.noise.device.type, torch.bfloat16)
 
     @contextlib.contextmanager
-    def phase(self, player: str) -> Iterator[None]:
-        """Undo what a block does to buffers if its update is left out; then average the net."""
-        if not self.skip_nonfinite:
-            yield
-        else:
+    def phase(self) -> Iterator[None]:
+        """Undo what a block does to buffers if its update is left out; then average its nets.
+
+        Only an update within the block counts. State that is no module's, such as a number that
+        a component changes, is not undone: a component keeps it finite itself.
+        """
+        self._updated = {}
+        before = {}
+        if self.skip_nonfinite:
             before = {place: buffer.clone() for place, buffer in self._buffers()}
-            yield
-            bad = self.players[player].bad
+        yield
+        if self.skip_nonfinite and self._updated:
+            bad = torch.stack([player.bad for player in self._updated.values()]).any()
             with torch.no_grad():
                 for place, buffer in self._buffers():  # which may be another object by now
                     old = before.get(place)
                     if old is not None and old.shape == buffer.shape:
                         buffer.copy_(torch.where(bad, old, buffer))
             self.skipped += bad
-        ema = self.players[player].ema
-        if ema is not None:
-            ema.update()
+        for player in self._updated.values():
+            if player.ema is not None:
+                player.ema.update()
 
     def update(self, player: str, loss: Tensor, step: Step | None = None) -> Tensor:
         """Follow the gradient of a loss with one net; returns its norm before clipping."""
@@ -333,9 +367,10 @@ class Game:
         if self.first is None or step is None:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
-            self.first.backward(player, loss)
+            self.first.backward(player, loss, [term.penalty.name for term in self._due(player)])
             self.first.check_update(player, chosen.net, step)
         norm = chosen.update(self.played + 1, loss)
+        self._updated[player] = chosen
         if step is None:
             name = player[0] if player in ("generator", "discriminator") else player
             self._scalars |= {f"{name}_loss": loss.detach(), f"{name}_grad": norm}
@@ -387,17 +422,25 @@ class Game:
 
     def parts(self) -> dict[str, Part]:
         """Return all parts with state, by name, in the order of restoring."""
-        parts: dict[str, Part] = {"game": self}
+        found: list[tuple[str, Part]] = [("game", self)]
         for player in self.players.values():
-            parts |= player.parts()
+            found += player.parts().items()
         if self.built is not None:
-            parts["loss"] = as_part(f"Loss '{self.loss.name}'", self.built)
+            found.append(("loss", as_part(f"Loss '{self.loss.name}'", self.built)))
         for term in self.terms:
             if term.built is not None:
-                parts[term.part] = as_part(f"Penalty '{term.penalty.name}'", term.built)
+                found.append((term.part, as_part(f"Penalty '{term.penalty.name}'", term.built)))
         if self.augmentation is not None:
             augmentation, module = self.augmentation
-            parts["augmentation"] = as_part(f"Augmentation '{augmentation.name}'", module)
+            found.append(("augmentation", as_part(f"Augmentation '{augmentation.name}'", module)))
+        parts = dict(found)
+        if len(parts) < len(found):
+            names = [name for name, _ in found]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ContractError(
+                f"Two parts of this training are called '{twice}', and one could not be saved. "
+                f"Give the net of loss '{self.loss.name}', or the penalty, another name."
+            )
         return parts
 
     def state(self) -> State:

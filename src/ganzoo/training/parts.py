@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,7 +51,7 @@ def collect(parts: Mapping[str, Part]) -> tuple[dict[str, Tensor], dict[str, Any
         own, plain = part.state()
         tensors |= {f"{name}.{key}": value for key, value in own.items()}
         if plain:
-            values[name] = dict(plain)
+            values[name] = copy.deepcopy(dict(plain))  # written while the training goes on
     return tensors, values
 
 

@@ -132,7 +132,7 @@ class Player:
         """
         net = self.modules[part]
         before, now = self._named[part], dict(net.named_parameters())
-        check_same_tensors(self.name, before, now)
+        check_same_tensors(part, before, now)
         others = {before[name]: now[name] for name in now if before[name] is not now[name]}
         for group in self.optimizer.param_groups:
             group["params"] = [others.get(item, item) for item in group["params"]]

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Progress"]
 
 
+_LOSSES = (("D", "d_loss"), ("G", "g_loss"))
+_SCORES = (("D(x)", "d_real"), ("D(G(z))", "d_fake"))
+
+
 class Progress(Callback):
     """Shows how training goes: a live display on a terminal, plain lines elsewhere.
 
@@ -151,10 +155,9 @@ class Progress(Callback):
             return "waiting for the first numbers"
         modes = f"  modes {row['modes']}" if "modes" in row else ""
         reported = (f"  {name} {value:.4g}" for name, value in row.items() if name not in OWN)
-        return (
-            f"loss D {row['d_loss']:.3f} G {row['g_loss']:.3f}  "
-            f"D(x) {row['d_real']:.2f}  D(G(z)) {row['d_fake']:.2f}{modes}{''.join(reported)}"
-        )
+        losses = [f"{who} {row[key]:.3f}" for who, key in _LOSSES if key in row]
+        scores = [f"{what} {row[key]:.2f}" for what, key in _SCORES if key in row]
+        return f"loss {'  '.join([' '.join(losses), *scores])}{modes}{''.join(reported)}"
 
     def _line(self, trainer: Training) -> str:
         speed, left = self._speed(trainer)

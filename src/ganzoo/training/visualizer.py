@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ganzoo.core.nets import evaluating
+from ganzoo.core.step import Output
 from ganzoo.showing import pictures, plots
 
 if TYPE_CHECKING:
@@ -122,5 +123,7 @@ class SampleVisualizer:
     def _judge(self, points: Tensor) -> Tensor:
         """What D says of points (N, D), as its loss scores it: (N,)."""
         with evaluating(self.game.discriminator), torch.no_grad():
-            logits = self.game.judge(points.to(self.loader.device)).logits
+            # Not through the augmentation, whose random numbers are the training's.
+            found = self.game.discriminator(points.to(self.loader.device), None)
+            logits = Output.of(found).logits
         return self.game.loss.score(logits).reshape(len(points), -1).mean(1).cpu()

@@ -59,7 +59,7 @@ class LatentEncoder(Loss):
         import torch
 
         step = super().iteration(game, batch)
-        with game.phase("encoder"):
+        with game.phase():
             with game.precision():
                 latent = game.draw(len(step.fake))
                 with torch.no_grad():
@@ -77,7 +77,8 @@ class LatentEncoder(Loss):
         assert step.fake_output is not None
         loss = softplus(-step.fake_output.logits.float()).mean()
         balance = step.built.value.to(loss.device)
-        step.built.value = (balance + self.pace * (loss.detach() - 0.7)).clamp(0.5, 2.0)
+        moved = (balance + self.pace * (loss.detach() - 0.7)).clamp(0.5, 2.0)
+        step.built.value = moved.where(moved.isfinite(), balance)  # whatever the loss is
         step.scalars["balance"] = step.built.value
         weighted: Tensor = balance * loss
         return weighted
