@@ -387,7 +387,7 @@ def test_missing_weights(folder: Path) -> None:
     path.unlink()
     message = refused(folder)
     assert message.startswith(f"{path}, which config.json lists, cannot be used ([Errno 2] No such")
-    assert message.endswith("). Copy or download the whole folder again.")
+    assert message.endswith("). Copy the whole folder again.")
 
 
 @pytest.mark.parametrize("damage", ["bit", "short", "long", "empty"])
@@ -400,8 +400,7 @@ def test_damaged_weights(folder: Path, damage: str) -> None:
     path.write_bytes(changed)
     reason = "checksum mismatch" if damage == "bit" else "size mismatch"
     assert refused(folder) == (
-        f"{path}, which config.json lists, cannot be used ({reason}). Copy or download the "
-        f"whole folder again."
+        f"{path}, which config.json lists, cannot be used ({reason}). Copy the whole folder again."
     )
 
 

@@ -208,7 +208,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
             tensors = untrusted.tensors(file.read())
     except ValueError as error:
         raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}). Copy or download it again."
+            f"{path} cannot be read as safetensors ({error}). Copy it again."
         ) from error
     return {name: tensors[name] for name in sorted(filter(_is_name, tensors), key=natural)}
 

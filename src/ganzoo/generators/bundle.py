@@ -483,8 +483,8 @@ def _weights(
                 artifact.check(path, described, root=_root(folder, root))
         except (OSError, ValueError) as error:
             raise BundleError(
-                f"{path}, which {CONFIG} lists, cannot be used ({error}). Copy or download the "
-                f"whole folder again."
+                f"{path}, which {CONFIG} lists, cannot be used ({error}). Copy the whole folder "
+                f"again."
             ) from error
     if bad := not_finite(weights):
         raise BundleError(
