@@ -122,7 +122,10 @@ class Play(Protocol):
         ...
 
     def update(self, player: str, loss: Tensor) -> Tensor:
-        """Follow the gradient of a loss with one net; returns its norm before clipping."""
+        """Follow the gradient of a loss with one net; returns its norm before clipping.
+
+        Penalties, ``constrain`` and ``adapt`` belong to the two phases, and are not part of this.
+        """
         ...
 
 
