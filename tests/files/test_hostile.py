@@ -543,6 +543,20 @@ def test_weights_that_are_not_finite(tmp_path: Path, value: float, half, file: s
         load(folder)
 
 
+@pytest.mark.parametrize("file", [WEIGHTS, DISCRIMINATOR])
+def test_numbers_that_torch_cannot_sum(folder: Path, file: str) -> None:
+    weights = load_file(folder / file)
+    weights["output.bias"] = weights["output.bias"].to(torch.float8_e4m3fn)
+    save_file(weights, folder / file)
+    reseal(folder)
+    load = bundle.load if file == WEIGHTS else bundle.discriminator
+    with pytest.raises(BundleError) as caught:
+        load(folder)
+    shape = tuple(weights["output.bias"].shape)
+    problem = f"{folder} has the weight 'output.bias' as {shape} torch.float8_e4m3fn, but its"
+    assert str(caught.value).startswith(problem)
+
+
 def test_large_weights_are_finite(tmp_path: Path) -> None:
     """Though their sum is not, in the numbers in which they are stored."""
     folder = made(tmp_path / "bundle", half=Half(largest=0.1, mean=0.1))

@@ -5,6 +5,7 @@ import errno
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -735,6 +736,53 @@ def test_the_config_of_something_else_is_not_replaced(tmp_path: Path) -> None:
         bundle.write(tmp_path, CONFIG, weights())
     assert str(caught.value) == holds_something_else(tmp_path)
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+def test_a_config_that_only_names_ganzoo_is_not_replaced(tmp_path: Path) -> None:
+    mine = {
+        "config.json": '{"deps": [{"library": "ganzoo"}], "mine": 1}',
+        "metrics.json": "{}",
+        "training.json": '{"of": "mine"}',
+    }
+    for name, text in mine.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(BundleError) as caught:
+        bundle.write(tmp_path, CONFIG, weights())
+    assert str(caught.value) == holds_something_else(tmp_path)
+    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == mine
+
+
+def test_a_damaged_bundle_is_replaced(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    bundle.write(folder, CONFIG, weights())
+    assert filled(folder) is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("place", ["pipe", "mine/pipe"])
+def test_a_pipe_that_would_stay_is_named(folder: Path, place: str) -> None:
+    (folder / place).parent.mkdir(exist_ok=True)
+    os.mkfifo(folder / place)
+    with pytest.raises(BundleError) as caught:
+        bundle.write(folder, CONFIG, weights())
+    assert str(caught.value) == (
+        f"The generator cannot be written to {folder}: {folder / place}, which would stay, is not "
+        f"a regular file and cannot be copied. Move it away, or choose another folder."
+    )
+    assert filled(folder) is not None and (folder / place).is_fifo()
+
+
+@pytest.mark.parametrize("value", ["\ud800", 10**5000], ids=["text", "int"])
+def test_what_json_cannot_hold_keeps_the_old_one(folder: Path, value) -> None:
+    config = CONFIG.model_copy(update={"training": {"note": value}})
+    with pytest.raises(BundleError) as caught:
+        bundle.write(folder, config, weights())
+    assert str(caught.value).startswith(f"The config.json of {folder} cannot be written (")
+    assert str(caught.value).endswith(
+        "Put only valid Unicode and integers of at most 4,300 digits into 'training'."
+    )
+    assert filled(folder) is not None
 
 
 def test_a_file_is_not_replaced(tmp_path: Path) -> None:

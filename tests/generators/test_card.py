@@ -910,6 +910,13 @@ def test_numbers_beyond_reason_are_shown_or_refused(tmp_path: Path) -> None:
     assert "1e+300" in card.render(make(tmp_path, config(), metrics=scores))
 
 
+def test_a_decay_that_is_none_is_not_shown(tmp_path: Path) -> None:
+    assert "EMA decay: 0.5" in card.render(make(tmp_path, config(training={"ema_decay": 0.5})))
+    for odd in (10**400, -1, 2.0):
+        text = card.render(make(tmp_path, config(training={"ema_decay": odd})))
+        assert "EMA decay" not in text
+
+
 def test_odd_kinds_in_a_configuration_do_no_harm(tmp_path: Path, caplog) -> None:
     for odd in (5, [], {"name": 5}, {"name": []}, {}, "x", {"name": "no-such"}, None, True):
         trained = dict.fromkeys([*TRAINED, "recipe", "init_from", "precision"], odd)

@@ -26,6 +26,7 @@ from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.mlp import MLP
 from ganzoo.cli import main
 from ganzoo.errors import BundleError, CheckpointError, ConfigError, GanzooError, UnknownNameError
+from ganzoo.files import statedicts
 from ganzoo.generators.convert import convert
 from ganzoo.testing import check_architecture
 
@@ -589,6 +590,15 @@ def overlapping() -> None:
             archive.filelist.append(twin)
 
 
+def twins_but_for_case() -> None:
+    """Torch takes the one that it finds first, whatever the case of its name."""
+    rezipped(lambda name, old: old)
+    with zipfile.ZipFile("theirs.pth", "a") as archive:
+        archive.writestr(
+            "inner/DATA.PKL", b"\x80\x02cbuiltins\nbytearray\n" + number(9) + b"\x85R."
+        )
+
+
 def bytearrays() -> None:
     with_pickle(b"\x80\x02cbuiltins\nbytearray\n" + number(10**12) + b"\x85R.")
 
@@ -676,6 +686,7 @@ def no_values() -> None:
         (another_zip, "is a zip archive, but not one of torch.save"),
         (bomb, "claims to hold more bytes than it has"),
         (overlapping, "claims to hold more bytes than it has"),
+        (twins_but_for_case, "names differ in nothing or only in case"),
         (bytearrays, "would run builtins.bytearray"),
         (encoded, "would run _codecs.encode"),
         (constructor, "would run torch.FloatTensor"),
@@ -735,6 +746,11 @@ def test_safetensors_that_lie(content):
     Path("theirs.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
         convert("theirs.safetensors", "mlp", "out")
+
+
+def test_a_name_that_is_too_long():
+    with pytest.raises(CheckpointError, match=r"x cannot be read \("):
+        statedicts.read(Path("x" * 300))
 
 
 def test_a_pickle_that_poses_as_safetensors():

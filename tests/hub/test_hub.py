@@ -321,9 +321,12 @@ def test_a_missing_file(hub_: HubServer, whole: str, name: str) -> None:
     )
 
 
-def test_a_repository_of_another_library(hub_: HubServer) -> None:
+@pytest.mark.parametrize(
+    "config", ['{"model_type": "bert"}', '{"model_type": "bert", "deps": [{"library": "ganzoo"}]}']
+)
+def test_a_repository_of_another_library(hub_: HubServer, config: str) -> None:
     files: dict[str, bytes | str | None] = {"model.safetensors": b"x"}
-    hub_.commit("zoo/b", files | {"config.json": '{"model_type": "bert"}'})
+    hub_.commit("zoo/b", files | {"config.json": config})
     for load in hub.fetch, Generator.from_pretrained:
         assert said(lambda: load("zoo/b")) == (  # noqa: B023
             "zoo/b is not a generator of ganzoo: its config.json is of another library. Check the "
@@ -376,6 +379,24 @@ def test_a_bad_token(hub_: HubServer, whole: str) -> None:
     assert said(lambda: hub.fetch("zoo/a", token=True)) == (
         f"There is no token on this machine: {LOG_IN}."
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "Is a directory"), (b"\xff", "it is no text")]
+)
+def test_a_token_file_that_cannot_be_read(
+    hub_: HubServer, whole: str, content: bytes | None, reason: str
+) -> None:
+    file = Path(constants.HF_TOKEN_PATH)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(HubError) as caught:
+        hub.fetch("zoo/a")
+    assert str(caught.value) == (
+        f"The token file {file} cannot be read ({reason}). Move it away, then {LOG_IN}."
+    )
+    assert caught.value.__context__ is None
+    assert hub.fetch("zoo/a", token=False).revision == whole
 
 
 @pytest.mark.parametrize("how", [{"cut": 20, "times": None}, {"content": b"much too short"}])
@@ -589,6 +610,13 @@ def everything_wrong(server: HubServer) -> Iterator[str]:
             yield where
 
 
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """All that an error leads to, which tools that report errors show."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def test_a_token_is_in_no_message_file_or_log(
     hub_: HubServer, whole: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -609,6 +637,7 @@ def test_a_token_is_in_no_message_file_or_log(
             failed += 1
             assert token not in str(error)
             assert token not in "".join(traceback.format_exception(error))
+            assert not any(token in str(each) for each in chain(error))
     assert failed > 10
     for path in tmp_path.rglob("*"):
         assert token.encode() not in (path.read_bytes() if path.is_file() else b"")

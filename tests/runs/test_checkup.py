@@ -360,14 +360,16 @@ def test_numbers_that_are_not_finite(run: Path, folder: str, tensor: str, value:
     assert f"'{tensor}' is not finite" in text
 
 
-@pytest.mark.parametrize("kind", ["shape", "dtype", "absent", "extra"])
+@pytest.mark.parametrize("kind", ["shape", "dtype", "float8", "absent", "extra"])
 def test_tensors_that_do_not_fit(run: Path, kind: str) -> None:
     def change(tensors: dict[str, torch.Tensor]) -> None:
         value = tensors.pop("output.bias")
         if kind != "absent":
-            tensors["output.bias"] = {"shape": value[:3].clone(), "dtype": value.double()}.get(
-                kind, value
-            )
+            tensors["output.bias"] = {
+                "shape": value[:3].clone(),
+                "dtype": value.double(),
+                "float8": value.to(torch.float8_e4m3fn),
+            }.get(kind, value)
         if kind == "extra":
             tensors["other"] = torch.ones(1)
 
@@ -375,6 +377,17 @@ def test_tensors_that_do_not_fit(run: Path, kind: str) -> None:
     place, text = the_wrong(run)
     assert place == "generator"
     assert ("other" if kind == "extra" else "output.bias") in text
+
+
+def test_any_error_of_a_reader_is_a_finding(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(folder: Path) -> None:
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr(bundle, "load", fails)
+    assert findings(run, "wrong")["generator"] == (
+        "cannot be used (NotImplementedError: no such kernel). Restore the file that ganzoo "
+        "wrote, or delete it."
+    )
 
 
 def test_a_checkpoint_under_another_name(run: Path) -> None:

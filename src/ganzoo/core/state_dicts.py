@@ -19,9 +19,10 @@ def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
     """Return the name of the first tensor with NaN or infinity in it; empty if there is none."""
-    for name, value in tensors.items():
-        if not (value.is_floating_point() or value.is_complex()):
+    for name, given in tensors.items():
+        if not (given.is_floating_point() or given.is_complex()):
             continue
+        value = given.float() if given.element_size() == 1 else given  # torch sums no float8
         # The sum reads memory once and makes nothing; only an overflow needs a second look.
         if not value.sum().isfinite() and not value.isfinite().all():
             return name

@@ -163,11 +163,11 @@ def joined(key: str, name: str) -> str:
 
 def _content(path: Path) -> tuple[Any, bool]:
     """What a file holds, and whether tensors are in the order in which their net defines them."""
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder. Give the file of weights in it.")
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}. Give a file of weights.")
     try:
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a folder. Give the file of weights in it.")
+        if not path.is_file():
+            raise CheckpointError(f"There is no file {path}. Give a file of weights.")
         with path.open("rb") as file:
             head = file.read(512)
         length = int.from_bytes(head[:8], "little")
@@ -228,7 +228,13 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            inner = [entry.filename.partition("/")[2] for entry in entries]
+            names = [entry.filename.casefold() for entry in entries]  # as torch looks them up
+            inner = [name.partition("/")[2] for name in names]
+            if len({*names}) < len(names):
+                raise CheckpointError(
+                    f"{path} holds two files whose names differ in nothing or only in case, which "
+                    f"no file of torch.save does. Get it from somewhere else."
+                )
             if "constants.pkl" in inner:
                 raise CheckpointError(
                     f"{path} is a TorchScript program, not weights, and is not loaded. {_REMEDY}"

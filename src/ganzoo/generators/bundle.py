@@ -25,7 +25,7 @@ from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.state_dicts import mismatch, not_finite
 from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError
-from ganzoo.files import artifact, storage, untrusted
+from ganzoo.files import artifact, bounded_json, storage, untrusted
 from ganzoo.files.bounded_json import LARGEST
 from ganzoo.generators.assembly import assemble, max_bytes, stored, too_large
 
@@ -51,6 +51,7 @@ __all__ = [
     "config",
     "discriminator",
     "extras",
+    "is_ours",
     "load",
     "read",
     "replaceable",
@@ -248,6 +249,11 @@ def _write_config(folder: Path, fresh: Path, config: BundleConfig) -> None:
         raise BundleError(
             f"The {CONFIG} of {folder} could not be read again ({error}): put less into 'training'."
         ) from error
+    except ValueError as error:  # text or a number that JSON cannot hold
+        raise BundleError(
+            f"The {CONFIG} of {folder} cannot be written ({error}). Put only valid Unicode and "
+            f"integers of at most 4,300 digits into 'training'."
+        ) from error
 
 
 def replaceable(folder: Path) -> bool:
@@ -272,10 +278,28 @@ def _replaceable(folder: Path) -> bool:
     if not any(folder.iterdir()):
         return True
     try:
-        with untrusted.opened(folder / CONFIG) as file:
-            return _OURS.search(file.read(LARGEST)) is not None
+        return is_ours(folder / CONFIG)
     except (OSError, ValueError):
         return False
+
+
+def is_ours(path: Path, root: Path | None = None) -> bool:
+    """Whether a ``config.json`` is that of a bundle, be it damaged.
+
+    Args:
+        path: The file.
+        root: A link may lead anywhere below it; by default, below the file's own folder.
+
+    Raises:
+        OSError, ValueError: If it cannot be read.
+    """
+    with untrusted.opened(path, root) as file:
+        content = file.read(LARGEST)
+    try:
+        value = bounded_json.parse(content)
+    except ValueError:
+        return _OURS.search(content) is not None
+    return isinstance(value, dict) and value.get("library") == "ganzoo"
 
 
 def _carry_over(older: Path, newer: Path, weights: str) -> None:
@@ -297,12 +321,24 @@ def _carry_over(older: Path, newer: Path, weights: str) -> None:
             target = newer / path.name
             if path.name in left or target.exists():
                 continue
+            _refuse_special(path)
             if path.is_dir() and not path.is_symlink():
                 shutil.copytree(path, target, symlinks=True)
             else:
                 shutil.copy2(path, target, follow_symlinks=False)
     except FileNotFoundError as error:  # it was there a moment ago
         raise storage.ContendedError(older) from error
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse pipes, sockets and devices, which cannot be copied."""
+    within = () if path.is_symlink() else path.rglob("*")
+    for each in (path, *within):
+        if not (each.is_symlink() or each.is_file() or each.is_dir()):
+            raise BundleError(
+                f"The generator cannot be written to {path.parent}: {each}, which would stay, is "
+                f"not a regular file and cannot be copied. Move it away, or choose another folder."
+            )
 
 
 def config(folder: Path, *, root: Path | None = None) -> BundleConfig:

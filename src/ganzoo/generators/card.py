@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo._version import __version__
 from ganzoo.errors import ConfigError
+from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle
-from ganzoo.generators.card_facts import NAME, REPO, Data, Facts, mapping
+from ganzoo.generators.card_facts import NAME, REPO, Data, Facts, mapping, read
 from ganzoo.generators.markdown import (
     HIDDEN,
     SECRET_KEY,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ganzoo.core.component import Component
     from ganzoo.generators.bundle import BundleConfig
 
-__all__ = ["data_notice", "edited", "notices", "render"]
+__all__ = ["data_notice", "edited", "hide", "notices", "render"]
 
 _ON_PYPI = ".dev" not in __version__
 """Whether ``pip install ganzoo`` gives this library: another project has the name until then."""
@@ -61,6 +62,7 @@ def render(
     *,
     repo_id: str | None = None,
     license: str | None = None,  # noqa: A002 - the Hub's word
+    source: Path | None = None,
 ) -> str:
     """Return the README.md of a bundle; the same files give the same text.
 
@@ -69,6 +71,7 @@ def render(
         repo_id: Repository that it is published in; without it, the card loads its own folder.
         license: Of the weights, as the Hub or SPDX names it; by default that of the data, unless
             the weights started from others.
+        source: The bundle that its files were copied from, for messages; by default the folder.
 
     Returns:
         Front matter, Markdown, and a last line with the SHA-256 of all above it.
@@ -82,7 +85,7 @@ def render(
 
     if repo_id is not None and not REPO.fullmatch(repo_id):
         raise ConfigError(f"'{repo_id}' is not a repository of the Hub: give org/name.")
-    facts = Facts.of(folder, repo_id)
+    facts = Facts.of(folder, repo_id, source)
     licensed = _licensed(facts, license)
     template = resources.files(__package__).joinpath("card.md").read_text(encoding="utf-8")
     filled = Template(template).substitute(
@@ -94,6 +97,27 @@ def render(
     data = _front_matter(facts, repo_id, licensed)
     text = str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n\n"))
     return f"{text}{_SIGNATURE.format(_digest(text))}\n"
+
+
+def hide(folder: Path, source: Path | None = None) -> None:
+    """Leave out of training.json and metrics.json what a card leaves out: secrets and folders.
+
+    A file in which there is none of it stays as it is.
+
+    Args:
+        folder: The bundle.
+        source: The bundle that its files were copied from, for messages; by default the folder.
+
+    Raises:
+        BundleError: If a file is damaged or malformed.
+    """
+    for name in (bundle.TRAINING, bundle.METRICS):
+        content = read(folder, name, source or folder)
+        shown = public(content)
+        if name == bundle.TRAINING and isinstance(command := content.get("command"), str):
+            shown["command"] = _public_command(command) or HIDDEN
+        if shown != content:
+            write_json(folder / name, shown)
 
 
 def edited(text: str) -> bool:
@@ -269,7 +293,8 @@ def _rows(facts: Facts) -> dict[str, str]:
     classes, ends, count = spec.classes or (), spec.value_range, _parameters(config)
     more = f" and {len(classes) - _CLASSES_SHOWN:,} more" if len(classes) > _CLASSES_SHOWN else ""
     padding = config.preprocessing.notice(name) if config.preprocessing else ""
-    steps, decay = training.get("steps"), training.get("ema_decay")
+    steps, decay = training.get("steps"), training.get("ema_decay", -1)
+    averaged = type(decay) in (int, float) and 0 <= decay <= 1
     split = word(data.options.get("split"))
     return {
         "Output": prose(str(spec)) + (f", values in [{ends[0]:g}, {ends[1]:g}]" if ends else ""),
@@ -283,7 +308,7 @@ def _rows(facts: Facts) -> dict[str, str]:
         "Loss": _described(loss_name, loss),
         "Recipe": _code(training.get("recipe")),
         "Length": f"{steps:,} steps" if type(steps) is int else "",
-        "EMA decay": f"{decay:g}" if type(decay) in (int, float) else "",
+        "EMA decay": f"{decay:g}" if averaged else "",
         "Fine-tuned from": _code(facts.base),
         "Copy of": _code(f"{origin.repo_id}@{origin.revision}" if origin and facts.copied else ""),
         "Converted from": _code(mapping(training.get("converted_from")).get("file")),
@@ -361,7 +386,13 @@ def _score_table(facts: Facts) -> str:
 
 
 def _command(text: str) -> str:
-    """A recorded ``ganzoo train`` without secrets as Markdown; empty for any other command.
+    """A recorded ``ganzoo train`` as Markdown; empty for any other command."""
+    shown = _public_command(text)
+    return f"This command repeats it:\n\n{fence(shown, 'bash')}" if shown else ""
+
+
+def _public_command(text: str) -> str:
+    """A recorded ``ganzoo train`` without secrets and folders; empty for any other command.
 
     It must be quoted as ``shlex.join`` does, which leaves nothing for a shell to act on.
     """
@@ -379,7 +410,7 @@ def _command(text: str) -> str:
         else public(each)
         for before, each in pairwise(["", *words])
     ]
-    return f"This command repeats it:\n\n{fence(shlex.join(shown), 'bash')}"
+    return shlex.join(shown)
 
 
 def _settings(facts: Facts) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ganzoo.core.spec import SampleSpec
     from ganzoo.generators.bundle import BundleConfig
 
-__all__ = ["NAME", "REPO", "Data", "Facts", "Record", "Score", "mapping"]
+__all__ = ["NAME", "REPO", "Data", "Facts", "Record", "Score", "mapping", "read"]
 
 NAME = r"[A-Za-z0-9][\w.-]*"
 REPO = re.compile(rf"{NAME}(?:/{NAME})?", re.ASCII)
@@ -98,17 +98,17 @@ class Facts:
     copied: bool
 
     @classmethod
-    def of(cls, folder: Path, repo_id: str | None) -> Facts:
-        """Read a bundle that is published in ``repo_id``."""
+    def of(cls, folder: Path, repo_id: str | None, source: Path | None = None) -> Facts:
+        """Read a bundle that is published in ``repo_id``; its files were copied from ``source``."""
         config = bundle.config(folder)
         training = public(config.training)
-        record = _record(folder / bundle.TRAINING)
+        record = _record(folder, source or folder)
         origin = config.origin
         return cls(
             config=config,
             training={**record.config, **training},
             record=record,
-            scores=_scores(folder / bundle.METRICS),
+            scores=_scores(folder, source or folder),
             data=Data.of(training),
             copied=origin is not None and origin.repo_id != repo_id,
         )
@@ -144,18 +144,18 @@ class Facts:
         return word(options.get("name")), component
 
 
-def _record(path: Path) -> Record:
-    content = _read(path)
+def _record(folder: Path, source: Path) -> Record:
+    content = read(folder, bundle.TRAINING, source)
     try:
         # The command is cleaned word by word, without its quotes.
         return Record(**{**public(content), "command": content.get("command")})
     except ConfigError as error:
-        raise _malformed(path, error) from None
+        raise _malformed(source / bundle.TRAINING, error) from None
 
 
-def _scores(path: Path) -> dict[str, Score]:
+def _scores(folder: Path, source: Path) -> dict[str, Score]:
     found = {}
-    for name, entry in _read(path).items():
+    for name, entry in read(folder, bundle.METRICS, source).items():
         try:
             if not bundle.SCORED.fullmatch(name):
                 raise ConfigError(f"a score cannot be called {name!r:.120}")
@@ -163,20 +163,29 @@ def _scores(path: Path) -> dict[str, Score]:
                 raise ConfigError(f"the score '{name}' has no 'value' and 'protocol'")
             found[name] = Score(**public(entry))
         except ConfigError as error:
-            raise _malformed(path, error) from None
+            raise _malformed(source / bundle.METRICS, error) from None
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file; empty if there is no file."""
+def read(folder: Path, name: str, source: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file of a bundle; empty if there is no file.
+
+    Args:
+        folder: The bundle.
+        name: ``TRAINING`` or ``METRICS``.
+        source: The folder that the file was copied from, for messages.
+
+    Raises:
+        BundleError: If the file cannot be read or is no mapping.
+    """
     try:
-        value = bounded_json.read(path, largest=_LARGEST)
+        value = bounded_json.read(folder / name, largest=_LARGEST)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise _malformed(path, error) from None
+        raise _malformed(source / name, error) from None
     if not isinstance(value, dict):
-        raise _malformed(path, ConfigError("it is not a mapping"))
+        raise _malformed(source / name, ConfigError("it is not a mapping"))
     return value
 
 

@@ -16,7 +16,7 @@ from ganzoo.core.nets import evaluating
 from ganzoo.core.seeds import checked
 from ganzoo.errors import BundleError, ConfigError, quoted
 from ganzoo.files import storage
-from ganzoo.generators import bundle, card, hub, locating, sampling, saving
+from ganzoo.generators import bundle, card, hub, locating, markdown, sampling, saving
 from ganzoo.showing import pictures
 
 if TYPE_CHECKING:
@@ -188,8 +188,9 @@ class Generator:
     ) -> hub.Push:
         """Publish the generator on the Hugging Face Hub, with a card and a picture of samples.
 
-        Scores, settings and curves that lie in the folder it was loaded from go with it. Doing it
-        again is safe, and changes nothing where nothing has changed.
+        Scores, settings and curves that lie in the folder it was loaded from go with it, without
+        secrets and folders of this machine. Doing it again is safe, and changes nothing where
+        nothing has changed.
 
         Args:
             repo_id: ``org/repo``; made if it is not there.
@@ -222,7 +223,9 @@ class Generator:
             license=license,
             overwrite_card=overwrite_card,
         )
-        config, origin = self.config, self.config.origin
+        origin, source = self.config.origin, self.place.folder if self.place else None
+        training = markdown.public(self.config.training)
+        config = self.config.model_copy(update={"training": training})
         if origin is not None and origin.repo_id == repo_id:  # which is no origin of itself
             config = config.model_copy(update={"origin": None})
         with hub.workplace(repo_id) as place:
@@ -236,7 +239,8 @@ class Generator:
                 raise
             if self.spec.kind == "image" and not (folder / bundle.SAMPLES).exists():
                 self.grid(64, seed=0).save(folder / bundle.SAMPLES)
-            text = card.render(folder, repo_id=repo_id, license=options.license)
+            card.hide(folder, source)
+            text = card.render(folder, repo_id=repo_id, license=options.license, source=source)
             (folder / bundle.CARD).write_bytes(text.encode())
             return hub.push(folder, repo_id, options)
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo._version import __version__
 from ganzoo.errors import BundleError, ConfigError, HubError
-from ganzoo.files import untrusted
 from ganzoo.files.bounded_json import LARGEST
 from ganzoo.generators import bundle
 from ganzoo.generators.assembly import check_sizes
@@ -32,8 +31,6 @@ __all__ = ["Fetched", "HubOptions", "Published", "Push", "fetch", "parse", "publ
 _WEIGHTS = (bundle.WEIGHTS, bundle.DISCRIMINATOR)
 _FILES = (bundle.CONFIG, *_WEIGHTS, *bundle.EXTRAS)
 """The files of a bundle: no other file is downloaded, replaced or deleted."""
-
-_OURS = re.compile(rb'"library"\s*:\s*"ganzoo"')
 
 
 @dataclass(frozen=True)
@@ -284,8 +281,7 @@ class _Download:
 def _is_ours(found: Fetched) -> bool:
     """Whether a ``config.json`` is ganzoo's, even a damaged one; an unreadable one may be."""
     try:
-        with untrusted.opened(found.folder / bundle.CONFIG, found.root) as file:
-            return _OURS.search(file.read(LARGEST)) is not None
+        return bundle.is_ours(found.folder / bundle.CONFIG, found.root)
     except (OSError, ValueError):
         return True
 

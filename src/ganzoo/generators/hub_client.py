@@ -7,7 +7,7 @@ import re
 import traceback
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ganzoo._version import __version__
 from ganzoo.errors import GanzooError, HubError, did_you_mean, listing
@@ -62,6 +62,30 @@ def printable(text: object) -> str:
     return line if len(line) <= 200 else f"{line[:200]}..."
 
 
+def _token_of_this_machine() -> str | None:
+    """The token that the Hub's client would send, if there is one."""
+    from huggingface_hub import constants, get_token
+
+    try:
+        return get_token()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        _raise_alone(
+            HubError(
+                f"The token file {constants.HF_TOKEN_PATH} cannot be read ({reason}). Move it "
+                f"away, then {_LOG_IN}."
+            )
+        )
+
+
+def _raise_alone(failure: HubError) -> NoReturn:
+    """Raise an error that does not lead to the one being handled, which may hold the token."""
+    try:
+        raise failure
+    finally:
+        failure.__context__ = None
+
+
 class Client:
     """The Hub's client for one repository, whose errors become ``HubError``."""
 
@@ -73,7 +97,7 @@ class Client:
         *,
         pushing: bool = False,
     ) -> None:
-        from huggingface_hub import HfApi, constants, get_token
+        from huggingface_hub import HfApi, constants
 
         if isinstance(token, str) and not re.fullmatch(r"[\x21-\x7e]+", token):
             # In a header it would lead to an error that quotes it.
@@ -85,7 +109,7 @@ class Client:
         implicit = token is None and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
         self._secret = token if isinstance(token, str) else None
         if token is True or implicit:
-            self._secret = get_token()
+            self._secret = _token_of_this_machine()
         if token is True and self._secret is None:
             raise HubError(f"There is no token on this machine: {_LOG_IN}.")
         if pushing and not self._secret:
@@ -111,7 +135,7 @@ class Client:
             action = "push to" if self.pushing else f"load {file} of" if file else "load"
             message = f"Cannot {action} {self.where}: {cause}. {remedy}."
             if self._secret and self._secret in "".join(traceback.format_exception(error)):
-                raise HubError(message.replace(self._secret, "hf_...")) from None
+                _raise_alone(HubError(message.replace(self._secret, "hf_...")))
             raise HubError(message) from error
 
     def _reason(self, error: BaseException, file: str) -> tuple[str, str]:

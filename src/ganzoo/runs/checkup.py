@@ -105,8 +105,9 @@ def _look(folder: Path, place: str, check: Callable[[Path], str]) -> Finding:
         return Finding(place, "wrong", str(wrong))
     except OSError as error:
         text = f"cannot be read ({error.strerror or error}). Check the disk and its permissions."
-    except ValueError as error:
-        text = f"cannot be used ({error}). Restore the file that ganzoo wrote, or delete it."
+    except Exception as error:  # a reader's, or of a plug-in's net
+        reason = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        text = f"cannot be used ({reason}). Restore the file that ganzoo wrote, or delete it."
     return Finding(place, "wrong", text)
 
 
