@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import functools
 
 import pytest
@@ -106,15 +107,39 @@ def test_another_object_does_not_get_the_name_of_one_that_is_gone():
     assert len(names) == 20
 
 
-def test_a_named_net_whose_weights_changed_is_refused():
+@pytest.mark.parametrize("name", ["net", None])
+def test_a_net_whose_weights_changed_is_another_and_refused(name):
     net = nn.Linear(4, 2)
-    extractor = Callable.of(net, name="net")
-    before = Callable.of(copy.deepcopy(net), name="net")
+    extractor = Callable.of(net, name=name)
+    before = Callable.of(copy.deepcopy(net), name=name)
     with torch.no_grad():
         net.weight.add_(1)
+    assert Callable.of(net, name=name).protocol() != extractor.protocol()
     with pytest.raises(ConfigError, match="weights have changed since"):
         extractor.build(CPU)
     assert before.build(CPU)(torch.ones(1, 4)).pool.shape == (1, 2)
+
+
+@dataclasses.dataclass
+class Equal:
+    """Equal to all others of its kind, whatever they compute; without a hash."""
+
+    factor: int = dataclasses.field(compare=False)
+
+    def __call__(self, samples):
+        return samples.flatten(1) * self.factor
+
+
+@dataclasses.dataclass(unsafe_hash=True)
+class Hashed(Equal):
+    """With a hash."""
+
+
+@pytest.mark.parametrize("kind", [Equal, Hashed])
+def test_equal_objects_are_told_apart(kind):
+    one, other = kind(1), kind(100)
+    assert one == other
+    assert Callable.of(one) == Callable.of(one) != Callable.of(other)
 
 
 def test_what_was_read_from_a_file_asks_for_the_object():

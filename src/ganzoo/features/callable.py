@@ -45,15 +45,15 @@ class Callable(Extractor):
     ``precision`` changes nothing.
 
     With a ``name`` of your own, scores compare with those of other processes, and features are
-    cached. Without one the fingerprint names the object in this process alone, so that its scores
-    compare with each other and with no others, and nothing is cached.
+    cached. Without one the fingerprint names the object and a module's weights in this process
+    alone, so that its scores compare with each other and with no others, and nothing is cached.
     """
 
     forced_dtype: ClassVar[str] = "as given"
     name: ClassVar[str] = "callable"
 
     description: str = Field(description="what it is, for people")
-    fingerprint: str = Field(description="sha-256 of name and weights, or a name of the object")
+    fingerprint: str = Field(description="sha-256 of name and weights, or names of both")
     quantise: bool = Field(
         False, description="give it uint8 samples instead of floats in the sample spec's range"
     )
@@ -187,20 +187,24 @@ def _described(function: Any) -> str:
 
 
 def _fingerprint(function: Any, name: str | None) -> str:
-    if name is None:
-        return f"{UNNAMED}{_token(function)}"
     weights = fingerprint(function.state_dict()) if isinstance(function, nn.Module) else ""
+    if name is None:
+        return f"{UNNAMED}{_token(function)}" + (f"-{weights[:16]}" if weights else "")
     return hashlib.sha256(f"{name} {weights}".encode()).hexdigest()
 
 
-_TOKENS: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+_TOKENS: dict[int, str] = {}  # by id, because equal objects may compute something else
 
 
 def _token(value: Any) -> str:
     """A name of an object, the same as long as it exists."""
     if isinstance(value, types.MethodType):  # made anew each time that it is read
         return f"{_token(value.__self__)}-{_token(value.__func__)}"
-    try:
-        return _TOKENS.setdefault(value, uuid.uuid4().hex)
-    except TypeError:  # without a hash or weak references: another name each time
-        return uuid.uuid4().hex
+    key = id(value)
+    if key not in _TOKENS:
+        try:
+            weakref.finalize(value, _TOKENS.pop, key, None).atexit = False
+        except TypeError:  # without weak references: another name each time
+            return uuid.uuid4().hex
+        _TOKENS[key] = uuid.uuid4().hex
+    return _TOKENS[key]
