@@ -32,6 +32,7 @@ from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle, card, protocols
 from ganzoo.generators.bundle import BundleConfig, Half, Origin, WeightFile
 from ganzoo.generators.generator import Generator
+from ganzoo.generators.markdown import HIDDEN, public
 from ganzoo.runs import provenance
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -867,6 +868,51 @@ def test_places_and_tokens_are_left_out(tmp_path: Path) -> None:
     for kept in ("faces", "names.txt", "stats.npz", "my faces", "tokens: 7", "--arch.path=b"):
         assert kept in text
     assert "secret" not in card.data_notice(described)
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ({"credentials": {"user": "jane", "pin": 1}}, {"credentials": HIDDEN}),
+        ({"token": ["abcdef"], "password": 1234}, {"token": HIDDEN, "password": HIDDEN}),
+        ({"authToken": "abc", "HFToken": "abc"}, {"authToken": HIDDEN, "HFToken": HIDDEN}),
+        ({"api-key": "abc", "s3.secret": "abc"}, {"api-key": HIDDEN, "s3.secret": HIDDEN}),
+        ({"token": None, "secret": True}, {"token": None, "secret": True}),
+        ({"tokens": 7, "tokenise": "a"}, {"tokens": 7, "tokenise": "a"}),
+        ("file:///home/jane/x", "x"),
+        ("read from file:///home/jane/x", "read from x"),
+        ("read from file:///C:/Users/jane/x", "read from x"),
+        ("~jane/work", "work"),
+        ("read from ~jane/work", "read from work"),
+        ("../../jane/x", "x"),
+        ("read from ../../jane/x", "read from x"),
+        ("see /home/Jane Doe/x", "see x"),
+        ("see C:\\Users\\Jane Doe\\data\\x", "see x"),
+        ("from /data/a to /data/b", "from a to b"),
+        ("https://example.com/home/x/y", "https://example.com/home/x/y"),
+        ("train/test, ~5/10, a...b/c", "train/test, ~5/10, a...b/c"),
+        ("profile:a/b", "profile:a/b"),
+    ],
+)
+def test_what_is_private_is_left_out(found, shown) -> None:
+    assert public(found) == shown == public(shown)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("--dataset.token=s3cr3t", f"--dataset.token={HIDDEN}"),
+        ("--api-key=abc", f"--api-key={HIDDEN}"),
+        ("--api-key abc", f"--api-key {HIDDEN}"),
+        ("--arch.token=a=b", f"--arch.token={HIDDEN}"),
+        ("--note=my-token --steps 3", "--note=my-token --steps 3"),
+    ],
+)
+def test_secrets_of_a_command_are_left_out(words: str, shown: str, tmp_path: Path) -> None:
+    record = {**RECORD, "command": f"ganzoo train mlp {words}"}
+    text = card.render(make(tmp_path, config(), training=record))
+    line = fences(text, "bash")[-1].replace(shlex.quote(HIDDEN), HIDDEN).strip()
+    assert line.replace("'", "") == f"ganzoo train mlp {shown}"
 
 
 @pytest.mark.parametrize("file", ["training", "metrics"])

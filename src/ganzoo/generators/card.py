@@ -11,7 +11,6 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -21,16 +20,7 @@ from ganzoo.errors import ConfigError
 from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle
 from ganzoo.generators.card_facts import NAME, REPO, Data, Facts, mapping, read
-from ganzoo.generators.markdown import (
-    HIDDEN,
-    SECRET_KEY,
-    clean,
-    code,
-    fence,
-    prose,
-    public,
-    word,
-)
+from ganzoo.generators.markdown import clean, code, fence, hidden_command, prose, public, word
 from ganzoo.generators.protocols import described, number, samples_of
 
 if TYPE_CHECKING:
@@ -404,13 +394,7 @@ def _public_command(text: str) -> str:
         return ""
     if words[:2] != ["ganzoo", "train"] or text != shlex.join(words):
         return ""
-    shown = [
-        HIDDEN
-        if before.startswith("--") and SECRET_KEY.fullmatch(before.rpartition(".")[2])
-        else public(each)
-        for before, each in pairwise(["", *words])
-    ]
-    return shlex.join(shown)
+    return hidden_command(text)
 
 
 def _settings(facts: Facts) -> str:

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-__all__ = ["HIDDEN", "SECRET_KEY", "clean", "code", "fence", "prose", "public", "word"]
+__all__ = [
+    "HIDDEN",
+    "clean",
+    "code",
+    "fence",
+    "hidden",
+    "hidden_command",
+    "prose",
+    "public",
+    "word",
+]
 
 HIDDEN = "(left out)"
 """Stands for a secret."""
 
-SECRET_KEY = re.compile(r"(?:.*[_-])?(?:token|password|passwd|secret|api_?key|credentials?)", re.I)
-"""Names whose values are secrets."""
-
+_SECRET_KEY = re.compile(
+    r"(?:.*(?:[_.-]|[A-Za-z\d](?=[A-Z])))?"
+    r"(?i:token|password|passwd|secret|api[_-]?key|credentials?)",
+    re.DOTALL,
+)  # names, or options of a command, whose values are secrets
 _LONGEST = 2000  # characters of one string
-_DEEPEST = 20  # levels of a value
-_PLACE = re.compile(r"~?[/\\]|~$|[A-Za-z]:[/\\]")
-_PLACES = re.compile(r"(?<![\w.:/\\~])(?:~?/|[A-Za-z]:[/\\]|\\\\)(?:[^\s'\"`,;:/\\]+[/\\])+")
+_DEEPEST = 32  # levels of a value, as bounded_json reads them
+_HOME = r"~(?:[A-Za-z_][\w.-]*)?"
+_PLACE = re.compile(rf"{_HOME}[/\\]|~$|[/\\]|[A-Za-z]:[/\\]|(?i:file):[/\\]|\.\.[/\\]")
+_FOLDER = r"(?:[^\s'\"`,;:/\\]+[/\\])"
+_PLACES = re.compile(
+    r"(?<![\w.:/\\~])(?:"
+    rf"(?:{_HOME}[/\\]|(?:\.\.[/\\])+){_FOLDER}*"
+    r"|(?:(?i:file):/*)?(?:[A-Za-z]:[/\\]|/|\\\\)"
+    rf"(?:(?i:home|users)[/\\][^'\"`,;:/\\]{{1,100}}[/\\]{_FOLDER}*|{_FOLDER}+)"  # "Jane Doe"
+    r")"
+)
 _SECRETS = re.compile(r"\bhf_\w{8,}|(?<=://)[^/\s@]+@")
 _SPECIAL = re.compile(r"[\\`*\[\]<|~$]|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])")
 _LINKABLE = re.compile(
@@ -29,25 +51,56 @@ _UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, surrogates, separato
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
-def public(value: Any, depth: int = 0) -> Any:
-    """Return a JSON value without control characters, secrets, and folders of a machine.
+def hidden(value: Any, tidy: Callable[[str], str] = str, depth: int = 0) -> Any:
+    """Return a JSON value without secrets and folders of a machine.
 
-    Of a path, the last part stays. Mappings and lists deeper than 20 levels are cut.
+    Of a path, the last part stays. Mappings and lists deeper than 32 levels are cut.
+
+    Args:
+        value: The value.
+        tidy: What is done to each text before.
+        depth: Levels above it.
     """
     if isinstance(value, str):
-        return _without_places(_SECRETS.sub(HIDDEN, clean(value)))
-    if depth >= _DEEPEST:
+        return _without_places(_SECRETS.sub(HIDDEN, tidy(value)))
+    if depth > _DEEPEST:
         return "..."
     if isinstance(value, Mapping):
         return {
-            str(public(key)): HIDDEN
-            if isinstance(item, str) and SECRET_KEY.fullmatch(key)
-            else public(item, depth + 1)
+            hidden(str(key), tidy): HIDDEN
+            if _SECRET_KEY.fullmatch(str(key)) and not (item is None or isinstance(item, bool))
+            else hidden(item, tidy, depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [public(item, depth + 1) for item in value]
+        return [hidden(item, tidy, depth + 1) for item in value]
     return value
+
+
+def hidden_command(text: str) -> str:
+    """Return a command line without secrets and folders of a machine."""
+    try:
+        words = shlex.split(text)
+    except ValueError:  # quotes without an end
+        return HIDDEN
+    shown = [_hidden_word(each, before) for before, each in pairwise(["", *words])]
+    return text if shown == words else shlex.join(shown)
+
+
+def _hidden_word(word: str, before: str) -> str:
+    option, sign, _ = word.partition("=")
+    if "=" not in before and _is_secret(before):
+        return HIDDEN
+    return f"{option}={HIDDEN}" if sign and _is_secret(option) else str(hidden(word))
+
+
+def _is_secret(option: str) -> bool:
+    return option.startswith("--") and _SECRET_KEY.fullmatch(option) is not None
+
+
+def public(value: Any) -> Any:
+    """Return a JSON value as ``hidden`` does, without control characters and long texts."""
+    return hidden(value, clean)
 
 
 def _without_places(text: str) -> str:
