@@ -13,7 +13,7 @@ from torch import nn
 
 from ganzoo import optimizers
 from ganzoo.core.state_dicts import below
-from ganzoo.errors import CheckpointError
+from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.files import artifact, checkpoint
 from ganzoo.files.storage import write_json
 
@@ -197,6 +197,25 @@ def test_a_state_that_is_huge_is_not_read(saved: Path) -> None:
     with (saved / "state.json").open("ab") as file:
         file.truncate(2**40)  # sparse
     refused(saved, "it is larger than 16,777,216 bytes")
+
+
+def test_tensors_beyond_the_limit_are_not_read(saved: Path, monkeypatch) -> None:
+    newest = checkpoint.save(saved.parent, 12, {**TENSORS, "more": torch.zeros(500)}, STATE)
+    older = checkpoint.save(saved.parent, 11, {"w": torch.zeros(1)}, STATE)
+    size = (newest / "state.safetensors").stat().st_size
+    monkeypatch.setenv("GANZOO_MAX_BYTES", "1000")
+    assert checkpoint.load(older)
+    for look in (lambda: checkpoint.load(newest), lambda: checkpoint.newest(saved.parent)):
+        with pytest.raises(CheckpointError) as caught:
+            look()
+        assert str(caught.value) == (
+            f"The checkpoint cannot be read: {newest / 'state.safetensors'} has {size:,} bytes, "
+            f"more than the 1,000 that are allowed. If it is meant to be so large, set the "
+            f"environment variable GANZOO_MAX_BYTES to more."
+        )
+    monkeypatch.setenv("GANZOO_MAX_BYTES", "16 GB")
+    with pytest.raises(ConfigError, match="not a number of bytes"):
+        checkpoint.newest(saved.parent)
 
 
 def test_a_damaged_version_is_no_newer_one(saved: Path) -> None:

@@ -594,6 +594,7 @@ def describe(saved: Path) -> None:
     ("content", "problem"),
     [
         (pickle.dumps({"w": Bomb()}), "it is a pickle, which may run code"),
+        ((2**24).to_bytes(8, "little") + b"{}".ljust(2**24), "header is larger than 8,388,608"),
         (b"\xff" * 64, r"state\.safetensors: "),
         (b"", r"state\.safetensors: "),
     ],

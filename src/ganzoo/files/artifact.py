@@ -26,6 +26,7 @@ __all__ = [
     "BeyondBoundsError",
     "FileFacts",
     "NewerFormatError",
+    "TooLargeError",
     "check",
     "describe",
     "new",
@@ -60,6 +61,10 @@ class NewerFormatError(ValueError):
             f"has format {version}, but this ganzoo reads up to {newest}: upgrade ganzoo"
         )
         self.version = version
+
+
+class TooLargeError(ValueError):
+    """A file needs more memory than ``GANZOO_MAX_BYTES`` allows."""
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -192,10 +197,13 @@ def read(path: Path, facts: FileFacts, *, root: Path | None = None) -> bytes:
 
     Raises:
         OSError, ValueError: As ``check``.
+        TooLargeError: If it is larger than ``GANZOO_MAX_BYTES`` allows; it is not read.
     """
     with untrusted.opened(path, root) as file:
         if untrusted.size(file) != facts["size"]:
             raise ValueError("size mismatch")
+        if facts["size"] > untrusted.max_bytes():
+            raise TooLargeError(untrusted.too_large(f"{path} has {facts['size']:,} bytes"))
         content = file.read(facts["size"])
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
         raise ValueError("checksum mismatch")
@@ -206,6 +214,6 @@ def read_tensors(path: Path, facts: FileFacts, *, root: Path | None = None) -> d
     """Verify a safetensors file of an artifact and return its tensors, on the CPU.
 
     Raises:
-        OSError, ValueError: As ``check``; or if it is not a safetensors file.
+        OSError, ValueError: As ``read``; or if it is not a safetensors file.
     """
     return untrusted.tensors(read(path, facts, root=root))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.errors import CheckpointError
+from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.files import artifact, bounded_json
 from ganzoo.files.storage import remove
 
@@ -102,7 +102,9 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         Its tensors, on the CPU, and the rest of the state.
 
     Raises:
-        CheckpointError: If a file is missing, damaged, unreadable, or from a newer ganzoo.
+        CheckpointError: If a file is missing, damaged, unreadable, too large, or from a newer
+            ganzoo.
+        ConfigError: If the environment variable GANZOO_MAX_BYTES is no number.
     """
     name = STATE
     try:
@@ -114,6 +116,10 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return artifact.read_tensors(checkpoint / TENSORS, files[TENSORS]), state
     except artifact.NewerFormatError as error:
         raise UnusableError(f"The checkpoint {checkpoint} {error}.") from error
+    except artifact.TooLargeError as error:
+        raise UnusableError(f"The checkpoint cannot be read: {error}") from error
+    except ConfigError:  # of the environment
+        raise
     except Exception as error:
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
         if isinstance(error, (OSError, MemoryError)) and not missing:

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganzoo.errors import ConfigError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["digest", "opened", "size", "tensors"]
+__all__ = ["digest", "max_bytes", "opened", "size", "tensors", "too_large"]
 
+_LARGEST = 16 * 2**30  # bytes in memory, unless GANZOO_MAX_BYTES says otherwise
+_LARGEST_HEADER = 8 * 2**20  # bytes of a safetensors file's header, which takes more as an object
 _PICKLES = (b"\x80", b"PK\x03\x04")  # bare, and in the zip file that torch.save writes
 
 
@@ -63,17 +67,41 @@ def digest(file: io.BufferedReader) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def max_bytes() -> int:
+    """Return the bytes of memory that a file, or a net and its samples, may need.
+
+    Raises:
+        ConfigError: If the environment variable GANZOO_MAX_BYTES is no number.
+    """
+    text = os.environ.get("GANZOO_MAX_BYTES", "").strip()
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise ConfigError(
+            f"The environment variable GANZOO_MAX_BYTES is '{text}', not a number of bytes."
+        )
+    return int(text) if text else _LARGEST
+
+
+def too_large(fact: str) -> str:
+    """Return the sentences on what exceeds ``max_bytes``; the fact is a clause."""
+    return (
+        f"{fact}, more than the {max_bytes():,} that are allowed. If it is meant to be so "
+        f"large, set the environment variable GANZOO_MAX_BYTES to more."
+    )
+
+
 def tensors(content: bytes) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, on the CPU, each with memory of its own.
 
     Safetensors itself checks that the header is true: sizes, offsets, overlaps and holes.
 
     Raises:
-        ValueError: If it is not a safetensors file, or its header is not true.
+        ValueError: If it is not a safetensors file, or its header is not true or too large.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    if _LARGEST_HEADER < int.from_bytes(content[:8], "little") <= len(content) - 8:
+        raise ValueError(f"its header is larger than {_LARGEST_HEADER:,} bytes")
     try:
         return load(content)
     except (SafetensorError, KeyError, RuntimeError, TypeError, OverflowError) as error:

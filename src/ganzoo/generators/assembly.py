@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo.core.state_dicts import mismatch
-from ganzoo.errors import BundleError, ConfigError, GanzooError
+from ganzoo.errors import BundleError, GanzooError
+from ganzoo.files import untrusted
+from ganzoo.files.untrusted import max_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from ganzoo.core.spec import LatentSpec, SampleSpec
     from ganzoo.generators.bundle import BundleConfig
 
-__all__ = ["assemble", "check_affordable", "check_sizes", "max_bytes", "stored", "too_large"]
-
-_LARGEST = 16 * 2**30  # bytes in memory, unless GANZOO_MAX_BYTES says otherwise
+__all__ = ["assemble", "check_affordable", "check_sizes", "stored", "too_large"]
 
 
 def assemble(
@@ -110,26 +109,9 @@ def check_affordable(owner: Path, net: nn.Module, sample: SampleSpec, latent: La
         raise too_large(f"{owner} needs {needed:,} bytes for its net and one sample")
 
 
-def max_bytes() -> int:
-    """Return the bytes of memory that a net and its samples may need.
-
-    Raises:
-        ConfigError: If the environment variable GANZOO_MAX_BYTES is not a number.
-    """
-    text = os.environ.get("GANZOO_MAX_BYTES", "").strip()
-    if text and not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise ConfigError(
-            f"The environment variable GANZOO_MAX_BYTES is '{text}', not a number of bytes."
-        )
-    return int(text) if text else _LARGEST
-
-
 def too_large(fact: str) -> BundleError:
     """Return the error for what exceeds ``max_bytes``; the fact is a clause."""
-    return BundleError(
-        f"{fact}, more than the {max_bytes():,} that are allowed. If it is meant to be so "
-        f"large, set the environment variable GANZOO_MAX_BYTES to more."
-    )
+    return BundleError(untrusted.too_large(fact))
 
 
 def stored(weights: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:

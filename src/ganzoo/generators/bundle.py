@@ -27,7 +27,8 @@ from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError
 from ganzoo.files import artifact, bounded_json, storage, untrusted
 from ganzoo.files.bounded_json import LARGEST
-from ganzoo.generators.assembly import assemble, max_bytes, stored, too_large
+from ganzoo.files.untrusted import max_bytes
+from ganzoo.generators.assembly import assemble, stored, too_large
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

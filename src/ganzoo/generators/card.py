@@ -20,7 +20,16 @@ from ganzoo.errors import ConfigError
 from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle
 from ganzoo.generators.card_facts import NAME, REPO, Data, Facts, mapping, read
-from ganzoo.generators.markdown import clean, code, fence, hidden_command, prose, public, word
+from ganzoo.generators.markdown import (
+    HIDDEN,
+    clean,
+    code,
+    fence,
+    hidden_command,
+    prose,
+    public,
+    word,
+)
 from ganzoo.generators.protocols import described, number, samples_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch
 from ganzoo.core.nets import build_on_meta
 from ganzoo.core.seeds import derive
 from ganzoo.errors import ConfigError
-from ganzoo.generators.assembly import max_bytes
+from ganzoo.files.untrusted import max_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
