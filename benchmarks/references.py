@@ -45,9 +45,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganzoo import evaluate, metrics, storage
+from ganzoo import evaluate, metrics
 from ganzoo.features.inception import Inception
 from ganzoo.features.inception_net import InceptionNet
+from ganzoo.files import storage
 from ganzoo.metrics.kid import KID
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "agreement.json"
@@ -352,7 +353,7 @@ def torchmetrics(bench: Bench, features: Pair) -> Found:
     from torchmetrics.image.inception import InceptionScore
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    class Given(nn.Module):
+    class InMemoryDataset(nn.Module):
         """Takes the next features for those of the pictures."""
 
         num_features = 2048
@@ -361,9 +362,9 @@ def torchmetrics(bench: Bench, features: Pair) -> Found:
             return part
 
     count = bench.count
-    fid = FrechetInceptionDistance(feature=Given())
-    kid = KernelInceptionDistance(feature=Given(), subsets=1, subset_size=count)
-    score = InceptionScore(feature=Given(), splits=1)
+    fid = FrechetInceptionDistance(feature=InMemoryDataset())
+    kid = KernelInceptionDistance(feature=InMemoryDataset(), subsets=1, subset_size=count)
+    score = InceptionScore(feature=InMemoryDataset(), splits=1)
     for values, real in zip(features, (False, True), strict=True):
         for part in torch.from_numpy(values).split(50):
             fid.update(part, real=real)
@@ -582,7 +583,7 @@ def figures(work: Path, weights: Path, precisions: Sequence[str]) -> list[dict[s
                     name,
                     [metric],
                     real_split="train",
-                    reals=10_000,
+                    num_real=10_000,
                     precision=precision,
                     device="cpu",
                 )
@@ -757,7 +758,7 @@ SEEN: dict[str, Callable[[Bench, int], Callable[[Path], NDArray[np.float32]]]] =
 def distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> Found:
     """FID, and KID of as many as there are, in float64 from a program's features."""
     from ganzoo.metrics.frechet import frechet_distance
-    from ganzoo.metrics.gathered import Moments
+    from ganzoo.metrics.inputs import Moments
 
     moments = (Moments(), Moments())
     for each, features in zip(moments, (second, first), strict=True):
@@ -836,13 +837,13 @@ def own_scores(bench: Bench, preset: str, folder: Path, reference: Path) -> dict
     wanted = [{"name": "fid"}, {"name": "kid", "subsets": 1, "subset_size": count}]
     metrics_ = [metric | {"extractor": extractor} for metric in wanted]
     scores = evaluate(source, reference, metrics_, precision="fp32", device="cpu")
-    fakes = scores["fid"].protocol["fakes"]
+    fake = scores["fid"].protocol["fake"]
     return {
-        "count": fakes["count"],
+        "count": fake["count"],
         "fid": scores["fid"].value,
         "kid": scores["kid"].value,
-        "read": fakes.get("read", {}),
-        "left": fakes.get("left", []),
+        "read": fake.get("read", {}),
+        "left": fake.get("left", []),
     }
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from ganzoo.architectures.mlp import MLP
-from ganzoo.bundle import BundleConfig
 from ganzoo.cli import main
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
-from ganzoo.generator import Generator
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.trainer import Trainer
+from ganzoo.generators.bundle import BundleConfig
+from ganzoo.generators.generator import Generator
+from ganzoo.training.trainer import Trainer
 from hub.conftest import hub as hub_fixture
 from hub.server import HubServer
 

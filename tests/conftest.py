@@ -42,7 +42,7 @@ def _signals_reach_us() -> Iterator[None]:
 def _no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings draw no plots, which take longer than such trainings; `plotted` lets them."""
     if "plotted" not in request.fixturenames and "test_plots" not in request.module.__name__:
-        monkeypatch.setattr("ganzoo.plots.available", lambda: False)
+        monkeypatch.setattr("ganzoo.showing.plots.available", lambda: False)
 
 
 @pytest.fixture

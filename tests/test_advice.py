@@ -21,14 +21,15 @@ from typing import Any, get_args
 import pytest
 
 import ganzoo
-from ganzoo import generator, recipes
+from ganzoo import recipes
 from ganzoo.cli import app, main
-from ganzoo.component import Component
+from ganzoo.config import COMPONENTS, TrainConfig, flag_of
+from ganzoo.core.component import Component
+from ganzoo.core.model import Model
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
-from ganzoo.evaluation.sides import Labels
-from ganzoo.model import Model
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.train_config import COMPONENTS, TrainConfig, flag_of
+from ganzoo.evaluation.options import Labels
+from ganzoo.generators import generator
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(ganzoo.__file__).parent
@@ -253,11 +254,12 @@ def _object(dotted: str) -> Any:
                 module = importlib.import_module(".".join(parts[:cut]))
                 return functools.reduce(getattr, parts[cut:], module)
         return None
-    from ganzoo import datasets, trainer
+    from ganzoo import datasets
+    from ganzoo.training import trainer
 
     start = {
         "Trainer": trainer.Trainer,
-        "Given": datasets.Given,
+        "InMemoryDataset": datasets.InMemoryDataset,
         "Generator": generator.Generator,
         "Samples": datasets.Samples,
         "SampleSpec": SampleSpec,
@@ -291,7 +293,7 @@ def _takes(owner: type[Model], name: str, value: Any) -> bool:
     from pydantic import TypeAdapter, ValidationError
 
     if owner is TrainConfig and name in ("device",):
-        from ganzoo.device import pick_device
+        from ganzoo.core.device import pick_device
 
         with contextlib.suppress(GanzooError):
             return pick_device(value) is not None
@@ -333,7 +335,7 @@ def test_whatever_messages_name_exists():
         ("Go on with 'ganzoo resume RUN --batch-size 3'.", "ganzoo resume --batch-size"),
         ("Measure them with: ganzoo compare a b --no-flag", "ganzoo compare --no-flag"),
         ("Pass it again: Trainer.restart(run).", "Trainer.restart()"),
-        ("Give it: Given.of(data, no_key='x').", "no_key"),
+        ("Give it: InMemoryDataset.of(data, no_key='x').", "no_key"),
         ("Save it by ganzoo.datasets.nothing(data).", "ganzoo.datasets.nothing()"),
         (
             "Save it with save_pretrained(..., discriminators=...).",
@@ -355,11 +357,11 @@ def test_what_does_not_exist_is_found(text: str, named: str):
     "text",
     [
         f"Choose another --out, or 'ganzoo resume {HOLE}'.",
-        "Leave key and labels_key out; Given.of(x, stored_range=(0, 1)) says it.",
+        "Leave key and labels_key out; InMemoryDataset.of(x, stored_range=(0, 1)) says it.",
         "Set evaluate_every, GANZOO_CACHE or HF_TOKEN.",
         'pip install "ganzoo[plots]" and pip install --upgrade pip',
         "resize_mode='pad' or resize_mode='resize', device='cpu', precision='fp32', splits=1",
-        "Trainer.resume(run, dataset=...) goes on; ganzoo.datasets.Given.of(data)",
+        "Trainer.resume(run, dataset=...) goes on; ganzoo.datasets.InMemoryDataset.of(data)",
         "--arch.channels 16, --g-optimizer.lr 1e-4 and --no-conditional",
     ],
 )

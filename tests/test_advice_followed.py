@@ -37,26 +37,27 @@ from advice import (
     said,
     trainer,
 )
-from ganzoo import bundle, datasets, hub, losses, metrics, optimizers, schedules
+from ganzoo import datasets, losses, metrics, optimizers, schedules
 from ganzoo.architectures import Architecture, registry
 from ganzoo.architectures.mlp import MLP
-from ganzoo.callbacks import Callback
 from ganzoo.cli import main
-from ganzoo.convert import convert
-from ganzoo.datasets import Given
-from ganzoo.device import pick_device
-from ganzoo.diagnosis import Diagnoses
+from ganzoo.config import read_config, resolve
+from ganzoo.core.device import pick_device
+from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.datasets import InMemoryDataset
+from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import GanzooError
 from ganzoo.features.callable import Callable as Function
-from ganzoo.framing import Framing
-from ganzoo.generator import Generator
+from ganzoo.generators import bundle, hub
+from ganzoo.generators.convert import convert
+from ganzoo.generators.generator import Generator
 from ganzoo.losses import Loss
 from ganzoo.metrics import Metric
-from ganzoo.pictures import animate
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.showing.pictures import animate
 from ganzoo.testing import check_loss
-from ganzoo.train_config import read_config, resolve
-from ganzoo.trainer import Trainer
+from ganzoo.training.callbacks import Callback
+from ganzoo.training.diagnosis import Diagnoses
+from ganzoo.training.trainer import Trainer
 from hub.server import HubServer
 
 hub_server, line, server = advice.hub_server, advice.line, advice.server
@@ -191,7 +192,7 @@ def padding_to_a_smaller_size(size: Any) -> None:
 
 @row("config", [16, 16], [16, 12], [9, 9], [4, 8])
 def a_size_without_a_way_to_it(size: list[int]) -> None:
-    text = said(lambda: Framing(method="none", native=(8, 8), size=tuple(size)))
+    text = said(lambda: Preprocessing(method="none", original_size=(8, 8), size=tuple(size)))
     ways = re.findall(r"(\w+)='(\w+)'", text)
     assert ways
     for name, mode in ways if min(size) >= 8 else ways[1:]:
@@ -276,7 +277,7 @@ def scores_that_never_come() -> None:
     trainer(data, steps=10)
 
 
-@row("config", ("metrics", ["swd"]), ("evaluate_reals", 8), ("evaluate_beside", True))
+@row("config", ("metrics", ["swd"]), ("evaluate_num_real", 8), ("evaluate_async", True))
 def settings_of_scores_without_scores(name: str, value: Any) -> None:
     data = pixels(24, 16)
     text = said(lambda: trainer(data, **{name: value}))
@@ -385,7 +386,7 @@ def a_device_that_is_not_there(name: str) -> None:
         with contextlib.suppress(GanzooError):
             pick_device(each)
             continue
-        assert "is no device" not in said(lambda each=each: pick_device(each))
+        assert "is not a device" not in said(lambda each=each: pick_device(each))
 
 
 @row("device", "tpu", "mps")
@@ -416,13 +417,13 @@ def an_option_of_another_program(flag: str, value: str, line: Line) -> None:
 @row("command line", "ring", "three-gaussians")
 def the_data_as_a_second_word(data: str, line: Line) -> None:
     text = line.refused("train", "mlp", data, "--dry-run")
-    line.runs("train", "mlp", *shlex.split(found(r"say it as (.+)\.$", text)), *TINY, "--dry-run")
+    line.runs("train", "mlp", *shlex.split(found(r"write (.+)\.$", text)), *TINY, "--dry-run")
 
 
 @row("command line", "ring", "three-gaussians-2d", "grid")
 def no_architecture_but_something_else_first(word: str, line: Line) -> None:
     text = line.refused("train", word, "--dry-run")
-    said_so = shlex.split(found(r"say it as (--\w+ \S+)\. Architectures", text))
+    said_so = shlex.split(found(r"write (--\w+ \S+)\. Architectures", text))
     if said_so[0] == "--recipe":
         line.runs("train", *said_so, "--dry-run")
         return
@@ -551,19 +552,19 @@ def spread(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 @row("data", *RANGES)
 def a_range_that_nobody_knows(name: str) -> None:
     data = spread(RANGES[name])
-    given = said(lambda: Given.of(data).load()) if _refuses(data) else _note(data)
+    given = said(lambda: InMemoryDataset.of(data).load()) if _refuses(data) else _note(data)
     advised = re.search(_RANGE, given)
     if advised is None:
         pytest.skip("a range that is taken as known, without a note")
     low, high = (float(end) for end in advised.groups())
     assert low <= data.min() and data.max() <= high  # outwards
-    kept = Given.of(data, stored_range=(low, high))
+    kept = InMemoryDataset.of(data, stored_range=(low, high))
     assert trainer(kept).spec.shape == (1, 8, 8)
 
 
 def _refuses(data: Any) -> bool:
     try:
-        Given.of(data).load()
+        InMemoryDataset.of(data).load()
     except GanzooError:
         return True
     return False
@@ -600,7 +601,9 @@ def several_arrays_and_no_word_which(kind: str, _: int) -> None:
     arrays = {"train_images": pixels(), "test_images": pixels(), "train_labels": np.zeros(24, int)}
     np.savez("x.npz", **arrays)
     dataset = {"name": "array", "path": "x.npz"}
-    text = said((lambda: trainer(dataset)) if kind == "npz" else (lambda: Given.of(arrays)))
+    text = said(
+        (lambda: trainer(dataset)) if kind == "npz" else (lambda: InMemoryDataset.of(arrays))
+    )
     for key in ("key", "labels_key"):
         assert key in text
     there = found(r"Names in it: (.+?)\.", text).split(", ")
@@ -609,7 +612,7 @@ def several_arrays_and_no_word_which(kind: str, _: int) -> None:
     if kind == "npz":
         assert trainer({**dataset, **chosen}).spec.shape == (1, 8, 8)
     else:
-        assert Given.of(arrays, **chosen).load().data.shape[1:] == (1, 8, 8)
+        assert InMemoryDataset.of(arrays, **chosen).load().data.shape[1:] == (1, 8, 8)
 
 
 @row("data", "imges", "image", "labesl")
@@ -632,27 +635,31 @@ def a_name_for_an_array_without_one() -> None:
 @row("data")
 def objects_instead_of_numbers() -> None:
     data = np.array([[1, 2.0, 3.0]] * 24, dtype=object)
-    dtypes = re.findall(r"\b(uint8|float32)\b", said(lambda: Given.of(data).load()))
+    dtypes = re.findall(r"\b(uint8|float32)\b", said(lambda: InMemoryDataset.of(data).load()))
     assert "float32" in dtypes
     for dtype in dtypes:
-        Given.of(data.astype(dtype), stored_range=(0, 10)).load()
+        InMemoryDataset.of(data.astype(dtype), stored_range=(0, 10)).load()
 
 
 @row("data")
 def one_row_without_an_axis_that_counts() -> None:
-    text = said(lambda: Given.of(np.zeros(64, np.float32)).load())
+    text = said(lambda: InMemoryDataset.of(np.zeros(64, np.float32)).load())
     for shape in re.findall(r"\((N(?:, \w)+)\)", text):
         sizes = {"N": 24, "D": 4, "C": 1, "H": 8, "W": 8}
-        Given.of(np.zeros([sizes[axis] for axis in shape.split(", ")], np.float32)).load()
+        InMemoryDataset.of(np.zeros([sizes[axis] for axis in shape.split(", ")], np.float32)).load()
 
 
 @row("data")
 def one_hot_labels_become_classes() -> None:
     labels = np.eye(3, dtype=np.int64)[np.arange(24) % 3]
-    text = said(lambda: Given.of((pixels(), labels)).load()) if _refuses((pixels(), labels)) else ""
+    text = (
+        said(lambda: InMemoryDataset.of((pixels(), labels)).load())
+        if _refuses((pixels(), labels))
+        else ""
+    )
     if text:
         assert "argmax" in text
-        Given.of((pixels(), labels.argmax(1))).load()
+        InMemoryDataset.of((pixels(), labels.argmax(1))).load()
 
 
 @row("data", "nowhere.npy", "fashon-mnist")
@@ -749,8 +756,8 @@ def subsets_larger_than_the_samples(size: int) -> None:
 
 @row("evaluate", 40, 21)
 def more_samples_than_there_are(count: int) -> None:
-    text = said(lambda: score(pixels(24), pixels(20), kid(10), reals=count))
-    score(pixels(24), pixels(20), kid(10), reals=int(found(r"at most (\d+)", text)))
+    text = said(lambda: score(pixels(24), pixels(20), kid(10), num_real=count))
+    score(pixels(24), pixels(20), kid(10), num_real=int(found(r"at most (\d+)", text)))
 
 
 @row("evaluate")
@@ -795,24 +802,27 @@ def real_pictures_of_another_size(one: int, other: int) -> None:
 @row("evaluate")
 def a_picture_of_neighbours_without_them() -> None:
     text = said(lambda: score(pixels(), pixels() // 2, kid(5), picture="x.png"))
-    name = found(r"metric '([\w-]+)'", text)
-    near = metrics.create({"name": name, "extractor": Function.of(flat)})
-    score(pixels(), pixels() // 2, near, picture="x.png")
+    name, option, bound = re.search(
+        r"ask for '([\w-]+)' too, with '(\w+)' above (\d+)", text
+    ).groups()
+    chosen = {"name": name, "extractor": Function.of(flat), option: int(bound) + 1}
+    score(pixels(), pixels() // 2, metrics.create(chosen), picture="x.png")
     assert Path("x.png").is_file()
 
 
 @row("evaluate")
 def nothing_to_compare_with() -> None:
-    text = said(lambda: score(maker(), None, kid(5), fakes=10))
+    text = said(lambda: score(maker(), None, kid(5), num_fake=10))
     assert "give" in text.lower()
-    score(maker(), pixels(), kid(5), fakes=10)
+    score(maker(), pixels(), kid(5), num_fake=10)
 
 
 @row("evaluate", 0, -1)
 def a_count_below_one(count: int) -> None:
-    text = said(lambda: score(maker(), pixels(), kid(5), fakes=count))
-    least = int(found(r"from (\d+) on", text))
-    assert "at least" in said(lambda: score(maker(), pixels(), kid(5), fakes=least)) or least
+    text = said(lambda: score(maker(), pixels(), kid(5), num_fake=count))
+    lower = int(found(r"num_fake cannot be -?\d+: input should be greater than (\d+)", text)) + 1
+    text = said(lambda: score(maker(), pixels(), kid(5), num_fake=lower))
+    score(maker(), pixels(), kid(5), num_fake=int(found(r"needs at least (\d+) generated", text)))
 
 
 @row("evaluate", '{"name": "kid",', "{kid}")
@@ -1207,9 +1217,9 @@ def a_name_that_is_taken(name: str) -> None:
 
 @row("plug-ins", "on_steps", "on_sampel", "on_score")
 def a_hook_that_is_none(name: str) -> None:
-    text = said(lambda: type("Watch", (Callback,), {name: lambda self, *args: None}))
+    text = said(lambda: type("NonFiniteMonitor", (Callback,), {name: lambda self, *args: None}))
     meant = found(r"Did you mean '(\w+)'", text)
-    type("Watch", (Callback,), {meant: lambda self, *args: None})
+    type("NonFiniteMonitor", (Callback,), {meant: lambda self, *args: None})
     for hook in found(r"Hooks: (.+)\.$", text).split(", "):
         assert hasattr(Callback, hook)
 

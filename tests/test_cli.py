@@ -233,7 +233,7 @@ def test_help_shows_the_chosen_components_options(capsys: pytest.CaptureFixture[
             "The dataset has 96 samples, fewer than one batch of 97. Use a batch size of at most",
         ),
         (["train", "--dataset", "nowhere.npy"], "There is no such file 'nowhere.npy'"),
-        (["train", "--device", "tpu"], "'tpu' is no device: use 'auto', 'cpu', 'cuda'"),
+        (["train", "--device", "tpu"], "'tpu' is not a device: use 'auto', 'cpu', 'cuda'"),
         (["train", "--config", "nowhere.yaml"], "The configuration nowhere.yaml cannot be read"),
         (["resume", "nowhere"], "There is no folder nowhere. Give the folder of a run."),
         (["sample", "nowhere"], "There is no folder nowhere. Give the folder of a run or of a"),
@@ -255,10 +255,11 @@ def test_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_key_in_a_file_names_file_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("step: 3\n", encoding="utf-8")
     assert refused(capsys, "train", "--config", "mine.yaml").startswith(
-        "mine.yaml: 'step' is no setting. Did you mean 'steps'? Settings: arch, "
+        "mine.yaml: Unknown setting 'step'. Did you mean 'steps'? Settings: arch, "
     )
     Path("mine.yaml").write_text("steps: [3\n", encoding="utf-8")
-    assert "mine.yaml is not valid YAML" in refused(capsys, "train", "--config", "mine.yaml")
+    text = refused(capsys, "train", "--config", "mine.yaml")
+    assert "mine.yaml cannot be read (it is not valid YAML: " in text
 
 
 def test_a_folder_that_holds_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,16 +287,16 @@ def test_a_folder_that_cannot_be_written(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_disk_that_fills_while_training(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run").mkdir()
-    from ganzoo import trainer
+    from ganzoo.training import stage
 
-    real = trainer.write_json
+    real = stage.write_json
 
     def with_full_metrics(path: Path, value: object) -> None:
         real(path, value)
         (path.parent / "metrics.jsonl").symlink_to("/dev/full")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "write_json", with_full_metrics)
+        patch.setattr(stage, "write_json", with_full_metrics)
         ganzoo("train", *TINY, "--out", "run", "--quiet", code=2)
     text = capsys.readouterr().err
     assert "The run folder run cannot be written (No space left on device)" in text
@@ -384,13 +385,13 @@ def test_doctor_of_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
         assert out.endswith("\nall is well\n")
         assert out.startswith("ok    ") and "\nwrong" not in out
         assert err == ""
-    assert "There is no folder nowhere." in refused(capsys, "doctor", "nowhere")
+    assert "There is no folder nowhere that can be read" in refused(capsys, "doctor", "nowhere")
     path = Path("run/generator/model.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
     ganzoo("doctor", "run", code=2)
     out, err = capsys.readouterr()
     (line,) = [line for line in out.splitlines() if line.startswith("wrong ")]
-    assert line.startswith("wrong generator: run/generator/model.safetensors is not the file that")
+    assert line.startswith("wrong generator: run/generator/model.safetensors, which config.json")
     assert "all is well" not in out
     count = len(out.splitlines())
     assert err == (
@@ -403,8 +404,8 @@ def test_an_interruption_tells_how_to_go_on(tmp_path: Path) -> None:
     code = (
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from ganzoo.callbacks import Callback\n"
-        "import ganzoo.trainer as t\n"
+        "from ganzoo.training.callbacks import Callback\n"
+        "import ganzoo.training.trainer as t\n"
         "class Now(Callback):\n"
         "    def on_step(self, trainer, step):\n"
         "        if trainer.step == 4: os.kill(os.getpid(), signal.SIGINT)\n"

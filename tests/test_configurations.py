@@ -33,14 +33,14 @@ from pydantic.fields import FieldInfo
 
 import ganzoo
 from ganzoo import architectures, recipes
-from ganzoo.callbacks import Callback
-from ganzoo.component import Component
-from ganzoo.datasets import Given
+from ganzoo.config import COMPONENTS, TrainConfig, read_config, resolve
+from ganzoo.core.component import Component
+from ganzoo.core.registry import Registry
+from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.datasets import InMemoryDataset
 from ganzoo.datasets import registry as datasets
 from ganzoo.errors import GanzooError, UnsupportedSampleError
-from ganzoo.registry import Registry
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.train_config import COMPONENTS, TrainConfig, read_config, resolve
+from ganzoo.training.callbacks import Callback
 
 LARGE = 16  # a default beyond that is never left to stand: the nets and data are to be tiny
 STEPS = 2
@@ -108,7 +108,7 @@ class Data:
             data = {"images": data} if labels is None else {"images": data, "labels": labels}
         elif labels is not None or self.form == "pair":
             data = (data, labels)
-        return Given.of(data, **self.options) if self.form == "given" else data
+        return InMemoryDataset.of(data, **self.options) if self.form == "given" else data
 
     def _labels(self) -> Any:
         count = self.shape[0]
@@ -296,7 +296,9 @@ def in_memory(draw: DrawFn) -> Data:
         form, options["sample_kind"] = "given", "audio"
         shape = (draw(side),) if kind == "audio" else (draw(st.integers(1, 3)), draw(side))
     if form == "given":
-        options.update(draw(options_of(Given).map(_without("description", "fingerprint"))))
+        options.update(
+            draw(options_of(InMemoryDataset).map(_without("description", "fingerprint")))
+        )
         options["sample_kind"] = kind.removesuffix("3")
     dtype = draw(
         often(
@@ -389,11 +391,13 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
         4,
     ),
     "evaluate_every": often(st.just(0), st.sampled_from([1, 2, "epoch"]), 4),
-    "evaluate_fakes": st.sampled_from([1, 2, 8, 30]),
-    "evaluate_reals": often(st.none(), st.sampled_from([1, 2, 10**4]), 8),
+    "evaluate_num_fake": st.sampled_from([1, 2, 8, 30]),
+    "evaluate_num_real": often(st.none(), st.sampled_from([1, 2, 10**4]), 8),
     "real_split": often(st.none(), st.just("test"), 16),
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
+    "penalties": st.just(()),
+    "augmentation": st.none(),
     "trackers": often(st.just(()), st.sampled_from(["tensorboard", [{"name": "tensorboard"}]]), 24),
 }
 """Strategies of settings whose fields alone would draw badly; all others follow from theirs."""
@@ -408,7 +412,9 @@ def others() -> SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {},
         optional={
-            name: SETTINGS.get(name, values(info.annotation, tuple(info.metadata)))
+            name: SETTINGS[name]
+            if name in SETTINGS
+            else values(info.annotation, tuple(info.metadata))
             for name, info in fields.items()
             if name not in APART
         },
@@ -631,7 +637,7 @@ def sampled(generator: ganzoo.Generator) -> None:
 
 
 @contextlib.contextmanager
-def tidy() -> Iterator[None]:
+def clean_partial_writes() -> Iterator[None]:
     """Leave no files behind, and torch as it was."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
@@ -698,7 +704,7 @@ def explore(count: int, *, derandomize: bool) -> Findings:
     )
     @given(case=configurations())
     def every_configuration(case: Case) -> None:
-        with tidy():
+        with clean_partial_writes():
             findings.add(case, trial(case))
 
     every_configuration()
@@ -711,7 +717,7 @@ def explore(count: int, *, derandomize: bool) -> Findings:
 @pytest.fixture(autouse=True)
 def _quick_and_strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small pictures, one thread, no waiting for the disk; each of torch's warnings every time."""
-    monkeypatch.setattr("ganzoo.gallery._SHOWN", 4)
+    monkeypatch.setattr("ganzoo.training.visualizer._SHOWN", 4)
     monkeypatch.setattr("os.fsync", lambda handle: None)
     before, threads = torch.is_warn_always_enabled(), torch.get_num_threads()
     torch.set_warn_always(True)

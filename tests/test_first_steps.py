@@ -18,8 +18,8 @@ from torch.nn.functional import conv2d, pad
 
 import ganzoo
 from ganzoo import recipes
-from ganzoo.adversarial import Average
-from ganzoo.step import Step
+from ganzoo.core.step import Step
+from ganzoo.training.ema import EMA
 
 SEED = 3  # of dropout and label noise
 
@@ -61,7 +61,7 @@ def play(recipe: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Itera
     game = trainer.game
     game.generator.double()
     game.discriminator.double()
-    game.average = Average(game.generator, trainer.config.ema_decay)
+    game.ema = game.players["generator"].ema = EMA(game.generator, trainer.config.ema_decay)
     calls: list[Call] = []
     latents: list[Tensor] = []
 
@@ -87,7 +87,7 @@ def play(recipe: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Itera
     handed: list[Tensor] = []
 
     def batch() -> tuple[Tensor, Tensor | None]:
-        real, labels = trainer.feed.next()
+        real, labels = trainer.loader.next()
         handed.append(real)
         return real, labels
 
@@ -197,7 +197,7 @@ def assert_same(played: Iteration, hand: ByHand) -> None:
             assert_close(weight.grad, gradient)
             assert_close(weight.detach() - old, change)
     for weight, average in zip(
-        game.generator.parameters(), game.average.module.parameters(), strict=True
+        game.generator.parameters(), game.ema.module.parameters(), strict=True
     ):
         assert torch.equal(weight, average)  # these systems average nothing
 

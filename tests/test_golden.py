@@ -18,10 +18,13 @@ import pytest
 import torch
 import yaml
 
-from ganzoo import Generator, Run, Trainer, bundle, checkpoint, sealed, train_config
-from ganzoo.checkup import examine
+from ganzoo import Generator, Run, Trainer
+from ganzoo.config import FORMAT_VERSION
 from ganzoo.errors import BundleError, CheckpointError, ConfigError
-from ganzoo.storage import sha256, write_json
+from ganzoo.files import artifact, checkpoint
+from ganzoo.files.storage import write_json
+from ganzoo.generators import bundle
+from ganzoo.runs.checkup import examine
 
 WRITTEN = ("format-1",)
 """Every folder that must be in tests/golden."""
@@ -57,7 +60,7 @@ def golden(
         return GOLDEN / request.param
     folder = tmp_path_factory.mktemp("golden") / "format-now"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganzoo.plots.available", lambda: False)  # which the tool sets, too
+        patch.setattr("ganzoo.showing.plots.available", lambda: False)  # which the tool sets, too
         tool.make(folder)
     return folder
 
@@ -134,7 +137,7 @@ def test_a_run_goes_on(copy: Path, expected: dict[str, Any], start: int) -> None
 def newer_config(run: Path) -> None:
     path = run / "config.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config |= {"format_version": train_config.FORMAT_VERSION + 1, "invention": 1}
+    config |= {"format_version": FORMAT_VERSION + 1, "invention": 1}
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
@@ -142,19 +145,16 @@ def newer_checkpoints(run: Path) -> None:
     version = checkpoint.FORMAT_VERSION + 1
     for folder in (run / "checkpoints").iterdir():
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        write_json(folder / "state.json", {**state, "format_version": version, "invention": 1})
-        files = {
-            name: {"size": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-            for name in ("state.json", "state.safetensors")
-        }
-        write_json(folder / "manifest.json", {"format_version": version, "files": files})
+        del state["sha256"]
+        state |= {"format_version": version, "invention": 1}
+        write_json(folder / "state.json", artifact.with_checksum(state))
 
 
 def newer_bundle(folder: Path) -> None:
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del raw["sha256"]
     raw |= {"format_version": bundle.FORMAT_VERSION + 1, "invention": 1}
-    write_json(folder / "config.json", sealed.seal(raw))
+    write_json(folder / "config.json", artifact.with_checksum(raw))
 
 
 def resume(run: Path) -> object:

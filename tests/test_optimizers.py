@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ganzoo import optimizers
+from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.optimizers import SGD, Adam, AdamW, RMSprop
-from ganzoo.spec import FLOAT32_MAX
 
 GRADIENTS = [0.5, -1.5, 0.25, 3.0]
 START = 2.0

@@ -16,16 +16,17 @@ import pytest
 SOURCE = Path(__file__).parent / "plugin_example"
 PROVIDER = "ganzoo-example 0.1.0"
 COMPONENTS = {"arch": "tiny-conv", "dataset": "checkerboard", "loss": "softplus-margin"}
+OTHERS = ["adaptive-fade", "latent-encoder", "number-table", "sliding-penalty"]
 TRACKER = "number-table"
 TRAIN = (
     "train tiny-conv --dataset checkerboard --dataset.size 16 --dataset.count 20 "
     "--loss softplus-margin --loss.margin 0.5 --arch.channels 4 --conditional "
-    "--trackers number-table "
+    "--penalties sliding-penalty --augmentation adaptive-fade --trackers number-table "
     "--batch-size 4 --steps 3 --device cpu --quiet --out run"
 )
 MISSING = (
     "error: The architecture 'tiny-conv' says that it comes from the package 'ganzoo-example' "
-    "0.1.0, which is not installed. That is the word of whoever made the file: look at it on PyPI "
+    "0.1.0, which is not installed. Only the file says so: look at it on PyPI "
     "before you install it."
 )
 
@@ -141,7 +142,7 @@ def test_it_is_listed(shell):
     done = shell("list")
     assert done.code == 0, done.err
     rows = [line for line in done.out.splitlines() if PROVIDER in line]
-    assert sorted(row.split()[0] for row in rows) == sorted([*COMPONENTS.values(), TRACKER])
+    assert sorted(row.split()[0] for row in rows) == sorted([*COMPONENTS.values(), *OTHERS])
     assert all("A template for ganzoo plug-ins" in row for row in rows)
     assert any("Two small convolutional nets for images" in row for row in rows)
     assert any("Logistic loss whose discriminator" in row for row in rows)
@@ -157,7 +158,7 @@ def test_its_options_are_on_the_command_line(shell):
         "train tiny-conv --dataset checkerboard --dataset.size 15",
     )
     assert check.code == 0, check.err
-    assert check.out.count(PROVIDER) == 4
+    assert check.out.count(PROVIDER) == 7
     assert "broken" not in check.out
     assert f"tiny-conv  architecture from {PROVIDER}" in shown.out
     for text in (

@@ -15,19 +15,22 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 import ganzoo
-from ganzoo import bundle, checkup, comparison, hub, storage
 from ganzoo.architectures.mlp import MLP
-from ganzoo.bundle import BundleConfig
-from ganzoo.callbacks import Callback, Progress
 from ganzoo.cli import main
+from ganzoo.config import TrainConfig
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, ContractError, GanzooError
-from ganzoo.generator import Generator
+from ganzoo.files import storage
+from ganzoo.generators import bundle, hub
+from ganzoo.generators.bundle import BundleConfig
+from ganzoo.generators.generator import Generator
 from ganzoo.losses import registry
 from ganzoo.losses.base import Loss
 from ganzoo.losses.hinge import Hinge
-from ganzoo.run import Run
-from ganzoo.spec import LatentSpec, SampleSpec
-from ganzoo.train_config import TrainConfig
+from ganzoo.runs import checkup, comparison
+from ganzoo.runs.run import Run
+from ganzoo.training.callbacks import Callback
+from ganzoo.training.progress import Progress
 
 TINY: dict[str, Any] = {
     "arch": {"name": "mlp", "hidden": [4]},
@@ -94,7 +97,7 @@ def test_epochs_are_passes_over_the_data(
     class Counting(Callback):
         def on_step(self, trainer, step) -> None:
             nonlocal drawn
-            drawn = trainer.feed._batches
+            drawn = trainer.loader._batches
 
     trainer.callbacks.append(Counting())
     run = trainer.fit()
@@ -148,12 +151,12 @@ def test_reports_go_on_where_a_run_was_left(pictures: Tensor, left: int) -> None
 
 
 def test_own_names_of_rows(pictures: Tensor) -> None:
-    from ganzoo.ledger import NAMES
-    from ganzoo.step import OWN
+    from ganzoo.core.step import OWN
+    from ganzoo.training.accumulator import NAMES
 
-    trainer = ganzoo.Trainer(**TINY | {"dataset": "ring", "steps": 2, "nonfinite": "skip"})
+    trainer = ganzoo.Trainer(**TINY | {"dataset": "ring", "steps": 2, "nan_policy": "skip"})
     row = trainer.fit().history[-1]
-    assert {*row, *NAMES, *trainer.gallery.numbers} <= {*OWN}
+    assert {*row, *NAMES, *trainer.visualizer.numbers} <= {*OWN}
 
 
 # -- a person's own folder -------------------------------------------------------------------------
@@ -188,7 +191,7 @@ def test_a_path_from_home_is_one_everywhere(home: Path, pictures: Tensor) -> Non
     started = ganzoo.Trainer(init_from="~/run", **{**settings, "arch": None, "latent": 3})
     started.setup()
     assert ganzoo.Trainer.resume("~/run", steps=4, progress=False).fit().history[-1]["step"] == 4
-    ganzoo.evaluate("~/saved", "~/data.npy", metrics=["swd"], fakes=96)
+    ganzoo.evaluate("~/saved", "~/data.npy", metrics=["swd"], num_fake=96)
     assert len(comparison.compare("~/run", "~/saved").rows) == 2
     assert all(finding.verdict == "ok" for finding in checkup.examine("~/saved"))
     assert not Path("~").exists()
@@ -202,7 +205,7 @@ def test_a_path_from_home_on_the_command_line(home: Path, pictures: Tensor) -> N
         "resume ~/run --steps 4 --quiet",
         "sample ~/run --out=~/one.png -n 4",
         "sample ~/run --out=~/many -n 4",
-        "evaluate ~/run --dataset=~/data.npy --metrics swd --fakes 96",
+        "evaluate ~/run --dataset=~/data.npy --metrics swd --num-fake 96",
         "compare ~/run ~/again",
         "push ~/run org/name --dry-run",
         "doctor ~/run/generator",
@@ -429,7 +432,7 @@ def test_sizes_of_all_types(parameters: dict[str, int], size: int | None) -> Non
 
 KEPT = sorted(
     set(TrainConfig.model_fields)
-    - {"steps", "epochs", "device", "dataset", "workers", "nonfinite", "metrics", "patience"}
+    - {"steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience"}
 )
 
 
@@ -531,7 +534,7 @@ def test_the_way_on_with_words_of_other_programs(
         ("gpu", "device"),
         ("devices", "device"),
         ("pacience", "patience"),
-        ("non_finite", "nonfinite"),
+        ("nan_policies", "nan_policy"),
         ("losss", "loss"),
         ("worker", "workers"),
         ("emadecay", "ema_decay"),
@@ -588,32 +591,32 @@ def test_a_switch_takes_no_value(line: str, expected: tuple[str, str], capsys) -
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("train dcgan mnist", "'mnist' stands without its option: say it as --dataset mnist."),
-        ("train mnist", "'mnist' is not an architecture but a dataset: say it as --dataset mnist"),
-        ("train dcgan ring", "say it as --dataset ring."),
-        ("train hinge", "'hinge' is not an architecture but a loss: say it as --loss hinge"),
-        ("train sgd", "'sgd' is not an architecture but an optimizer: say it as --g-optimizer sgd"),
-        ("train three-gaussians-2d", "not an architecture but a recipe: say it as --recipe three"),
-        ("train .", "'.' is not an architecture but a path: say it as --dataset . if it is"),
-        ("train dcgan hinge", "say it as --loss hinge."),
-        ("train dcgan sgd", "say it as --g-optimizer sgd."),
-        ("train dcgan cosine", "say it as --schedule cosine."),
+        ("train dcgan mnist", "'mnist' needs its option: write --dataset mnist."),
+        ("train mnist", "'mnist' is not an architecture but a dataset: write --dataset mnist"),
+        ("train dcgan ring", "write --dataset ring."),
+        ("train hinge", "'hinge' is not an architecture but a loss: write --loss hinge"),
+        ("train sgd", "'sgd' is not an architecture but an optimizer: write --g-optimizer sgd"),
+        ("train three-gaussians-2d", "not an architecture but a recipe: write --recipe three"),
+        ("train .", "'.' is not an architecture but a path: write --dataset . if it is"),
+        ("train dcgan hinge", "write --loss hinge."),
+        ("train dcgan sgd", "write --g-optimizer sgd."),
+        ("train dcgan cosine", "write --schedule cosine."),
         ("train dcgan mlp", "'mlp' is a second architecture"),
-        ("train mnist dcgan", "'mnist' stands without its option: say it as --dataset mnist."),
-        ("train hinge mlp", "'hinge' stands without its option: say it as --loss hinge."),
+        ("train mnist dcgan", "'mnist' needs its option: write --dataset mnist."),
+        ("train hinge mlp", "'hinge' needs its option: write --loss hinge."),
         (
             "train ./photos",
-            "'./photos' is not an architecture but a path: say it as --dataset",
+            "'./photos' is not an architecture but a path: write --dataset",
         ),
-        ("train dcgan ./photos", "say it as --dataset ./photos if it is the data, or as --out ./"),
-        ("train dcgan ../absent.npz", "say it as --dataset ../absent.npz if it is the data"),
-        ("train ~/photos dcgan", "stands without its option: say it as --dataset"),
-        ("train --steps 3 dcgan mnist --seed 1", "say it as --dataset mnist."),
-        ("train dcgan .", "say it as --dataset . if it is the data, or as --out ."),
+        ("train dcgan ./photos", "write --dataset ./photos if it is the data, or --out ./"),
+        ("train dcgan ../absent.npz", "write --dataset ../absent.npz if it is the data"),
+        ("train ~/photos dcgan", "needs its option: write --dataset"),
+        ("train --steps 3 dcgan mnist --seed 1", "write --dataset mnist."),
+        ("train dcgan .", "write --dataset . if it is the data, or --out ."),
         ("train --loss bce --loss.swapped true mlp", "--loss.swapped takes no value after a space"),
         ("train --conditional yes mlp", "--conditional takes no value after a space."),
         ("evaluate one two", "'ganzoo evaluate' scores one generator or folder at a time"),
-        ("evaluate one two three", "'ganzoo compare' sets their scores beside each other"),
+        ("evaluate one two three", "'ganzoo compare' shows their scores side by side"),
         ("sample one two", "'ganzoo sample' samples one generator at a time"),
         ("resume one two", "'ganzoo resume' continues one run at a time"),
         ("doctor one two", "'ganzoo doctor' checks one folder at a time"),

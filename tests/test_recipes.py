@@ -11,9 +11,9 @@ from PIL import Image
 
 import ganzoo
 from ganzoo import recipes
+from ganzoo.config import differences, resolve
 from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.optimizers import SGD, Adam, RMSprop
-from ganzoo.train_config import differences, resolve
 
 NAMES = [
     "dcgan-faces",
@@ -122,13 +122,13 @@ def test_the_fundamentals(name: str) -> None:
         assert sum(isinstance(layer, torch.nn.ReLU) for layer in layers) == 1
         assert not any(isinstance(layer, torch.nn.LeakyReLU) for layer in layers)
         assert not any(isinstance(layer, torch.nn.Dropout) for layer in layers)
-    real = trainer.feed.data
+    real = trainer.loader.data
     if dimensions == 1:
         assert real.mean().item() == pytest.approx(5, abs=0.02)
         assert real.std().item() == pytest.approx(1, abs=0.02)
     else:
-        assert trainer.gallery.mixture.centres == ((-5, -5), (5, 5), (-5, 5))
-        assert trainer.gallery.mixture.sd == 1
+        assert trainer.visualizer.mixture.centres == ((-5, -5), (5, 5), (-5, 5))
+        assert trainer.visualizer.mixture.sd == 1
 
 
 def test_upsample_fashion() -> None:
@@ -191,9 +191,9 @@ def test_dcgan_faces_at_any_size(size: int) -> None:
         "dcgan-faces", "faces", batch_size=4, progress=False, device="cpu", **chosen
     )
     trainer.setup()
-    real, _ = trainer.feed.next()
+    real, _ = trainer.loader.next()
     assert tuple(real.shape) == (4, 3, size, size)
-    assert trainer.framing is not None and trainer.framing.method == "none"
+    assert trainer.preprocessing is not None and trainer.preprocessing.method == "none"
 
 
 def test_mlp_mnist() -> None:

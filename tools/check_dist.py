@@ -19,7 +19,7 @@ from pathlib import Path
 LIMIT = 12 * 10**6  # bytes
 PRETRAINED_LIMIT = 6 * 10**6
 DATA = "ganzoo/datasets/data/"
-PRETRAINED = "ganzoo/pretrained/"
+PRETRAINED = "ganzoo/generators/pretrained/"
 NEEDED = (
     "ganzoo/__init__.py",
     "ganzoo/py.typed",
@@ -35,7 +35,7 @@ NEEDED = (
 LICENCES = (
     "LICENSE",
     "src/ganzoo/datasets/data/FASHION-MNIST-LICENSE",
-    "src/ganzoo/pretrained/LICENSE",
+    "src/ganzoo/generators/pretrained/LICENSE",
 )
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "src/ganzoo/__init__.py",
            "tests/test_docs.py", "docs/index.md", "mkdocs.yml")  # fmt: skip

@@ -3,9 +3,9 @@
     python tools/make_docs.py          writes them
     python tools/make_docs.py --check  exits with 1 and names what is not up to date
 
-Written are the zoo table of README.md, docs/zoo.md, docs/recipes.md and docs/settings.md, and
-docs/agreement.md from what benchmarks/references.py has measured (docs/agreement.json). Plug-ins
-that happen to be installed are left out.
+Written are the zoo table of README.md, the pages of docs/zoo/, docs/recipes.md, docs/settings.md,
+and docs/agreement.md from what benchmarks/references.py has measured (docs/agreement.json).
+Plug-ins that happen to be installed are left out.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from pydantic.fields import FieldInfo
 
 from ganzoo import Trainer, recipes
 from ganzoo.cli.zoo import KINDS, worded
-from ganzoo.component import Component
-from ganzoo.spec import LatentSpec
-from ganzoo.train_config import COMPONENTS, TrainConfig, differences, resolve
+from ganzoo.config import COMPONENTS, TrainConfig, differences, resolve
+from ganzoo.core.component import Component
+from ganzoo.core.spec import LatentSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- zoo:start -->", "<!-- zoo:end -->"
@@ -45,12 +45,17 @@ def main() -> int:
     readme = ROOT / "README.md"
     texts = {
         readme: with_zoo(readme.read_text(encoding="utf-8")),
-        ROOT / "docs" / "zoo.md": zoo_page(),
+        **zoo_pages(),
         ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "agreement.md": agreement_page(),
     }
-    stale = 0
+    gone = {*(ROOT / "docs" / "zoo").rglob("*.md")} - {*texts}
+    stale = len(gone)
+    for path in sorted(gone):
+        print(f"{path.relative_to(ROOT)} is of nothing that there is", file=sys.stderr)
+        if not check:
+            path.unlink()
     for path, text in texts.items():
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
@@ -59,6 +64,7 @@ def main() -> int:
         if check:
             print(f"{name} is not up to date; run: python tools/make_docs.py", file=sys.stderr)
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
             print(f"wrote {name}")
     return int(check and stale > 0)
@@ -92,26 +98,33 @@ def with_zoo(readme: str) -> str:
     return f"{before}{START}\n{table(('kind', 'name', 'what it is'), rows)}\n{END}{after}"
 
 
-def zoo_page() -> str:
-    """docs/zoo.md."""
+def zoo_pages() -> dict[Path, str]:
+    """docs/zoo/: a list of all, and a page for each component."""
+    folder = ROOT / "docs" / "zoo"
     parts = [
         NOTE,
         "# The zoo",
-        "Everything that comes with ganzoo, with its options. `ganzoo show NAME` prints the same, "
-        "and `ganzoo list` also shows installed plug-ins. Options are given as "
-        '`--arch.channels 32` on the command line, as `arch={"name": "dcgan", "channels": 32}` '
-        "or as an object in Python. What a method recommends applies where you say nothing.",
+        "Everything that comes with ganzoo. Each page lists the options. `ganzoo show NAME` prints "
+        "the same, and `ganzoo list` also shows installed plug-ins. Set options with "
+        '`--arch.channels 32` on the command line, and with `arch={"name": "dcgan", "channels": '
+        "32}` or an object in Python. A method's recommendations apply to settings that you leave "
+        "out.",
     ]
+    pages = {}
     for kind in KINDS:
-        parts.append(f"## {kind.capitalize()}")
+        rows = []
         for component in components(kind):
-            parts += section(component)
-    return "\n\n".join(parts) + "\n"
+            page = f"{kind}/{component.name}.md"
+            pages[folder / page] = "\n\n".join(section(component)) + "\n"
+            rows.append((f"[`{component.name}`]({page})", summary(component)))
+        if rows:  # otherwise only plug-ins have some
+            parts += [f"## {kind.capitalize()}", table(("name", "what it is"), rows)]
+    return {folder / "index.md": "\n\n".join(parts) + "\n", **pages}
 
 
 def section(component: type[Component]) -> list[str]:
-    """One component."""
-    parts = [f"### {component.name}", *prose(component)]
+    """The page of one component."""
+    parts = [NOTE, f"# {component.name}", *prose(component)]
     if component.citation:
         parts.append(f"Source: {linked(component.citation)}")
     if licence := getattr(component, "license", ""):
@@ -122,6 +135,12 @@ def section(component: type[Component]) -> list[str]:
             for name, field in component.model_fields.items()
         ]
         parts.append(table(("option", "type", "default", "description"), rows))
+    if component.variants:
+        rows = [
+            (f"`{name}`", ", ".join(f"`{key}` {value_text(item)}" for key, item in options.items()))
+            for name, options in component.variants.items()
+        ]
+        parts.append(table(("variant", "options"), rows))
     if component.recommended:
         parts.append("Recommended with it:")
         rows = [(f"`{key}`", value_text(value)) for key, value in component.recommended.items()]
@@ -134,17 +153,17 @@ def recipes_page() -> str:
     parts = [
         NOTE,
         "# Recipes",
-        "A recipe is a set of settings that reproduces a known system, figure for figure. "
-        "Everything else that you give is an override.",
+        "A recipe is a set of settings that reproduces a known system, figure for figure. Your own "
+        "settings override it.",
         "```sh\nganzoo list recipes\nganzoo show mirror-mnist\nganzoo train --recipe mirror-mnist "
         "--epochs 2\n```",
         "```python\nimport ganzoo\n\n"
         'run = ganzoo.Trainer.from_recipe("three-gaussians-2d", steps=1000).fit()\n'
         'print(run.history[-1]["modes"])\n```',
-        "In a configuration file the line `recipe: mirror-mnist` does the same. A recipe lies "
-        "above what architecture and loss recommend and below the file and your own settings. The "
-        "tables show what differs from the settings that its architecture, loss and data would "
-        "have without it.",
+        "In a configuration file, use the line `recipe: mirror-mnist`. A recipe overrides what "
+        "architecture and loss recommend; the file and your own settings override the recipe. Each "
+        "table shows how its settings differ from those that its architecture, loss and data have "
+        "without it.",
     ]
     for name in recipes.names():
         recipe = recipes.get(name)
@@ -184,7 +203,7 @@ def settings_page() -> str:
     for name, field in TrainConfig.model_fields.items():
         if name in COMPONENTS:
             kind = COMPONENTS[name].base.kind
-            what, usual = f"[{kind}](zoo.md#{anchor(kind)})", f"`{getattr(base, name).name}`"
+            what, usual = f"[{kind}](zoo/index.md#{anchor(kind)})", f"`{getattr(base, name).name}`"
         elif name == "latent":
             what, usual = "[latent](#the-latent)", special[name]
         else:
@@ -198,30 +217,30 @@ def settings_page() -> str:
     parts = [
         NOTE,
         "# Settings",
-        "Every setting of a training. All have a default. Later ones win: the defaults "
-        "below, what the architecture recommends, what the loss recommends (both on the page "
-        "[The zoo](zoo.md)), the [recipe](recipes.md), the configuration file, your own.",
-        "In Python a setting is an argument of `Trainer`, such as `batch_size=32`; on the "
-        "command line an option, such as `--batch-size 32` or `--size 48 96`; in a YAML file for "
-        "`--config` a key, such as `batch_size: 32`. The `config.yaml` of a run holds all of them.",
+        "Every setting of a training. All have a default. Later ones win: the defaults below, the "
+        "recommendations of the architecture, those of the loss (both in [The zoo](zoo/index.md)), "
+        "the [recipe](recipes.md), the configuration file, your own settings.",
+        "In Python a setting is an argument of `Trainer`, such as `batch_size=32`; on the command "
+        "line an option, such as `--batch-size 32` or `--size 48 96`; in a YAML file for "
+        "`--config` a key, such as `batch_size: 32`. The `config.yaml` of a run has all of them.",
         "A setting that is a component takes a name, a mapping with `name` and options, or an "
-        'object. A mapping without `name`, such as `g_optimizer={"lr": 1e-4}`, and an option '
-        "such as `--g-optimizer.lr 1e-4` change the component that was chosen before.",
+        'object. A mapping without `name`, such as `g_optimizer={"lr": 1e-4}`, or an option such '
+        "as `--g-optimizer.lr 1e-4` changes the component that was chosen before.",
         table(head, rows),
         "## The latent",
-        'What the generator is fed. `128`, `(4, 8, 8)` and `{"shape": [128]}` are accepted '
-        "as well as a `LatentSpec`; on the command line `--latent 128`.",
+        'What the generator is fed: `128`, `(4, 8, 8)`, `{"shape": [128]}` or a `LatentSpec`; on '
+        "the command line `--latent 128`.",
         table(("option", *head[1:]), latent),
         "## The precision",
         "`auto` computes in bfloat16 where the hardware multiplies it, and in float32 elsewhere: "
         "on CUDA from compute capability 8.0, on CPUs with AMX (`amx_bf16`), with AVX-512 BF16 "
         "(`avx512_bf16`: AMD from Zen 4, Intel's Cooper Lake and Sapphire Rapids) or with "
         "Arm's BF16 (`bf16`). On a CPU torch must have oneDNN, which torch for macOS does not, and "
-        "`ONEDNN_MAX_CPU_ISA` must leave it that feature. Weights, optimizers and what is "
-        "saved are float32 either way.",
-        "`ganzoo train --dry-run`, `ganzoo doctor` and `environment.json` say what was taken and "
-        "why. A run that is resumed goes on as it began, on whatever machine. What an architecture "
-        "recommends comes before `auto`: `mirror`'s nets are so small that bfloat16 gains nothing.",
+        "`ONEDNN_MAX_CPU_ISA` must allow that feature. Weights, optimizers and saved files are "
+        "float32 in either case.",
+        "`ganzoo train --dry-run`, `ganzoo doctor` and `environment.json` show the choice and the "
+        "reason. A resumed run retains its precision on any machine. An architecture's "
+        "recommendation overrides `auto`: `mirror`'s nets are too small to gain from bfloat16.",
         "On one thread of a CPU with AVX-512 BF16 and no AMX (Zen 4), bfloat16 against float32, in "
         "turns in one process:",
         table(
@@ -248,11 +267,11 @@ def agreement_page() -> str:
     parts = [
         NOTE,
         "# Agreement with other programs",
-        f"The same pictures, the same weights, and the scores of ganzoo and of the programs that "
-        f"papers use: {count} pictures of `{programs['first']}` against {count} of "
-        f"`{programs['second']}`, in float32 on a CPU. `benchmarks/references.py` measures it on "
-        f"any two folders. The difference is relative to the other program's score; the largest "
-        f"is {worst:.0e}.",
+        f"This page compares the scores of ganzoo with those of the programs that papers use, on "
+        f"the same pictures with the same weights: {count} pictures of `{programs['first']}` "
+        f"against {count} of `{programs['second']}`, in float32 on a CPU. "
+        f"`benchmarks/references.py` measures this on any two folders. Differences are relative to "
+        f"the other program's score; the largest is {worst:.0e}.",
         table(
             ("preset", "score", "program", "its value", "ganzoo", "difference"),
             [
@@ -270,26 +289,26 @@ def agreement_page() -> str:
         f"With {', '.join(versions)}.",
     ]
     notes = {
-        "on features of": 'Where one program stands "on features of" another, it computed the '
-        "score of what the other had made of the pictures.",
+        "on features of": 'One program "on features of" another computed the score from the '
+        "other's features.",
         "torch-fidelity": "**KID** is computed in float32 by these programs and in float64 by "
-        f"ganzoo. Their rounding is at most {kid:.0e} here, and does not become smaller where KID "
-        "does: of sets that are alike the relative difference says nothing.",
-        "torchmetrics": "**torchmetrics** computed of torch-fidelity's features, whose network is "
-        "also its own. By itself it resizes with `antialias=True`, which is none of the presets. "
-        "It draws subsets and splits from random numbers that nobody else has, as clean-fid does: "
-        "therefore one subset, or one split, of all samples (`-of-all`).",
+        f"ganzoo. Their rounding is at most {kid:.0e} here. It does not shrink with KID, so the "
+        "relative difference means nothing for similar sets.",
+        "torchmetrics": "**torchmetrics** used torch-fidelity's features, whose network is also "
+        "its own. By itself it resizes with `antialias=True`, which is none of the presets. It "
+        "draws subsets and splits from random numbers of its own, as clean-fid does; hence one "
+        "subset, or one split, of all samples (`-of-all`).",
     }
     text = "\n".join(row["program"] for row in rows)
     lines = [
         *(note for word, note in notes.items() if word in text),
-        "**Inception Score**: of a random last layer on the given weights, and of a network that "
-        "is random all through.",
-        "The preset **`studiogan`** follows no package. Tests hold its features to those of "
+        "**Inception Score** was computed with a random last layer on the given weights, and with "
+        "an entirely random network.",
+        "The preset **`studiogan`** follows no package. Tests compare its features with those of "
         "pytorch-fid's network behind clean-fid's resizer with Pillow's bilinear filter.",
-        "The pictures came in the order of their names. ganzoo has a folder's pictures in "
-        "[another order](data.md), so that the subsets of KID and the splits of the Inception "
-        "Score are others there, and these two differ by less than their error.",
+        "The pictures came in the order of their names. ganzoo reads a folder in [another "
+        "order](data.md), which changes the subsets of KID and the splits of the Inception Score. "
+        "These two then differ by less than their error.",
     ]
     parts.append("\n".join(f"- {line}" for line in lines))
     if folders := found.get("folders"):
@@ -297,7 +316,8 @@ def agreement_page() -> str:
     if batches := found.get("batches"):
         parts += [
             "## Batches and processes",
-            f"FID of {batches['count']:,} pictures against kept statistics of as many, in float32:",
+            f"FID of {batches['count']:,} pictures against cached statistics of as many, in "
+            f"float32:",
             table(
                 ("batch size", "processes", "FID", "difference"),
                 [
@@ -323,7 +343,7 @@ def agreement_page() -> str:
                 ],
             ),
             '```sh\nganzoo evaluate \'{"name": "mnist", "split": "test"}\' --dataset mnist '
-            "--real-split train --reals 10000 --metrics fid\n```",
+            "--real-split train --num-real 10000 --metrics fid\n```",
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -357,25 +377,25 @@ def folder_section(section: dict[str, Any]) -> list[str]:
     versions = [f"{name} {version}" for name, version in section["versions"].items()]
     return [
         "## Folders of each kind",
-        f"What the programs make of {count} pictures of each kind against as many RGB pictures of "
-        f"64x64, and what ganzoo makes of them with the preset that follows the program. The "
-        f"difference is the larger one of FID and KID (of all pictures at once), relative to the "
-        f"program's; in the {compared} rows that can be compared the largest is {worst:.0e}. Each "
-        f"program's features are turned into the scores in float64. With {', '.join(versions)}.",
+        f"Scores of {count} pictures of each kind against as many RGB pictures of 64x64, by the "
+        f"programs and by ganzoo with the preset that follows the program. The difference is the "
+        f"larger one of FID and KID (of all pictures at once), relative to the program's; in the "
+        f"{compared} rows that can be compared the largest is {worst:.0e}. The scores are computed "
+        f"from each program's features in float64. With {', '.join(versions)}.",
         table(
             ("folder", "program", "its FID", "ganzoo", "difference", "the program", "ganzoo does"),
             rows,
         ),
         '- All three open a file as `Image.open(path).convert("RGB")`: alpha is dropped, Exif '
         "orientation ignored, the first frame taken.\n"
-        "- **Mixed sizes**: clean-fid resizes each picture by itself; torch-fidelity and "
-        "pytorch-fid stack pictures into batches before they resize, and so do it with batches of "
-        "one only. ganzoo sees each at its own size in batches of any.\n"
+        "- **Mixed sizes**: clean-fid resizes each picture by itself. torch-fidelity and "
+        "pytorch-fid stack pictures into batches before they resize, so they need batches of one. "
+        "ganzoo sees each at its own size in batches of any size.\n"
         "- **More than 8 bits**: the programs clip, so that each pixel of a 16-bit picture is 255 "
-        "and one of floats in [0, 1] is black, and take the upper 8 bits of 16 in colour; ganzoo "
-        "scales all from the range that a training takes, or that `stored_range` says. Integers "
-        "that reach from 0 to 255 are taken as they are by all, and so are floats with "
-        "`stored_range=(0, 255)`, without which ganzoo asks for their range.\n"
+        "and one of floats in [0, 1] is black, and take the upper 8 bits of 16 in colour. ganzoo "
+        "scales all from the range that a training takes, or from `stored_range`. All take "
+        "integers from 0 to 255 as they are, and floats with `stored_range=(0, 255)`, without "
+        "which ganzoo asks for their range.\n"
         "- **Which files**: torch-fidelity takes `.png`, `.jpg` and `.jpeg` in small or capital "
         "letters and pytorch-fid nine suffixes in small letters, both without sub-folders; "
         "clean-fid searches sub-folders and takes `.JPEG`, `.JPG`, `.PNG` and `.npy` as well. "
@@ -395,8 +415,8 @@ def apart(difference: float) -> str:
 
 
 def anchor(kind: str) -> str:
-    """The heading of docs/zoo.md for a kind of component."""
-    return next(name for name in KINDS if components(name)[0].kind == kind)
+    """The heading of docs/zoo/index.md for a kind of component."""
+    return next(name for name in KINDS if (found := components(name)) and found[0].kind == kind)
 
 
 def prose(component: type[Component]) -> list[str]:

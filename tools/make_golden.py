@@ -22,9 +22,12 @@ from typing import Any
 import torch
 
 import ganzoo
-from ganzoo import bundle, checkpoint, plots, train_config
-from ganzoo.lock import LOCK
-from ganzoo.storage import write_json
+from ganzoo import config
+from ganzoo.files import checkpoint
+from ganzoo.files.lock import LOCK
+from ganzoo.files.storage import write_json
+from ganzoo.generators import bundle
+from ganzoo.showing import plots
 
 OUTPUT = Path(__file__).parents[1] / "tests/golden"
 STEPS, MORE = 4, 2
@@ -106,7 +109,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder to write below")
     options = parser.parse_args()
 
-    versions = (bundle.FORMAT_VERSION, checkpoint.FORMAT_VERSION, train_config.FORMAT_VERSION)
+    versions = (bundle.FORMAT_VERSION, checkpoint.FORMAT_VERSION, config.FORMAT_VERSION)
     folder = options.output / f"format-{max(versions)}"
     if folder.exists():
         raise SystemExit(f"{folder} is there: what is golden is not made again.")

@@ -6,9 +6,10 @@
 
 Look at RUN/samples before keeping one. The data are downloaded, or found where GANZOO_DATA says.
 ``keep`` stores the weights in half precision, with the pictures and facts that the run has of
-them. It prints the size for ``src/ganzoo/pretrained/pretrained.yaml``, and what is expected of them
-for ``tests/test_pretrained.py``; the grid for the documentation it writes itself. The same machine,
-versions and number of threads (OMP_NUM_THREADS=1) train the same bits.
+them. It prints the size for ``src/ganzoo/generators/pretrained/pretrained.yaml``, and what is
+expected of them for ``tests/generators/test_pretrained.py``; the grid for the documentation it
+writes itself. The same machine, versions and number of threads (OMP_NUM_THREADS=1) train the same
+bits.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import ganzoo
-from ganzoo import bundle
+from ganzoo.generators import bundle
 
-PACKAGE = Path(ganzoo.__file__).parent / "pretrained"
+PACKAGE = Path(ganzoo.__file__).parent / "generators" / "pretrained"
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
 LIMIT = 6_000_000  # bytes of all of them
 

@@ -17,30 +17,30 @@ from ganzoo._version import __version__
 if TYPE_CHECKING:
     from ganzoo import (  # noqa: F401 - attributes by __getattr__ below
         architectures,
-        bundle,
-        convert,
+        augmentations,
         datasets,
         errors,
         features,
-        hub,
+        generators,
         losses,
         metrics,
         optimizers,
-        pretrained,
+        penalties,
         recipes,
         schedules,
         testing,
         trackers,
     )
-    from ganzoo.callbacks import Callback
-    from ganzoo.comparison import compare
+    from ganzoo.config import TrainConfig
+    from ganzoo.core.spec import LatentSpec, SampleSpec
     from ganzoo.errors import GanzooError
     from ganzoo.evaluation import Score, evaluate
-    from ganzoo.generator import Generator
-    from ganzoo.run import Run
-    from ganzoo.spec import LatentSpec, SampleSpec
-    from ganzoo.train_config import TrainConfig
-    from ganzoo.trainer import Trainer
+    from ganzoo.generators import pretrained  # noqa: F401 - likewise
+    from ganzoo.generators.generator import Generator
+    from ganzoo.runs.comparison import compare
+    from ganzoo.runs.run import Run
+    from ganzoo.training.callbacks import Callback
+    from ganzoo.training.trainer import Trainer
 
 __all__ = [
     "Callback",
@@ -58,31 +58,30 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Callback": "callbacks",
+    "Callback": "training.callbacks",
     "GanzooError": "errors",
-    "Generator": "generator",
-    "LatentSpec": "spec",
-    "Run": "run",
-    "SampleSpec": "spec",
+    "Generator": "generators.generator",
+    "LatentSpec": "core.spec",
+    "Run": "runs.run",
+    "SampleSpec": "core.spec",
     "Score": "evaluation",
-    "TrainConfig": "train_config",
-    "Trainer": "trainer",
-    "compare": "comparison",
+    "TrainConfig": "config",
+    "Trainer": "training.trainer",
+    "compare": "runs.comparison",
     "evaluate": "evaluation",
 }
 _MODULES = frozenset(
     {
         "architectures",
-        "bundle",
-        "convert",
+        "augmentations",
         "datasets",
         "errors",
         "features",
-        "hub",
+        "generators",
         "losses",
         "metrics",
         "optimizers",
-        "pretrained",
+        "penalties",
         "recipes",
         "schedules",
         "testing",
@@ -97,6 +96,8 @@ def __getattr__(name: str) -> Any:
             value = getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
             globals()[name] = value
             return value
+        if name == "pretrained":
+            return importlib.import_module("ganzoo.generators.pretrained")
         if name in _MODULES:
             return importlib.import_module(f"ganzoo.{name}")
     except (ImportError, AttributeError) as error:
@@ -110,9 +111,9 @@ def __getattr__(name: str) -> Any:
 
 
 def _fault() -> str | None:
-    told: str | None = importlib.import_module("ganzoo.installation").fault()
-    return told
+    text: str | None = importlib.import_module("ganzoo.core.installation").fault()
+    return text
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MODULES})
+    return sorted({*__all__, *_MODULES, "pretrained"})

@@ -53,7 +53,7 @@ class ContractError(GanzooError, AssertionError):
     test it is an ``AssertionError``.
     """
 
-    told = False
+    names_component = False
     """Whether the message already names the component."""
 
 
@@ -94,7 +94,7 @@ class BundleError(GanzooError):
 
 
 class HubError(GanzooError):
-    """The Hugging Face Hub refused something, could not be reached, or has not what was asked."""
+    """The Hugging Face Hub refused something, could not be reached, or does not have it."""
 
 
 _LONGEST = 2000  # characters of a message
@@ -144,9 +144,9 @@ def did_you_mean(
     """Return ``" Did you mean 'x'?"`` for the nearest of ``options``, or an empty string.
 
     Args:
-        word: What was given.
-        options: What there is.
-        synonyms: What others call some of them; case and hyphens do not matter.
+        word: The unknown word.
+        options: The known ones.
+        synonyms: Other names of options, such as those of papers; case and hyphens do not matter.
     """
     if len(word) > 100:
         return ""
@@ -171,6 +171,13 @@ def an(noun: object) -> str:
         return text
     vowel = text[:1].lower() in "aeiou" or re.match(r"8|1[18](?![0-9])", text)
     return f"{'an' if vowel else 'a'} {text}"
+
+
+def some(items: Iterable[str], most: int = 3) -> str:
+    """Return the first items with commas between, and how many more there are."""
+    first = list(items)
+    more = f" and {len(first) - most:,} more" if len(first) > most else ""
+    return f"{', '.join(first[:most])}{more}"
 
 
 def listing(options: Iterable[str]) -> str:

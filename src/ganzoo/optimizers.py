@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
+from ganzoo.core.registry import Registry
+from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.errors import ConfigError
-from ganzoo.registry import Registry
-from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import nn, optim

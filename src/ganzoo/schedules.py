@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ganzoo.component import Component
-from ganzoo.registry import Registry
+from ganzoo.core.component import Component
+from ganzoo.core.registry import Registry
 
 __all__ = ["Schedule", "create", "get", "names", "register", "registry"]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ganzoo import architectures
+from ganzoo.core.spec import FLOAT32_MAX, LatentSpec, SampleSpec
 from ganzoo.errors import ConfigError, UnsupportedSampleError
-from ganzoo.spec import FLOAT32_MAX, LatentSpec, SampleSpec
 from ganzoo.testing import check_architecture
 
 BUILT_IN = [e.name for e in architectures.registry.entries() if e.distribution == "ganzoo"]

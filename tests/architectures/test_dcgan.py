@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ganzoo.architectures.dcgan import DCGAN
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import UnsupportedSampleError
-from ganzoo.spec import LatentSpec, SampleSpec
 
 SIDES = (16, 32, 64, 128, 256)
 

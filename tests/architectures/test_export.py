@@ -12,7 +12,7 @@ from torch import nn
 
 from ganzoo import architectures
 from ganzoo.architectures import Architecture
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.testing import check_architecture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,8 +151,8 @@ def onnx(net, example):
     names = [each.name for each in session.get_inputs()]
 
     def run(*given):
-        feed = dict(zip(names, (each.numpy() for each in given), strict=True))
-        return torch.from_numpy(session.run(None, feed)[0])
+        loader = dict(zip(names, (each.numpy() for each in given), strict=True))
+        return torch.from_numpy(session.run(None, loader)[0])
 
     return run
 

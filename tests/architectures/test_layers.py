@@ -14,7 +14,7 @@ from ganzoo.architectures.layers import (
     dense_stack,
     output_activation,
 )
-from ganzoo.spec import SampleSpec
+from ganzoo.core.spec import SampleSpec
 
 
 @pytest.mark.parametrize(

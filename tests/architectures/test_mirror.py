@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from ganzoo.architectures.mirror import Mirror
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import ConfigError
-from ganzoo.spec import LatentSpec, SampleSpec
 
 DIGIT = SampleSpec(shape=(1, 28, 28))
 

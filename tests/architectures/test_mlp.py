@@ -2,8 +2,8 @@ import pytest
 from torch import nn
 
 from ganzoo.architectures.mlp import MLP
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import ConfigError
-from ganzoo.spec import LatentSpec, SampleSpec
 
 DIGIT = SampleSpec(shape=(1, 28, 28))
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ganzoo.architectures.upsample import Upsample
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import UnsupportedSampleError
-from ganzoo.spec import LatentSpec, SampleSpec
 
 FASHION = SampleSpec(shape=(1, 28, 28), value_range=(0.0, 1.0))
 LATENT = LatentSpec(shape=(128,))

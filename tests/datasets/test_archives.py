@@ -19,7 +19,7 @@ from PIL import Image
 import ganzoo
 from ganzoo import datasets
 from ganzoo.datasets import archives
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
 
 
@@ -283,7 +283,7 @@ def of_a_method_nobody_reads(path: Path) -> None:
         (lambda path: path.write_bytes(b"rubbish" * 99), "is damaged or no zip"),
         (encrypted, "is encrypted; unpack it with its password and give the folder"),
         (of_a_method_nobody_reads, "is compressed by the method 9, which cannot be read"),
-        (lambda path: zipfile.ZipFile(path, "w").close(), "holds no pictures or is empty"),
+        (lambda path: zipfile.ZipFile(path, "w").close(), "is empty; give one with pictures"),
     ],
 )
 def test_zips_that_cannot_be_read(root: Path, spoil, text: str) -> None:

@@ -11,8 +11,9 @@ import torch
 from safetensors.numpy import save_file
 
 from ganzoo import datasets
-from ganzoo.datasets import array
-from ganzoo.datasets.array import as_samples, pick_keys
+from ganzoo.datasets import conversion
+from ganzoo.datasets.keys import pick_keys
+from ganzoo.datasets.samples import as_samples
 from ganzoo.errors import ConfigError, DataError
 
 
@@ -172,7 +173,7 @@ def test_values_that_are_refused(data, stored_range, text) -> None:
 
 
 def test_large_arrays_are_looked_at_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array, "_CHUNK", 64)
+    monkeypatch.setattr(conversion, "_CHUNK", 64)
     data = unit(50, 4, 4)
     assert as_samples(data).stored_range == (0, 1)
     data[7, 0, 0] = -0.5
@@ -239,9 +240,9 @@ def test_labels_that_are_no_classes(labels, text) -> None:
     samples = as_samples(uint8(3, 4, 4), labels)
     assert samples.labels is None and samples.spec.classes is None
     (notice,) = samples.notices
-    assert re.search(f"The labels are no classes {text} and are left out", notice)
+    assert re.search(f"The labels are not classes {text} and are left out", notice)
     assert as_samples(uint8(3, 4, 4), labels, wanted=False).notices == samples.notices
-    with pytest.raises(DataError, match=f"labels that are no classes {text}, and conditional"):
+    with pytest.raises(DataError, match=f"labels that are not classes {text}, and conditional"):
         as_samples(uint8(3, 4, 4), labels, wanted=True)
 
 

@@ -12,11 +12,9 @@ import torch
 from PIL import Image
 
 from ganzoo import datasets
-from ganzoo.datasets import decoding
-from ganzoo.datasets.array import as_samples
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples, as_samples
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.feed import Feed
+from ganzoo.training.loader import Loader
 
 COUNT, SIDE = 12, 8
 
@@ -117,7 +115,7 @@ def same_as_array(root: Path, values: np.ndarray, suffix: str, **options: object
     known = as_samples(values[order], **options)
     assert samples.spec == known.spec and samples.stored_range == known.stored_range
     assert samples.notices == known.notices
-    batches = [Feed(each, COUNT, torch.device("cpu")).next()[0] for each in (samples, known)]
+    batches = [Loader(each, COUNT, torch.device("cpu")).next()[0] for each in (samples, known)]
     assert torch.equal(*batches)
     return samples
 
@@ -153,7 +151,7 @@ def test_a_small_share_of_the_range_is_told(root, low, high, dtype, suffix, advi
     bounds = tuple(float(each) for each in said.split(","))
     again = same_as_array(root, values, suffix, stored_range=bounds)
     assert again.notices == () and again.stored_range == bounds
-    batch, _ = Feed(again, COUNT, torch.device("cpu")).next()
+    batch, _ = Loader(again, COUNT, torch.device("cpu")).next()
     assert batch.max() - batch.min() > 1.4 and batch.min() >= -1.001 and batch.max() <= 1.001
     assert len(batch.unique()) == len(np.unique(values))
 
@@ -354,14 +352,3 @@ def test_pictures_of_int64_that_hugging_face_writes(tmp_path: Path) -> None:
 def test_a_range_that_is_none(root: Path, bounds: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="low < high"):
         load(root, stored_range=bounds)
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("kept", [1, 3])
-def test_a_look_of_8_bits_scales_16(channels: int, kept: int) -> None:
-    values = np.full((SIDE, SIDE, channels), 128 * 257, np.uint16)
-    if channels in (2, 4):
-        values[..., -1] = 65535
-    found, _ = decoding.decode(png(values), decoding.Look(kept, (SIDE, SIDE), stretch=True))
-    assert found.shape == (kept, SIDE, SIDE) and found.dtype == np.uint8
-    assert (found == 128).all()

@@ -13,9 +13,8 @@ import torch
 from PIL import Image as Pillow
 
 from ganzoo import datasets
-from ganzoo.datasets import cache, progress
-from ganzoo.datasets.base import Samples
-from ganzoo.datasets.given import interpret
+from ganzoo.datasets import as_dataset, cache, progress
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 
 hf = pytest.importorskip("datasets")
@@ -86,8 +85,8 @@ def check(samples: Samples, count: int = 12) -> None:
 def test_a_saved_dataset(tmp_path: Path) -> None:
     table().save_to_disk(str(tmp_path / "saved"))
     check(load(tmp_path / "saved"))
-    assert interpret(str(tmp_path / "saved"))["name"] == "huggingface"
-    check(datasets.create(interpret(tmp_path / "saved")).load())
+    assert as_dataset(str(tmp_path / "saved"))["name"] == "huggingface"
+    check(datasets.create(as_dataset(tmp_path / "saved")).load())
 
 
 def test_a_saved_dataset_of_several_parts(tmp_path: Path) -> None:
@@ -113,7 +112,7 @@ def test_single_files(tmp_path: Path, suffix: str) -> None:
         table().save_to_disk(str(tmp_path / "saved"))
         next((tmp_path / "saved").glob("*.arrow")).rename(path)
     check(load(path))
-    assert interpret(path) == {"name": "huggingface", "path": str(path)}
+    assert as_dataset(path) == {"name": "huggingface", "path": str(path)}
 
 
 @pytest.mark.parametrize("place", [".", "data"])
@@ -129,7 +128,7 @@ def test_a_folder_of_files(tmp_path: Path, place: str) -> None:
     assert "Unknown split" in text and text.endswith("choose one with the option split.")
     text = refused(DataError, tmp_path / "repo", subset="other")
     assert "'other' not found" in text and text.endswith("choose one with the option subset.")
-    assert interpret(tmp_path / "repo")["name"] == "huggingface"
+    assert as_dataset(tmp_path / "repo")["name"] == "huggingface"
 
 
 def test_files_that_another_program_wrote(tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def test_pictures_in_files_beside(tmp_path: Path) -> None:
     assert len(load(path, max_bad=5)) == 1
     files = tmp_path.glob("cache/decoded/*/cache.json")
     records = [json.loads(file.read_text())["record"] for file in files]
-    reasons = [reason for record in records for _, reason in record["skipped"][2:]]
+    reasons = [reason for record in records for _, _, reason in record["skipped"][2:]]
     assert reasons[0] == f"{tmp_path}: no regular file"
     assert reasons[1].startswith(r"a\nb: No such file") and reasons[2].startswith(r"a\x00b: ")
 
@@ -396,7 +395,7 @@ def test_options_that_contradict(options: dict, text: str) -> None:
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     assert "There is no file or folder" in refused(DataError, tmp_path / "x.parquet")
     (tmp_path / "x.csv").touch()
-    assert "is no table of pictures; give a .parquet or" in refused(DataError, tmp_path / "x.csv")
+    assert "is not a table of pictures; give a .parquet" in refused(DataError, tmp_path / "x.csv")
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     assert "x.parquet' cannot be loaded (" in refused(DataError, tmp_path / "x.parquet")
     (tmp_path / "empty").mkdir()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganzoo import datasets
 from ganzoo.datasets import label_files
-from ganzoo.datasets.base import Samples
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
 
 COUNT = 12
@@ -161,8 +161,12 @@ def test_labels_of_files(root: Path, file: str, content: str, classes, found) ->
             "labels are float64 values, which are no",
         ),
         ("dataset.json", pairs([[0.1 * each, 2.0] for each in THREE]), "of shape (2,), which are"),
-        ("dataset.json", pairs([[each] * (1 + each) for each in THREE]), "no classes"),
-        ("dataset.json", pairs([{"x": 1}] * COUNT), "(dict), which are no classes"),
+        (
+            "dataset.json",
+            pairs([[each] * (1 + each) for each in THREE]),
+            "(list), which are not classes",
+        ),
+        ("dataset.json", pairs([{"x": 1}] * COUNT), "(dict), which are not classes"),
         ("dataset.json", '{"title": "faces"}', "it is not of the form"),
         ("dataset.json", '{"labels": 3}', "its labels are not of the form"),
         ("dataset.json", '{"labels": [1, 2]}', "its labels are not of the form"),
@@ -177,7 +181,7 @@ def test_labels_of_files(root: Path, file: str, content: str, classes, found) ->
         ("metadata.csv", "file_name\nx\n", "it has no column besides that of the files"),
         ("metadata.csv", "", "it has no column file_name"),
         ("metadata.jsonl", lines("bbox", [[1, 2, 3, 4]] * COUNT), "of shape (4,), which are no"),
-        ("metadata.jsonl", "[1]\n", "its lines are no objects"),
+        ("metadata.jsonl", "[1]\n", "its lines are not objects"),
         (
             "metadata.csv",
             table("label", THREE) + table("label", THREE[1:]),
@@ -218,7 +222,7 @@ def test_a_table_of_labels(root: Path) -> None:
     parquet.write_table(rows, root / "metadata.parquet")
     assert class_of(load(root)) == WORDS
     # The folder is one of pictures, not one of tables.
-    assert datasets.interpret(str(root))["name"] == "folder"
+    assert datasets.as_dataset(str(root))["name"] == "folder"
 
 
 def test_which_column(root: Path) -> None:

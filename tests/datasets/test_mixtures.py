@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from ganzoo.datasets.base import Samples
 from ganzoo.datasets.mixtures import Gaussian1D, Grid, Ring, Spiral, ThreeGaussians
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError
 
 ALL = [Gaussian1D, ThreeGaussians, Ring, Grid, Spiral]

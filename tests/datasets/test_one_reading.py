@@ -22,8 +22,8 @@ from torch.utils.data import Dataset
 import ganzoo
 from ganzoo.architectures import Architecture, registry
 from ganzoo.architectures.layers import output_activation
-from ganzoo.datasets import Given
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.datasets import InMemoryDataset
 
 EXAMPLES = 500  # of all origins together
 
@@ -247,23 +247,25 @@ def _native(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _held(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
-    return Given.of((case.data, case.labels), **case.options), {}
+    return InMemoryDataset.of((case.data, case.labels), **case.options), {}
 
 
 def _tensors(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
-    return Given.of((torch.from_numpy(_native(case.data)), case.labels), **case.options), {}
+    return InMemoryDataset.of(
+        (torch.from_numpy(_native(case.data)), case.labels), **case.options
+    ), {}
 
 
 def _mapping(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
     data = {"samples": np.asfortranarray(case.data)}
     if case.labels is not None:
         data["labels"] = case.labels
-    return Given.of(data, **case.options), {}
+    return InMemoryDataset.of(data, **case.options), {}
 
 
 def _view(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
     data = np.repeat(case.data, 2, axis=-1)[..., ::2]
-    return Given.of((data, case.labels), **case.options), {}
+    return InMemoryDataset.of((data, case.labels), **case.options), {}
 
 
 def _npz(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -288,23 +290,23 @@ def _safetensors(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _items(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
-    return Given.of(Items(case.data, case.labels), **case.options), {}
+    return InMemoryDataset.of(Items(case.data, case.labels), **case.options), {}
 
 
 def _streamed(workers: int) -> Way:
     def way(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
-        data = Given.of(Items(case.data, case.labels), **case.options)
+        data = InMemoryDataset.of(Items(case.data, case.labels), **case.options)
         return data, {"workers": workers}
 
     return way
 
 
 def _pillow(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
-    return Given.of(Items(case.pictures(), case.labels), **case.options), {}
+    return InMemoryDataset.of(Items(case.pictures(), case.labels), **case.options), {}
 
 
 def _pillow_streamed(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
-    return Given.of(Items(case.pictures(), case.labels), **case.options), {"workers": 0}
+    return InMemoryDataset.of(Items(case.pictures(), case.labels), **case.options), {"workers": 0}
 
 
 def _saved(case: Case, folder: Path) -> list[str]:
@@ -354,7 +356,7 @@ def _disk(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _rows(case: Case, folder: Path) -> tuple[Any, dict[str, Any]]:
-    return Given.of(_table(case), **case.options), {}
+    return InMemoryDataset.of(_table(case), **case.options), {}
 
 
 ARRAYS: dict[str, Way] = {
@@ -409,9 +411,9 @@ def _seen(data: Any, conditional: bool, count: int, **more: Any) -> Seen | str:
     except ganzoo.GanzooError as error:
         return str(error)
     try:
-        batch, labels = trainer.feed.next()
+        batch, labels = trainer.loader.next()
     finally:
-        trainer.feed.close()
+        trainer.loader.close()
     assert trainer.spec is not None
     return Seen(
         batch.numpy(),

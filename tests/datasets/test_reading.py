@@ -18,12 +18,13 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset, rand
 
 import ganzoo
 from ganzoo import datasets
-from ganzoo.datasets import Given, interpret
-from ganzoo.datasets.base import Samples
-from ganzoo.datasets.reading import in_order, suggested_range
+from ganzoo.datasets import InMemoryDataset, as_dataset
+from ganzoo.datasets.classes import in_order
+from ganzoo.datasets.ranges import suggested_range
+from ganzoo.datasets.samples import Samples
 from ganzoo.datasets.stream import Stream
 from ganzoo.errors import ConfigError, DataError, GanzooError
-from ganzoo.feed import Feed
+from ganzoo.training.loader import Loader
 
 RNG = np.random.default_rng(0)
 
@@ -68,9 +69,9 @@ def ways(
         "Dataset of dicts": Items(len(data), lambda i: {k: v[i] for k, v in arrays.items()}),
     }
     for name, value in held.items():
-        yield name, Given.of(value, **options).opened(None, wanted)[1]
+        yield name, InMemoryDataset.of(value, **options).resolved(None, wanted)[1]
         if "Dataset" in name:
-            yield f"{name}, workers=0", Given.of(value, **options).opened(0, wanted)[1]
+            yield f"{name}, workers=0", InMemoryDataset.of(value, **options).resolved(0, wanted)[1]
     np.savez(folder / "x.npz", **arrays)
     save_file(arrays, folder / "x.safetensors")
     files = ["x.npz", "x.safetensors"]
@@ -78,7 +79,10 @@ def ways(
         np.save(folder / "x.npy", data)
         files.append("x.npy")
     for name in files:
-        yield name, datasets.create("array", path=folder / name, **options).opened(None, wanted)[1]
+        yield (
+            name,
+            datasets.create("array", path=folder / name, **options).resolved(None, wanted)[1],
+        )
 
 
 def seen(samples: Samples | Stream) -> tuple[Any, ...]:
@@ -86,8 +90,8 @@ def seen(samples: Samples | Stream) -> tuple[Any, ...]:
     if not isinstance(samples, Stream) and samples.labels is None:
         spec = samples.spec.model_copy(update={"classes": None})
         assert spec == samples.spec
-    feed = Feed(samples, 4, torch.device("cpu"), seed=3)
-    batches = [feed.next() for _ in range(2)]
+    loader = Loader(samples, 4, torch.device("cpu"), seed=3)
+    batches = [loader.next() for _ in range(2)]
     return samples.spec, samples.notices, batches
 
 
@@ -146,15 +150,15 @@ def test_every_way_in_is_the_same(
     folder = tmp_path_factory.mktemp("data")
     wanted = labels is not None
     try:
-        expected = Given.of(data, **options).load()
+        expected = InMemoryDataset.of(data, **options).load()
     except GanzooError as error:
         text = re.sub(r"^.*? (has|holds) ", "", str(error))
         for name in ("tensor", "workers"):
             with pytest.raises(type(error)) as caught:
                 if name == "tensor":
-                    Given.of(torch.from_numpy(data), **options).load()
+                    InMemoryDataset.of(torch.from_numpy(data), **options).load()
                 else:
-                    Given.of(list_of(data), **options).opened(0)
+                    InMemoryDataset.of(list_of(data), **options).resolved(0)
             assert re.sub(r"^.*? (has|holds) ", "", str(caught.value)) == text
         return
     spec, notices, _ = check_alike(ways(data, labels, folder, wanted, **options), wanted)
@@ -173,7 +177,7 @@ def list_of(data: np.ndarray) -> Dataset:
 def test_what_cannot_be_samples(data, text) -> None:
     for value, workers in ((data, None), (list_of(data), None), (list_of(data), 0)):
         with pytest.raises(DataError, match=text):
-            Given.of(value).opened(workers)
+            InMemoryDataset.of(value).resolved(workers)
 
 
 # -- axes -------------------------------------------------------------------------------------
@@ -205,7 +209,7 @@ def test_axes_that_are_guessed(tmp_path, shape, channels, place) -> None:
     assert f"{channels} channels, which come {place}" in notice
     other = {"first": "channels-last", "last": "channels-first"}[place]
     assert f"layout='{other}' (--dataset.layout {other})" in notice
-    followed = Given.of(data, layout=other).load()
+    followed = InMemoryDataset.of(data, layout=other).load()
     assert followed.spec.channels == (shape[-1] if other == "channels-last" else shape[0])
     assert not followed.notices
 
@@ -230,9 +234,9 @@ def test_windows_of_signals_are_not_silently_pictures(tmp_path, shape) -> None:
     data = np.random.default_rng(0).uniform(-1, 1, (12, *shape)).astype(np.float32)
     spec, notices, _ = check_alike(ways(data, None, tmp_path))
     assert spec.kind == "image" and "sample_kind='audio'" in notices[0]
-    assert Given.of(data, sample_kind="audio").load().spec.kind == "audio"
+    assert InMemoryDataset.of(data, sample_kind="audio").load().spec.kind == "audio"
     with pytest.raises(DataError, match=r"stored_range=\(-30, 30\).*sample_kind='audio'"):
-        Given.of(np.clip(data * 99, -29.7, 29.7)).load()
+        InMemoryDataset.of(np.clip(data * 99, -29.7, 29.7)).load()
 
 
 # -- ranges -----------------------------------------------------------------------------------
@@ -274,7 +278,9 @@ def test_a_small_part_of_the_range_is_said(tmp_path, data, expected) -> None:
     spec, notices, _ = check_alike(ways(data, None, tmp_path, stored_range=(low, high)))
     assert not notices and spec.value_range == (-1, 1)
     levels = len(np.unique(data.astype(np.float32)))
-    everything = Feed(Given.of(data, stored_range=(low, high)).load(), 12, torch.device("cpu"))
+    everything = Loader(
+        InMemoryDataset.of(data, stored_range=(low, high)).load(), 12, torch.device("cpu")
+    )
     assert len(everything.next()[0].unique()) == levels
 
 
@@ -299,11 +305,11 @@ def test_a_small_part_of_the_range_is_said(tmp_path, data, expected) -> None:
 def test_a_range_that_nobody_knows_is_asked_for(data, expected) -> None:
     for value in (data, TensorDataset(torch.from_numpy(data))):
         workers = None if value is data else 0
-        with pytest.raises(DataError, match=r"Given\.of\(data, stored_range=") as caught:
-            Given.of(value).opened(workers)
+        with pytest.raises(DataError, match=r"InMemoryDataset\.of\(data, stored_range=") as caught:
+            InMemoryDataset.of(value).resolved(workers)
         if value is data:
             assert suggested(str(caught.value)) == expected
-        Given.of(value, stored_range=suggested(str(caught.value))).opened(workers)
+        InMemoryDataset.of(value, stored_range=suggested(str(caught.value))).resolved(workers)
     np.save("x.npy", data)
     with pytest.raises(DataError, match=r"the option stored_range=.* \(--dataset.stored-range "):
         datasets.create("array", path="x.npy").load()
@@ -330,24 +336,24 @@ def test_ordinary_ranges_are_not_talked_about(tmp_path, data) -> None:
 
 def test_quiet_audio_is_ordinary() -> None:
     loud = np.random.default_rng(0).uniform(-0.3, 0.3, (12, 1, 64))
-    assert not Given.of(loud, sample_kind="audio").load().notices
-    (notice,) = Given.of(loud / 10, sample_kind="audio").load().notices
+    assert not InMemoryDataset.of(loud, sample_kind="audio").load().notices
+    (notice,) = InMemoryDataset.of(loud / 10, sample_kind="audio").load().notices
     assert suggested(notice) == (-0.03, 0.03)
     twelve = drawn(-2000, 2000, 12, 1, 64, dtype=np.int16)
-    (notice,) = Given.of(twelve, sample_kind="audio").load().notices
+    (notice,) = InMemoryDataset.of(twelve, sample_kind="audio").load().notices
     assert suggested(notice) == (-2000, 2000)
 
 
 def test_large_uint8_files_are_not_read_as_a_whole(monkeypatch) -> None:
-    from ganzoo.datasets import array
+    from ganzoo.datasets import conversion
 
-    monkeypatch.setattr(array, "_EXCERPT", 10)
-    monkeypatch.setattr(array, "MOST_LOOKED_AT", 3)
+    monkeypatch.setattr(conversion, "_EXCERPT", 10)
+    monkeypatch.setattr(conversion, "MOST_LOOKED_AT", 3)
     data = np.zeros((100, 8, 8), np.uint8)
     data[7] = 200  # not among those that are looked at first
-    assert not Given.of(data).load().notices
+    assert not InMemoryDataset.of(data).load().notices
     data[7] = 20
-    assert "from 0 to 20" in Given.of(data).load().notices[0]
+    assert "from 0 to 20" in InMemoryDataset.of(data).load().notices[0]
 
 
 @pytest.mark.parametrize(
@@ -363,9 +369,9 @@ def test_large_uint8_files_are_not_read_as_a_whole(monkeypatch) -> None:
 def test_what_float32_cannot_tell_apart_is_refused(data) -> None:
     for value in (data, TensorDataset(torch.from_numpy(data))):
         with pytest.raises(DataError, match="float32, with which nets compute, can tell") as caught:
-            Given.of(value).opened(None if value is data else 0)
+            InMemoryDataset.of(value).resolved(None if value is data else 0)
     advice = str(caught.value).rpartition("first: data = ")[2].rstrip(".")
-    Given.of(eval(advice, {"data": data}).reshape(len(data), -1)).load()
+    InMemoryDataset.of(eval(advice, {"data": data}).reshape(len(data), -1)).load()
 
 
 @pytest.mark.parametrize(
@@ -423,7 +429,7 @@ def test_rows_that_may_be_pictures(tmp_path, data, shape) -> None:
     if data.min() < 0:  # they are scaled
         assert "to scale" not in notice
         return
-    scaled = Given.of(data, stored_range=suggested(notice)).load()
+    scaled = InMemoryDataset.of(data, stored_range=suggested(notice)).load()
     assert scaled.spec.value_range == (-1, 1) and not scaled.notices
 
 
@@ -446,7 +452,7 @@ def test_rows_of_a_label_and_a_picture(tmp_path, dtype, top, shape, last) -> Non
     for each in (data, torch.from_numpy(data)):
         given = eval(text, {"data": each, "numpy": np})
         bounds = None if dtype is np.uint8 and top == 255 else (0, top)
-        found = Given.of(given, stored_range=bounds).load()
+        found = InMemoryDataset.of(given, stored_range=bounds).load()
         assert found.spec.shape == shape and found.spec.classes == tuple(map(str, range(10)))
         assert np.array_equal(found.data.numpy().reshape(20, -1), pictures)
 
@@ -482,7 +488,7 @@ def test_samples_that_the_last_axis_counts(tmp_path, shape) -> None:
     for each in (data, torch.from_numpy(data)):
         turned = eval(advice[1], {"data": each, "numpy": np})
         assert len(turned) == shape[-1]
-        samples = Given.of(turned).load()
+        samples = InMemoryDataset.of(turned).load()
         assert not samples.notices and samples.spec.shape[1:] == shape[:2]
 
 
@@ -505,7 +511,7 @@ def test_rows_that_may_be_audio(tmp_path, dtype, width) -> None:
     first = notice.partition("; to scale")[0]
     if "stored_range" in first:
         options["stored_range"] = suggested(first)
-    found = Given.of(data, **options).load()
+    found = InMemoryDataset.of(data, **options).load()
     assert found.spec.kind == "audio" and found.spec.value_range == (-1, 1)
 
 
@@ -520,7 +526,7 @@ def test_columns_of_unlike_scales(tmp_path, scales) -> None:
     assert "columns differ in scale" in notice
     advice = re.search(r"data = (.*)\.$", notice)
     assert advice
-    assert not Given.of(eval(advice[1], {"data": data})).load().notices
+    assert not InMemoryDataset.of(eval(advice[1], {"data": data})).load().notices
 
 
 @pytest.mark.parametrize(
@@ -550,11 +556,11 @@ def test_ordinary_rows_are_not_talked_about(tmp_path, data) -> None:
 def test_rows_far_from_a_scale_of_one(tmp_path, data) -> None:
     (notice,) = check_alike(ways(data, None, tmp_path))[1]
     assert "far from the scale of 1" in notice
-    scaled = Given.of(data, stored_range=suggested(notice)).load()
+    scaled = InMemoryDataset.of(data, stored_range=suggested(notice)).load()
     assert not scaled.notices and scaled.spec.value_range == (-1, 1)
     advice = re.search(r"data = (.*?); or", notice)
     assert advice
-    assert not Given.of(eval(advice[1], {"data": data})).load().notices
+    assert not InMemoryDataset.of(eval(advice[1], {"data": data})).load().notices
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (2, 28, 28), (784, 2)])
@@ -562,7 +568,7 @@ def test_an_item_shape_that_does_not_fit(shape) -> None:
     data = drawn(0, 255, 8, 784, dtype=np.uint8)
     for value, workers in ((data, None), (list_of(data), 0)):
         with pytest.raises(ConfigError, match="samples of 784 values .* correct item_shape"):
-            Given.of(value, item_shape=shape).opened(workers)
+            InMemoryDataset.of(value, item_shape=shape).resolved(workers)
 
 
 @pytest.mark.parametrize("layout", ["channels-first", "channels-last"])
@@ -571,7 +577,7 @@ def test_a_layout_of_what_has_no_channels_is_refused(shape, layout) -> None:
     data = drawn(0, 255, 12, *shape, dtype=np.uint8)
     for value, workers in ((data, None), (list_of(data), 0)):
         with pytest.raises(ConfigError, match="no axis is that of channels.*leave it out"):
-            Given.of(value, layout=layout).opened(workers)
+            InMemoryDataset.of(value, layout=layout).resolved(workers)
 
 
 @pytest.mark.parametrize(
@@ -587,13 +593,13 @@ def test_a_layout_of_what_has_no_channels_is_refused(shape, layout) -> None:
 )
 def test_whole_floats_become_classes_as_the_message_says(labels) -> None:
     data = drawn(0, 255, 24, 1, 8, 8, dtype=np.uint8)
-    (notice,) = Given.of((data, labels)).load().notices
+    (notice,) = InMemoryDataset.of((data, labels)).load().notices
     advice = re.search(r"; (numpy.*\('int64'\)) makes classes", notice)
     assert advice
     if getattr(labels, "dtype", None) is torch.bfloat16:
         labels = labels.float()  # numpy has no bfloat16
     given = eval(advice[1], {"labels": labels, "numpy": np})
-    assert Given.of((data, given)).load().spec.classes == ("0", "1", "2", "3")
+    assert InMemoryDataset.of((data, given)).load().spec.classes == ("0", "1", "2", "3")
 
 
 # -- classes of torch Datasets ----------------------------------------------------------------
@@ -679,8 +685,8 @@ BACK = {name: 3 - number for number, name in enumerate(NAMES)}
     ],
 )
 def test_classes_are_those_of_the_data(dataset, classes, numbers) -> None:
-    _, held = Given.of(dataset).opened(None, labels=True)
-    _, stream = Given.of(dataset).opened(0, labels=True)
+    _, held = InMemoryDataset.of(dataset).resolved(None, labels=True)
+    _, stream = InMemoryDataset.of(dataset).resolved(0, labels=True)
     first, second = seen(held), seen(stream)
     assert first[:2] == second[:2]
     if classes is not None:
@@ -694,7 +700,9 @@ def test_classes_are_those_of_the_data(dataset, classes, numbers) -> None:
 def test_class_to_idx_is_kept() -> None:
     numbers = dict(zip(NAMES, (2, 0, 3, 1), strict=True))
     for workers in (None, 0):
-        _, samples = Given.of(labelled(class_to_idx=numbers)).opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(labelled(class_to_idx=numbers)).resolved(
+            workers, labels=True
+        )
         assert samples.spec.classes == ("bee", "dog", "ant", "cat")
 
 
@@ -702,12 +710,12 @@ def test_parts_of_different_classes() -> None:
     joined = ConcatDataset([labelled(classes=NAMES), labelled(classes=NAMES[::-1])])
     for workers in (None, 0):
         with pytest.raises(DataError, match="different classes.*give all parts the same classes"):
-            Given.of(joined).opened(workers, labels=True)
-    assert not Given.of(joined).opened(0)[1].notices
-    assert Given.of(joined).load().labels is None
+            InMemoryDataset.of(joined).resolved(workers, labels=True)
+    assert not InMemoryDataset.of(joined).resolved(0)[1].notices
+    assert InMemoryDataset.of(joined).load().labels is None
     joined.classes = NAMES  # as the message says
-    assert Given.of(joined).opened(0, labels=True)[1].spec.classes == tuple(NAMES)
-    assert Given.of(joined).opened(None, labels=True)[1].spec.classes == tuple(NAMES)
+    assert InMemoryDataset.of(joined).resolved(0, labels=True)[1].spec.classes == tuple(NAMES)
+    assert InMemoryDataset.of(joined).resolved(None, labels=True)[1].spec.classes == tuple(NAMES)
 
 
 def test_tables_of_the_package_datasets() -> None:
@@ -725,16 +733,26 @@ def test_tables_of_the_package_datasets() -> None:
         {"image": [each.tolist() for each in PICTURES], "label": (NUMBERS + 1).tolist()}
     )
     for workers, form in itertools.product((None, 0), (table, table.select(range(8, 24)))):
-        _, samples = Given.of(form).opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(form).resolved(workers, labels=True)
         assert samples.spec.classes == (*NAMES, "eel") and not samples.notices
     for workers in (None, 0):
-        _, samples = Given.of(table, labels_key="other").opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(table, labels_key="other").resolved(workers, labels=True)
         assert samples.spec.classes == ("0", "1", "2", "3")
         hot = plain.map(lambda row: {"label": [int(row["label"] == k) for k in range(1, 5)]})
-        assert Given.of(hot).opened(workers, True)[1].spec.classes == ("0", "1", "2", "3")
-        _, samples = Given.of(plain).opened(workers, labels=True)
+        assert InMemoryDataset.of(hot).resolved(workers, True)[1].spec.classes == (
+            "0",
+            "1",
+            "2",
+            "3",
+        )
+        _, samples = InMemoryDataset.of(plain).resolved(workers, labels=True)
         assert samples.spec.classes == ("1", "2", "3", "4") and samples.spec.shape == (1, 8, 8)
-    assert Given.of(plain.to_iterable_dataset()).load().spec.classes == ("1", "2", "3", "4")
+    assert InMemoryDataset.of(plain.to_iterable_dataset()).load().spec.classes == (
+        "1",
+        "2",
+        "3",
+        "4",
+    )
 
 
 @pytest.mark.parametrize(
@@ -783,21 +801,21 @@ def test_what_is_no_class_is_left_out(kind) -> None:
     dataset = labelled(LABELS[kind])
     notices = set()
     for workers in (None, 0):
-        _, samples = Given.of(dataset).opened(workers, labels=False)
+        _, samples = InMemoryDataset.of(dataset).resolved(workers, labels=False)
         assert not samples.labeled
         (notice,) = samples.notices
         notices.add(notice)
-        with pytest.raises(DataError, match="labels that are no classes .*leave conditional off"):
-            Given.of(dataset).opened(workers, labels=True)
-    assert len(notices) == 1 and "The labels are no classes" in notices.pop()
-    assert Given.of(dataset).load().labels is None
+        with pytest.raises(DataError, match="labels that are not classes .*leave conditional off"):
+            InMemoryDataset.of(dataset).resolved(workers, labels=True)
+    assert len(notices) == 1 and "The labels are not classes" in notices.pop()
+    assert InMemoryDataset.of(dataset).load().labels is None
     ganzoo.Trainer("mlp", dataset, steps=1, batch_size=8, progress=False).setup()
 
 
 @pytest.mark.parametrize("kind", ["attributes", "ages", "images", "keypoints", "soft", "complex"])
 def test_arrays_of_labels_that_are_no_classes(kind) -> None:
-    _, samples = Given.of((PICTURES, LABELS[kind])).opened()
-    _, other = Given.of(labelled(LABELS[kind])).opened()
+    _, samples = InMemoryDataset.of((PICTURES, LABELS[kind])).resolved()
+    _, other = InMemoryDataset.of(labelled(LABELS[kind])).resolved()
     assert samples.notices == other.notices and not samples.labeled
 
 
@@ -812,18 +830,18 @@ def test_arrays_of_labels_that_are_no_classes(kind) -> None:
 )
 def test_more_parts_than_two(item, more) -> None:
     for workers in (None, 0):
-        _, samples = Given.of(Items(24, item)).opened(workers, labels=True)
+        _, samples = InMemoryDataset.of(Items(24, item)).resolved(workers, labels=True)
         (notice,) = samples.notices
         assert f"{more} more" in notice and samples.labeled
     arrays = tuple(np.stack([np.array(item(i)[part]) for i in range(24)]) for part in (0, 1))
-    assert Given.of((*arrays, *[np.arange(24)] * more)).load().notices == samples.notices
+    assert InMemoryDataset.of((*arrays, *[np.arange(24)] * more)).load().notices == samples.notices
 
 
 def test_a_stream_that_is_judged_by_some_of_its_items(monkeypatch) -> None:
     from ganzoo.datasets import stream
 
     monkeypatch.setattr(stream, "MOST_LOOKED_AT", 5)
-    _, samples = Given.of(labelled()).opened(0)
+    _, samples = InMemoryDataset.of(labelled()).resolved(0)
     assert samples.notices == ("What the data are was judged from 5 of 24 samples, evenly spaced.",)
 
 
@@ -869,7 +887,7 @@ def frames() -> dict[str, Any]:
 def test_advice_is_followed(form) -> None:
     value = frames()[form]
     with pytest.raises(GanzooError) as caught:
-        Given.of(interpret(value) if isinstance(value, dict) else value).load()
+        InMemoryDataset.of(as_dataset(value) if isinstance(value, dict) else value).load()
     text = str(caught.value)
     assert "\n" not in text
     known = {"data": value, "numpy": np, "torch": torch}
@@ -880,7 +898,7 @@ def test_advice_is_followed(form) -> None:
     followed = eval(code[1], known)
     if form == "list and labels":
         followed = (followed, value[1])
-    assert len(Given.of(followed).load().data) > 1
+    assert len(InMemoryDataset.of(followed).load().data) > 1
 
 
 def test_pictures_and_tables() -> None:
@@ -888,20 +906,20 @@ def test_pictures_and_tables() -> None:
 
     pictures = [Image.fromarray(each[0]) for each in PICTURES]
     with pytest.raises(ConfigError, match=r"numpy.stack\(\[numpy.asarray\(each\)") as caught:
-        Given.of(pictures)
+        InMemoryDataset.of(pictures)
     code = str(caught.value).rpartition("one array: ")[2].rstrip(".")
-    assert len(Given.of(eval(code, {"numpy": np, "data": pictures})).load()) == 24
+    assert len(InMemoryDataset.of(eval(code, {"numpy": np, "data": pictures})).load()) == 24
     with pytest.raises(ConfigError, match="a folder of them, or an array"):
-        Given.of(pictures[0])
+        InMemoryDataset.of(pictures[0])
     pandas = pytest.importorskip("pandas")
     for table in (
         pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": [3, 4, 6]}),
         pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]}),
     ):
         with pytest.raises(ConfigError, match=r'to_numpy\("float32"\)') as caught:
-            Given.of(table)
+            InMemoryDataset.of(table)
         code = str(caught.value).rpartition("its numbers: ")[2].rstrip(".")
-        assert len(Given.of(eval(code, {"pandas": pandas, "data": table})).load()) == 3
+        assert len(InMemoryDataset.of(eval(code, {"pandas": pandas, "data": table})).load()) == 3
 
 
 @pytest.mark.parametrize(
@@ -923,7 +941,7 @@ def test_pictures_and_tables() -> None:
 def test_what_is_no_dataset(value, text) -> None:
     for use in (
         lambda: ganzoo.Trainer("mlp", value, steps=1, progress=False).setup(),
-        lambda: datasets.create(interpret(value)).load(),
+        lambda: datasets.create(as_dataset(value)).load(),
     ):
         with pytest.raises(GanzooError, match=text):
             use()
@@ -934,15 +952,17 @@ def test_a_mapping_with_a_path_and_no_name_is_what_lies_there(tmp_path) -> None:
     options = {"path": str(tmp_path / "x.npy"), "stored_range": [0, 255]}
     config = ganzoo.Trainer("mlp", options, steps=1, batch_size=8, progress=False).config
     assert config.dataset.name == "array" and config.dataset.stored_range == (0, 255)
-    assert interpret({"path": str(tmp_path)}) == {"name": "folder", "path": str(tmp_path)}
-    assert interpret({"repo": "a/b"}) == {"name": "huggingface", "repo": "a/b"}
+    assert as_dataset({"path": str(tmp_path)}) == {"name": "folder", "path": str(tmp_path)}
+    assert as_dataset({"repo": "a/b"}) == {"name": "huggingface", "repo": "a/b"}
     # Upon a dataset that has a path it is another path.
     lower = datasets.create("array", path="y.npy")
-    assert interpret({"path": "z.npy"}, lower) == {"path": "z.npy"}
+    assert as_dataset({"path": "z.npy"}, lower) == {"path": "z.npy"}
 
 
 def test_a_memoryview_is_an_array() -> None:
-    assert torch.equal(Given.of(memoryview(PICTURES)).load().data, torch.from_numpy(PICTURES))
+    assert torch.equal(
+        InMemoryDataset.of(memoryview(PICTURES)).load().data, torch.from_numpy(PICTURES)
+    )
 
 
 # -- names of arrays --------------------------------------------------------------------------
@@ -975,7 +995,7 @@ def test_keys_that_a_message_names_work_everywhere(tmp_path, names) -> None:
         def made(value: Any = value, **options: Any) -> Samples:
             if isinstance(value, Path):
                 return datasets.create("array", path=value, **options).load()
-            return Given.of(value, **options).load()
+            return InMemoryDataset.of(value, **options).load()
 
         with pytest.raises(ConfigError, match="It is not clear which array") as caught:
             made()
@@ -993,19 +1013,19 @@ def test_keys_that_a_message_names_work_everywhere(tmp_path, names) -> None:
 @pytest.mark.parametrize("option", ["key", "labels_key"])
 def test_keys_of_what_has_no_names_are_refused(value, option) -> None:
     with pytest.raises(ConfigError, match="leave them out"):
-        Given.of(value, **{option: "images"}).load()
+        InMemoryDataset.of(value, **{option: "images"}).load()
 
 
 def test_keys_of_items() -> None:
     both = Items(24, lambda i: {"left": PICTURES[i], "right": PICTURES[-i], "side": i % 2})
-    with pytest.raises(DataError, match="The options key and labels_key of .*Given.of say which"):
-        Given.of(both).load()
+    with pytest.raises(DataError, match="key and labels_key of .*InMemoryDataset.of say which"):
+        InMemoryDataset.of(both).load()
     for workers in (None, 0):
-        chosen = Given.of(both, key="right", labels_key="side")
-        _, samples = chosen.opened(workers, labels=True)
+        chosen = InMemoryDataset.of(both, key="right", labels_key="side")
+        _, samples = chosen.resolved(workers, labels=True)
         assert samples.spec.classes == ("0", "1")
         with pytest.raises(ConfigError, match="has no array 'rigth'. Did you mean 'right'"):
-            Given.of(both, key="rigth").opened(workers)
+            InMemoryDataset.of(both, key="rigth").resolved(workers)
 
 
 @pytest.mark.parametrize(
@@ -1026,7 +1046,7 @@ def test_statistics_are_named_as_such(tmp_path, names) -> None:
     text = "holds statistics of features .*, as programs for FID keep them, and no samples; give"
     for value in (tmp_path / "x.npz", tmp_path / "x.safetensors", arrays):
         with pytest.raises(DataError, match=text):
-            datasets.create(interpret(value)).load()
+            datasets.create(as_dataset(value)).load()
         with pytest.raises(DataError, match=text):
             ganzoo.evaluate(images, value, "swd")
 
@@ -1034,7 +1054,7 @@ def test_statistics_are_named_as_such(tmp_path, names) -> None:
 def test_a_batch_with_its_statistics_is_the_batch(tmp_path) -> None:
     images = drawn(0, 255, 24, 8, 8, 3, dtype=np.uint8)
     np.savez(tmp_path / "x.npz", arr_0=images, mu=np.zeros(4), sigma=np.eye(4))
-    samples = datasets.create(interpret(tmp_path / "x.npz")).load()
+    samples = datasets.create(as_dataset(tmp_path / "x.npz")).load()
     assert samples.spec.shape == (3, 8, 8) and len(samples) == 24
 
 
@@ -1042,7 +1062,7 @@ def test_a_batch_with_its_statistics_is_the_batch(tmp_path) -> None:
 def test_files_of_other_kinds_name_a_way_on(tmp_path, suffix) -> None:
     (tmp_path / f"x.{suffix}").touch()
     with pytest.raises(DataError, match=r"numpy\.save|to_numpy"):
-        interpret(tmp_path / f"x.{suffix}")
+        as_dataset(tmp_path / f"x.{suffix}")
 
 
 # -- what it is called ------------------------------------------------------------------------
@@ -1064,5 +1084,5 @@ def test_data_are_called_what_they_are(value, called, capsys) -> None:
     run = trainer.fit()
     assert run.path.name == f"mlp-{called}-1"
     told = capsys.readouterr().err
-    assert f"mlp on {called} (" in told and "given" not in told.split("\n")[0]
-    assert run.config.dataset.name == "given"  # in files it is one name
+    assert f"mlp on {called} (" in told and "in-memory" not in told.split("\n")[0]
+    assert run.config.dataset.name == "in-memory"  # in files it is one name

@@ -92,5 +92,5 @@ def test_a_generator_learns_from_them_and_is_evaluated_on_them(root: Path) -> No
     arch = {"name": "dcgan", "channels": 4}
     run = ganzoo.Trainer(arch, options, steps=1, batch_size=16, progress=False).fit()
     assert run.generator.spec.shape == (3, 28, 28)
-    (score,) = ganzoo.evaluate(run.path, metrics="swd", fakes=64, real_split="test").values()
-    assert score.protocol["reals"]["split"] == "test"
+    (score,) = ganzoo.evaluate(run.path, metrics="swd", num_fake=64, real_split="test").values()
+    assert score.protocol["real"]["split"] == "test"

@@ -45,15 +45,16 @@ import yaml
 from PIL import PngImagePlugin  # noqa: F401 (imported once, before all forks)
 from safetensors import SafetensorError
 
-import ganzoo.checkpoint
-import ganzoo.plots
-import ganzoo.trainer
-from ganzoo import bundle, checkpoint
-from ganzoo.adversarial import Game
+import ganzoo.files.checkpoint
+import ganzoo.showing.plots
+import ganzoo.training.trainer
 from ganzoo.cli import main as command_line
 from ganzoo.cli import train as _commands  # noqa: F401
 from ganzoo.errors import GanzooError
-from ganzoo.trainer import Trainer
+from ganzoo.files import checkpoint
+from ganzoo.generators import bundle
+from ganzoo.training.game import Game
+from ganzoo.training.trainer import Trainer
 
 STEPS = 60
 SETTINGS: dict[str, Any] = {
@@ -136,7 +137,7 @@ class Plan:
     kill_saving: int = 0
     fail: int = 0
     error: int = errno.EIO
-    lasting: bool = False
+    cacheable: bool = False
     half: bool = False
     pause: float = 0.0
     cli: bool = False
@@ -248,7 +249,7 @@ class Disk:
             dies = number == plan.kill or (saving and told["save_operations"] == plan.kill_saving)
             due = bool(plan.fail) and number >= plan.fail
             if due and (plan.error != errno.ENOSPC or name in _SPACE):
-                due = plan.lasting or not told["failed"]
+                due = plan.cacheable or not told["failed"]
             else:
                 due = False
             if dies:
@@ -494,7 +495,7 @@ def _watch(disk: Disk, plan: Plan) -> None:
     """Have the trainer tell where it is."""
     told = disk.told
     save, write, play, stop = checkpoint.save, bundle.write, Game.play, Trainer.stop
-    heed = ganzoo.trainer.on_signals
+    heed = ganzoo.training.trainer.on_signals
 
     def saved(*arguments: Any, **named: Any) -> Path:
         with disk.saving():
@@ -529,7 +530,7 @@ def _watch(disk: Disk, plan: Plan) -> None:
 
     checkpoint.save, bundle.write = saved, written
     Game.play, Trainer.stop = played, asked  # type: ignore[method-assign, assignment]
-    ganzoo.trainer.on_signals = heeded
+    ganzoo.training.trainer.on_signals = heeded
 
 
 def _without_locks() -> None:
@@ -724,14 +725,14 @@ def failing(shop: Workshop, report: Report, seed: int, wanted: int) -> None:
         draw = random.Random(f"failing {seed} {number}")
         story = Story(shop, report, f"failing writes, seed {seed}, run {number}")
         for _ in range(3):
-            error, lasting = draw.choice(kinds)
+            error, cacheable = draw.choice(kinds)
             done = checkpoint.latest(story.run / "checkpoints")
             left = 1 - (checkpoint.step_of(done) if done else 0) / STEPS
             last = 60 if draw.random() < 0.2 else max(60, int(left * shop.told["operations"]))
             plan = Plan(
                 fail=draw.randint(1, last),
                 error=error,
-                lasting=lasting,
+                cacheable=cacheable,
                 half=draw.random() < 0.5,
                 cli=draw.random() < 0.3,
             )
@@ -862,7 +863,7 @@ def others(shop: Workshop, report: Report, seed: int, rounds: int) -> None:
         story = Story(shop, report, f"read-only folder, seed {seed}, run {number}")
         story.end(story.start(Plan(kill_saving=draw.randint(60, 120))))
         before = contents(story.run)
-        life = story.end(story.start(Plan(fail=1, error=errno.EROFS, lasting=True, cli=True)))
+        life = story.end(story.start(Plan(fail=1, error=errno.EROFS, cacheable=True, cli=True)))
         _one_error(story, life)
         story.check(contents(story.run) == before, "a read-only folder has changed")
         report.figures["read-only folders refused"] += 1
@@ -972,7 +973,7 @@ def full_disk(shop: Workshop, report: Report, seed: int, rounds: int) -> None:
         shutil.rmtree(story.run, ignore_errors=True)
 
 
-PARTS: dict[str, Callable[[Workshop, Report, int, int], None]] = {
+SUBSET_FIELDS: dict[str, Callable[[Workshop, Report, int, int], None]] = {
     "kills": kills,
     "failing": failing,
     "signals": signals,
@@ -992,15 +993,15 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="an empty folder to work in")
     parser.add_argument("--report", type=Path, required=True, help="where the findings go")
     parser.add_argument("--seed", type=int, default=0)
-    for part in PARTS:
+    for part in SUBSET_FIELDS:
         parser.add_argument(f"--{part}", type=int, default=0, help="how many")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    ganzoo.plots.available = lambda: False  # they take longer than these trainings
+    ganzoo.showing.plots.available = lambda: False  # they take longer than these trainings
     shop = Workshop(asked.root.resolve())
     shop.measure()
     found = {}
-    for part, act in PARTS.items():
+    for part, act in SUBSET_FIELDS.items():
         if wanted := getattr(asked, part.replace("-", "_")):
             report, began, before = Report(), time.monotonic(), _cpu()
             try:

@@ -3,7 +3,7 @@ import contextlib
 import pytest
 import torch
 
-from ganzoo import device
+from ganzoo.core import device
 from ganzoo.features import arithmetic
 from ganzoo.features.arithmetic import full_float32
 

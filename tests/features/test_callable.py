@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import functools
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from ganzoo import features
 from ganzoo.errors import ConfigError
 from ganzoo.features import Features
-from ganzoo.features.callable import Callable, interpret
+from ganzoo.features.callable import Callable, as_extractor
 
 CPU = torch.device("cpu")
 
@@ -42,20 +43,21 @@ def test_logits_may_come_with_the_features():
     assert torch.equal(found.logits, 2 * torch.ones(3, 4))
 
 
-def test_the_fingerprint_tells_contents_apart():
+def test_a_name_of_your_own_identifies_code_and_weights():
     torch.manual_seed(0)
     net = nn.Linear(4, 2)
-    same = nn.Linear(4, 2)
-    same.load_state_dict(net.state_dict())
-    assert Callable.of(net) == Callable.of(same)
-    assert Callable.of(net).fingerprint != Callable.of(nn.Linear(4, 2)).fingerprint
-    assert Callable.of(net).lasting
-    assert Callable.of(flat).fingerprint != Callable.of(torch.flatten).fingerprint
-    assert Callable.of(flat).protocol() == {
+    same = copy.deepcopy(net)
+    assert Callable.of(net, name="net") == Callable.of(same, name="net")
+    other = {Callable.of(nn.Linear(4, 2), name="net"), Callable.of(net, name="v2")}
+    assert Callable.of(net, name="net") not in other
+    assert Callable.of(net, name="net").cacheable
+    assert Callable.of(flat, name="flat") == Callable.of(flat, name="flat")
+    assert Callable.of(flat, name="flat").cacheable
+    assert Callable.of(flat, name="flat").protocol() == {
         "extractor": "callable",
         "quantisation": "none",
         "callable": f"the function {__name__}.flat",
-        "weights": Callable.of(flat).fingerprint,
+        "weights": Callable.of(flat, name="flat").fingerprint,
     }
 
 
@@ -81,14 +83,6 @@ def with_closure(factor):
     return lambda samples: samples.flatten(1) * factor
 
 
-def class_with_closure(factor):
-    class Local(nn.Module):
-        def forward(self, samples):
-            return samples.flatten(1) * factor
-
-    return Local()
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -97,51 +91,15 @@ def class_with_closure(factor):
         lambda factor: Scaled(factor).also,
         lambda factor: eval(f"lambda samples: samples.flatten(1) * {factor}"),
         Scaled,
-        class_with_closure,
     ],
-    ids=["closure", "partial", "bound method", "lambda", "attribute", "class"],
+    ids=["closure", "partial", "bound method", "lambda", "attribute"],
 )
-def test_functions_that_differ_in_what_no_source_tells(make):
+def test_without_a_name_each_object_is_only_itself(make):
     one, other = make(1), make(100)
     extractors = [Callable.of(each) for each in (one, other)]
     assert extractors[0] == Callable.of(one) != extractors[1]
     assert extractors[0].protocol() == Callable.of(one).protocol() != extractors[1].protocol()
-    assert extractors[0].lasting == isinstance(one, nn.Module)
-
-
-def test_nets_of_one_content_are_one():
-    assert Callable.of(Scaled(2.0)) == Callable.of(Scaled(2.0))
-    assert Callable.of(Scaled(2.0)) != Callable.of(Scaled(2))
-    assert Callable.of(class_with_closure(3)) == Callable.of(class_with_closure(3))
-
-
-def test_a_net_with_objects_in_it_is_only_itself():
-    net, twin = Scaled(object()), Scaled(object())
-    assert not Callable.of(net).lasting
-    assert Callable.of(net) == Callable.of(net) != Callable.of(twin)
-
-
-def importing(line):
-    """A net with an import in its code."""
-    space = {}
-    exec(f"def forward(self, samples):\n    {line}\n    return samples", globals(), space)
-    return type("Importing", (nn.Module,), space)()
-
-
-@pytest.mark.parametrize(
-    ("line", "lasting"),
-    [
-        ("from torch.nn.functional import relu", True),
-        ("import json, torch.nn as parts", True),
-        ("from helper import scaled", False),
-        ("import torch, helper.within as parts", False),
-        ("from . import torch", False),
-        ("from .torch import scaled", False),
-        ("def within(): import helper", False),
-    ],
-)
-def test_what_a_net_imports_as_it_computes_is_known_of_libraries_only(line, lasting):
-    assert Callable.of(importing(line)).lasting == lasting
+    assert not extractors[0].cacheable
 
 
 def test_another_object_does_not_get_the_name_of_one_that_is_gone():
@@ -149,15 +107,39 @@ def test_another_object_does_not_get_the_name_of_one_that_is_gone():
     assert len(names) == 20
 
 
-def test_a_net_that_changed_since_it_was_given_is_refused():
+@pytest.mark.parametrize("name", ["net", None])
+def test_a_net_whose_weights_changed_is_another_and_refused(name):
     net = nn.Linear(4, 2)
-    extractor = Callable.of(net)
-    before = Callable.of(copy.deepcopy(net))
+    extractor = Callable.of(net, name=name)
+    before = Callable.of(copy.deepcopy(net), name=name)
     with torch.no_grad():
         net.weight.add_(1)
-    with pytest.raises(ConfigError, match="has changed since"):
+    assert Callable.of(net, name=name).protocol() != extractor.protocol()
+    with pytest.raises(ConfigError, match="weights have changed since"):
         extractor.build(CPU)
     assert before.build(CPU)(torch.ones(1, 4)).pool.shape == (1, 2)
+
+
+@dataclasses.dataclass
+class Equal:
+    """Equal to all others of its kind, whatever they compute; without a hash."""
+
+    factor: int = dataclasses.field(compare=False)
+
+    def __call__(self, samples):
+        return samples.flatten(1) * self.factor
+
+
+@dataclasses.dataclass(unsafe_hash=True)
+class Hashed(Equal):
+    """With a hash."""
+
+
+@pytest.mark.parametrize("kind", [Equal, Hashed])
+def test_equal_objects_are_told_apart(kind):
+    one, other = kind(1), kind(100)
+    assert one == other
+    assert Callable.of(one) == Callable.of(one) != Callable.of(other)
 
 
 def test_what_was_read_from_a_file_asks_for_the_object():
@@ -181,9 +163,9 @@ def test_what_is_not_one_row_per_sample_is_refused(result, got):
 
 
 def test_interpret_takes_names_components_and_callables():
-    assert interpret("inception") == "inception"
-    assert interpret({"name": "clip"}) == {"name": "clip"}
-    assert interpret(Callable) is Callable
-    assert interpret(flat) == Callable.of(flat)
+    assert as_extractor("inception") == "inception"
+    assert as_extractor({"name": "clip"}) == {"name": "clip"}
+    assert as_extractor(Callable) is Callable
+    assert as_extractor(flat) == Callable.of(flat)
     with pytest.raises(ConfigError, match="An extractor is a name"):
-        interpret(3)
+        as_extractor(3)

@@ -1,13 +1,14 @@
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from ganzoo import features
-from ganzoo.datasets.base import Samples
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
-from ganzoo.features import classifier, kept
+from ganzoo.features import classifier, tensor_cache
 from ganzoo.features.classifier import Classifier, ClassifierNet, accuracy, train
-from ganzoo.spec import SampleSpec
-from ganzoo.storage import own_copies
+from ganzoo.files.storage import own_copies
 
 CPU = torch.device("cpu")
 
@@ -78,24 +79,21 @@ def test_each_data_root_has_its_own(trained, tmp_path, monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_told(trained, monkeypatch):
-    class SafetensorError(Exception):
-        """As safetensors wraps what the system says."""
-
-    def full(*_):
+    def full(*_, **__):
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(CheckpointError, match="cannot be kept .*No space left on device"):
+    with pytest.raises(CheckpointError, match="cannot be cached .*No space left on device"):
         Classifier().weights_hash()
 
 
 def test_kept_tensors_are_whole_or_not_there(tmp_path):
     tensors = {"a": torch.arange(6.0)}
-    kept.write(tmp_path / "it", tensors, count=6)
-    kept.write(tmp_path / "it", {"a": tensors["a"] + 1}, count=6)
-    found, facts = kept.read(tmp_path / "it")
+    tensor_cache.write(tmp_path / "it", tensors, count=6)
+    tensor_cache.write(tmp_path / "it", {"a": tensors["a"] + 1}, count=6)
+    found, facts = tensor_cache.read(tmp_path / "it")
     assert torch.equal(found["a"], tensors["a"] + 1) and facts["count"] == 6
-    assert kept.read(tmp_path / "other") is None
+    assert tensor_cache.read(tmp_path / "other") is None
     assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
 

@@ -181,7 +181,7 @@ def test_weights_of_another_net_are_refused(tmp_path, random_weights):
     save_file(tensors, tmp_path / "other.safetensors")
     wanted = (
         r"other.safetensors holds the weights of another net: it lacks 1 tensors "
-        r"\(Mixed_5b.branch1x1.conv.weight\) and has besides 1 tensors \(Mixed_9z.conv.weight\) "
+        r"\(Mixed_5b.branch1x1.conv.weight\) and also has 1 tensors \(Mixed_9z.conv.weight\) "
         r"and has other shapes of 1 tensors \(fc.bias\)"
     )
     with pytest.raises(CheckpointError, match=wanted):

@@ -7,16 +7,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ganzoo import features, metrics, statedicts
-from ganzoo.datasets import Given
-from ganzoo.evaluation import gathering
-from ganzoo.evaluation.sides import side_of
+from ganzoo import features, metrics
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets import InMemoryDataset
+from ganzoo.evaluation import EvalOptions
+from ganzoo.evaluation.feature_pass import FeaturePass
+from ganzoo.evaluation.opening import sample_source
 from ganzoo.features import huggingface, inception, vgg16, weights
 from ganzoo.features.base import fingerprint
 from ganzoo.features.inception_net import InceptionNet
 from ganzoo.features.weights import Reading, stamp
+from ganzoo.files import statedicts
 from ganzoo.metrics import lpips
-from ganzoo.spec import SampleSpec
 
 SPEC = SampleSpec(kind="image", shape=(3, 32, 32), value_range=(-1, 1))
 CPU = torch.device("cpu")
@@ -55,9 +57,9 @@ def inception_file(tmp_path_factory):
 
 
 def gathered(*chosen):
-    pictures = Given.of(torch.zeros(4, *SPEC.shape, dtype=torch.uint8))
-    side = side_of(pictures, None, None, keep=False)
-    found = gathering.Gathering(chosen, None, side, CPU, "fp32", 4, None)
+    pictures = InMemoryDataset.of(torch.zeros(4, *SPEC.shape, dtype=torch.uint8))
+    side = sample_source(pictures, None, None, keep=False)
+    found = FeaturePass(chosen, None, side, CPU, EvalOptions(precision="fp32", batch_size=4))
     found.build()
     return found
 
@@ -194,11 +196,11 @@ def test_what_is_used_is_what_was_hashed(tmp_path):
     path.write_text("one")
     reading = Reading(str.upper)
     owner = Owner()
-    assert reading.told(owner, lambda: stamp(path), path.read_text) == "ONE"
+    assert reading.digest(owner, lambda: stamp(path), path.read_text) == "ONE"
     path.write_text("other")
     assert reading.take(owner, path.read_text) == "one"
     assert reading.take(owner, path.read_text) == "other"
-    assert reading.told(owner, lambda: stamp(path), path.read_text) == "OTHER"
+    assert reading.digest(owner, lambda: stamp(path), path.read_text) == "OTHER"
 
 
 def test_each_owner_takes_what_was_read_for_it(tmp_path):
@@ -206,8 +208,8 @@ def test_each_owner_takes_what_was_read_for_it(tmp_path):
     path.write_text("one")
     reading = Reading(str.upper)
     first, second = Owner(), Owner()
-    reading.told(first, lambda: stamp(path), path.read_text)
-    reading.told(second, lambda: stamp(path), lambda: pytest.fail("is known"))
+    reading.digest(first, lambda: stamp(path), path.read_text)
+    reading.digest(second, lambda: stamp(path), lambda: pytest.fail("is known"))
     assert reading.take(second, lambda: "read") == "read"
     assert reading.take(first, lambda: "read") == "one"
 
@@ -217,7 +219,7 @@ def test_nothing_is_held_for_what_is_gone(tmp_path):
     path.write_text("one")
     reading = Reading(str.upper)
     owner = Owner()
-    reading.told(owner, lambda: stamp(path), path.read_text)
+    reading.digest(owner, lambda: stamp(path), path.read_text)
     del owner
     gc.collect()
     assert not reading._held
@@ -234,8 +236,8 @@ def test_a_hash_is_not_remembered_of_a_file_exchanged_while_it_was_read(tmp_path
         path.write_text("another")
         return content
 
-    assert reading.told(owner, lambda: stamp(path), exchanged) == "ONE"
-    assert reading.told(owner, lambda: stamp(path), path.read_text) == "ANOTHER"
+    assert reading.digest(owner, lambda: stamp(path), exchanged) == "ONE"
+    assert reading.digest(owner, lambda: stamp(path), path.read_text) == "ANOTHER"
 
 
 def test_a_file_of_the_same_size_and_time_is_another_one(tmp_path):

@@ -218,7 +218,7 @@ def test_weights_that_lack_something_are_refused(extractor, model, stand_in, tmp
 def test_only_clip_may_have_another_net_beside(stand_in, tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "others", {"unexpected_keys": {"register_tokens"}})
     assert clip.CLIP(weights=str(tmp_path)).weights_hash()
-    with pytest.raises(CheckpointError, match=r"has besides 1 tensors \(register_tokens\)"):
+    with pytest.raises(CheckpointError, match=r"also has 1 tensors \(register_tokens\)"):
         dinov2.DINOv2(weights=str(tmp_path)).weights_hash()
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from ganzoo.errors import CheckpointError
 from ganzoo.features import inception, vgg16
 from ganzoo.features.weights import Published, extractors_root, load
-from ganzoo.storage import sha256
+from ganzoo.files.storage import sha256
 
 
 @pytest.fixture

@@ -650,22 +650,6 @@ class HubServer:
 
     # Accounts and repositories
 
-    @route("GET", "/api/whoami-v2")
-    def _whoami(self, request: Request) -> Answer:
-        account = self._known(request)
-        return as_json(
-            {
-                "type": "user",
-                "name": account.name,
-                "fullname": account.name.title(),
-                "orgs": [{"type": "org", "name": org} for org in account.orgs],
-                "auth": {
-                    "type": "access_token",
-                    "accessToken": {"displayName": "a token", "role": account.role},
-                },
-            }
-        )
-
     @route("POST", "/api/repos/create")
     def _create(self, request: Request) -> Answer:
         account, wanted = self._known(request), request.json()
@@ -683,28 +667,6 @@ class HubServer:
         private = wanted.get("visibility") == "private" or wanted.get("private") is True
         self.create_repo(name, private=private)
         return as_json({"url": url, "name": name})
-
-    @route("DELETE", "/api/repos/delete")
-    def _delete(self, request: Request) -> Answer:
-        account, wanted = self._known(request), request.json()
-        name = f"{wanted.get('organization') or account.name}/{wanted['name']}"
-        self._repo(request, name, write=True)
-        del self._repos[name]
-        return as_json({})
-
-    @route("PUT", "/api/models/{repo}/settings")
-    def _settings(self, request: Request, repo: str) -> Answer:
-        found, wanted = self._repo(request, repo, write=True), request.json()
-        if "visibility" in wanted:
-            found.private = wanted["visibility"] == "private"
-        if "gated" in wanted:
-            found.gated = wanted["gated"] is not False
-        return as_json({"private": found.private, "gated": found.gated})
-
-    @route("GET", "/api/models/{repo}/auth-check")
-    def _auth_check(self, request: Request, repo: str) -> Answer:
-        self._repo(request, repo, contents=True)
-        return as_json({})
 
     # Looking
 
@@ -809,51 +771,12 @@ class HubServer:
             "usedStorage": sum(map(len, repo.large.values())),
         }
 
-    @route("GET", "/api/models/{repo}/tree/{revision}")
-    def _tree(self, request: Request, repo: str, revision: str) -> Answer:
-        return self._tree_below(request, repo, revision, "")
-
-    @route("GET", "/api/models/{repo}/tree/{revision}/{path}")
-    def _tree_below(self, request: Request, repo: str, revision: str, path: str) -> Answer:
-        commit = self._revision(self._repo(request, repo), revision)
-        prefix = f"{path.strip('/')}/" if path.strip("/") else ""
-        files, folders = [], set()
-        for name, blob in sorted(commit.files.items()):
-            if name.startswith(prefix):
-                inner = name[len(prefix) :].split("/")[:-1]
-                if not inner or request.flag("recursive"):
-                    files.append(listed(name, blob))
-                deep = len(inner) if request.flag("recursive") else min(len(inner), 1)
-                folders |= {prefix + "/".join(inner[: n + 1]) for n in range(deep)}
-        if prefix and not files and not folders:
-            raise Refusal(404, "EntryNotFound", f"{path} does not exist on {revision!r}")
-        entries = [listed(name, None) for name in sorted(folders)] + files
-        start = int((request.values("cursor") or ["0"])[0])
-        stop = start + self.page_size
-        return as_json(entries[start:stop], headers=self._next_page(request, stop, len(entries)))
-
     @route("POST", "/api/models/{repo}/paths-info/{revision}")
     def _paths_info(self, request: Request, repo: str, revision: str) -> Answer:
         commit = self._revision(self._repo(request, repo), revision)
         wanted = parse_qs(request.body.decode()).get("paths", [])
         found = [listed(path, commit.files[path]) for path in wanted if path in commit.files]
         return as_json(found)
-
-    @route("GET", "/api/models/{repo}/commits/{revision}")
-    def _history(self, request: Request, repo: str, revision: str) -> Answer:
-        commit = self._revision(self._repo(request, repo), revision)
-        return as_json(
-            [
-                {
-                    "id": each.oid,
-                    "title": each.title,
-                    "message": each.description,
-                    "authors": [{"user": each.author}],
-                    "date": stamp(each.date),
-                }
-                for each in commit.history()
-            ]
-        )
 
     # Names of commits
 
@@ -883,30 +806,6 @@ class HubServer:
         if revision in found.branches:
             raise Refusal(409, None, f"Reference already exists: refs/heads/{revision}")
         found.branches[revision] = start.oid
-        return as_json({})
-
-    @route("DELETE", "/api/models/{repo}/branch/{revision}")
-    def _delete_branch(self, request: Request, repo: str, revision: str) -> Answer:
-        found = self._repo(request, repo, write=True)
-        if revision == "main":
-            raise Refusal(403, None, "Cannot delete refs/heads/main")
-        if found.branches.pop(revision, None) is None:
-            self._no_revision(revision)
-        return as_json({})
-
-    @route("POST", "/api/models/{repo}/tag/{revision}")
-    def _create_tag(self, request: Request, repo: str, revision: str) -> Answer:
-        found = self._repo(request, repo, write=True)
-        commit, tag = self._revision(found, revision), request.json()["tag"]
-        if tag in found.tags:
-            raise Refusal(409, None, f"Tag reference exists already: refs/tags/{tag}")
-        found.tags[tag] = commit.oid
-        return as_json({})
-
-    @route("DELETE", "/api/models/{repo}/tag/{revision}")
-    def _delete_tag(self, request: Request, repo: str, revision: str) -> Answer:
-        if self._repo(request, repo, write=True).tags.pop(revision, None) is None:
-            self._no_revision(revision)
         return as_json({})
 
     # Uploading: is the card right, which files are large, those, and then the commit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from ganzoo import bundle, hub, sealed
 from ganzoo.architectures.mlp import MLP
-from ganzoo.bundle import BundleConfig
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, GanzooError, HubError
-from ganzoo.generator import Generator
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo.files import artifact, bounded_json
+from ganzoo.generators import bundle, hub
+from ganzoo.generators.bundle import BundleConfig
+from ganzoo.generators.generator import Generator
 from hub.server import HubServer
 
 CARD = """---
@@ -100,30 +101,30 @@ def test_names(source: str, expected: tuple[str, str | None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"),
+    ("source", "remedy"),
     [
-        ("", "it reads 'owner/name' or 'owner/name@revision'"),
-        ("a", "it reads 'owner/name'"),
-        ("zoo/", "it reads 'owner/name'"),
-        ("zoo/a/b", "it reads 'owner/name'"),
-        ("zoo/a b", "owner and name are letters"),
-        ("zoo/../a", "it reads 'owner/name'"),
-        ("../a", "owner and name are letters"),
-        ("zoo/-a", "owner and name are letters"),
-        ("zoo/a.", "owner and name are letters"),
-        ("zoo/\u00e4", "owner and name are letters"),
-        ("zoo/" + "a" * 93, "96 characters at most"),
-        ("zoo/a--b", "neither '--' nor '..'"),
-        ("zoo/a..b", "neither '--' nor '..'"),
-        ("zoo/a.git", "does not end in '.git'"),
-        ("https://huggingface.co/zoo/a", "give it without the rest of the address, as 'zoo/a'"),
-        ("hf://zoo/a", "as 'zoo/a'"),
+        ("", "'owner/name' or 'owner/name@revision'"),
+        ("a", "'owner/name'"),
+        ("zoo/", "'owner/name'"),
+        ("zoo/a/b", "'owner/name'"),
+        ("zoo/a b", "'owner/name'"),
+        ("zoo/../a", "'owner/name'"),
+        ("../a", "'owner/name'"),
+        ("zoo/-a", "'owner/name'"),
+        ("zoo/a.", "'owner/name'"),
+        ("zoo/\u00e4", "'owner/name'"),
+        ("zoo/" + "a" * 93, "'owner/name'"),
+        ("zoo/a--b", "'owner/name'"),
+        ("zoo/a..b", "'owner/name'"),
+        ("zoo/a.git", "'owner/name'"),
+        ("https://huggingface.co/zoo/a", "it as 'zoo/a'"),
+        ("hf://zoo/a", "it as 'zoo/a'"),
     ],
 )
-def test_what_is_no_name(source: str, reason: str) -> None:
-    found = said(lambda: hub.parse(source))
-    assert found.startswith(f"'{source}' is no name of a repository on the Hub: ")
-    assert reason in found
+def test_what_is_no_name(source: str, remedy: str) -> None:
+    assert said(lambda: hub.parse(source)).startswith(
+        f"'{source}' is not the name of a repository on the Hub. Give {remedy}"
+    )
 
 
 @pytest.mark.parametrize("revision", ["", "..", "a/../b", "/a", "a/", "-a", "a b", "a\n", "a\x00"])
@@ -132,7 +133,9 @@ def test_what_is_no_revision(revision: str, hub_: HubServer) -> None:
         lambda: hub.parse(f"zoo/a@{revision}"),
         lambda: hub.fetch("zoo/a", revision=revision),
     ):
-        assert "is no name of a revision: give a branch, a tag, a pull request as" in said(call)
+        assert "is not the name of a revision. Give a branch, a tag, a pull request as" in said(
+            call
+        )
     assert hub_.requests == []
 
 
@@ -155,7 +158,7 @@ def test_all_of_it_comes_from_one_commit(
 
     monkeypatch.setattr(bundle, "config", slow)
     found = hub.fetch("zoo/a")
-    assert (found.repo_id, found.revision) == ("zoo/a", first)
+    assert found.revision == first
     for name in bundle.CONFIG, bundle.WEIGHTS:
         assert (found.folder / name).read_bytes() == files[name]
         assert (found.folder / name).resolve().is_relative_to(found.root)
@@ -255,30 +258,35 @@ def test_a_hub_in_trouble_is_no_trouble_for_what_is_here(hub_: HubServer, whole:
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 
 
+def refused(call: Callable[[], Any], cause: str, remedy: str, where: str = "zoo/a") -> None:
+    """A call raises one line with fact, cause and remedy."""
+    found = said(call)
+    assert found.startswith(f"Cannot load {where}: {cause}")
+    assert remedy in found and found.endswith(".")
+
+
 def test_gated(hub_: HubServer, whole: str) -> None:
     hub_.repo("zoo/a").gated = True
-    assert said(lambda: hub.fetch("zoo/a")) == (
-        f"zoo/a is gated: its owner gives access on request, and you are not logged in. "
-        f"Ask for it at {hub_.endpoint}/zoo/a, then {LOG_IN}."
-    )
-    assert said(lambda: hub.fetch("zoo/a", token="hf_bob")) == (
-        f"zoo/a is gated: its owner gives access on request, and your account has none yet. "
-        f"Ask for it at {hub_.endpoint}/zoo/a."
-    )
+    for token in None, "hf_bob":
+        refused(
+            lambda: hub.fetch("zoo/a", token=token),  # noqa: B023
+            "it is gated, and you have no access. ",
+            f"Ask its owner for access at {hub_.endpoint}/zoo/a and {LOG_IN}",
+            where="config.json of zoo/a",
+        )
     hub_.grant("zoo/a", "bob")
     assert hub.fetch("zoo/a", token="hf_bob").revision == whole
 
 
 @pytest.mark.parametrize("name", ["zoo/none", "zoo/a"])
-def test_missing_or_private(hub_: HubServer, whole: str, name: str) -> None:
+@pytest.mark.parametrize("token", [None, "hf_bob"])
+def test_missing_or_private(hub_: HubServer, whole: str, name: str, token: str | None) -> None:
     hub_.repo("zoo/a").private = True
-    assert said(lambda: hub.fetch(name)) == (
-        f"There is no repository {name} on the Hub, nor a folder here, or it is private. Check "
-        f"the name; if it is private, {LOG_IN}."
-    )
-    assert said(lambda: hub.fetch(name, token="hf_bob")) == (
-        f"There is no repository {name} on the Hub, nor a folder here, or it is private and your "
-        f"token may not see it. Check the name, and with 'hf auth whoami' the account."
+    refused(
+        lambda: hub.fetch(name, token=token),
+        "there is no such repository on the Hub, nor is it a folder here, or it is private. ",
+        f"Check the name; if it is private, {LOG_IN}",
+        where=name,
     )
 
 
@@ -295,110 +303,112 @@ def test_private_with_a_token(
 def test_a_missing_revision(hub_: HubServer, whole: str) -> None:
     hub_.tag("zoo/a", "v1.0")
     assert said(lambda: hub.fetch("zoo/a", revision="v1.1")) == (
-        "zoo/a has no revision 'v1.1'. Did you mean 'v1.0'? Give a commit, 'refs/pr/1' for a pull "
-        "request, or one of its branches and tags: main, v1.0."
+        "Cannot load zoo/a@v1.1: it has no revision 'v1.1'. Did you mean 'v1.0'? It has these "
+        "branches and tags: main, v1.0."
     )
     absent = "0" * 40  # of which nothing is known before a file is asked for
-    assert said(lambda: hub.fetch("zoo/a", revision=absent)).startswith(
-        f"zoo/a has no revision '{absent}'. Give a commit"
+    assert f"it has no revision '{absent}'. It has" in said(
+        lambda: hub.fetch("zoo/a", revision=absent)
     )
 
 
-def test_a_missing_file(hub_: HubServer, whole: str) -> None:
-    hub_.commit("zoo/a", {bundle.WEIGHTS: None})
+@pytest.mark.parametrize("name", [bundle.CONFIG, bundle.WEIGHTS])
+def test_a_missing_file(hub_: HubServer, whole: str, name: str) -> None:
+    hub_.commit("zoo/a", {name: None})
     assert said(lambda: hub.fetch("zoo/a", revision="main")) == (
-        "zoo/a at 'main' lacks model.safetensors, which its config.json lists: it was deleted, or "
-        "a push by other means was not finished. Load another revision, or tell its owner."
+        f"zoo/a@main is not a whole generator of ganzoo: it has no {name}. Check the name and the "
+        f"revision."
     )
 
 
 @pytest.mark.parametrize(
-    ("card", "what"),
-    [
-        (None, "does not say what it is"),
-        ("---\nlibrary_name: diffusers\n---\n", "says that it is for 'diffusers'"),
-    ],
+    "config", ['{"model_type": "bert"}', '{"model_type": "bert", "deps": [{"library": "ganzoo"}]}']
 )
-def test_a_repository_without_a_config(hub_: HubServer, card: str | None, what: str) -> None:
-    hub_.commit("zoo/b", {"README.md": card, "model.safetensors": b"x"})
-    assert said(lambda: hub.fetch("zoo/b")) == (
-        f"zoo/b is no generator of ganzoo: it has no config.json, and the Hub {what}. Check the "
-        f"name and the revision."
-    )
-
-
-def test_a_repository_of_another_library(hub_: HubServer) -> None:
-    card = "---\nlibrary_name: transformers\n---\n"
-    files: dict[str, bytes | str | None] = {"README.md": card, "model.safetensors": b"x"}
-    hub_.commit("zoo/b", files | {"config.json": '{"model_type": "bert"}'})
+def test_a_repository_of_another_library(hub_: HubServer, config: str) -> None:
+    files: dict[str, bytes | str | None] = {"model.safetensors": b"x"}
+    hub_.commit("zoo/b", files | {"config.json": config})
     for load in hub.fetch, Generator.from_pretrained:
         assert said(lambda: load("zoo/b")) == (  # noqa: B023
-            "zoo/b is no generator of ganzoo: its config.json is of others, and the Hub says that "
-            "it is for 'transformers'. Check the name and the revision."
+            "zoo/b is not a generator of ganzoo: its config.json is of another library. Check the "
+            "name and the revision."
         )
     assert "model.safetensors" not in downloads(hub_)
 
 
 @pytest.mark.parametrize("revision", [None, "v1", "0" * 40])
 def test_no_network(hub_: HubServer, revision: str | None) -> None:
-    where = f"zoo/a at '{revision}'" if revision else "zoo/a"
     with hub_.offline():
-        assert said(lambda: hub.fetch("zoo/a", revision=revision)) == (
-            f"{hub_.endpoint} cannot be reached (ConnectError), and {where} is not in the cache, "
-            f"nor a folder here. Check the network and the proxy; what was loaded once loads "
-            f"without."
+        refused(
+            lambda: hub.fetch("zoo/a", revision=revision),
+            f"the connection to {hub_.endpoint} failed (ConnectError), and it is not in the cache",
+            "Check the network and the proxy",
+            where=f"zoo/a@{revision}" if revision else "zoo/a",
         )
 
 
 def test_offline_on_purpose(hub_: HubServer, whole: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def words(why: str, where: str) -> str:
-        return (
-            f"{where} is not in the cache, or not all of it, nor a folder here, and cannot be "
-            f"asked for because {why} is set. Load it once without that; afterwards it is there."
+    cause = "{} is set, and not all of it is in the cache, nor is it a folder here. "
+    remedy = "Load it once without that"
+    for revision in None, whole:
+        where = f"config.json of zoo/a@{whole}" if revision else "zoo/a"
+        refused(
+            lambda: hub.fetch("zoo/a", revision=revision, local_files_only=True),  # noqa: B023
+            *(cause.format("local_files_only"), remedy, where),
         )
-
-    for revision, where in (None, "zoo/a"), (whole, f"zoo/a at '{whole}'"):
-        local = said(lambda: hub.fetch("zoo/a", revision=revision, local_files_only=True))  # noqa: B023
-        assert local == words("local_files_only", where)
+        where = f"zoo/a@{whole}" if revision else "zoo/a"
         with monkeypatch.context() as patch:
             patch.setattr(constants, "HF_HUB_OFFLINE", True)
-            offline = said(lambda: hub.fetch("zoo/a", revision=revision))  # noqa: B023
-        assert offline == words("HF_HUB_OFFLINE", where)
+            refused(
+                lambda: hub.fetch("zoo/a", revision=revision),  # noqa: B023
+                *(cause.format("HF_HUB_OFFLINE"), remedy, where),
+            )
     assert hub_.requests == []
 
 
 def test_a_bad_token(hub_: HubServer, whole: str) -> None:
-    assert said(lambda: hub.fetch("zoo/a", token="hf_wrong")) == (
-        f"The Hub does not take the token: it is wrong, expired or revoked. Make one at "
-        f"{hub_.endpoint}/settings/tokens, then {LOG_IN}."
+    refused(
+        lambda: hub.fetch("zoo/a", token="hf_wrong"),
+        "the token is not valid, or may not do this. ",
+        f"Create one that may read at {hub_.endpoint}/settings/tokens and {LOG_IN}",
     )
     for token in "", "hf_a\n", "hf_\u00e4", "hf_a b":
         assert said(lambda: hub.fetch("zoo/a", token=token)) == (  # noqa: B023
-            f"The token is empty or has spaces or line ends in it: copy it once more, or leave it "
-            f"out and {LOG_IN}."
+            f"The token is empty or contains spaces or line ends. Copy it again, or leave it out "
+            f"and {LOG_IN}."
         )
     assert said(lambda: hub.fetch("zoo/a", token=True)) == (
         f"There is no token on this machine: {LOG_IN}."
     )
 
 
-def test_an_interrupted_download(hub_: HubServer, whole: str) -> None:
-    hub_.fail(f"GET /lfs/.*{bundle.WEIGHTS}", cut=20, times=None)
-    found = said(lambda: hub.fetch("zoo/a"))
-    assert re.fullmatch(
-        rf"The download of {bundle.WEIGHTS} from zoo/a was interrupted \(\w+\)\. Load it again: "
-        rf"files that are here are not fetched twice\.",
-        found,
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "Is a directory"), (b"\xff", "it is no text")]
+)
+def test_a_token_file_that_cannot_be_read(
+    hub_: HubServer, whole: str, content: bytes | None, reason: str
+) -> None:
+    file = Path(constants.HF_TOKEN_PATH)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(HubError) as caught:
+        hub.fetch("zoo/a")
+    assert str(caught.value) == (
+        f"The token file {file} cannot be read ({reason}). Move it away, then {LOG_IN}."
+    )
+    assert caught.value.__context__ is None
+    assert hub.fetch("zoo/a", token=False).revision == whole
+
+
+@pytest.mark.parametrize("how", [{"cut": 20, "times": None}, {"content": b"much too short"}])
+def test_an_interrupted_download(hub_: HubServer, whole: str, how: dict[str, Any]) -> None:
+    hub_.fail(f"GET /lfs/.*{bundle.WEIGHTS}", **how)
+    refused(
+        lambda: hub.fetch("zoo/a"),
+        f"the connection to {hub_.endpoint} failed (",
+        "then try again: no file is transferred twice",
+        where=f"{bundle.WEIGHTS} of zoo/a",
     )
     hub_.heal()
-    assert hub.fetch("zoo/a").revision == whole
-
-
-def test_a_download_of_another_size(hub_: HubServer, whole: str) -> None:
-    hub_.fail(f"GET /lfs/.*{bundle.WEIGHTS}", content=b"much too short")
-    assert said(lambda: hub.fetch("zoo/a")) == (
-        "What came of model.safetensors from zoo/a is not whole. Try again."
-    )
     assert hub.fetch("zoo/a").revision == whole
 
 
@@ -408,9 +418,8 @@ def test_wrong_sizes_are_seen_before_the_download(
     size = len(files[bundle.WEIGHTS] or b"")
     hub_.commit("zoo/a", files | {bundle.WEIGHTS: b"\0" * 1_000_000})
     assert said(lambda: hub.fetch("zoo/a")) == (
-        f"model.safetensors of zoo/a has 1,000,000 bytes, but its config.json says {size:,}: one "
-        f"of them was exchanged, or a push by other means was not finished. Load another revision, "
-        f"or tell its owner."
+        f"model.safetensors of zoo/a has 1,000,000 bytes instead of {size:,}: it was replaced, or "
+        f"its upload was not finished. Load another revision."
     )
     assert downloads(hub_) == [bundle.CONFIG]
 
@@ -420,15 +429,16 @@ def test_weights_that_no_net_needs_are_not_fetched(
 ) -> None:
     """A repository that is true to itself, and has a gigabyte for a net of a hundred numbers."""
     config = json.loads(files[bundle.CONFIG] or "")
-    del config[sealed.SEAL]
+    del config[artifact.CHECKSUM]
     huge = b"\0" * 300_000
     config["weights"][bundle.WEIGHTS] |= {"size": len(huge)}
-    text = json.dumps(sealed.seal(config), indent=2) + "\n"
+    text = json.dumps(artifact.with_checksum(config), indent=2) + "\n"
     hub_.commit("zoo/a", files | {bundle.CONFIG: text, bundle.WEIGHTS: huge})
     with pytest.raises(BundleError) as caught:
         hub.fetch("zoo/a")
     assert str(caught.value).startswith(
-        "model.safetensors of zoo/a has 300,000 bytes, but the net that config.json describes needs"
+        "model.safetensors of zoo/a has 300,000 bytes, but the net that its configuration "
+        "describes needs"
     )
     monkeypatch.setenv("GANZOO_MAX_BYTES", "200000")
     with pytest.raises(BundleError, match="more than the 200,000 that are allowed"):
@@ -441,43 +451,30 @@ def test_a_config_too_large_is_not_fetched(
 ) -> None:
     hub_.commit("zoo/a", files | {bundle.CONFIG: b"{" + b" " * 50_000 + b"}"})
     monkeypatch.setattr(hub, "LARGEST", 40_000)
-    assert said(lambda: hub.fetch("zoo/a")) == (
-        "config.json of zoo/a has 50,002 bytes, more than the 40,000 that are fetched: it is not "
-        "what ganzoo writes. Load another revision or repository."
+    assert "config.json of zoo/a has 50,002 bytes instead of at most 40,000" in said(
+        lambda: hub.fetch("zoo/a")
     )
     assert downloads(hub_) == []
 
 
-@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_a_hub_in_trouble(hub_: HubServer, whole: str, status: int) -> None:
     hub_.fail("GET /api/models/zoo/a", status=status, times=None)
-    assert said(lambda: hub.fetch("zoo/a")) == (
-        f"The Hub has trouble of its own ({status}) and zoo/a is not in the cache. Try again in "
-        f"some minutes; https://status.huggingface.co tells more."
-    )
+    refused(lambda: hub.fetch("zoo/a"), f"the Hub is busy or down ({status})", "Try again in some")
 
 
-def test_too_many_requests(hub_: HubServer, whole: str) -> None:
-    hub_.fail("paths-info", status=429)
-    assert said(lambda: hub.fetch("zoo/a")) == (
-        f"The Hub wants fewer requests from here for now (429). Wait some minutes, or {LOG_IN}, "
-        f"which allows for more."
-    )
-
-
-def test_refused_for_whatever_reason(hub_: HubServer, whole: str) -> None:
+def test_any_other_refusal(hub_: HubServer, whole: str) -> None:
     hub_.fail("paths-info", status=418, message="a teapot")
-    assert said(lambda: hub.fetch("zoo/a")) == (
-        "The Hub refuses a look at zoo/a (418: a teapot). Check the name, and whether your account "
-        "may see it."
-    )
+    refused(lambda: hub.fetch("zoo/a"), "the Hub refuses (418: a teapot)", "Check the name")
 
 
 def test_a_login_page_in_its_place(hub_: HubServer, whole: str) -> None:
     hub_.fail("GET /api/models/zoo/a", content=b"<html>Welcome to our hotel</html>")
-    found = said(lambda: hub.fetch("zoo/a"))
-    assert found.startswith(f"{hub_.endpoint} does not answer as a Hub does (")
-    assert found.endswith("proxy or a log-in page of the network answers in its place.")
+    refused(
+        lambda: hub.fetch("zoo/a"),
+        f"{hub_.endpoint} does not answer as a Hub does (",
+        "a proxy or a log-in page answers instead",
+    )
 
 
 def test_a_full_disk(hub_: HubServer, whole: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -488,16 +485,15 @@ def test_a_full_disk(hub_: HubServer, whole: str, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(file_download, "_create_symlink", full)
     assert said(lambda: hub.fetch("zoo/a")) == (
-        "The disk is full, so that zoo/a does not fit into the cache. Free some space, or choose "
-        "another place for it with cache_dir or HF_HOME."
+        "Cannot load config.json of zoo/a: the file cannot be written (No space left on device). "
+        "Free some space, or choose another folder with cache_dir or HF_HOME."
     )
 
 
 def test_a_cache_that_cannot_be_written(hub_: HubServer, whole: str, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     found = said(lambda: hub.fetch("zoo/a", cache_dir=tmp_path / "taken"))
-    assert found.startswith("zoo/a cannot be stored: ")
-    assert found.endswith("Choose another place for the cache with cache_dir or HF_HOME.")
+    assert "taken" in found and found.endswith("choose another folder with cache_dir or HF_HOME.")
 
 
 def test_forcing_without_asking(hub_: HubServer) -> None:
@@ -556,7 +552,7 @@ def test_damage_in_the_cache_is_fetched_again(hub_: HubServer, whole: str) -> No
             Generator.from_pretrained("zoo/a", local_files_only=True)
         with hub_.offline():
             found = said(lambda: Generator.from_pretrained("zoo/a"))
-            assert "Fetching it again failed: " in found and "cannot be reached" in found
+            assert "Fetching it again failed: " in found and "the connection to" in found
         hub_.requests.clear()
         loaded = Generator.from_pretrained("zoo/a")
         assert torch.equal(loaded.sample(2, seed=0), make().sample(2, seed=0))
@@ -614,6 +610,13 @@ def everything_wrong(server: HubServer) -> Iterator[str]:
             yield where
 
 
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """All that an error leads to, which tools that report errors show."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def test_a_token_is_in_no_message_file_or_log(
     hub_: HubServer, whole: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -633,12 +636,8 @@ def test_a_token_is_in_no_message_file_or_log(
         except GanzooError as error:
             failed += 1
             assert token not in str(error)
-            behind: list[BaseException | None] = [error]
-            while behind:  # what a traceback would show, and what a debugger does
-                printed = behind.pop()
-                if printed is not None:
-                    assert token not in str(printed) + repr(printed)
-                    behind += [printed.__cause__, printed.__context__]
+            assert token not in "".join(traceback.format_exception(error))
+            assert not any(token in str(each) for each in chain(error))
     assert failed > 10
     for path in tmp_path.rglob("*"):
         assert token.encode() not in (path.read_bytes() if path.is_file() else b"")
@@ -665,7 +664,7 @@ def test_published(hub_: HubServer, whole: str) -> None:
     assert "bob/e" in [each.repo_id for each in hub.published(token="hf_bob")]
     assert len(hub.published(limit=1)) == 1
     with hub_.offline():
-        assert "cannot be reached" in said(hub.published)
+        assert "the connection to" in said(hub.published)
 
 
 @pytest.mark.parametrize(
@@ -702,7 +701,8 @@ def test_nothing_of_the_client_is_imported_before_it_is_needed() -> None:
     import subprocess
 
     program = (
-        "import sys, ganzoo.hub; print([m for m in sys.modules if m.startswith(('hug', 'tor'))])"
+        "import sys, ganzoo.generators.hub; "
+        "print([m for m in sys.modules if m.startswith(('hug', 'tor'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -711,4 +711,4 @@ def test_nothing_of_the_client_is_imported_before_it_is_needed() -> None:
 
 
 def test_sealed_files_are_what_the_limit_is_for() -> None:
-    assert hub.LARGEST == sealed.LARGEST
+    assert hub.LARGEST == bounded_json.LARGEST

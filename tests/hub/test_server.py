@@ -16,10 +16,8 @@ from huggingface_hub import (
     HfApi,
     ModelCard,
     hf_hub_download,
-    snapshot_download,
 )
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -60,18 +58,7 @@ def push(api: HfApi, repo: str, files: dict[str, bytes], **options: Any) -> Any:
 # Accounts and repositories
 
 
-def test_whoami(hub: HubServer) -> None:
-    hub.add_user("ann", token="hf_look", role="read")
-    found = client(hub).whoami()
-    assert (found["name"], found["orgs"][0]["name"]) == ("ann", "zoo")
-    assert found["auth"]["accessToken"]["role"] == "write"
-    assert client(hub, "hf_look").whoami()["auth"]["accessToken"]["role"] == "read"
-    with pytest.raises(HfHubHTTPError, match="Invalid user token") as error:
-        client(hub, "hf_wrong").whoami()
-    assert error.value.response.status_code == 401
-
-
-def test_create_and_delete(hub: HubServer) -> None:
+def test_create(hub: HubServer) -> None:
     api = client(hub)
     assert api.create_repo("zoo/a").repo_id == "zoo/a"
     assert api.create_repo("b", private=True).repo_id == "ann/b"
@@ -80,13 +67,6 @@ def test_create_and_delete(hub: HubServer) -> None:
     with pytest.raises(HfHubHTTPError, match="already created"):
         api.create_repo("zoo/a")
     assert api.create_repo("zoo/a", exist_ok=True).repo_id == "zoo/a"
-    api.delete_repo("zoo/a")
-    assert not api.repo_exists("zoo/a")
-    with pytest.raises(RepositoryNotFoundError):
-        api.delete_repo("zoo/a")
-    api.delete_repo("zoo/a", missing_ok=True)
-    api.update_repo_settings("ann/b", private=False)
-    assert client(hub, False).repo_exists("ann/b")
 
 
 def test_who_may_create_and_write(hub: HubServer) -> None:
@@ -196,33 +176,18 @@ def test_an_upload_of_other_bytes_is_refused(hub: HubServer) -> None:
 def test_branches_and_tags(hub: HubServer) -> None:
     api = client(hub)
     first = hub.commit("zoo/a", {"a.txt": "1"})
-    api.create_tag("zoo/a", tag="v1.0", tag_message="the first")
+    hub.tag("zoo/a", "v1.0")
     api.create_branch("zoo/a", branch="next")
     second = push(api, "zoo/a", {"a.txt": b"2"}, revision="next").oid
     refs = api.list_repo_refs("zoo/a", include_pull_requests=True)
     found = {ref.ref: ref.target_commit for ref in [*refs.branches, *refs.tags]}
     wanted = {"refs/heads/main": first, "refs/heads/next": second, "refs/tags/v1.0": first}
-    assert found == wanted
-    assert refs.pull_requests == []
-    with pytest.raises(HfHubHTTPError, match="exists already"):
-        api.create_tag("zoo/a", tag="v1.0")
-    api.create_tag("zoo/a", tag="v1.0", exist_ok=True)
+    assert found == wanted and refs.pull_requests == []
     with pytest.raises(HfHubHTTPError, match="already exists"):
         api.create_branch("zoo/a", branch="next")
-    with pytest.raises(RevisionNotFoundError):
-        api.create_tag("zoo/a", tag="v2", revision="none")
-    with pytest.raises(RevisionNotFoundError):
-        push(api, "zoo/a", {"a.txt": b"3"}, revision="none")
-    with pytest.raises(RevisionNotFoundError):
-        push(api, "zoo/a", {"a.txt": b"3"}, revision="v1.0")  # tags do not move
-    assert [c.commit_id for c in api.list_repo_commits("zoo/a", revision="next")][:2] == [
-        second,
-        first,
-    ]
-    api.delete_tag("zoo/a", tag="v1.0")
-    api.delete_branch("zoo/a", branch="next")
-    refs = api.list_repo_refs("zoo/a")
-    assert [ref.name for ref in [*refs.branches, *refs.tags]] == ["main"]
+    for revision in "none", "v1.0":  # tags do not move
+        with pytest.raises(RevisionNotFoundError):
+            push(api, "zoo/a", {"a.txt": b"3"}, revision=revision)
 
 
 def test_a_pull_request(hub: HubServer) -> None:
@@ -295,22 +260,6 @@ def test_a_card_without_metadata_is_warned_of(hub: HubServer) -> None:
 
 
 # Looking
-
-
-def test_the_tree(hub: HubServer) -> None:
-    hub.page_size = 2
-    hub.commit("zoo/a", {"a": "1", "f/b": "2", "f/g/c.safetensors": safetensors(), "fa": "3"})
-    api = client(hub)
-    names = [each.path for each in api.list_repo_tree("zoo/a")]
-    assert sorted(names) == [".gitattributes", "a", "f", "fa"]
-    deep = {each.path: each for each in api.list_repo_tree("zoo/a", recursive=True)}
-    assert set(deep) == {".gitattributes", "a", "f", "f/b", "f/g", "f/g/c.safetensors", "fa"}
-    assert deep["f/g/c.safetensors"].lfs.size == len(safetensors())  # type: ignore[union-attr]
-    below = [each.path for each in api.list_repo_tree("zoo/a", "f/g")]
-    assert below == ["f/g/c.safetensors"]
-    with pytest.raises(RemoteEntryNotFoundError):
-        list(api.list_repo_tree("zoo/a", "none"))
-    assert [each.path for each in api.get_paths_info("zoo/a", ["a", "none"])] == ["a"]
 
 
 def test_list_models(hub: HubServer) -> None:
@@ -389,36 +338,8 @@ def test_a_token_of_this_machine_is_not_sent(
     with HubServer() as hub:
         configure_client(monkeypatch, hub, tmp_path / "home")
         hub.commit("zoo/a", {"a.txt": "a"})
-        snapshot_download("zoo/a")
+        hf_hub_download("zoo/a", "a.txt")
         assert {request.token for request in hub.requests} == {None}
-
-
-def revisions(hub: HubServer) -> dict[str, bytes]:
-    """Revisions of zoo/a by every kind of name, and what a.txt holds there."""
-    one = hub.commit("zoo/a", {"a.txt": "1"})
-    hub.tag("zoo/a", "v1")
-    hub.repo("zoo/a").branches["some/branch"] = one
-    hub.commit("zoo/a", {"a.txt": "2"}, revision="some/branch")
-    hub.commit("zoo/a", {"a.txt": "3"}, pull_request=True)
-    hub.commit("zoo/a", {"a.txt": "4", "f/b.safetensors": safetensors()})
-    return {"v1": b"1", one: b"1", "some/branch": b"2", "refs/pr/1": b"3", "main": b"4"}
-
-
-def test_snapshots_at_every_kind_of_revision(hub: HubServer) -> None:
-    for revision, content in revisions(hub).items():
-        folder = Path(snapshot_download("zoo/a", revision=revision))
-        assert (folder / "a.txt").read_bytes() == content
-        assert folder.name == hub.commits("zoo/a", revision)[0].oid
-    assert (folder / "f/b.safetensors").read_bytes() == safetensors()
-
-
-def test_files_at_every_kind_of_revision(hub: HubServer) -> None:
-    for revision, content in revisions(hub).items():
-        assert Path(hf_hub_download("zoo/a", "a.txt", revision=revision)).read_bytes() == content
-        assert (
-            client(hub).model_info("zoo/a", revision=revision).sha
-            == Path(hf_hub_download("zoo/a", "a.txt", revision=revision)).parent.name
-        )
 
 
 # Refusals
@@ -427,9 +348,6 @@ Ask = Callable[[str | bool, str, str, str], object]
 ASKING: dict[str, Ask] = {
     "file": lambda token, repo, file, revision: hf_hub_download(
         repo, file, revision=revision, token=token
-    ),
-    "snapshot": lambda token, repo, file, revision: snapshot_download(
-        repo, revision=revision, token=token
     ),
     "info": lambda token, repo, file, revision: HfApi().model_info(
         repo, revision=revision, token=token
@@ -465,21 +383,17 @@ def test_private_on_another_machine(hub: HubServer, tmp_path: Path) -> None:
     assert "RepositoryNotFoundError" in found.stderr
 
 
-@pytest.mark.parametrize("how", ["file", "snapshot"])
-def test_gated(hub: HubServer, how: str) -> None:
+def test_gated(hub: HubServer) -> None:
     hub.commit("zoo/a", {"a.txt": "a"})
     hub.repo("zoo/a").gated = True
-    ask = ASKING[how]
+    ask = ASKING["file"]
     for token, status, said in (False, 401, "Please log in"), ("hf_bob", 403, "ask for access"):
         with pytest.raises(GatedRepoError, match=said) as error:
             ask(token, "zoo/a", "a.txt", "main")
         assert error.value.response.status_code == status
         assert client(hub, token).model_info("zoo/a").gated == "manual"  # anyone may see that
-        with pytest.raises(GatedRepoError):
-            client(hub, token).auth_check("zoo/a")
     hub.grant("zoo/a", "bob")
     ask("hf_bob", "zoo/a", "a.txt", "main")
-    client(hub, "hf_bob").auth_check("zoo/a")
 
 
 @pytest.mark.parametrize("how", list(ASKING))
@@ -499,23 +413,6 @@ def test_a_missing_revision(hub: HubServer, how: str) -> None:
             continue
         with pytest.raises(RevisionNotFoundError):
             ASKING[how](False, "zoo/a", "a.txt", revision)
-
-
-def test_a_missing_file(hub: HubServer) -> None:
-    hub.commit("zoo/a", {"a.txt": "a"})
-    with pytest.raises(EntryNotFoundError, match="Entry Not Found"):
-        hf_hub_download("zoo/a", "b.txt")
-    assert client(hub).file_exists("zoo/a", "a.txt")
-    assert not client(hub).file_exists("zoo/a", "b.txt")
-
-
-def test_a_name_that_leads_out_of_the_folder(hub: HubServer, tmp_path: Path) -> None:
-    hub.commit("zoo/a", {"../../../../../../out.txt": "out", "a.txt": "a"})
-    listed = [each.rfilename for each in client(hub).model_info("zoo/a").siblings or []]
-    assert "../../../../../../out.txt" in listed
-    with pytest.raises(ValueError):
-        snapshot_download("zoo/a", max_workers=1)
-    assert not list(tmp_path.rglob("out.txt"))
 
 
 # Without a network
@@ -541,14 +438,13 @@ def download_elsewhere(
 def test_offline_after_one_download(hub: HubServer) -> None:
     hub.commit("zoo/a", {"a.txt": "a"})
     hub.tag("zoo/a", "v1")
-    first = snapshot_download("zoo/a", revision="v1")
+    first = hf_hub_download("zoo/a", "a.txt", revision="v1")
     with hub.offline():
         with pytest.raises(Exception, match="(?i)refused"):
             client(hub).model_info("zoo/a")
-        assert snapshot_download("zoo/a", revision="v1") == first
-        assert hf_hub_download("zoo/a", "a.txt", revision="v1").startswith(first)
+        assert hf_hub_download("zoo/a", "a.txt", revision="v1") == first
         local = {"revision": "v1", "local_files_only": True}
-        assert hf_hub_download("zoo/a", "a.txt", **local).startswith(first)
+        assert hf_hub_download("zoo/a", "a.txt", **local) == first
         with pytest.raises(LocalEntryNotFoundError):
             hf_hub_download("zoo/a", "b.txt", **local)
     hub.commit("zoo/a", {"a.txt": "b"})

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganzoo.metrics.gathered import Gathered, Moments
-from ganzoo.spec import SampleSpec
+from ganzoo.core.spec import SampleSpec
+from ganzoo.metrics.inputs import MetricInputs, Moments
 
 
 def features(count: int, seed: int, size: int = 24, shift: float = 0.0, scale: float = 1.0):
@@ -24,17 +24,17 @@ def moments(values: Tensor) -> Moments:
     return found
 
 
-def of_features(values: Tensor) -> Gathered:
+def of_features(values: Tensor) -> MetricInputs:
     spec = SampleSpec(shape=(3, 32, 32))
-    return Gathered(len(values), moments(values), values, spec=spec)
+    return MetricInputs(len(values), moments(values), values, spec=spec)
 
 
-def of_logits(values: Tensor) -> Gathered:
-    return Gathered(len(values), logits=values, spec=SampleSpec(shape=(3, 32, 32)))
+def of_logits(values: Tensor) -> MetricInputs:
+    return MetricInputs(len(values), logits=values, spec=SampleSpec(shape=(3, 32, 32)))
 
 
-def of_images(values: Tensor) -> Gathered:
-    return Gathered(len(values), samples=values, spec=SampleSpec(shape=tuple(values.shape[1:])))
+def of_images(values: Tensor) -> MetricInputs:
+    return MetricInputs(len(values), samples=values, spec=SampleSpec(shape=tuple(values.shape[1:])))
 
 
 @pytest.fixture
@@ -53,17 +53,17 @@ def fake() -> Tensor:
 
 
 @pytest.fixture
-def gather() -> Callable[[Tensor], Gathered]:
+def gather() -> Callable[[Tensor], MetricInputs]:
     return of_features
 
 
 @pytest.fixture
-def gather_logits() -> Callable[[Tensor], Gathered]:
+def gather_logits() -> Callable[[Tensor], MetricInputs]:
     return of_logits
 
 
 @pytest.fixture
-def gather_images() -> Callable[[Tensor], Gathered]:
+def gather_images() -> Callable[[Tensor], MetricInputs]:
     return of_images
 
 

@@ -8,7 +8,7 @@ import torch
 from ganzoo import metrics
 from ganzoo.errors import DataError
 from ganzoo.metrics.frechet import frechet_distance
-from ganzoo.metrics.gathered import Moments
+from ganzoo.metrics.inputs import Moments
 
 
 def moments(*batches):

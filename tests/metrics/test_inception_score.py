@@ -44,7 +44,7 @@ def test_range(gather_logits):
 
 
 def test_errors(gather_logits):
-    with pytest.raises(DataError, match=r"cannot split 5 samples into 10 parts: give more, or set"):
+    with pytest.raises(DataError, match="needs at least 10 generated .* or set splits"):
         metrics.create("inception-score").score(None, gather_logits(torch.zeros(5, 3)))
     for shape in ((20, 1), (20, 3, 10)):
         with pytest.raises(ConfigError, match="needs logits of at least two classes"):

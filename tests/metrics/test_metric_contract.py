@@ -8,12 +8,11 @@ from typing import ClassVar
 import pytest
 import torch
 
-from ganzoo import datasets, metrics
+from ganzoo import metrics
+from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import Metric, Result
-from ganzoo.metrics.classified import Classified
-from ganzoo.metrics.gathered import Gathered
-from ganzoo.spec import SampleSpec
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.testing import check_metric
 
 BUILT_IN = [e.name for e in metrics.registry.entries() if e.distribution == "ganzoo"]
@@ -52,11 +51,11 @@ def test_built_ins_are_described(name):
     assert "arXiv:" in cls.citation
     assert "arXiv:" in cls.__doc__
     assert cls.better in ("lower", "higher", None)
-    assert cls.gathers
+    assert cls.requires
     for option, field in cls.model_fields.items():
         assert field.description, option
         assert field.description[0].islower() and field.description[-1] != ".", option
-    needs_net = {"moments", "features", "logits"} & set(cls.gathers)
+    needs_net = {"moments", "features", "logits"} & set(cls.requires)
     assert ("extractor" in cls.model_fields) == bool(needs_net)
 
 
@@ -75,7 +74,7 @@ def test_wrong_kinds_are_refused(name):
     metric = metrics.create(name)
     for kind, shape in (("audio", (1, 100)), ("vector", (2,)), ("sequence", (4, 9))):
         spec = SampleSpec(kind=kind, shape=shape)
-        if kind in metric.kinds:
+        if kind in metric.sample_kinds:
             metric.check(spec)
         else:
             with pytest.raises(ConfigError, match=f"^The metric '{name}' is for samples of kind "):
@@ -103,28 +102,25 @@ def test_channels_of_no_matter():
 
 # -- the classifier of the data --------------------------------------------------------------------
 
-NO_NAMED_CLASSES = {  # what a user brings, and points
-    *("array", "folder", "given", "huggingface"),
-    *("gaussian-1d", "grid", "ring", "spiral", "three-gaussians"),
-}
-
 
 @pytest.mark.parametrize("name", ["modes", "classifier-score"])
 def test_the_classifier_is_that_of_the_data(name):
     metric = metrics.create(name)
-    for data in ("mnist", "stacked-mnist", *NO_NAMED_CLASSES, "of-a-plug-in"):
-        assert metric.suited(data) is metric
+    for data in ("mnist", "stacked-mnist", "array", "ring", "of-a-plug-in"):
+        assert metric.for_dataset(data) is metric
     other = metrics.create(name, extractor={"name": "classifier", "dataset": "fashion-mnist"})
     for data in ("fashion-mnist", "fashion-mnist-10k"):
-        assert metric.suited(data) == metric.suited(data).suited(data) == other
+        assert metric.for_dataset(data) == metric.for_dataset(data).for_dataset(data) == other
     again = metrics.create(json.loads(metric.model_dump_json()))  # as a run has written it
-    assert again.suited("fashion-mnist") == other
-    assert metric.replace(seed=7).suited("fashion-mnist").seed == 7 if name != "modes" else True
+    assert again.for_dataset("fashion-mnist") == other
+    assert (
+        metric.replace(seed=7).for_dataset("fashion-mnist").seed == 7 if name != "modes" else True
+    )
     with pytest.raises(ConfigError) as caught:
-        metric.suited("cifar10")
+        metric.for_dataset("cifar10")
     assert str(caught.value) == (
-        f"The metric '{name}' looks at classes by a classifier of MNIST's digits, and 'cifar10' "
-        f"has others: give it an 'extractor' that tells those apart, or leave it out."
+        f"The metric '{name}' looks at classes by a classifier of 'mnist', and 'cifar10' has "
+        f"others: give it an 'extractor' that tells those apart, or leave it out."
     )
 
 
@@ -132,15 +128,10 @@ def test_a_classifier_that_was_chosen_stays():
     for extractor in (lambda x: x, {"name": "classifier", "dataset": "fashion-mnist"}, "inception"):
         metric = metrics.create("modes", extractor=extractor)
         for data in ("mnist", "fashion-mnist", "cifar10"):
-            assert metric.suited(data) is metric
+            assert metric.for_dataset(data) is metric
     for name in ("inception-score", "fid", "swd"):
         metric = metrics.create(name)
-        assert metric.suited("cifar10") is metric
-
-
-def test_it_is_known_of_every_dataset_whether_a_classifier_fits():
-    built_in = {e.name for e in datasets.registry.entries() if e.distribution == "ganzoo"}
-    assert built_in | {"given"} == {*Classified.data} | NO_NAMED_CLASSES
+        assert metric.for_dataset("cifar10") is metric
 
 
 def test_nothing_else_decides_most_metrics():
@@ -159,8 +150,8 @@ def test_a_function_is_an_extractor():
 class Mean(Metric):
     """Mean of the first feature."""
 
-    gathers: ClassVar = ("features",)
-    least: ClassVar = 3
+    requires: ClassVar = ("features",)
+    min_samples: ClassVar = 3
 
     def compute(self, real, fake):
         return Result(float((fake.features[:, 0] / (fake.features[:, 1])).mean()))
@@ -173,7 +164,7 @@ def mean():
 
 
 def part(values, spec=None):
-    return Gathered(len(values), features=values, spec=spec)
+    return MetricInputs(len(values), features=values, spec=spec)
 
 
 def message(metric, real, fake, error):
@@ -203,9 +194,9 @@ def test_no_real_ones(mean):
 
 
 def test_not_gathered(mean):
-    assert message(mean, part(torch.ones(3, 2)), Gathered(3), ConfigError) == (
-        "The metric 'first-mean' needs the features of the generated samples, which were not "
-        "gathered."
+    assert message(mean, part(torch.ones(3, 2)), MetricInputs(3), ConfigError) == (
+        "The metric 'first-mean' needs the features of the generated samples: give them in its "
+        "inputs."
     )
 
 
@@ -224,7 +215,7 @@ def test_samples_that_are_not_finite_are_named():
     samples = torch.zeros(4, 1, 32, 32)
     samples[2, 0, 0, 0] = float("nan")
     spec = SampleSpec(shape=(1, 32, 32))
-    fake = Gathered(4, samples=samples, spec=spec)
+    fake = MetricInputs(4, samples=samples, spec=spec)
     text = message(metrics.create("ms-ssim"), None, fake, DataError)
     assert text.startswith("Some generated samples are not finite (NaN or infinity), the first ")
 
@@ -247,6 +238,6 @@ def test_another_kind(mean):
 
 def test_images_without_a_range():
     spec = SampleSpec(shape=(1, 32, 32), value_range=None)
-    fake = Gathered(2, samples=torch.zeros(2, 1, 32, 32), spec=spec)
+    fake = MetricInputs(2, samples=torch.zeros(2, 1, 32, 32), spec=spec)
     with pytest.raises(ConfigError, match="^These images have no value range"):
         metrics.create("ms-ssim").score(None, fake)

@@ -11,12 +11,12 @@ import torch
 
 import ganzoo
 from ganzoo import datasets, evaluation, features, metrics
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.mixture import Mixture
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.features import Features, classifier
-from ganzoo.metrics.gathered import Gathered
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.metrics.modes import reverse_kl
-from ganzoo.mixture import Mixture
-from ganzoo.spec import SampleSpec
 
 VECTOR = SampleSpec(kind="vector", shape=(2,), value_range=None)
 FOUR = Mixture(centres=((-1, -1), (-1, 1), (1, -1), (1, 1)), sd=0.05)
@@ -25,13 +25,13 @@ STACKED = SampleSpec(shape=(3, 28, 28))
 
 def points(values):
     values = torch.as_tensor(values, dtype=torch.float32)
-    return Gathered(len(values), samples=values, spec=VECTOR, mixture=FOUR)
+    return MetricInputs(len(values), samples=values, spec=VECTOR, mixture=FOUR)
 
 
 def seen(digits, spec=STACKED):
     """Logits of a classifier that is sure of these digits, (N,) or (N, C)."""
     logits = 10.0 * torch.nn.functional.one_hot(torch.as_tensor(digits), 10)
-    return Gathered(len(logits), logits=logits, spec=spec)
+    return MetricInputs(len(logits), logits=logits, spec=spec)
 
 
 def test_samples_of_the_mixture():
@@ -56,13 +56,13 @@ def test_hand_made_points():
 
 
 def test_points_without_a_mixture():
-    fake = Gathered(3, samples=torch.zeros(3, 2), spec=VECTOR)
+    fake = MetricInputs(3, samples=torch.zeros(3, 2), spec=VECTOR)
     with pytest.raises(ConfigError, match="needs to know the modes of points: take a dataset that"):
         metrics.create("modes").score(None, fake)
 
 
 def test_the_mixture_may_be_that_of_the_reals():
-    fake = Gathered(2, samples=torch.ones(2, 2), spec=VECTOR)
+    fake = MetricInputs(2, samples=torch.ones(2, 2), spec=VECTOR)
     assert metrics.create("modes").score(points([[1, 1], [-1, -1]]), fake).value == 1
 
 
@@ -127,7 +127,7 @@ def test_against_the_reals():
     )
     with pytest.raises(DataError, match=r"^Mode 333 is among the generated samples and not among "):
         metric.score(real, seen([[3, 3, 3]]))
-    with pytest.raises(DataError, match="was to compare with real samples, and there are none"):
+    with pytest.raises(ConfigError, match="compares with real samples, and there are none"):
         metric.score(None, fake)
 
 
@@ -143,8 +143,8 @@ def test_reverse_kl_against_numpy():
 
 def test_logits_that_tell_no_classes():
     for shape in ((5, 1), (5, 3, 10, 2)):
-        fake = Gathered(5, logits=torch.zeros(shape), spec=STACKED)
-        with pytest.raises(ConfigError, match="^Modes are told by logits "):
+        fake = MetricInputs(5, logits=torch.zeros(shape), spec=STACKED)
+        with pytest.raises(ConfigError, match="^Modes are counted by logits "):
             metrics.create("modes").score(None, fake)
 
 
@@ -194,7 +194,7 @@ def test_a_collapsed_generator_from_its_pictures(by_brightness):
         q[triple] = count / 1000
     wanted = np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     assert score.extra["reverse_kl"] == pytest.approx(wanted, rel=1e-12)
-    assert score.protocol["fakes"]["count"] == 1000 and "reals" not in score.protocol
+    assert score.protocol["fake"]["count"] == 1000 and "real" not in score.protocol
     assert score.notices == ()  # few samples, and no doubt that it has collapsed
 
 
@@ -251,7 +251,7 @@ def test_certainty():
     assert sure.extra["certainty"] == pytest.approx(math.exp(10) / (math.exp(10) + 9))
     assert sure.notices == ()
     logits = torch.nn.functional.one_hot(digits, 10).float()
-    unsure = metrics.create("modes").score(None, Gathered(20_000, logits=logits, spec=STACKED))
+    unsure = metrics.create("modes").score(None, MetricInputs(20_000, logits=logits, spec=STACKED))
     assert unsure.extra["certainty"] == pytest.approx(math.e / (math.e + 9))
     (notice,) = unsure.notices
     assert notice.startswith("The classifier of 'modes', which knows the classes of mnist, gives ")
@@ -270,7 +270,7 @@ def test_whose_classes_they_are():
         assert "classes_of" not in own.score(None, fake).extra
     assert "classes_of" not in metrics.create("modes").score(None, points([[1, 1]])).extra
     own = metrics.create("modes", extractor=lambda x: x)
-    unsure = Gathered(1000, logits=torch.zeros(1000, 10), spec=SampleSpec(shape=(1, 28, 28)))
+    unsure = MetricInputs(1000, logits=torch.zeros(1000, 10), spec=SampleSpec(shape=(1, 28, 28)))
     (notice,) = own.score(None, unsure).notices
     assert notice.startswith("The classifier of 'modes' gives what it sees a probability of only ")
 
@@ -285,6 +285,6 @@ def test_few_samples_for_so_many_modes():
 
 def test_more_modes_than_can_be_counted():
     spec = SampleSpec(shape=(7, 28, 28))
-    fake = Gathered(5, logits=torch.zeros(5, 7, 10), spec=spec)
+    fake = MetricInputs(5, logits=torch.zeros(5, 7, 10), spec=spec)
     with pytest.raises(ConfigError, match="counts at most 1,000,000 modes, and 7 channels of 10"):
         metrics.create("modes").score(None, fake)

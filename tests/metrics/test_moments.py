@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.metrics.gathered import Moments
+from ganzoo.metrics.inputs import Moments
 
 
 def moments(*batches):
@@ -112,24 +112,15 @@ def test_constant(values):
 
 
 @pytest.mark.parametrize("count", [0, 1, 20, 600, 1400])
-def test_state_and_file(values, count, tmp_path):
-    found = moments(values[:count])
-    path = tmp_path / "moments.safetensors"
-    found.save(path)
-    for other in (Moments.of(found.state()), Moments.load(path)):
-        other.add(values)
-        wanted = moments(values[:count], values)
-        assert torch.equal(other.covariance, wanted.covariance)
-        assert other.count == wanted.count
+def test_state(values, count):
+    other = Moments.of(moments(values[:count]).state())
+    other.add(values)
+    wanted = moments(values[:count], values)
+    assert torch.equal(other.covariance, wanted.covariance)
+    assert other.count == wanted.count
 
 
-def test_damaged_files(values, tmp_path):
-    path = tmp_path / "moments.safetensors"
-    moments(values).save(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-8])
-    with pytest.raises(DataError, match=r"moments.safetensors does not hold moments \("):
-        Moments.load(path)
+def test_damaged_states(values):
     state = moments(values).state()
     for wrong in (
         {"rows": state["rows"]},
@@ -141,7 +132,7 @@ def test_damaged_files(values, tmp_path):
         {**state, "rows": state["rows"].float()},
         {**state, "rows": state["rows"][0]},
     ):
-        with pytest.raises(DataError, match="^This is no state of moments: "):
+        with pytest.raises(DataError, match="^This is not a state of moments: "):
             Moments.of(wrong)
 
 

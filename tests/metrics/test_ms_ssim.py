@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ganzoo import metrics
-from ganzoo.metrics.gathered import Gathered
+from ganzoo.core.spec import SampleSpec
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.metrics.ms_ssim import ms_ssim, pairs
-from ganzoo.spec import SampleSpec
 
 WEIGHTS = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
 
@@ -107,9 +107,9 @@ def test_diversity(images, gather_images, monkeypatch):
 def test_floats_are_taken_from_their_range(images):
     whole = images(20, seed=1)
     metric = metrics.create("ms-ssim")
-    wanted = metric.score(None, Gathered(20, samples=whole, spec=SampleSpec(shape=(3, 32, 32))))
+    wanted = metric.score(None, MetricInputs(20, samples=whole, spec=SampleSpec(shape=(3, 32, 32))))
     for low, high in ((-1.0, 1.0), (0.0, 1.0)):
         spec = SampleSpec(shape=(3, 32, 32), value_range=(low, high))
         floats = whole.float() / 255 * (high - low) + low
-        found = metric.score(None, Gathered(20, samples=floats, spec=spec))
+        found = metric.score(None, MetricInputs(20, samples=floats, spec=spec))
         assert found.value == pytest.approx(wanted.value, rel=1e-5)

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 import ganzoo
-from ganzoo import metrics, pictures
+from ganzoo import metrics
+from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics import neighbours
-from ganzoo.metrics.gathered import Gathered
-from ganzoo.spec import SampleSpec
+from ganzoo.metrics.inputs import MetricInputs
+from ganzoo.showing import pictures
 
 FOUR = ["precision", "recall", "density", "coverage"]
 # The package prdc 0.2 with k = 5, torch-fidelity 0.4 with k = 3.
@@ -141,7 +142,8 @@ def test_too_few(draw, gather):
     with pytest.raises(DataError) as caught:
         score("precision", gather(draw(3, 1)), gather(draw(9, 2)))
     assert str(caught.value) == (
-        "The metric 'precision' needs at least 4 real samples, not 3: give more."
+        "The metric 'precision' needs at least 4 real samples, not 3: give more, or set "
+        "neighbours lower."
     )
     score("precision", gather(draw(4, 1)), gather(draw(9, 2)))
 
@@ -155,7 +157,8 @@ def test_too_few_are_refused_before_anything_is_seen(images):
         with pytest.raises(DataError) as caught:
             ganzoo.evaluate(images(fakes, seed=1), images(reals, seed=2), [metric])
         assert str(caught.value) == (
-            f"The metric 'coverage' needs at least 11 {whose} samples, not 10: give more."
+            f"The metric 'coverage' needs at least 11 {whose} samples, not 10: give more, or set "
+            f"neighbours lower."
         )
 
 
@@ -246,7 +249,7 @@ def enlarged(image):
 def test_pairs_are_side_by_side_with_their_ratio_below(images, gather):
     real, fake = images(40, seed=1), images(30, seed=2)
     fake[11] = real[5]
-    parts = (Gathered(len(x), features=x.flatten(1).float(), spec=COLOUR) for x in (real, fake))
+    parts = (MetricInputs(len(x), features=x.flatten(1).float(), spec=COLOUR) for x in (real, fake))
     closest = metrics.create("nearest-neighbours", shown=5).score(*parts).extra["closest"]
     fakes, reals = (
         fake[[pair["fake"] for pair in closest]],

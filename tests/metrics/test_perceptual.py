@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from ganzoo import metrics
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import CheckpointError, ConfigError, DataError
 from ganzoo.features import weights
 from ganzoo.metrics import lpips
-from ganzoo.metrics.gathered import Gathered
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.metrics.perceptual import path_lengths, slerp
-from ganzoo.spec import LatentSpec, SampleSpec
 
 
 class Curve:
@@ -45,8 +45,8 @@ def net(monkeypatch):
 
 
 def ppl(generator, **options):
-    fake = Gathered(0, generator=generator, spec=generator.spec)
-    return metrics.create("ppl", **{"ways": 200, **options}).score(None, fake)
+    fake = MetricInputs(0, generator=generator, spec=generator.spec)
+    return metrics.create("ppl", **{"num_samples": 200, **options}).score(None, fake)
 
 
 @pytest.mark.parametrize("interpolation", ["lerp", "slerp"])
@@ -78,7 +78,7 @@ def test_a_straight_generator_has_the_length_of_its_map(net):
         def sample(self, count=16, *, seed=None, latents=None):
             return (0.01 * latents @ self.weights).reshape(-1, 1, 16, 16)
 
-    result = ppl(Straight(), ways=400)
+    result = ppl(Straight(), num_samples=400)
     start, end = torch.randn(2, 20_000, 5)
     wanted = ((1.275 * (end - start) @ Curve().weights) ** 2).mean()
     assert result.value == pytest.approx(wanted.item(), rel=0.15)
@@ -112,10 +112,14 @@ def test_it_computes_where_it_is_told_to(images, monkeypatch, name, device):
         return squares
 
     monkeypatch.setattr(lpips, "pretrained", pretrained)
-    metric = metrics.create({"name": name, "size": 32, **({"ways": 4} if name == "ppl" else {})})
+    metric = metrics.create(
+        {"name": name, "size": 32, **({"num_samples": 4} if name == "ppl" else {})}
+    )
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
-    metric.score(None, Gathered(4, samples=samples, generator=Curve(), spec=spec, device=device))
+    metric.score(
+        None, MetricInputs(4, samples=samples, generator=Curve(), spec=spec, device=device)
+    )
     assert asked == [(32, device or torch.device("cpu"))]
 
 
@@ -138,8 +142,8 @@ def test_float32_is_that_of_the_generator_too(images, monkeypatch, name, looks):
     generator.sample = looking(generator.sample)
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
-    metric = metrics.create({"name": name, **({"ways": 4} if name == "ppl" else {})})
-    metric.score(None, Gathered(4, samples=samples, generator=generator, spec=spec))
+    metric = metrics.create({"name": name, **({"num_samples": 4} if name == "ppl" else {})})
+    metric.score(None, MetricInputs(4, samples=samples, generator=generator, spec=spec))
     assert seen == [["ieee"] * 3] * looks
     assert [part.fp32_precision for part in parts] == before
 
@@ -282,11 +286,13 @@ def test_weights_are_read_once_as_long_as_they_are_the_same(images, gather_image
 def test_no_global_random_numbers_are_drawn(images, files, name):
     samples = images(4, seed=1)
     spec = SampleSpec(shape=tuple(samples.shape[1:]))
-    metric = metrics.create({"name": name, "size": 32, **({"ways": 4} if name == "ppl" else {})})
+    metric = metrics.create(
+        {"name": name, "size": 32, **({"num_samples": 4} if name == "ppl" else {})}
+    )
     state = torch.get_rng_state()
     metric.prepare(torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), state)
-    metric.score(None, Gathered(4, samples=samples, generator=Curve(), spec=spec))
+    metric.score(None, MetricInputs(4, samples=samples, generator=Curve(), spec=spec))
     assert torch.equal(torch.get_rng_state(), state)
 
 

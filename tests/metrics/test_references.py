@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from ganzoo import metrics
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.metrics import lpips
 from ganzoo.metrics.frechet import frechet_distance
-from ganzoo.metrics.gathered import Gathered
+from ganzoo.metrics.inputs import MetricInputs
 from ganzoo.metrics.ms_ssim import _ssim
 from ganzoo.metrics.perceptual import slerp
-from ganzoo.spec import LatentSpec, SampleSpec
 
 
 def program(name):
@@ -97,7 +97,9 @@ def test_torchmetrics_kid(parts):
     module = program("torchmetrics.image.kid")
     real, fake = (part.features[:200].double() for part in parts)
     wanted = module.poly_mmd(real, fake)
-    subset = [Gathered(200, features=x, spec=SampleSpec(shape=(3, 32, 32))) for x in (real, fake)]
+    subset = [
+        MetricInputs(200, features=x, spec=SampleSpec(shape=(3, 32, 32))) for x in (real, fake)
+    ]
     result = metrics.create("kid", subsets=1, subset_size=200).score(*subset)
     assert result.value == pytest.approx(wanted.item(), rel=1e-10)
 
@@ -224,6 +226,6 @@ def test_torch_fidelity_path_length(monkeypatch, mode):
     metric = metrics.create(
         "ppl", ways=300, epsilon=1e-2, interpolation="slerp" if mode == "slerp_any" else "lerp"
     )
-    result = metric.score(None, Gathered(0, generator=generator, spec=generator.spec))
+    result = metric.score(None, MetricInputs(0, generator=generator, spec=generator.spec))
     assert result.value == pytest.approx(wanted["perceptual_path_length_mean"], rel=1e-4)
     assert result.extra["std"] == pytest.approx(wanted["perceptual_path_length_std"], rel=1e-4)

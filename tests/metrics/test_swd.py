@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ganzoo import metrics
+from ganzoo.core.spec import SampleSpec
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics.swd import laplacian_pyramid, sliced_wasserstein
-from ganzoo.spec import SampleSpec
 
 FEW = {"patches": 16, "directions": 32}
 

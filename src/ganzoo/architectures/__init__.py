@@ -1,7 +1,7 @@
 """Architectures: pairs of generator and discriminator."""
 
 from ganzoo.architectures.base import Architecture, Inferred, Output
-from ganzoo.registry import Registry
+from ganzoo.core.registry import Registry
 
 __all__ = ["Architecture", "Inferred", "Output", "create", "get", "names", "register", "registry"]
 

@@ -3,74 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Annotated, ClassVar, NoReturn
 
 from pydantic import Field
 
-from ganzoo.component import Component
+from ganzoo.architectures.inference import NOTHING, Inferred, Known, Shapes
+from ganzoo.core.component import Component
+from ganzoo.core.step import Output
 from ganzoo.errors import ConfigError, UnsupportedSampleError, an
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
-__all__ = ["Architecture", "Inferred", "Output", "Width", "Widths"]
+__all__ = ["Architecture", "Inferred", "Known", "Output", "Shapes", "Width", "Widths"]
 
 Width = Annotated[int, Field(gt=0, le=2**20)]
 """Channels or units of one layer; bounded, since files from anywhere may ask for some."""
 Widths = Annotated[tuple[Width, ...], Field(max_length=256)]
 """Of layers one after the other."""
-
-
-@dataclass(frozen=True, eq=False)
-class Output:
-    """What a discriminator may return where a method needs more than logits.
-
-    Attributes:
-        logits: (N,), one score per sample, or (N, K) with K > 1 of each sample, as of patches,
-            scales or heads; higher means more real. Losses take the mean over all.
-        classes: (N, classes) class logits of an auxiliary classifier.
-        features: Whatever the method matches or regularises.
-    """
-
-    logits: Tensor
-    classes: Tensor | None = None
-    features: Tensor | None = None
-
-    @classmethod
-    def of(cls, found: Tensor | Output) -> Output:
-        """Return what a discriminator said as an ``Output`` with logits in float32."""
-        output = found if isinstance(found, Output) else cls(found)
-        return replace(output, logits=output.logits.float())
-
-
-@dataclass(frozen=True)
-class Inferred:
-    """What the shapes of a generator's weights tell of it.
-
-    Attributes:
-        latent: Values in one latent.
-        values: Values in one sample.
-        channels: Channels of a sample, where the shapes tell.
-        size: Height and width of a sample, where the shapes tell.
-        options: Those of the architecture that are not at their defaults.
-        untold: Options that samples depend on and no shape tells, such as a slope.
-        taken: What untold options are taken as, where the options themselves do not say.
-        elsewhere: What untold options are in other programs, to be tried where samples are not
-            those expected: of each question the answers, an answer being options and values.
-    """
-
-    latent: int
-    values: int
-    channels: int | None = None
-    size: tuple[int, int] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    untold: tuple[str, ...] = ()
-    taken: Mapping[str, Any] = field(default_factory=dict)
-    elsewhere: tuple[tuple[Mapping[str, Any], ...], ...] = ()
 
 
 class Architecture(Component):
@@ -103,7 +55,7 @@ class Architecture(Component):
         """
 
     @classmethod
-    def infer(cls, shapes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from the shapes of a generator's weights what it was built with.
 
         It makes weights of other programs usable. It need not verify anything: whether the net
@@ -112,36 +64,16 @@ class Architecture(Component):
         Args:
             shapes: Of weights and buffers by name, in the order in which the net defines them;
                 the names are whatever its author chose.
+            known: What the caller says of the generator.
 
         Returns:
             None where these cannot be the weights of such a generator.
-        """
-        if cls.infer_given.__func__ is Architecture.infer_given.__func__:  # type: ignore[attr-defined]
-            return None
-        return cls.infer_given(shapes, {})
-
-    @classmethod
-    def infer_given(
-        cls,
-        shapes: Mapping[str, tuple[int, ...]],
-        options: Mapping[str, Any],
-        size: tuple[int, int] | None = None,
-        *,
-        likely: bool = True,
-    ) -> Inferred | None:
-        """Do as ``infer`` where the caller says more than shapes; by default that is ignored.
-
-        Args:
-            shapes: As there.
-            options: Options of the architecture that the caller gives.
-            size: Height and width of a sample, if the caller gives them.
-            likely: Whether a size that only an odd net would make is refused.
 
         Raises:
             ConfigError: Where these are plainly the weights of another net, in a clause that begins
                 with its subject: "its convolutions lead from an image to a vector".
         """
-        return cls.infer(shapes)
+        return None
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse what the architecture cannot do.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -10,38 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, model_validator
 from torch import nn
 
-from ganzoo.architectures.base import Architecture, Inferred, Width, Widths
-from ganzoo.architectures.growth import Stage, doubling, grown, growths, shrunk, usual
+from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width, Widths
+from ganzoo.architectures.dcgan_weights import BASE, KERNEL, SHAPING, infer_growth
+from ganzoo.architectures.growth import Stage, doubling, grown, shrunk, usual
+from ganzoo.architectures.inference import NOTHING
 from ganzoo.architectures.layers import (
     Activation,
     Double,
     FromMap,
     Halve,
     ToMap,
-    activations_elsewhere,
-    activations_untold,
     hidden_activation,
-    in_a_row,
     output_activation,
 )
+from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.errors import ConfigError
-from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["DCGAN", "DCGANDiscriminator", "DCGANGenerator"]
 
 _SMALLEST, _LARGEST = 16, 256
-_BASE = 4  # the shorter side of the map that the generator starts from
 _SLOPE = 0.2
-_KERNEL = 4
-_EPS = (1e-5, 1e-3, 0.8, 1e-4, 1e-6, 1e-8)  # of norms in other programs
-_GROUPS = (32, 16, 8, 4, 2)
-_SHAPING = ("kernels", "strides", "paddings", "output_paddings", "widths")
-_OWN_FIRST = "project.conv.weight"
 
 Norm = Literal["batch", "instance", "instance-affine", "group", "none"]
 Steps = Annotated[
@@ -75,6 +68,11 @@ class DCGAN(Architecture):
         "batch_size": 64,
         "g_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
         "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
+    }
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "dcgan_small": {"channels": 32},
+        "dcgan_paper": {"channels": 128},  # fig. 1: 1024, 512, 256 and 128 at 64x64
     }
 
     channels: Width = Field(64, description="channels of the layers next to the image")
@@ -130,12 +128,12 @@ class DCGAN(Architecture):
 
     @model_validator(mode="after")
     def _layers_fit(self) -> DCGAN:
-        lengths = {name: self._count(name) for name in _SHAPING if self._count(name)}
+        lengths = {name: self._count(name) for name in SHAPING if self._count(name)}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name} for {count}" for name, count in lengths.items())
+            listed = ", ".join(f"{name} for {count}" for name, count in lengths.items())
             raise ConfigError(
                 f"Architecture 'dcgan' has one number for each of the generator's layers, and one "
-                f"of its widths less, but there are {told}."
+                f"of its widths less, but there are {listed}."
             )
         if not (plan := self._plan()):
             return self
@@ -153,75 +151,9 @@ class DCGAN(Architecture):
         return self
 
     @classmethod
-    def infer_given(
-        cls,
-        shapes: Mapping[str, tuple[int, ...]],
-        options: Mapping[str, Any],
-        size: tuple[int, int] | None = None,
-        *,
-        likely: bool = True,
-    ) -> Inferred | None:
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell widths, kernels, norms and biases from shapes, and guess how far maps grow."""
-        convs = _convolutions(shapes)
-        if len(convs) < 2:
-            return None
-        (latent, *_), (_, channels, *_) = convs[0].shape, convs[-1].shape
-        told = _widths_told([conv.shape[1] for conv in convs[:-1]], cls)
-        told |= _biases_told(shapes, convs)
-        norm, ways = _norm_told(shapes, convs)
-        told |= {} if norm == "batch" else {"norm": norm}
-
-        kernels = [conv.shape[2:] for conv in convs]
-        if any(height != width for height, width in kernels[1:]):
-            raise ConfigError("it has kernels that are not square")
-        fixed = {name: options[name] for name in _SHAPING[1:4] if options.get(name) is not None}
-        ranked = growths(kernels, fixed, size, likely=likely)
-        if not ranked:
-            usually = growths(kernels, fixed)
-            made = grown(usually[0], kernels[0]) if usually else None
-            if size is None or made is None:
-                raise ConfigError(
-                    f"its {len(convs)} layers make no image with "
-                    + (f"such {' and '.join(fixed)}" if fixed else "any strides and paddings")
-                )
-            raise ConfigError(
-                f"its samples have {channels * made[0] * made[1]:,} values, which is no {channels} "
-                f"x {size[0]} x {size[1]}, for its layers usually make {made[0]}x{made[1]}: leave "
-                f"--size out, or say --arch.strides and --arch.paddings as that net has them"
-            )
-        chosen = _options_of(ranked[0], kernels)
-        ends = grown(ranked[0], kernels[0])
-        assert ends is not None  # as ``growths`` has found
-        given = {**told, **chosen, **options}
-        steps = {
-            "strides": tuple(stage.stride for stage in ranked[0]),
-            "paddings": tuple(stage.padding for stage in ranked[0]),
-        }
-        if any(stage.extra for stage in ranked[0]):
-            steps["output_paddings"] = tuple(stage.extra for stage in ranked[0])
-        untold = [*activations_untold(options)]
-        if ways or norm == "none":
-            untold.append("norm")
-        if given.get("norm", "batch") != "none":
-            untold += ["activation_first", "norm_eps"]
-        if given.get("norm") == "group":
-            untold.append("groups")
-        return Inferred(
-            latent,
-            channels * ends[0] * ends[1],
-            channels,
-            ends,
-            {**told, **chosen},
-            (*untold, *steps),
-            steps,
-            (
-                activations_elsewhere(),
-                ({"activation_first": False}, {"activation_first": True}),
-                tuple({"norm_eps": eps} for eps in _EPS),
-                *([ways] if ways else []),
-                tuple(_options_of(other, kernels, whole=True) for other in ranked),
-            ),
-        )
+        return infer_growth(shapes, known, cls.model_fields["max_multiplier"].default)
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse all but images whose sides are powers of two from 16 to 256.
@@ -266,7 +198,7 @@ class DCGAN(Architecture):
         """Build the generator: (N, *latent.shape) -> (N, C, H, W).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return DCGANGenerator(spec, latent, self._layers(spec), self)
@@ -275,7 +207,7 @@ class DCGAN(Architecture):
         """Build the discriminator: (N, C, H, W) -> logits (N,).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return DCGANDiscriminator(spec, self._layers(spec), self.d_norm_input)
@@ -287,9 +219,9 @@ class DCGAN(Architecture):
 
     def _plan(self) -> list[Stage]:
         """The generator's layers, where options shape them; else none."""
-        if not (count := max(map(self._count, _SHAPING))):
+        if not (count := max(map(self._count, SHAPING))):
             return []
-        kernels = self.kernels or (_KERNEL,) * count
+        kernels = self.kernels or (KERNEL,) * count
         return usual(kernels, self.strides, self.paddings, self.output_paddings)
 
     def _layers(self, spec: SampleSpec) -> _Layers:
@@ -301,8 +233,8 @@ class DCGAN(Architecture):
             assert base is not None  # for ``check`` accepts the size
         else:
             base = _base_map(spec)
-            stages = [doubling(_KERNEL)] * ((min(spec.size) // _BASE).bit_length() - 1)
-            first = Stage(_BASE, 1, 0, 0)
+            stages = [doubling(KERNEL)] * ((min(spec.size) // BASE).bit_length() - 1)
+            first = Stage(BASE, 1, 0, 0)
         multiples = (min(2**stage, self.max_multiplier) for stage in range(len(stages)))
         widths = self.widths or [self.channels * multiple for multiple in multiples][::-1]
         return _Layers(base, first.padding, tuple(stages), tuple(widths))
@@ -397,7 +329,7 @@ def _base_map(spec: SampleSpec) -> tuple[int, int]:
     """Height and width of the smallest map."""
     height, width = spec.size
     shorter = min(height, width)
-    return _BASE * height // shorter, _BASE * width // shorter
+    return BASE * height // shorter, BASE * width // shorter
 
 
 def _hidden(conv: nn.Module, channels: int, options: DCGAN) -> nn.Sequential:
@@ -428,14 +360,14 @@ def _norm(options: DCGAN, channels: int) -> nn.Module | None:
 
 
 def _larger(inputs: int, outputs: int, stage: Stage, bias: bool) -> nn.Module:
-    if stage == doubling(_KERNEL):
+    if stage == doubling(KERNEL):
         return Double(inputs, outputs, bias)
     kernel, stride, padding, extra = stage
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, extra, bias=bias)
 
 
 def _smaller(inputs: int, outputs: int, stage: Stage) -> nn.Module:
-    if stage == doubling(_KERNEL):
+    if stage == doubling(KERNEL):
         return Halve(inputs, outputs)
     kernel, stride, padding, _ = stage
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
@@ -461,8 +393,8 @@ def _made(plan: Sequence[Stage], height: int, width: int) -> tuple[int, int]:
 
 def _listed(arch: DCGAN) -> str:
     """The options that shape layers, as they are."""
-    given = [(name, getattr(arch, name)) for name in _SHAPING if getattr(arch, name) is not None]
-    return ", ".join(f"{name} {' '.join(map(str, value))}" for name, value in given)
+    shaping = [(name, getattr(arch, name)) for name in SHAPING if getattr(arch, name) is not None]
+    return ", ".join(f"{name} {' '.join(map(str, value))}" for name, value in shaping)
 
 
 def _initialise(net: nn.Module) -> None:
@@ -476,135 +408,3 @@ def _initialise(net: nn.Module) -> None:
         ):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
-
-
-# -- what the shapes of weights tell --------------------------------------------------------------
-
-
-class _Conv(NamedTuple):
-    """A transposed convolution: the shape of its weight, and whether it has a bias."""
-
-    shape: tuple[int, ...]
-    bias: bool
-
-
-def _convolutions(shapes: Mapping[str, tuple[int, ...]]) -> list[_Conv]:
-    """The transposed convolutions in the order in which they feed each other; empty if none do.
-
-    Raises:
-        ConfigError: If they are plain convolutions, or those of an encoder or a discriminator.
-    """
-    weights = {name: shape for name, shape in shapes.items() if len(shape) == 4}
-    if not weights:
-        return []
-    dense = [name for name, shape in shapes.items() if len(shape) == 2]
-    if dense:
-        raise ConfigError(
-            f"it has '{dense[0]}' of {shapes[dense[0]]}, a dense layer, where 'dcgan' has "
-            f"transposed convolutions alone"
-        )
-    biases = {name: shapes.get(f"{name.rpartition('.')[0]}.bias") for name in weights}
-    plain = [
-        name
-        for name, (first, second, *_) in weights.items()
-        if biases[name] == (first,) and first != second
-    ]
-    order = in_a_row([(shape[0], shape[1]) for shape in weights.values()])
-    backwards = len(order) > 1 and order == list(range(len(order)))[::-1]
-    if plain or (backwards and _OWN_FIRST not in weights):
-        raise ConfigError(
-            f"its convolutions lead from an image to a vector ('{next(iter(weights))}' is "
-            f"{next(iter(weights.values()))}), as those of a discriminator or an encoder do"
-            if backwards
-            else f"'{plain[0]}' of {weights[plain[0]]} is a plain convolution, where 'dcgan' has "
-            f"transposed ones"
-        )
-    names = list(weights)
-    return [_Conv(weights[names[i]], biases[names[i]] is not None) for i in order]
-
-
-def _widths_told(widths: Sequence[int], cls: type[DCGAN]) -> dict[str, Any]:
-    """The options that give maps these channels, from the smallest map on."""
-    narrowest, widest = widths[-1], widths[0]
-    most = cls.model_fields["max_multiplier"].default
-    for multiple in (most, max(widest // narrowest, 1)):
-        stages = range(len(widths))
-        if [narrowest * min(2**stage, multiple) for stage in stages][::-1] == [*widths]:
-            more = {} if multiple == most else {"max_multiplier": multiple}
-            return {"channels": narrowest, **more}
-    return {"widths": tuple(widths)}
-
-
-def _norm_layers(shapes: Mapping[str, tuple[int, ...]]) -> list[dict[str, tuple[int, ...]]]:
-    """The tensors of each norm: several of one axis and the same length, and no others."""
-    layers: dict[str, dict[str, tuple[int, ...]]] = {}
-    for name, shape in shapes.items():
-        layer, _, last = name.rpartition(".")
-        if shape:
-            layers.setdefault(layer, {})[last] = shape
-    return [
-        tensors
-        for tensors in layers.values()
-        if len(tensors) > 1
-        and len({*tensors.values()}) == 1
-        and len(next(iter(tensors.values()))) == 1
-    ]
-
-
-def _biases_told(shapes: Mapping[str, tuple[int, ...]], convs: Sequence[_Conv]) -> dict[str, Any]:
-    """The options for the biases that convolutions have, whatever they are called."""
-    inner, last = [conv.bias for conv in convs[:-1]], convs[-1].bias
-    if not any(inner) and not last:
-        vectors = Counter(shape[0] for shape in shapes.values() if len(shape) == 1)
-        norms = _norm_layers(shapes)
-        vectors -= Counter(shape[0] for layer in norms for shape in layer.values())
-        widths = [conv.shape[1] for conv in convs]
-        last = vectors in (Counter(widths), Counter(widths[-1:]))
-        inner = [vectors in (Counter(widths), Counter(widths[:-1]))]
-    told = {"bias": 2 * sum(inner) > len(inner), "output_bias": last}
-    return {name: True for name, value in told.items() if value}
-
-
-def _norm_told(
-    shapes: Mapping[str, tuple[int, ...]], convs: Sequence[_Conv]
-) -> tuple[Norm, tuple[dict[str, Any], ...]]:
-    """Which norm the tensors beside convolutions are of, and which others they may be of."""
-    layers = _norm_layers(shapes)
-    if any("running_mean" in layer for layer in layers):
-        return "batch", ()
-    if not layers:
-        return "none", ({"norm": "none"}, {"norm": "instance"})
-    widths = [conv.shape[1] for conv in convs[:-1]]
-    groups = [count for count in _GROUPS if not any(width % count for width in widths)]
-    ways = [{"norm": "group", "groups": count} for count in (*groups, 1)]
-    return "instance-affine", ({"norm": "instance-affine"}, *ways)
-
-
-def _options_of(
-    plan: Sequence[Stage], kernels: Sequence[tuple[int, ...]], whole: bool = False
-) -> dict[str, Any]:
-    """The options that make such layers: none where they are those of the paper.
-
-    Args:
-        plan: The layers.
-        kernels: Height and width of their kernels.
-        whole: Whether options are named that are at their defaults.
-    """
-    if not whole and min(kernels[0]) == _BASE and not plan[0].padding:
-        size = grown(plan, (kernels[0][0], kernels[0][1]))
-        doubled = all(stage == doubling(_KERNEL) for stage in plan[1:])
-        if doubled and size and all(_is_power_of_two(side) for side in size):
-            return {}
-    options: dict[str, Any] = {
-        "strides": tuple(stage.stride for stage in plan),
-        "paddings": tuple(stage.padding for stage in plan),
-    }
-    if any(stage.kernel != _KERNEL for stage in plan):
-        options["kernels"] = tuple(stage.kernel for stage in plan)
-    if whole or any(stage.extra for stage in plan):
-        options["output_paddings"] = tuple(stage.extra for stage in plan)
-    return options
-
-
-def _is_power_of_two(number: int) -> bool:
-    return number & (number - 1) == 0

@@ -46,11 +46,10 @@ def usual(
     paddings: Sequence[int] | None,
     extras: Sequence[int] | None,
 ) -> list[Stage]:
-    """Return layers from what is given of them.
+    """Return layers, with defaults for the numbers that are None.
 
-    Unless given, the first and kernels of 1 have stride 1 and no padding, others have stride 2, and
-    the padding with which a map grows by the stride; output paddings are 0 beside paddings that
-    are given.
+    By default, the first layer and kernels of 1 have stride 1 and no padding, others stride 2 and
+    the padding with which a map grows by the stride. With explicit paddings, output paddings are 0.
     """
     stages = []
     for index, kernel in enumerate(kernels):
@@ -98,7 +97,7 @@ def shrunk(stages: Sequence[Stage], size: Size) -> Size | None:
 
 def growths(
     kernels: Sequence[Sequence[int]],
-    given: Mapping[str, Sequence[int]],
+    fixed: Mapping[str, Sequence[int]],
     size: Size | None = None,
     *,
     likely: bool = True,
@@ -109,17 +108,17 @@ def growths(
 
     Args:
         kernels: Height and width of each; square but for the first.
-        given: ``strides``, ``paddings`` and ``output_paddings`` of all, where they are known.
+        fixed: ``strides``, ``paddings`` and ``output_paddings`` of all, where they are known.
         size: Height and width of the images, where they are known.
         likely: Leave out what is far from doubling, though it leads to that size.
     """
-    if any(len(values) != len(kernels) for values in given.values()):
+    if any(len(values) != len(kernels) for values in fixed.values()):
         return []
     mixed = len({kernel[0] for kernel in kernels[1:]}) > 1
     paths = [_Path(0.0, (1, 1), ())]
     for index, (height, width) in enumerate(kernels):
         longer = []
-        for cost, stage in _choices(min(height, width), index, given, mixed):
+        for cost, stage in _choices(min(height, width), index, fixed, mixed):
             for path in paths:
                 if index:
                     made = stage.of(path.size[0]), stage.of(path.size[1])
@@ -135,7 +134,7 @@ def growths(
             if alike[path.size] <= _MOST:
                 paths.append(path)
     fitting = [path for path in paths if size in (None, path.size)]
-    if size and likely and not given:
+    if size and likely and not fixed:
         fitting = [path for path in fitting if path.cost <= _LIKELY]
     fitting.sort(key=lambda path: path.cost + (size is None and min(path.size) not in _SIZES))
     return [list(path.stages) for path in fitting[:_MOST]]
@@ -150,22 +149,22 @@ class _Path(NamedTuple):
 
 
 def _choices(
-    kernel: int, index: int, given: Mapping[str, Sequence[int]], mixed: bool
+    kernel: int, index: int, fixed: Mapping[str, Sequence[int]], mixed: bool
 ) -> list[tuple[float, Stage]]:
     """Layers with a kernel, and how unlikely each is."""
     strides: Sequence[int] = (1, 2, 3, 4) if index else (1,)
     paddings: Sequence[int] = range(max(kernel // 2, 2 if kernel == 1 else 0) + 1)
     if not index:
         paddings = (0, 1)
-    if "strides" in given:
-        strides = (given["strides"][index],)
-    if "paddings" in given:
-        paddings = (given["paddings"][index],)
+    if "strides" in fixed:
+        strides = (fixed["strides"][index],)
+    if "paddings" in fixed:
+        paddings = (fixed["paddings"][index],)
     found = []
     for stride, padding in product(strides, paddings):
-        extras: Sequence[int] = (0, 1) if index and "paddings" not in given else (0,)
-        if "output_paddings" in given:
-            extras = (given["output_paddings"][index],)
+        extras: Sequence[int] = (0, 1) if index and "paddings" not in fixed else (0,)
+        if "output_paddings" in fixed:
+            extras = (fixed["output_paddings"][index],)
         for extra in extras:
             stage = Stage(kernel, stride, padding, extra)
             if extra < stride and (index or kernel > 2 * padding):

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
-from ganzoo.device import has_amx
-from ganzoo.errors import ConfigError
+from ganzoo.core.device import has_amx
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import SampleSpec
+    from ganzoo.core.spec import SampleSpec
 
 __all__ = [
     "Activation",
@@ -26,14 +25,9 @@ __all__ = [
     "Halve",
     "ScaledTanh",
     "ToMap",
-    "activations_elsewhere",
-    "activations_untold",
     "dense_stack",
-    "dense_widths",
     "hidden_activation",
-    "in_a_row",
     "output_activation",
-    "refuse_maps",
 ]
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "tanh"]
@@ -46,7 +40,6 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
-_SLOPES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3)  # that other programs use
 
 _SMALL_MAP = 16  # places
 _FEW_CHANNELS = 4
@@ -333,25 +326,6 @@ def hidden_activation(name: str, slope: float = 0.0, inplace: bool = False) -> n
     return nn.LeakyReLU(slope, inplace=inplace) if slope else nn.ReLU(inplace=inplace)
 
 
-def activations_elsewhere() -> tuple[dict[str, Any], ...]:
-    """Return the options ``activation`` and ``slope`` of nets that other programs train."""
-    relus: list[dict[str, Any]] = [{"activation": "relu", "slope": slope} for slope in _SLOPES]
-    return (*relus, *({"activation": name} for name in _ACTIVATIONS))
-
-
-def activations_untold(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return which of the options ``activation`` and ``slope`` follow from nothing.
-
-    Args:
-        options: Those that are given: with a slope, the activation is ReLU.
-    """
-    if "slope" in options:
-        return ()
-    if options.get("activation", "relu") != "relu":
-        return ()
-    return ("slope",) if "activation" in options else ("activation", "slope")
-
-
 def dense_stack(
     sizes: Sequence[int], activation: Callable[[], nn.Module], dropout: float = 0.0
 ) -> nn.Sequential:
@@ -372,51 +346,3 @@ def dense_stack(
         if dropout:
             layers[f"dropout{number}"] = nn.Dropout(dropout)
     return nn.Sequential(layers)
-
-
-def in_a_row(layers: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the order in which layers feed each other.
-
-    Args:
-        layers: Width of the input and of the output of each.
-
-    Returns:
-        Their indices: as given if each feeds the next, else the only other order in which they
-        do; empty if there is none, or several.
-    """
-    if all(before[1] == after[0] for before, after in pairwise(layers)):
-        return list(range(len(layers)))
-    outputs = {output for _, output in layers}
-    following = [index for index, (inputs, _) in enumerate(layers) if inputs not in outputs]
-    order: list[int] = []
-    while len({layers[index] for index in following}) == 1:
-        order.append(following[0])
-        width = layers[order[-1]][1]
-        following = [i for i, (inputs, _) in enumerate(layers) if inputs == width if i not in order]
-    return order if len(order) == len(layers) else []
-
-
-def refuse_maps(shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
-    """Refuse weights of convolutions for an architecture of dense layers.
-
-    Raises:
-        ConfigError: With the first.
-    """
-    for weight, shape in shapes.items():
-        if len(shape) > 2:
-            raise ConfigError(
-                f"it has '{weight}' of {shape}, a convolution, where '{name}' has dense layers"
-            )
-
-
-def dense_widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the widths of dense layers that feed each other, from the shapes of their weights.
-
-    Returns:
-        Width of the input, then of every layer; empty where there is anything but such layers.
-    """
-    layers = [(shape[1], shape[0]) for shape in shapes.values() if len(shape) == 2]
-    order = in_a_row(layers)
-    if not order or any(len(shape) > 2 for shape in shapes.values()):
-        return ()
-    return (layers[order[0]][0], *(layers[index][1] for index in order))

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture, Inferred, Width, Widths
+from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width, Widths
+from ganzoo.architectures.inference import NOTHING, infer_dense
 from ganzoo.architectures.layers import (
     dense_stack,
-    dense_widths,
     output_activation,
-    refuse_maps,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["Mirror", "MirrorDiscriminator", "MirrorGenerator"]
 
@@ -56,24 +55,12 @@ class Mirror(Architecture):
     activation: Activation = Field("selu", description="activation of the hidden layers")
 
     @classmethod
-    def infer_given(
-        cls,
-        shapes: Mapping[str, tuple[int, ...]],
-        options: Mapping[str, Any],
-        size: tuple[int, int] | None = None,
-        *,
-        likely: bool = True,
-    ) -> Inferred | None:
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
-        refuse_maps(shapes, "mirror")
-        if not (widths := dense_widths(shapes)):
-            return None
-        latent, *hidden, values = widths
-        return Inferred(
-            latent,
-            values,
-            options={"hidden": tuple(hidden)},
-            untold=("activation",),
+        return infer_dense(
+            shapes,
+            "mirror",
+            not_inferable=("activation",),
             elsewhere=(tuple({"activation": name} for name in _ACTIVATIONS),),
         )
 

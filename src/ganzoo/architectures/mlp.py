@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture, Inferred, Widths
+from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Widths
+from ganzoo.architectures.inference import (
+    NOTHING,
+    activations_elsewhere,
+    activations_not_inferable,
+    infer_dense,
+)
 from ganzoo.architectures.layers import (
     Activation,
-    activations_elsewhere,
-    activations_untold,
     dense_stack,
-    dense_widths,
     hidden_activation,
     output_activation,
-    refuse_maps,
 )
-from ganzoo.spec import FLOAT32_MAX
+from ganzoo.core.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["MLP", "MLPDiscriminator", "MLPGenerator"]
 
@@ -47,6 +49,11 @@ class MLP(Architecture):
         "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.9, 0.999)},
     }
 
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "mlp_small": {"hidden": (128, 128)},
+        "mlp_paper": {"hidden": (1200, 1200), "d_hidden": (240, 240)},  # widths for MNIST
+    }
+
     hidden: Widths = Field((256, 512, 1024), description="widths of the generator's hidden layers")
     d_hidden: Widths | None = Field(
         None,
@@ -63,24 +70,12 @@ class MLP(Architecture):
     )
 
     @classmethod
-    def infer_given(
-        cls,
-        shapes: Mapping[str, tuple[int, ...]],
-        options: Mapping[str, Any],
-        size: tuple[int, int] | None = None,
-        *,
-        likely: bool = True,
-    ) -> Inferred | None:
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
-        refuse_maps(shapes, "mlp")
-        if not (widths := dense_widths(shapes)):
-            return None
-        latent, *hidden, values = widths
-        return Inferred(
-            latent,
-            values,
-            options={"hidden": tuple(hidden)},
-            untold=activations_untold(options),
+        return infer_dense(
+            shapes,
+            "mlp",
+            not_inferable=activations_not_inferable(known.options),
             elsewhere=(activations_elsewhere(),),
         )
 

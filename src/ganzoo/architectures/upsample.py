@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 from torch import nn
 
-from ganzoo.architectures.base import Architecture, Inferred, Width
+from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width
+from ganzoo.architectures.inference import NOTHING, activations_elsewhere, activations_not_inferable
 from ganzoo.architectures.layers import (
     Activation,
-    activations_elsewhere,
-    activations_untold,
     hidden_activation,
     output_activation,
 )
-from ganzoo.spec import FLOAT32_MAX
+from ganzoo.core.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["Upsample", "UpsampleDiscriminator", "UpsampleGenerator"]
 
@@ -72,14 +71,7 @@ class Upsample(Architecture):
     )
 
     @classmethod
-    def infer_given(
-        cls,
-        shapes: Mapping[str, tuple[int, ...]],
-        options: Mapping[str, Any],
-        size: tuple[int, int] | None = None,
-        *,
-        likely: bool = True,
-    ) -> Inferred | None:
+    def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from the dense layer the number of places of its map, but not their rows."""
         dense = [shape for shape in shapes.values() if len(shape) == 2]
         convs = [shape for shape in shapes.values() if len(shape) == 4]
@@ -93,7 +85,7 @@ class Upsample(Architecture):
             values,
             channels,
             options={"channels": width},
-            untold=activations_untold(options),
+            not_inferable=activations_not_inferable(known.options),
             elsewhere=(activations_elsewhere(),),
         )
 
@@ -121,7 +113,7 @@ class Upsample(Architecture):
         """Build the generator: (N, *latent.shape) -> (N, C, H, W).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return UpsampleGenerator(spec, latent, self.channels, self._activate)
@@ -130,7 +122,7 @@ class Upsample(Architecture):
         """Build the discriminator: (N, C, H, W) -> logits (N,).
 
         Raises:
-            UnsupportedSampleError: If ``spec`` is no image or has other sides.
+            UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
         return UpsampleDiscriminator(spec, self.d_channels, self.dropout, self._activate)

@@ -63,7 +63,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
     except (GanzooError, CycloptsError) as error:
         _complain(str(error))
     except (ImportError, AttributeError):  # where another package has replaced our modules
-        from ganzoo.installation import fault
+        from ganzoo.core.installation import fault
 
         if why := fault():
             _complain(why)

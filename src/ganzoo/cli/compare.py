@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,68 +13,62 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import ConfigError, plain
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded, new_file
 
 if TYPE_CHECKING:
-    from ganzoo.comparison import Column, Comparison, Row, Standing
+    from ganzoo.runs.comparison import Column, Comparison, Row
 
 __all__ = ["compare"]
 
 Switch = Annotated[bool, Parameter(negative=())]
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-_WIDE = 10_000  # columns of what is no terminal: each run is one line there
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_WIDE = 10_000  # columns where the output is not a terminal: each run is one line there
 
 
 def compare(
     *runs: str,
     metrics: str | None = None,
     plot: Path | None = None,
-    any_protocol: Switch = False,
     group_seeds: Switch = False,
     json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Compare runs: what their settings differ in, how far they are, their scores.
+    """Compare runs: the settings that differ, their steps, their scores.
 
     Args:
         runs: folders of runs or of saved generators, two or more
         metrics: names of the metrics to show with commas between; by default all that there are
         plot: picture to draw the scores over the training into, such as scores.png; one that is
             there is replaced
-        any_protocol: show scores that were measured differently in one column, with a letter each
-        group_seeds: take runs that differ in their seed only as one, with mean and deviation
+        group_seeds: show runs that differ in their seed only as one, with mean and deviation
         json_: print everything as JSON, and nothing else
     """
-    from ganzoo import comparison, plots
+    from ganzoo.runs import comparison
+    from ganzoo.showing import plots
 
     plot = None if plot is None else expanded(plot)
-    if plot is not None and plot.suffix.lower() not in _PICTURES:
-        raise ConfigError(f"Cannot draw into {plot}: give a name ending in {', '.join(_PICTURES)}.")
+    if plot is not None and plot.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"Cannot draw into {plot}: give a name ending in {', '.join(_FORMATS)}.")
     found = comparison.compare(
         *runs,
         metrics=None if metrics is None else [n.strip() for n in metrics.split(",") if n.strip()],
-        any_protocol=any_protocol,
         group_seeds=group_seeds,
     )
-    notices = list(found.notices)
-    drawn = None
-    if plot is not None and not found.columns:
-        notices.append(f"{plot} is not drawn, for there are no scores.")
-    elif plot is not None and not plots.available():
-        notices.append(f"{plot} is not drawn: plots need matplotlib. {plots.REMEDY}")
-    elif plot is not None:
-        drawn = plot
+    missing = "" if found.columns else "there are no scores"
+    if not missing and not plots.available():
+        missing = f"plots need matplotlib. {plots.REMEDY}"
+    if plot is not None and not missing:
         _draw(found, plot)
     if json_:
         sys.stdout.write(json.dumps(found.plain(), indent=2, allow_nan=False) + "\n")
-        for notice in notices[len(found.notices) :]:
-            _note(notice, stderr=True)
-        return
-    _show(found)
-    for notice in notices:
-        _note(notice)
-    if drawn is not None:
-        Console(soft_wrap=True, highlight=False).print(f"plot: {plain(str(drawn))}", markup=False)
+    else:
+        _show(found)
+        for notice in found.notices:
+            _note(notice)
+    if plot is not None and missing:
+        _note(f"{plot} is not drawn: {missing}", stderr=json_)
+    elif plot is not None and not json_:
+        Console(soft_wrap=True, highlight=False).print(f"plot: {plain(str(plot))}", markup=False)
 
 
 def _note(notice: str, *, stderr: bool = False) -> None:
@@ -86,90 +77,73 @@ def _note(notice: str, *, stderr: bool = False) -> None:
 
 
 def _draw(found: Comparison, target: Path) -> None:
-    """Write the picture under a temporary name, so that an older one is replaced by a whole one."""
     picture = found.plot()
-    fresh = target.with_name(f".{uuid.uuid4().hex[:8]}{target.suffix.lower()}")
     try:
-        picture.save(fresh)
-        fresh.replace(target)
+        with new_file(target) as fresh:
+            picture.save(fresh, _FORMATS[target.suffix.lower()])
     except OSError as error:
         raise ConfigError(
             f"Cannot write {target} ({error.strerror or error}). Choose another --plot."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
 
 
 def _show(found: Comparison) -> None:
-    from ganzoo import card
-    from ganzoo.comparison import letter
+    from ganzoo.generators import protocols as worded
 
     console = Console(highlight=False, soft_wrap=True)
     wide = console if console.is_terminal else Console(highlight=False, width=_WIDE)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    told = any(row.settings for row in found.rows)
-    table.add_column("run")
-    if told:
-        table.add_column("settings")
-    table.add_column("steps", justify="right")
-    cells = [
-        [Text(plain(text)) for text in (row.name, *([_settings(row)] if told else []), _steps(row))]
+    settings = any(row.settings for row in found.rows)
+    for name in ("run", *["settings"] * settings, "steps"):
+        table.add_column(name, justify="right" if name == "steps" else "left")
+    texts = [
+        [Text(plain(each)) for each in (row.name, *[_settings(row)] * settings, _steps(row))]
         for row in found.rows
     ]
-    lines = []
+    legend = []
     for column in found.columns:
-        standings = {
-            row.name: row.scores[column.title] for row in found.rows if column.title in row.scores
-        }
-        ways = {standing.alike: standing.protocol for standing in standings.values()}
-        for part, header in _parts(column, list(standings.values())):
+        protocols = [
+            r.scores[column.title].protocol for r in found.rows if column.title in r.scores
+        ]
+        for part, header in _parts(found, column):
             table.add_column(Text(plain(header)), justify="right")
             leaders = found.leaders(column, part)
-            for row, line in zip(found.rows, cells, strict=True):
-                leads, mixed = row.name in leaders, len(ways) > 1
-                line.append(_cell(standings.get(row.name), row, part, leads=leads, mixed=mixed))
+            for row, line in zip(found.rows, texts, strict=True):
+                line.append(_cell(row, column, part, leads=row.name in leaders))
         better = f"{column.better} is better" if column.better else "none is marked as the best"
-        for alike, protocol in ways.items():
-            mark = f" [{letter(alike)}]" if len(ways) > 1 else ""
-            lines.append(f"{column.title}{mark}: {better}; {card.measured(protocol)}")
-    for line in cells:
+        legend.append(f"{column.title}: {better}; {worded.described(protocols[0])}")
+    for line in texts:
         table.add_row(*line)
     wide.print(table)
     if any(found.leaders(column) for column in found.columns):
         console.print("* the best of its column")
-    for text in lines:
+    for text in legend:
         console.print(plain(text), markup=False)
 
 
-def _parts(
-    column: Column, standings: Sequence[Standing]
-) -> list[tuple[Literal["best", "last"], str]]:
+def _parts(found: Comparison, column: Column) -> list[tuple[Literal["best", "last"], str]]:
     """The best and the last scores, or one column where they are the same."""
-    if all(standing.best is None for standing in standings):
+    cells = [row.scores[column.title] for row in found.rows if column.title in row.scores]
+    if column.better is None:
         return [("last", column.title)]
-    if all(standing.best == standing.last for standing in standings):
+    if all(cell.best == cell.last for cell in cells):
         return [("best", column.title)]
     return [("best", f"{column.title}, best"), ("last", f"{column.title}, last")]
 
 
-def _cell(
-    standing: Standing | None, row: Row, part: Literal["best", "last"], *, leads: bool, mixed: bool
-) -> Text:
-    """A score: value, error, the step if it is not the run's last one, and marks."""
-    from ganzoo.comparison import letter
-
-    point = None if standing is None else getattr(standing, part)
-    if standing is None or point is None:
+def _cell(row: Row, column: Column, part: Literal["best", "last"], *, leads: bool) -> Text:
+    """A score: value, error, the step if it is not the run's last one, and a mark."""
+    cell = row.scores.get(column.title)
+    point = None if cell is None else getattr(cell, part)
+    if point is None:
         return Text("-", style="dim")
     error = "" if point.error is None else f" ± {point.error:.2g}"
     step = "" if point.step in (None, row.step) else f" @ {point.step:,}"
-    mark = f" [{letter(standing.alike)}]" if mixed else ""
-    return Text(f"{point.value:.5g}{error}{step}{mark}{' *' * leads}", style="bold" * leads)
+    return Text(f"{point.value:.5g}{error}{step}{' *' * leads}", style="bold" * leads)
 
 
 def _settings(row: Row) -> str:
-    from ganzoo.comparison import setting
+    from ganzoo.runs.comparison import setting
 
     return ", ".join(setting(key, value) for key, value in row.settings.items())
 

@@ -22,11 +22,11 @@ from ganzoo.cli.options import (
     repeated,
     setting_options,
 )
+from ganzoo.config import defaults
 from ganzoo.errors import ConfigError, listing
-from ganzoo.train_config import defaults
 
 if TYPE_CHECKING:
-    from ganzoo.convert import Conversion
+    from ganzoo.generators.convert import Conversion
 
 __all__ = ["convert"]
 
@@ -103,27 +103,27 @@ def _architecture(tokens: Sequence[str]) -> str:
 
 
 def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
-    given = nested(values)
+    chosen = nested(values)
     usage = "ganzoo convert CHECKPOINT --arch NAME --out FOLDER"
     for name, what in (
         ("checkpoint", "a file of weights"),
         ("arch", f"an architecture ({listing(architectures.names())})"),
         ("out", "a folder for the generator"),
     ):
-        if name not in given:
+        if name not in chosen:
             raise ConfigError(f"Give {what}: {usage}.")
-    if given.pop("unbounded", False):
-        if "value_range" in given:
+    if chosen.pop("unbounded", False):
+        if "value_range" in chosen:
             raise ConfigError("Give --value-range or --unbounded, not both.")
-        given["value_range"] = "unbounded"
-    if size := given.get("size"):
+        chosen["value_range"] = "unbounded"
+    if size := chosen.get("size"):
         if len(size) > 2:
             raise ConfigError(f"A size is a height and a width, not {len(size)} numbers.")
-        given["size"] = size[0] if len(size) == 1 else size
+        chosen["size"] = size[0] if len(size) == 1 else size
 
-    from ganzoo.convert import convert as made
+    from ganzoo.generators.convert import convert as made
 
-    done = made(given.pop("checkpoint"), given.pop("arch"), given.pop("out"), **given)
+    done = made(chosen.pop("checkpoint"), chosen.pop("arch"), chosen.pop("out"), **chosen)
     _report(done)
 
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo import installation
 from ganzoo._version import __version__
 from ganzoo.cli.zoo import KINDS
+from ganzoo.core import installation
 from ganzoo.errors import PluginError, RunFolderError
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 __all__ = ["doctor"]
 
@@ -39,7 +39,7 @@ def doctor(path: Path | None = None, /) -> None:
 
 
 def _folder(path: Path) -> None:
-    from ganzoo.checkup import examine
+    from ganzoo.runs.checkup import examine
 
     console = Console(highlight=False, soft_wrap=True)
     wrong = total = 0
@@ -62,10 +62,10 @@ def _installation() -> None:
         raise PluginError(why)
     import torch
 
+    from ganzoo.core.device import bf16_feature, pick_device, pick_precision
+    from ganzoo.core.registry import plugins_disabled
     from ganzoo.datasets.cache import cache_root
     from ganzoo.datasets.root import data_root
-    from ganzoo.device import bf16_feature, pick_device, pick_precision
-    from ganzoo.registry import plugins_disabled
 
     device = pick_device("auto")
     precision = pick_precision("auto", device)

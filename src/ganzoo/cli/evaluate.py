@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import ConfigError, DataError, GanzooError, plain
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
     from ganzoo.evaluation import Score
@@ -31,8 +31,8 @@ def evaluate(
     dataset: str | None = None,
     metrics: str = "fid",
     real_split: str | None = None,
-    reals: int | None = None,
-    fakes: int | None = None,
+    num_real: int | None = None,
+    num_fake: int | None = None,
     labels: Literal["uniform", "data"] = "uniform",
     preset: str | None = None,
     seed: int = 0,
@@ -54,8 +54,8 @@ def evaluate(
             mapping with a name and options as JSON; by default what the generator was trained on
         metrics: names of 'ganzoo list metrics' with commas between, or JSON where they have options
         real_split: part of the dataset to compare with, such as test
-        reals: how many real samples; by default all
-        fakes: how many samples of the source; by default 10,000, or all where it holds samples
+        num_real: how many real samples; by default all
+        num_fake: how many samples of the source; by default 10,000, or all where it holds samples
         labels: classes that a conditional generator is asked for: uniform, or as the data has them
         preset: preparation for the Inception network: torch-fidelity, pytorch-fid, clean, studiogan
         seed: decides the generated samples
@@ -68,9 +68,12 @@ def evaluate(
         no_write: do not write metrics.json into the folder of the generator
         no_cache: compute everything of the real samples, and keep nothing of it
     """
-    from ganzoo import bundle, evaluation
+    values = locals()
+    from ganzoo import evaluation
     from ganzoo.evaluation.score import check_savable
+    from ganzoo.generators import bundle
 
+    options = {key: values[key] for key in evaluation.EvalOptions.model_fields if key in values}
     folder = None if no_write else evaluation.bundle_folder(source)
     weights = None
     if folder is not None:
@@ -80,17 +83,7 @@ def evaluate(
         _read(source),
         None if dataset is None else _read(dataset),
         _metrics(metrics),
-        real_split=real_split,
-        reals=reals,
-        fakes=fakes,
-        labels=labels,
-        preset=preset,
-        seed=seed,
-        size=size,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        cache=not no_cache,
+        evaluation.EvalOptions(**options, cache=not no_cache),
     )
     drawn = None if picture is None else expanded(picture)
     if drawn is not None:

@@ -1,4 +1,4 @@
-"""What was meant by a line of the command line that is not understood."""
+"""Hints for command lines that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Collection, Sequence
 
 from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
-from ganzoo import preparation, recipes
+from ganzoo import recipes
+from ganzoo.config import COMPONENTS, flag_of, synonyms
 from ganzoo.errors import an, did_you_mean, quoted
-from ganzoo.storage import expanded
-from ganzoo.train_config import COMPONENTS, flag_of, synonyms
+from ganzoo.files.storage import expanded
+from ganzoo.training import preparation
 
 __all__ = ["explain", "meant"]
 
 _ONE = {
     "evaluate": "scores one generator or folder at a time: run it once for each, then 'ganzoo "
-    "compare' sets their scores beside each other",
+    "compare' shows their scores side by side",
     "sample": "samples one generator at a time: run it once for each",
     "resume": "continues one run at a time: run it once for each",
     "doctor": "checks one folder at a time: run it once for each",
@@ -25,11 +26,11 @@ _ONE = {
     "pull": "copies one generator at a time: run it once for each",
     "show": "describes one thing at a time: run it once for each",
 }
-"""What commands do with the one thing that they take."""
+"""What commands do with their one argument."""
 
 
 def explain(error: UnknownOptionError | UnusedCliTokensError, tokens: Sequence[str]) -> str:
-    """Return one line: what is not understood, and what was meant or is possible.
+    """Return one line: what cannot be parsed, and what may have been meant.
 
     Args:
         error: Of cyclopts.
@@ -53,7 +54,7 @@ def explain(error: UnknownOptionError | UnusedCliTokensError, tokens: Sequence[s
 
 
 def _run(tokens: Sequence[str]) -> str:
-    """The run that is to be resumed, wherever it stands."""
+    """The run to resume, anywhere on the line."""
     if tokens and not tokens[0].startswith("-"):
         return tokens[0]
     return next((each for each in tokens if (expanded(each) / "config.yaml").is_file()), "RUN")
@@ -74,7 +75,7 @@ def _others(tokens: Sequence[str], flags: Collection[str], run: str) -> dict[str
 
 
 def _near(given: str, flags: Collection[str], command: str) -> str:
-    """A hint at options that there are; without one, where all of them are listed."""
+    """The nearest option; else the command that lists all of them."""
     if command == "train":
         called = [flag_of(*path) for path in synonyms(given.removeprefix("--"))]
         if found := [flag for flag in called if flag in flags]:
@@ -89,12 +90,12 @@ def _near(given: str, flags: Collection[str], command: str) -> str:
 def _unused(command: str, unused: Sequence[str], rest: Sequence[str]) -> str:
     word, first = unused[0] if unused else "", rest[0] if rest else ""
     known = COMPONENTS["arch"].names()
-    if command == "train" and word in known and first not in known and (told := meant(first)):
-        return f"'{first}' stands without its option: {told[1]}."
+    if command == "train" and word in known and first not in known and (found := meant(first)):
+        return f"'{first}' needs its option: {found[1]}."
     if command == "train" and word in known:
         return f"'{word}' is a second architecture; one is trained at a time."
-    if command == "train" and (told := meant(word)):
-        return f"'{word}' stands without its option: {told[1]}."
+    if command == "train" and (found := meant(word)):
+        return f"'{word}' needs its option: {found[1]}."
     if command in _ONE:
         return f"'ganzoo {command}' {_ONE[command]}. '{word}' is one too many."
     help_ = f"ganzoo {command} --help"
@@ -102,20 +103,19 @@ def _unused(command: str, unused: Sequence[str], rest: Sequence[str]) -> str:
 
 
 def meant(word: str) -> tuple[str, str] | None:
-    """Return what a word without its option is, such as ``a loss``, and how it is said.
+    """Return what a word without its option is, such as ``a loss``, and how to write it.
 
-    Only what is no architecture is known here.
+    Architectures are not among them.
     """
     for setting, registry in COMPONENTS.items():
         if setting != "arch" and word in registry.names():
-            return an(registry.base.kind), f"say it as {flag_of(setting)} {word}"
+            return an(registry.base.kind), f"write {flag_of(setting)} {word}"
     if word in recipes.names():
-        return "a recipe", f"say it as --recipe {word}"
+        return "a recipe", f"write --recipe {word}"
     looks_like_one = word.startswith(("./", "../", "~/", "/", ".\\", "..\\"))
     if looks_like_one or (word and os.path.exists(expanded(word))):  # noqa: PTH110 - of any text
         path = shlex.quote(word)
         return "a path", (
-            f"say it as --dataset {path} if it is the data, or as --out {path} if the run is to "
-            f"be there"
+            f"write --dataset {path} if it is the data, or --out {path} if the run is to be there"
         )
     return None

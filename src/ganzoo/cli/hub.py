@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ganzoo.errors import BundleError
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 if TYPE_CHECKING:
-    from ganzoo.hub import Push
+    from ganzoo.generators.hub import Push
 
-__all__ = ["pull", "push"]
+__all__ = ["file_table", "pull", "push"]
 
 Switch = Annotated[bool, Parameter(negative=())]
 
@@ -38,30 +38,27 @@ def push(
 ) -> None:
     """Publish a generator on the Hugging Face Hub.
 
-    It needs a token that may write: log in with 'hf auth login', or set HF_TOKEN.
+    It needs a token with write access: log in with 'hf auth login', or set HF_TOKEN.
 
     Args:
-        source: folder of a run or of a saved generator, or what else 'ganzoo sample' takes
-        repo_id: the repository as org/name; made if it is not there
-        private: seen by its owner only, if it is made
-        revision: the branch, made if it is not there, or refs/pr/1
-        create_pr: send a pull request instead of changing the main branch
+        source: folder of a run or of a saved generator, or another source of 'ganzoo sample'
+        repo_id: the repository as org/name; created if it does not exist
+        private: create the repository as private
+        revision: the branch, created if it does not exist, or refs/pr/1
+        create_pr: open a pull request instead of changing the main branch
         message: first line of the commit
         license: of the weights, as the Hub names it, such as mit
         half: store weights in half precision
-        discriminator: with the discriminator that was saved beside it or is in the run's newest
-            checkpoint
-        overwrite_card: replace a README.md too that somebody has edited there
+        discriminator: include the discriminator of the bundle or of the run's newest checkpoint
+        overwrite_card: replace a README.md even if someone has edited it
         dry_run: show what would be sent, without a network
     """
-    from ganzoo import card
-    from ganzoo.generator import Generator
+    from ganzoo.generators import card
+    from ganzoo.generators.generator import Generator
 
-    aside = Console(stderr=True, soft_wrap=True, highlight=False)
     generator = Generator.from_pretrained(source)
     before = card.notices(generator.config)
-    for notice in before:
-        aside.print(f"note: {notice}", markup=False, style="yellow")
+    _note(*before)  # sending may take long
     done = generator.push_to_hub(
         repo_id,
         private=True if private else None,
@@ -74,21 +71,15 @@ def push(
         overwrite_card=overwrite_card,
         dry_run=dry_run,
     )
-    for other in done.notices:
-        if other not in before:
-            aside.print(f"note: {other}", markup=False, style="yellow")
+    _note(*(each for each in done.notices if each not in before))
     _report(done, dry_run)
 
 
 def _report(done: Push, dry_run: bool) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if dry_run:
-        table = Table("file", "bytes", box=None, header_style="bold", pad_edge=False)
-        table.columns[1].justify = "right"
-        for name, size in done.files.items():
-            table.add_row(Text(name), f"{size:,}")
         console.print(f"Nothing was sent. {done.repo_id} would hold:", markup=False)
-        console.print(table)
+        console.print(file_table(done))
         console.print(f"\n{done.card}", markup=False)
         return
     if not done.changed:
@@ -97,17 +88,13 @@ def _report(done: Push, dry_run: bool) -> None:
     console.print(f"published: {done.url}\nload it with: ganzoo sample {where}", markup=False)
 
 
-def _pulled_from(folder: Path) -> str | None:
-    """The repository that a bundle says it was pulled from, even if it is damaged."""
-    from ganzoo import bundle, sealed
-
-    try:
-        config, _ = sealed.read(folder / bundle.CONFIG)
-    except (OSError, ValueError):
-        return None
-    origin = config.get("origin") if isinstance(config, dict) else None
-    source = origin.get("repo_id") if isinstance(origin, dict) else None
-    return source if isinstance(source, str) else None
+def file_table(push: Push) -> Table:
+    """Return a table of the files that a push sends, and their sizes."""
+    table = Table("file", "bytes", box=None, header_style="bold", pad_edge=False)
+    table.columns[1].justify = "right"
+    for name, size in push.files.items():
+        table.add_row(Text(name), f"{size:,}")
+    return table
 
 
 def pull(
@@ -118,69 +105,64 @@ def pull(
 ) -> None:
     """Copy a generator from the Hugging Face Hub into a folder.
 
-    A generator that is there is replaced only if it was pulled from the same repository, and a
-    README.md that you have edited is left as it is.
+    It replaces only a generator that was pulled from the same repository, and keeps a README.md
+    that you have edited.
 
     Args:
         source: org/name or org/name@revision
-        out: the folder; by default one here that is called as the repository
+        out: the folder; by default one here with the name of the repository
     """
-    from ganzoo import bundle, card, hub
+    from ganzoo.generators import bundle, card, hub
+    from ganzoo.generators.generator import of_repository
 
     repo_id, revision = hub.parse(source)
     folder = Path(repo_id.split("/")[1]) if out is None else expanded(out)
-    if not bundle.replaceable(folder):
+    taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    if taken and _pulled_from(folder / bundle.CONFIG) != repo_id:
         raise BundleError(
-            f"{folder} holds something that is not a bundle, which pulling would replace. Choose "
-            f"another folder with --out."
-        )
-    if (folder / bundle.CONFIG).exists() and _pulled_from(folder) != repo_id:
-        raise BundleError(
-            f"{folder} holds a generator that was not pulled from {repo_id}, or was changed since, "
+            f"{folder} holds something that was not pulled from {repo_id}, or was changed since, "
             f"and pulling would replace it. Choose another folder with --out."
         )
-    from ganzoo.generator import of_repository
-
     generator = of_repository(repo_id, revision=revision)
     origin = generator.config.origin
     assert origin is not None
-    beside = hub.fetch(repo_id, revision=origin.revision, extras=True)
-    found = bundle.extras(beside.folder, root=beside.root)
-    with_other = bundle.DISCRIMINATOR in generator.config.weights
-    generator.save_pretrained(folder, discriminator=True if with_other else None)
+    fetched = hub.fetch(repo_id, revision=origin.revision, extras=True)
+    found = bundle.extras(fetched.folder, root=fetched.root)
+    generator.save_pretrained(
+        folder, discriminator=bundle.DISCRIMINATOR in generator.config.weights
+    )
     readme, theirs = folder / bundle.CARD, found.get(bundle.CARD)
-    mine = None
-    try:
-        if readme.exists():
-            mine = readme.read_bytes()
-        kept = mine not in (None, theirs) and card.edited((mine or b"").decode(errors="replace"))
-        if not kept:
-            readme.unlink(missing_ok=True)  # of what was here before, or a link
-            if theirs is not None:
-                readme.write_bytes(theirs)
-    except OSError as error:
-        raise BundleError(
-            f"The generator is in {folder}, but not all that belongs to it ({error}). Free some "
-            f"space, then pull it again."
-        ) from error
-    aside = Console(stderr=True, soft_wrap=True, highlight=False)
-    if kept:
-        aside.print(
-            f"note: {readme} was edited and is left as it is; remove it and pull again for that of "
-            f"{repo_id}",
-            markup=False,
-            style="yellow",
+    mine = readme.read_bytes() if readme.exists() else theirs
+    if mine is not None and mine != theirs and card.edited(mine.decode(errors="replace")):
+        _note(
+            f"{readme} was edited and stays as it is; remove it and pull again for that of the "
+            f"repository"
         )
-    if left_out := [name for name in beside.extras if name not in found]:
-        names = ", ".join(left_out)
-        aside.print(
-            f"note: {names} of {repo_id} is left out: too large, or not what it should be",
-            markup=False,
-            style="yellow",
-        )
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(
+    else:
+        readme.unlink(missing_ok=True)  # it may be a link
+        if theirs is not None:
+            readme.write_bytes(theirs)
+    if missing := [name for name in fetched.extras if name not in found]:
+        _note(f"{', '.join(missing)} of {repo_id} is left out: too large or malformed")
+    Console(soft_wrap=True, highlight=False).print(
         f"{generator.config.architecture.name}: {generator.spec}, from {repo_id}@{origin.revision}"
         f"\ngenerator: {folder}",
         markup=False,
     )
+
+
+def _pulled_from(config: Path) -> str | None:
+    """The repository that a ``config.json`` was pulled from, even if its bundle is damaged."""
+    from ganzoo.files import bounded_json
+
+    try:
+        return str(bounded_json.read(config)["origin"]["repo_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note(*texts: str) -> None:
+    for text in texts:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"note: {text}", markup=False, style="yellow"
+        )

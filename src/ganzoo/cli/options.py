@@ -12,9 +12,9 @@ from cyclopts import App, Group, Parameter
 from pydantic.fields import FieldInfo
 
 from ganzoo import recipes
-from ganzoo.component import Component
+from ganzoo.config import COMPONENTS, TrainConfig, flag_of
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError, did_you_mean, listing
-from ganzoo.train_config import COMPONENTS, TrainConfig, flag_of
 
 __all__ = [
     "Option",
@@ -175,7 +175,7 @@ def repeated(tokens: Sequence[str], options: Sequence[Option]) -> list[str]:
 
 def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     """Return values by path as a layer of settings for ``resolve``."""
-    from ganzoo.datasets import interpret
+    from ganzoo.datasets import as_dataset
 
     settings: dict[str, Any] = {}
     for path in sorted(values, key=len):  # a component's name first, then its options
@@ -184,7 +184,7 @@ def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
             settings.setdefault(path[0], {})[path[1]] = value
             continue
         if path == ("dataset",):
-            value = interpret(value)
+            value = as_dataset(value)
         if path[0] in COMPONENTS and isinstance(value, str):
             value = {"name": value}
         settings[path[0]] = value
@@ -203,8 +203,8 @@ def _field_option(
         kind = tuple[int, ...]  # one side or two
     elif path == ("trackers",):
         kind = tuple[str, ...]  # by name; their options go into a file
-    elif path == ("metrics",):
-        kind = str  # likewise, with commas between
+    elif path in (("metrics",), ("penalties",), ("augmentation",)):
+        kind = str  # likewise, several with commas between
     negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
     flags = [flag_of(*path), *more_flags]
     parameter = _parameter(flags, field.description or "", default, group, negative)
@@ -238,8 +238,8 @@ def _plain(annotation: Any) -> Any:
     if origin is Annotated:
         return _plain(arguments[0])
     if origin in (Union, types.UnionType):
-        kept = tuple(_plain(argument) for argument in arguments if argument is not type(None))
-        return Union[kept]  # noqa: UP007 - made from a list
+        types_ = tuple(_plain(argument) for argument in arguments if argument is not type(None))
+        return Union[types_]  # noqa: UP007 - made from a list
     if origin is tuple:
         items = tuple(item if item is ... else _plain(item) for item in arguments)
         return types.GenericAlias(tuple, items)

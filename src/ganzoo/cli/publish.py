@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from ganzoo import pretrained
+from ganzoo.cli.hub import file_table
 from ganzoo.errors import ConfigError
+from ganzoo.generators import pretrained
 
 if TYPE_CHECKING:
-    from ganzoo.hub import Push
+    from ganzoo.generators.hub import Push
 
 __all__ = ["publish_zoo"]
 
@@ -23,24 +23,24 @@ def publish_zoo(
     org: str = "ganzoo",
     really: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Publish the generators that lie inside this package, for the owner of the organisation.
+    """Publish the generators of this package, for the owner of the organisation.
 
-    Without --really nothing is sent, and no network is needed. Doing it again changes nothing
-    where nothing has changed.
+    Without --really nothing is sent, and no network is needed. Publishing the same again changes
+    nothing.
 
     Args:
         names: which; all of them by default
         org: organisation or user on the Hugging Face Hub
-        really: send them; it needs a token that may write (hf auth login, or HF_TOKEN)
+        really: send them; it needs a token with write access (hf auth login, or HF_TOKEN)
     """
     chosen = [pretrained.get(name) for name in dict.fromkeys(names) or pretrained.bundled()]
     for one in chosen:
         if one.folder is None:
             raise ConfigError(
-                f"'{one.name}' does not lie inside this package but at {one.place}. "
+                f"'{one.name}' is not in this package but at {one.place}. "
                 f"Bundled are: {', '.join(pretrained.bundled())}."
             )
-    from ganzoo.generator import Generator
+    from ganzoo.generators.generator import Generator
 
     console = Console(soft_wrap=True, highlight=False)
     aside = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -66,11 +66,7 @@ def _report(console: Console, one: pretrained.Pretrained, done: Push) -> None:
     """What was sent, or would be."""
     if done.url is None:
         console.print(Text.assemble((done.repo_id, "bold"), f" would hold, under {one.license}:"))
-        table = Table("file", "bytes", box=None, header_style="bold", pad_edge=False)
-        table.columns[1].justify = "right"
-        for name, size in done.files.items():
-            table.add_row(Text(name), f"{size:,}")
-        console.print(table)
+        console.print(file_table(done))
     else:
         state = "published" if done.changed else "nothing has changed"
         console.print(f"{one.name}: {state}: {done.url}", markup=False)

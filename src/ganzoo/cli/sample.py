@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +9,10 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from ganzoo.errors import ConfigError, plain
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded, new_file
 
 if TYPE_CHECKING:
-    from ganzoo.generator import Generator
+    from ganzoo.generators.generator import Generator
 
 __all__ = ["FAVOURITE", "sample"]
 
@@ -53,7 +52,7 @@ def sample(
     """
     from safetensors import SafetensorError
 
-    from ganzoo.generator import Generator
+    from ganzoo.generators.generator import Generator
 
     if count is not None and count < 1:
         raise ConfigError(f"Cannot draw {count} samples; --count must be at least 1.")
@@ -82,7 +81,7 @@ def _labels(words: tuple[str, ...] | None, generator: Generator) -> Any:
     """What the words mean to the generator; it refuses them itself if it knows no classes."""
     if not words or generator.spec.classes is None:
         return words or None
-    from ganzoo.labels import of_words
+    from ganzoo.core.labels import of_words
 
     labels, notices = of_words(words, generator.spec.classes)
     for notice in notices:
@@ -113,25 +112,21 @@ def _write_one(
     columns: int | None,
     options: dict[str, Any],
 ) -> None:
-    """Write one file under a temporary name, so that an older one is replaced by a whole one."""
     target.parent.mkdir(parents=True, exist_ok=True)
     kind = target.suffix.lower()
-    fresh = target.with_name(f".{uuid.uuid4().hex[:8]}{kind}")
-    try:
+    with new_file(target) as fresh, fresh.open("wb") as file:
         if kind in _PICTURES:
             picture = generator.grid(count, columns=columns, **options)
-            picture.convert("RGB" if kind in (".jpg", ".jpeg") else None).save(fresh)
+            form = {".jpg": "JPEG"}.get(kind, kind[1:].upper())
+            picture.convert("RGB" if form == "JPEG" else None).save(file, form)
         elif kind == ".npy":
             import numpy as np
 
-            np.save(fresh, generator.sample(count, **options).numpy(), allow_pickle=False)
+            np.save(file, generator.sample(count, **options).numpy(), allow_pickle=False)
         else:
             from safetensors.torch import save
 
-            fresh.write_bytes(save({"samples": generator.sample(count, **options)}))
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
+            file.write(save({"samples": generator.sample(count, **options)}))
 
 
 def _free(path: Path) -> Path:

@@ -21,11 +21,11 @@ from ganzoo.cli.options import (
     setting_options,
     switches,
 )
+from ganzoo.config import COMPONENTS, defaults, flag_of, read_config
 from ganzoo.errors import ConfigError, listing, plain
-from ganzoo.train_config import COMPONENTS, defaults, flag_of, read_config
 
 if TYPE_CHECKING:
-    from ganzoo.callbacks import Callback
+    from ganzoo.training.callbacks import Callback
 
 __all__ = ["resume", "train"]
 
@@ -77,7 +77,7 @@ def resume(
     device: str | None = None,
     dataset: str | None = None,
     workers: int | None = None,
-    nonfinite: Literal["stop", "skip", "rollback"] | None = None,
+    nan_policy: Literal["stop", "skip", "rollback"] | None = None,
     patience: int | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -90,11 +90,11 @@ def resume(
         device: another device
         dataset: where the data lie now, if their file has moved
         workers: another number of processes that read data, where they do
-        nonfinite: what follows NaN or infinity from here on
+        nan_policy: what follows NaN or infinity from here on
         patience: from here on, how many scores in a row may fail to be the best
         quiet: show no progress
     """
-    from ganzoo.trainer import Trainer
+    from ganzoo.training.trainer import Trainer
 
     trainer = Trainer.resume(
         run,
@@ -103,7 +103,7 @@ def resume(
         device=device,
         dataset=dataset,
         workers=workers,
-        nonfinite=nonfinite,
+        nan_policy=nan_policy,
         patience=patience,
         callbacks=_progress(quiet),
         progress=False,
@@ -160,8 +160,8 @@ def _check_first(word: str) -> None:
     """Refuse what is something else where the architecture's name is expected."""
     from ganzoo.cli.hints import meant
 
-    if told := meant(word):
-        kind, way = told
+    if found := meant(word):
+        kind, way = found
         raise ConfigError(
             f"'{word}' is not an architecture but {kind}: {way}. "
             f"Architectures: {listing(COMPONENTS['arch'].names())}."
@@ -179,7 +179,7 @@ def _check_switches(tokens: Sequence[str], flags: Collection[str]) -> None:
 
 
 def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
-    from ganzoo.trainer import Trainer
+    from ganzoo.training.trainer import Trainer
 
     own = {option.path[0] for option in _OWN}
     run = {path[0]: value for path, value in values.items() if path[0] in own}
@@ -201,7 +201,7 @@ def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
 
 def _explain(trainer: Any) -> None:
     """Print what a training would be, as YAML that ``--config`` reads."""
-    from ganzoo.estimate import estimate
+    from ganzoo.training.estimate import estimate
 
     facts = estimate(trainer)
     notes = [f"note: {notice}" for notice in trainer.notices]
@@ -213,7 +213,7 @@ def _explain(trainer: Any) -> None:
 
 
 def _progress(quiet: bool) -> list[Callback]:
-    from ganzoo.callbacks import Progress
+    from ganzoo.training.progress import Progress
 
     return [] if quiet else [Progress(results=False)]  # the results go to standard output
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo import architectures, pretrained, recipes, sealed
+from ganzoo import architectures, recipes
 from ganzoo.errors import (
     ConfigError,
     PluginError,
@@ -21,18 +21,22 @@ from ganzoo.errors import (
     listing,
     plain,
 )
+from ganzoo.files import bounded_json
+from ganzoo.generators import pretrained
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ganzoo.component import Component
-    from ganzoo.registry import Registry
+    from ganzoo.core.component import Component
+    from ganzoo.core.registry import Registry
 
 __all__ = ["KINDS", "list_", "show"]
 
 KINDS = (
     "architectures",
     "losses",
+    "penalties",
+    "augmentations",
     "datasets",
     "optimizers",
     "schedules",
@@ -47,8 +51,8 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
     """List what is in the zoo, plug-ins included.
 
     Args:
-        kind: pretrained, recipes, architectures, losses, datasets, optimizers, schedules,
-            trackers, metrics or features; all of them by default
+        kind: pretrained, recipes, architectures, losses, penalties, augmentations, datasets,
+            optimizers, schedules, trackers, metrics or features; all of them by default
         check: import everything and say what is broken
         online: with the pretrained generators, also those on the Hugging Face Hub
     """
@@ -79,6 +83,10 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
                 else Text(f"broken: {fault}", style="red")
             )
             table.add_row(Text(registry.address(entry)), Text(entry.provider, style="dim"), note)
+        for variant, base in registry.variants().items():
+            table.add_row(Text(variant), "", Text(f"variant of {base}", style="dim"))
+        if not table.rows and kind is None:  # a kind that only plug-ins have
+            continue
         console.print(Text(name, style="bold"))
         console.print(table)
         console.print()
@@ -111,7 +119,7 @@ def show(name: str, /, *, kind: str | None = None) -> None:
                 found.append(partial(_describe_recipe, console, recipes.get(name)))
             continue
         registry = _registry(group)
-        everything += registry.names()
+        everything += [*registry.names(), *registry.variants()]
         synonyms |= registry.synonyms
         try:
             component = registry.get(name)
@@ -146,6 +154,11 @@ def _describe(console: Console, group: str, component: type[Component]) -> None:
             table.add_row(Text(option), Text(default), Text(field.description or ""))
         console.print()
         console.print(table)
+    if component.variants:
+        console.print("\nVariants:")
+        for variant, options in component.variants.items():
+            text = ", ".join(f"{option} {worded(value)}" for option, value in options.items())
+            console.print(f"  {variant}: {text}", markup=False)
     if component.recommended:
         console.print("\nRecommended with it:")
         for key, value in component.recommended.items():
@@ -161,7 +174,7 @@ def _list_pretrained(console: Console, online: bool) -> None:
     ]
     _print_generators(console, "pretrained", rows)
     if online:
-        from ganzoo import hub
+        from ganzoo.generators import hub
 
         known = architectures.names()
         rows = [
@@ -182,7 +195,7 @@ def _print_generators(console: Console, title: str, rows: Sequence[tuple[str, ..
     head = ("name", "architecture", "size", "licence", "scores", "from")
     table = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        *most, last = map(plain, row)  # the Hub's are by anybody
+        *most, last = map(plain, row)  # anyone may have written those of the Hub
         table.add_row(*map(Text, most), Text(last, style="dim"))
     console.print(Text(title, style="bold"))
     console.print(table if rows else "none")
@@ -199,19 +212,19 @@ def _describe_pretrained(console: Console, one: pretrained.Pretrained) -> None:
         table.add_row(*map(Text, row))
     console.print(table)
     if one.folder:
-        record, _ = sealed.read(one.folder / "training.json")
+        record = bounded_json.read(one.folder / "training.json")
         console.print(f"\nTrained by: {record['command']}", markup=False)
     console.print(f"\nSample it: ganzoo sample {one.name}", markup=False)
 
 
 def _content(folder: Path) -> list[tuple[str, str]]:
     """What the configuration of a bundle says of it; without torch, for it takes seconds."""
-    config, _ = sealed.read(folder / "config.json")
+    config = bounded_json.read(folder / "config.json")
     training = config["training"]
     dataset, loss = training["dataset"]["name"], worded(training["loss"])
     low, high = config["sample"]["value_range"]
-    framing = config["framing"]
-    shape = [config["sample"]["shape"][0], *framing["native"]]
+    preprocessing = config["preprocessing"]
+    shape = [config["sample"]["shape"][0], *preprocessing["original_size"]]
     how = f"{training['steps']:,} steps of {training['batch_size']} with {loss}"
     return [
         ("architecture", worded(config["architecture"])),
@@ -242,7 +255,7 @@ def _list_recipes(console: Console) -> None:
 
 
 def _describe_recipe(console: Console, recipe: recipes.Recipe) -> None:
-    from ganzoo.train_config import differences
+    from ganzoo.config import differences
 
     console.print(Text.assemble((recipe.name, "bold"), "  recipe from ganzoo"))
     console.print(f"{recipe.summary}\n\n{recipe.about}", markup=False)

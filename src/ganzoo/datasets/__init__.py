@@ -1,16 +1,18 @@
 """Datasets: where real samples come from."""
 
-from ganzoo.datasets.base import Dataset, Samples
-from ganzoo.datasets.given import Given, interpret
-from ganzoo.registry import Registry
+from ganzoo.core.registry import Registry
+from ganzoo.datasets.arguments import as_dataset
+from ganzoo.datasets.base import Dataset
+from ganzoo.datasets.in_memory import InMemoryDataset
+from ganzoo.datasets.samples import Samples
 
 __all__ = [
     "Dataset",
-    "Given",
+    "InMemoryDataset",
     "Samples",
+    "as_dataset",
     "create",
     "get",
-    "interpret",
     "names",
     "register",
     "registry",
@@ -27,7 +29,7 @@ registry: Registry[Dataset] = Registry(
         "fashion-mnist-10k": "ganzoo.datasets.fashion_mnist_10k:FashionMNIST10k",
         "folder": "ganzoo.datasets.folder:Folder",
         "gaussian-1d": "ganzoo.datasets.mixtures:Gaussian1D",
-        "given": "ganzoo.datasets.given:Given",
+        "in-memory": "ganzoo.datasets.in_memory:InMemoryDataset",
         "grid": "ganzoo.datasets.mixtures:Grid",
         "huggingface": "ganzoo.datasets.huggingface:HuggingFace",
         "mnist": "ganzoo.datasets.torchvision_sets:MNIST",
@@ -36,7 +38,7 @@ registry: Registry[Dataset] = Registry(
         "stacked-mnist": "ganzoo.datasets.stacked_mnist:StackedMNIST",
         "three-gaussians": "ganzoo.datasets.mixtures:ThreeGaussians",
     },
-    unlisted=frozenset({"given"}),  # what a caller holds in memory
+    unlisted=frozenset({"in-memory"}),  # what a caller holds in memory
 )
 register = registry.register
 names = registry.names

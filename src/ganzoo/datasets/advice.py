@@ -21,7 +21,7 @@ def is_picture(value: Any) -> bool:
 
 def is_dataset(value: Any) -> bool:
     """Whether it is a torch Dataset, or one of another library that torch's loader can read."""
-    # torch's own loader asks for __getitems__, by which other libraries' datasets can be told.
+    # torch's own loader asks for __getitems__, by which datasets of other libraries are recognised.
     if hasattr(value, "__getitems__") or _is_of(value, "datasets", "Dataset", "IterableDataset"):
         return True
     return _is_of(value, "torch.utils.data", "Dataset")
@@ -36,10 +36,10 @@ def _is_of(value: Any, module: str, *names: str) -> bool:
 
 
 def advice(value: Any, name: str = "data") -> str:
-    """Return how a value can be given as a dataset; an empty string if nothing is known.
+    """Return how to turn a value into a dataset; an empty string if nothing is known.
 
     Args:
-        value: What was given.
+        value: An argument.
         name: How the advice calls it.
     """
     for known in (_of_a_library, _of_numpy, _of_python):

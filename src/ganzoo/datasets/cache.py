@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import warnings
-from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,24 +21,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import platformdirs
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.decoding import (
-    Facts,
-    Look,
-    PictureError,
-    Range,
-    Wanted,
-    decode,
-    look_at,
-    resized,
-)
-from ganzoo.errors import DataError
-from ganzoo.storage import expanded, new_folder, sha256, write_json
+from ganzoo.datasets.decoding import decode, look_at, resized
+from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError, RequestedFormat
+from ganzoo.datasets.picture_files import printable
+from ganzoo.datasets.ranges import Range
+from ganzoo.errors import DataError, some
+from ganzoo.files.storage import expanded, new_folder, sha256, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.datasets.decoding import Pixels
+    from ganzoo.datasets.placing import Pixels
 
 __all__ = [
     "ENVIRONMENT",
@@ -50,16 +43,13 @@ __all__ = [
     "decoded",
     "facts_of",
     "only_one",
-    "printable",
 ]
 
 ENVIRONMENT = "GANZOO_CACHE"
-"""Environment variable that names the folder in which decoded pictures are kept."""
-FORMAT_VERSION = 2
+"""Environment variable that names the folder of the cache of decoded pictures."""
+FORMAT_VERSION = 3
 
-_PICTURES, _GROUPS, _NAMES, _OFFSETS = "pictures.npy", "groups.npy", "names.bin", "offsets.npy"
-_FILES = (_PICTURES, _GROUPS, _NAMES, _OFFSETS)
-_RECORD = "cache.json"
+_PICTURES, _RECORD = "pictures.npy", "cache.json"
 _ALWAYS_HASHED = 32 * 2**20  # bytes up to which a file is hashed at every start
 _TOGETHER = 64  # pictures per task
 _TASK_BYTES = 8 * 2**20  # decoded bytes per task, where pictures are large
@@ -69,8 +59,9 @@ _NAMED = 3  # pictures that an error names
 
 
 class Skipped(NamedTuple):
-    """A picture that was left out: its printable name, and why."""
+    """A picture that was left out: its number in the source, its printable name, and why."""
 
+    number: int
     name: str
     reason: str
 
@@ -114,8 +105,7 @@ class Decoded:
 
     Attributes:
         pictures: uint8 or float32 (N, C, H, W), memory-mapped copy-on-write.
-        groups: int32 (N,), as in the source.
-        group_names: As in the source.
+        indices: int64 (N,), numbers of the pictures in the source.
         facts: What was seen in the pictures.
         extent: Lowest and highest number in ``pictures``.
         examples: Name of a picture of each depth.
@@ -126,36 +116,14 @@ class Decoded:
     """
 
     pictures: Pixels
-    groups: NDArray[np.int32]
-    group_names: Sequence[str]
-    facts: Facts
+    indices: NDArray[np.int64]
+    facts: ImageStats
     extent: Range
     examples: dict[str, str]
     total: int
     skipped: Sequence[Skipped]
     folder: Path
     repaired: str = ""
-
-    def name(self, index: int) -> bytes:
-        """Return what the source called a picture.
-
-        Raises:
-            IndexError: If there is no such picture.
-        """
-        import numpy as np
-
-        if not -len(self.pictures) <= index < len(self.pictures):
-            raise IndexError(f"There are {len(self.pictures)} pictures; there is no {index}.")
-        offsets = np.load(self.folder / _OFFSETS, mmap_mode="r")
-        index %= len(self.pictures)
-        start, stop = int(offsets[index]), int(offsets[index + 1])
-        with (self.folder / _NAMES).open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start - 1)
-
-    def names(self) -> list[bytes]:
-        """Return what the source called each picture."""
-        return (self.folder / _NAMES).read_bytes().split(b"\0")[:-1]
 
 
 def cache_root(chosen: Path | None = None) -> Path:
@@ -171,19 +139,14 @@ def cache_root(chosen: Path | None = None) -> Path:
     return parent / "decoded"
 
 
-def printable(name: bytes) -> str:
-    r"""Return a name as text that can be printed: what cannot be becomes \x.. or \n."""
-    text = name.decode("utf-8", "backslashreplace")
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
-
-
-def decoded(source: Source, wanted: Wanted, *, root: Path, threads: int, max_bad: float) -> Decoded:
+def decoded(
+    source: Source, wanted: RequestedFormat, *, root: Path, threads: int, max_bad: float
+) -> Decoded:
     """Return the pictures of a source, from the cache or decoded now.
 
     A cache is one folder per content and form. It is built under another name, flushed and
-    renamed, by one process at a time: others wait for it. What dead builders have left is removed.
+    renamed, by one process at a time: others wait for it. Partial writes of killed builders are
+    removed.
     At every start, files up to 32 MiB are compared with their SHA-256; larger ones with their size
     and time of change, and with their SHA-256 where the time is another. What does not agree is
     built again.
@@ -204,7 +167,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, threads: int, max_bad
     if not isinstance(found, Decoded):
         try:
             with only_one(root, key, f"decoding the pictures of {source.origin}"):
-                found = _opened(folder)  # somebody may have built it meanwhile
+                found = _opened(folder)  # another process may have built it meanwhile
                 if not isinstance(found, Decoded):
                     _remove_leftovers(root, key)
                     repaired = found
@@ -224,7 +187,7 @@ def decoded(source: Source, wanted: Wanted, *, root: Path, threads: int, max_bad
     return found
 
 
-def _key(source: Source, wanted: Wanted) -> str:
+def _key(source: Source, wanted: RequestedFormat) -> str:
     settings = {"format": FORMAT_VERSION, "source": source.key, **asdict(wanted)}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -245,19 +208,18 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
         record = whole["record"]
         if whole["sha256"] != _hash_of(record):
             return f"{_RECORD} has been changed"
-        for name in _FILES:
-            if fault := _fault(folder / name, record["files"][name]):
-                return f"{name} {fault}"
+        if fault := _fault(folder / _PICTURES, record["file"]):
+            return f"{_PICTURES} {fault}"
+        skipped = [Skipped(*each) for each in record["skipped"]]
         return Decoded(
             # "c" is copy-on-write: nothing changes the file, and torch finds memory it may write.
             pictures=np.load(folder / _PICTURES, mmap_mode="c", allow_pickle=False),
-            groups=np.load(folder / _GROUPS, allow_pickle=False),
-            group_names=record["group_names"],
+            indices=np.delete(np.arange(record["total"]), [each.number for each in skipped]),
             facts=facts_of(record["facts"]),
             extent=tuple(record["extent"]),
             examples=record["examples"],
             total=record["total"],
-            skipped=[Skipped(*each) for each in record["skipped"]],
+            skipped=skipped,
             folder=folder,
             repaired=repaired,
         )
@@ -279,11 +241,11 @@ def _fault(path: Path, known: dict[str, Any]) -> str:
     return "" if sha256(path) == known["sha256"] else "has another SHA-256 than when it was written"
 
 
-def facts_of(record: dict[str, Any]) -> Facts:
+def facts_of(record: dict[str, Any]) -> ImageStats:
     """Return facts that were written as JSON."""
     low, high = tuple(record["low"]), tuple(record["high"])
     deep = tuple((depth, *extent) for depth, *extent in record["deep"])
-    return Facts(**{**record, "low": low, "high": high, "deep": deep})
+    return ImageStats(**{**record, "low": low, "high": high, "deep": deep})
 
 
 def _hash_of(record: dict[str, Any]) -> str:
@@ -296,7 +258,7 @@ def _hash_of(record: dict[str, Any]) -> str:
 class _OtherForm(Exception):  # noqa: N818 - no error: the pictures are read once more
     """Pictures turned out not to have the form that was guessed from the first ones."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ImageStats) -> None:
         self.facts = facts
 
 
@@ -305,13 +267,12 @@ class _Batch:
     """What one task has decoded."""
 
     pixels: Pixels
-    kept: list[int] = field(default_factory=list)
     bad: list[tuple[int, str]] = field(default_factory=list)
-    facts: Facts | None = None
+    facts: ImageStats | None = None
     examples: dict[str, int] = field(default_factory=dict)
 
 
-def _build(source: Source, wanted: Wanted, folder: Path, threads: int, limit: int) -> None:
+def _build(source: Source, wanted: RequestedFormat, folder: Path, threads: int, limit: int) -> None:
     with warnings.catch_warnings():  # Pillow warns of what is odd in a file and reads on
         warnings.simplefilter("ignore")
         facts = None if wanted.settled else _survey(source)
@@ -324,9 +285,9 @@ def _build(source: Source, wanted: Wanted, folder: Path, threads: int, limit: in
     write_json(folder / _RECORD, {"record": record, "sha256": _hash_of(record)})
 
 
-def _survey(source: Source) -> Facts | None:
+def _survey(source: Source) -> ImageStats | None:
     """What is seen in a few pictures that are spread over all, if they can be read."""
-    facts: Facts | None = None
+    facts: ImageStats | None = None
     for number in range(min(_SURVEYED, len(source))):
         index = number * len(source) // min(_SURVEYED, len(source))
         for content in source.read(index, index + 1):
@@ -337,66 +298,59 @@ def _survey(source: Source) -> Facts | None:
 
 
 def _write(
-    source: Source, wanted: Wanted, facts: Facts | None, folder: Path, threads: int, limit: int
+    source: Source,
+    wanted: RequestedFormat,
+    facts: ImageStats | None,
+    folder: Path,
+    threads: int,
+    limit: int,
 ) -> dict[str, Any]:
-    """Decode everything into files, in the form that follows from the facts."""
-    import numpy as np
-
-    look = wanted.look(facts)
-    _check_space(folder, source, look)
-    kept = array("q")
+    """Decode everything into a file, in the form that follows from the facts."""
+    output = wanted.output(facts)
+    _check_space(folder, source, output)
+    count = 0
     skipped: list[Skipped] = []
     extents: list[Range] = []
-    examples: dict[str, int] = {}
+    examples: dict[str, str] = {}
     with (
         (folder / _PICTURES).open("wb") as file,
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
     ):
-        file.write(_header(len(source), look))
-        for batch in _batches(source, look, threads):
+        file.write(_header(len(source), output))
+        for batch in _batches(source, output, threads):
             for index, reason in batch.bad:
-                skipped.append(Skipped(printable(source.name(index)), reason))
+                skipped.append(Skipped(index, printable(source.name(index)), reason))
             if len(skipped) > limit:
                 raise _too_many(source.origin, skipped, limit, len(source))
             if batch.facts is not None:
                 # What was once seen counts, so that the form changes a few times at most.
                 facts = batch.facts.merged(facts)
-                if wanted.look(facts) != look:
+                if wanted.output(facts) != output:
                     raise _OtherForm(facts)
-            if batch.kept:
                 extents.append((float(batch.pixels.min()), float(batch.pixels.max())))
             for depth, index in batch.examples.items():
-                examples.setdefault(depth, index)
+                examples.setdefault(depth, printable(source.name(index)))
             file.write(batch.pixels.data)
-            kept.extend(batch.kept)
-            bar.show(len(kept) + len(skipped))
-        if facts is None or not kept:
+            count += len(batch.pixels)
+            bar.show(count + len(skipped))
+        if facts is None or not count:
             raise DataError(
                 f"None of the {len(source):,} pictures of {source.origin} can be read: "
                 f"{_some(skipped)}; repair or replace them."
             )
         file.seek(0)
-        file.write(_header(len(kept), look))
-
-    order = np.asarray(kept, dtype=np.int64)
-    np.save(folder / _GROUPS, source.groups[order])
-    offsets = np.zeros(len(order) + 1, np.int64)
-    with (folder / _NAMES).open("wb") as file:
-        for number, index in enumerate(kept):
-            offsets[number + 1] = offsets[number] + file.write(source.name(index) + b"\0")
-    np.save(folder / _OFFSETS, offsets)
+        file.write(_header(count, output))
     return {
         "format_version": FORMAT_VERSION,
         "origin": source.origin,
         "settings": asdict(wanted),
-        "shape": [len(order), *look.shape],
+        "shape": [count, *output.shape],
         "total": len(source),
-        "group_names": list(source.group_names),
         "facts": facts._asdict(),
         "extent": [min(low for low, _ in extents), max(high for _, high in extents)],
-        "examples": {depth: printable(source.name(index)) for depth, index in examples.items()},
+        "examples": examples,
         "skipped": [list(each) for each in skipped],
-        "files": {name: _stamp(folder / name) for name in _FILES},
+        "file": _stamp(folder / _PICTURES),
     }
 
 
@@ -405,54 +359,54 @@ def _stamp(path: Path) -> dict[str, Any]:
     return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256(path)}
 
 
-def _header(count: int, look: Look) -> bytes:
+def _header(count: int, output: OutputFormat) -> bytes:
     """The start of a .npy file; numpy gives it one length for all counts."""
     import numpy as np
 
     start = io.BytesIO()
     form = {
-        "descr": "<f4" if look.deep else "|u1",
+        "descr": "<f4" if output.deep else "|u1",
         "fortran_order": False,
-        "shape": (count, *look.shape),
+        "shape": (count, *output.shape),
     }
     np.lib.format.write_array_header_1_0(start, form)
     return start.getvalue()
 
 
-def _batches(source: Source, look: Look, threads: int) -> Iterator[_Batch]:
+def _batches(source: Source, output: OutputFormat, threads: int) -> Iterator[_Batch]:
     """Decode everything, a task at a time, and yield the outcomes in order."""
     import numpy as np
 
-    kind = np.dtype("<f4" if look.deep else np.uint8)
-    together = max(1, min(_TOGETHER, _TASK_BYTES // (kind.itemsize * math.prod(look.shape))))
+    kind = np.dtype("<f4" if output.deep else np.uint8)
+    together = max(1, min(_TOGETHER, _TASK_BYTES // (kind.itemsize * math.prod(output.shape))))
 
     def decode_from(start: int) -> _Batch:
         stop = min(start + together, len(source))
-        batch = _Batch(np.empty((stop - start, *look.shape), kind))
-        last: Facts | None = None
+        batch = _Batch(np.empty((stop - start, *output.shape), kind))
+        last: ImageStats | None = None
+        row = 0
         other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
         for index, content in enumerate(source.read(start, stop), start):
             try:
                 if isinstance(content, PictureError):
                     raise content
-                pixels, seen = decode(content, look)
+                pixels, seen = decode(content, output)
             except PictureError as error:
                 batch.bad.append((index, str(error)))
                 continue
-            row = len(batch.kept)
-            if pixels.shape == look.shape:
+            if pixels.shape == output.shape:
                 batch.pixels[row] = pixels
             else:
                 other_sizes.setdefault(pixels.shape, []).append((row, pixels))
-            batch.kept.append(index)
+            row += 1
             batch.examples.setdefault(seen.deep[0][0] if seen.deep else "uint8", index)
             if seen != last:  # most pictures of a set are alike
                 last = seen
                 batch.facts = seen.merged(batch.facts)
         for group in other_sizes.values():
             rows, pictures = zip(*group, strict=True)
-            batch.pixels[list(rows)] = resized(list(pictures), look.size)
-        batch.pixels = batch.pixels[: len(batch.kept)]
+            batch.pixels[list(rows)] = resized(list(pictures), output.size)
+        batch.pixels = batch.pixels[:row]
         return batch
 
     starts = range(0, len(source), together)
@@ -477,9 +431,7 @@ def _batches(source: Source, look: Look, threads: int) -> Iterator[_Batch]:
 
 
 def _some(skipped: Sequence[Skipped]) -> str:
-    shown = ", ".join(f"'{name}' ({reason})" for name, reason in skipped[:_NAMED])
-    more = len(skipped) - _NAMED
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return some([f"'{each.name}' ({each.reason})" for each in skipped], _NAMED)
 
 
 def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -> DataError:
@@ -491,8 +443,8 @@ def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -
     )
 
 
-def _check_space(folder: Path, source: Source, look: Look) -> None:
-    needed = len(source) * math.prod(look.shape) * (4 if look.deep else 1)
+def _check_space(folder: Path, source: Source, output: OutputFormat) -> None:
+    needed = len(source) * math.prod(output.shape) * (4 if output.deep else 1)
     if needed > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB are needed")
 
@@ -540,7 +492,7 @@ def only_one(root: Path, key: str, doing: str) -> Iterator[None]:
 
 
 def _remove_leftovers(root: Path, own: str) -> None:
-    """Remove what builders have left that were killed: nobody holds their lock."""
+    """Remove partial writes of builders that were killed: their lock is free."""
     from filelock import FileLock, Timeout
 
     for path in (*root.glob(".*.tmp"), *root.glob(".*.old")):

@@ -1,50 +1,34 @@
-"""One encoded picture as an array: any format and mode, in the form that its set is kept in."""
+"""One encoded picture as an array, in the form of its set, whatever its format and mode."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import io
-import math
-import re
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ganzoo.datasets.reading import Range, within
+from ganzoo.datasets import deep
+from ganzoo.datasets.deep import DeepPicture
+from ganzoo.datasets.formats import NATIVE_LIMIT, ImageStats, OutputFormat, PictureError
+from ganzoo.datasets.placing import arranged, as_array, of_channels, scaled
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL import Image
 
-    Pixels = NDArray[np.uint8] | NDArray[np.float32]
-    Planes = NDArray[np.float32]
+    from ganzoo.datasets.placing import Pixels
 
 __all__ = [
     "MOST_PIXELS",
     "SUFFIXES",
-    "Crop",
-    "Depth",
-    "Facts",
-    "Look",
-    "Mode",
     "Opened",
-    "PictureError",
-    "Range",
-    "Wanted",
-    "carries",
     "decode",
     "decode_as_programs",
     "look_at",
     "resized",
-    "span",
 ]
-
-Crop = Literal["center", "random", "none"]
-Mode = Literal["auto", "grey", "rgb", "rgba"]
-Depth = Literal["uint16", "int32", "float32"]
 
 SUFFIXES = frozenset(
     b".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .tif .tiff .gif .pgm .ppm .pnm".split()
@@ -52,260 +36,58 @@ SUFFIXES = frozenset(
 """Suffixes of pictures, in lower case."""
 MOST_PIXELS = 2 * 89_478_485
 """Beyond this many pixels a picture is taken for a decompression bomb, as Pillow does."""
-NATIVE_LIMIT = 256
-"""Longest side up to which pictures of one size stay as they are."""
-FALLBACK = (64, 64)
-"""Height and width of what has no size of its own."""
 
 _FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
-_SPARE = (8, 7)  # a random crop takes 7/8 of each side of what is kept
 _ORIENTATION = 0x0112
-_SMALL = NATIVE_LIMIT**2  # pixels up to which pictures are held back to be resized together
+_SMALL = NATIVE_LIMIT**2  # pixels up to which pictures wait to be resized together
 _OVERSAMPLED = 2  # a JPEG is decoded at a fraction of its size only if that is this much too large
 
 
-_PPM_HEADER = rb"P6" + 2 * rb"(?:\s|#[^\n]*\n)+\d+" + rb"(?:\s|#[^\n]*\n)+(\d+)\s"
-
-
-class PictureError(Exception):
-    """A picture that cannot be decoded; the text says why, to stand in parentheses."""
-
-
-class Facts(NamedTuple):
-    """What has been seen in pictures, of which the form of their set follows.
-
-    Attributes:
-        low: Smallest height and smallest width.
-        high: Largest height and largest width.
-        colour: Whether one has colours, or could have.
-        bare: Whether one has no alpha channel.
-        clear: Whether one has a transparent pixel.
-        plain: Whether one has 8 bits or fewer.
-        deep: What numbers those with more than 8 bits hold, with the lowest and the highest:
-            ``uint16``, ``int32`` (of no range of their own) or ``float32``.
-        cut: Whether one has 16 bits in colour, of which only the upper 8 can be read.
-    """
-
-    low: tuple[int, int]
-    high: tuple[int, int]
-    colour: bool
-    bare: bool
-    clear: bool
-    plain: bool = True
-    deep: tuple[tuple[Depth, float, float], ...] = ()
-    cut: bool = False
-
-    def merged(self, other: Facts | None) -> Facts:
-        """Return what has been seen in both."""
-        if other is None:
-            return self
-        return Facts(
-            low=(min(self.low[0], other.low[0]), min(self.low[1], other.low[1])),
-            high=(max(self.high[0], other.high[0]), max(self.high[1], other.high[1])),
-            colour=self.colour or other.colour,
-            bare=self.bare or other.bare,
-            clear=self.clear or other.clear,
-            plain=self.plain or other.plain,
-            deep=_joined(self.deep, other.deep),
-            cut=self.cut or other.cut,
-        )
-
-    @property
-    def native(self) -> tuple[int, int] | None:
-        """Height and width that all pictures have, if they do and are not too large."""
-        return self.high if self.low == self.high and max(self.high) <= NATIVE_LIMIT else None
-
-
-def _joined(
-    ours: tuple[tuple[Depth, float, float], ...], theirs: tuple[tuple[Depth, float, float], ...]
-) -> tuple[tuple[Depth, float, float], ...]:
-    """Lowest and highest number of each depth in both."""
-    found: dict[Depth, Range] = {}
-    for depth, low, high in (*ours, *theirs):
-        before = found.get(depth, (low, high))
-        found[depth] = min(low, before[0]), max(high, before[1])
-    return tuple((depth, *found[depth]) for depth in sorted(found))
-
-
-def span(low: tuple[int, int], high: tuple[int, int]) -> str:
-    """Return the sizes of pictures in words: ``heights from 32 to 64 and one width of 96``.
-
-    Args:
-        low: Smallest height and smallest width.
-        high: Largest height and largest width.
-    """
-    height, width = (
-        f"one {what} of {most}" if least == most else f"{what}s from {least} to {most}"
-        for what, least, most in zip(("height", "width"), low, high, strict=True)
-    )
-    return f"{height} and {width}"
-
-
-@dataclass(frozen=True)
-class Look:
-    """The form in which the pictures of a set are kept.
-
-    Attributes:
-        channels: 1, 3 or 4.
-        size: Height and width.
-        stretch: Whether proportions give way; otherwise what is too long is cut off both ends.
-        deep: Whether numbers are kept as they are, in float32; otherwise in uint8.
-        bounds: Lowest and highest number that may occur, where that decides what becomes of a
-            picture: of 8 bits among deeper ones, or transparent.
-    """
-
-    channels: int
-    size: tuple[int, int]
-    stretch: bool
-    deep: bool = False
-    bounds: Range = (0.0, 255.0)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return (self.channels, *self.size)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The form that was asked for, where it was.
-
-    Attributes:
-        size: Height and width of a sample, or None for what ``size_of`` says.
-        crop: How pictures of other proportions are brought to it.
-        mode: What the channels mean, or ``auto``.
-        stored_range: Lowest and highest number that pictures may hold, or None for what their
-            type says.
-    """
-
-    size: tuple[int, int] | None
-    crop: Crop
-    mode: Mode
-    stored_range: Range | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether the form does not depend on the pictures."""
-        return self.size is not None and self.mode != "auto"
-
-    def size_of(self, facts: Facts | None) -> tuple[int, int]:
-        """Return height and width of a sample: as asked for, as all are, or 64x64."""
-        return self.size or (facts.native if facts is not None else None) or FALLBACK
-
-    def look(self, facts: Facts | None) -> Look:
-        """Return the form in which pictures of these facts are kept.
-
-        With ``auto``, the channels are those of RGBA where every picture has an alpha channel and
-        at least one makes use of it; of RGB where at least one picture has colours; otherwise
-        grey. For random crops, each side is kept with an eighth to spare. Pictures of more than 8
-        bits are kept in float32, unless they hold integers within 0..255 and no range is given.
-        """
-        if self.mode != "auto":
-            channels = _CHANNELS[self.mode]
-        elif facts is not None and facts.clear and not facts.bare:
-            channels = 4
-        else:
-            channels = 1 if facts is not None and not facts.colour else 3
-        height, width = self.size_of(facts)
-        if self.crop == "random":
-            spare, part = _SPARE
-            height, width = -(-height * spare // part), -(-width * spare // part)
-        look = Look(channels=channels, size=(height, width), stretch=self.crop == "none")
-        if facts is None:
-            return look
-        deep = bool(facts.deep) and (self.stored_range is not None or not _fit_bytes(facts.deep))
-        if facts.clear or (facts.deep and (facts.plain or channels == 4)):
-            return replace(look, deep=deep, bounds=self.bounds(facts))
-        return replace(look, deep=deep)
-
-    def bounds(self, facts: Facts | None) -> Range:
-        """Return the range that the numbers of all pictures are of, as far as it is known."""
-        return self.stored_range or _bounds(() if facts is None else facts.deep)
-
-
-def _fit_bytes(deep: tuple[tuple[Depth, float, float], ...]) -> bool:
-    """Whether all are integers without a range of their own, and within 0..255."""
-    return all(depth == "int32" and low >= 0 and high <= 255 for depth, low, high in deep)
-
-
-def _bounds(deep: tuple[tuple[Depth, float, float], ...]) -> Range:
-    """The range of numbers of which none was said, as far as it is known."""
-    depths = {depth for depth, _, _ in deep}
-    low = min((low for _, low, _ in deep), default=0.0)
-    high = max((high for _, _, high in deep), default=0.0)
-    if depths == {"float32"}:
-        return (0.0 if within(low, 1.0, (0.0, 1.0)) else -1.0), 1.0
-    if not deep or ("int32" in depths and low >= 0 and high <= 255):
-        return 0.0, 255.0
-    return 0.0, 65535.0
-
-
-def decode(data: bytes, look: Look | None) -> tuple[Pixels, Facts]:
+def decode(data: bytes, output: OutputFormat) -> tuple[Pixels, ImageStats]:
     """Decode one picture.
 
     A JPEG without Exif data whose only difference is its size comes back in that size, for
     ``resized``: many of them are resized together more quickly.
 
-    Orientation in Exif data is applied. Of several frames or pages the first counts. In a deep
-    look, numbers of more than 8 bits stay what they are, and those of 8 bits are carried from
-    0..255 to its bounds, unless these are within 0..255. Without a look, numbers become 8 bits: 16
-    are scaled by 255/65535, floats are taken to be in [0, 1]. Of 16 bits in the colours of a
-    compressed TIFF, Pillow takes the upper 8. Palettes, CMYK and others become RGB by Pillow's
-    conversion, colour profiles are not applied. What is transparent is put on white where no alpha
-    is kept. Sizes change with Pillow's antialiased bilinear filter.
+    Exif orientation is applied. Of several frames or pages the first counts. In a deep form,
+    numbers of more than 8 bits stay what they are, and those of 8 bits are carried from 0..255 to
+    its bounds, unless these are within 0..255. Of 16 bits in the colours of a compressed TIFF,
+    Pillow takes the upper 8. Palettes, CMYK and others become RGB by Pillow's conversion; colour
+    profiles are not applied. Transparent pixels are put on white where no alpha is retained. Sizes
+    change with Pillow's antialiased bilinear filter.
 
     Args:
         data: Content of the file.
-        look: What it shall become, or None for what it is, in 8 bits.
+        output: The form of the set.
 
     Returns:
-        uint8 or, of a deep look, float32 (C, H, W), of the look or to be resized to it, and what
+        uint8 or, in a deep form, float32 (C, H, W), of that form or to be resized to it; and what
         was seen.
 
     Raises:
         PictureError: If it is damaged, incomplete, no picture, or too large.
     """
-    header = _plain_jpeg(data)
-    if header is not None and (look is None or not look.deep):
-        height, width, channels = header
-        _check_pixels(height, width)
-        if look is None or not _reducible(height, width, look):
-            pixels = _decoded_jpeg(data)
-            if pixels is not None:  # otherwise Pillow shall say what is wrong
-                facts = _jpeg_facts(height, width, channels)
-                alike = look is not None and channels == look.channels
-                if look is None or (alike and _only_size(height, width, look)):
-                    return pixels, facts
-                return _arranged(_image(pixels), look), facts
-    try:
-        found, facts = _opened(data, look)
-        if isinstance(found, _Deep):
-            if look is not None and look.deep:
-                return _arranged_deep(found, look), facts
-            # What a look of 8 bits cannot hold is worth a word only where all is seen as it is.
-            found = _image(_eight_bits(found, facts, clip=look is not None))
-        elif look is not None and look.deep:
-            return _arranged_deep(_deepened(found, look.bounds), look), facts
-        return (_array(found) if look is None else _arranged(found, look)), facts
-    except PictureError:
-        raise
-    except Exception as error:  # Pillow raises many classes on damaged files
-        raise PictureError(_reason(error)) from error
+    with _picture_errors():
+        if not output.deep and (quick := _quick(data, output)) is not None:
+            return quick
+        found, facts = _opened(data, output)
+        if isinstance(found, DeepPicture):
+            if output.deep:
+                return deep.arranged(found, output), facts
+            found = _image(deep.clipped(found))
+        elif output.deep:
+            return deep.arranged(deep.carried(found, output.bounds), output), facts
+        return arranged(found, output), facts
 
 
-def look_at(data: bytes) -> Facts:
+def look_at(data: bytes) -> ImageStats:
     """Return what is seen in one picture.
 
     Raises:
         PictureError: As ``decode``.
     """
-    try:
+    with _picture_errors():
         return _opened(data, None)[1]
-    except PictureError:
-        raise
-    except Exception as error:
-        raise PictureError(_reason(error)) from error
 
 
 class Opened(NamedTuple):
@@ -317,7 +99,7 @@ class Opened(NamedTuple):
         alpha: Whether it has an alpha channel, or a transparent colour.
         orientation: What Exif data say of how to turn it: 1 to 8.
         deep: Whether it is greyscale of more than 8 bits.
-        cut: Whether it is not, and has 16 bits in colours or beside alpha.
+        cut: Whether it is not, and has 16 bits in colours or with alpha.
     """
 
     size: tuple[int, int]
@@ -333,42 +115,43 @@ class Opened(NamedTuple):
         return not (self.alpha or self.deep or self.cut) and self.orientation == 1
 
 
-def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
+def decode_as_programs(data: bytes, output: OutputFormat | None) -> tuple[Pixels, Opened]:
     """Decode one picture as the programs that compute FID do: ``Image.open(...).convert("RGB")``.
 
-    Alpha is dropped, so that what lies under it is seen; Exif orientation is not looked at; of
+    Alpha is dropped, so that what lies under it is seen; Exif orientation is ignored; of
     several frames the first counts; palettes and CMYK are converted by Pillow. One thing is done
-    otherwise: in a deep look, numbers of more than 8 bits, which that conversion clips at 255 or
+    otherwise: in a deep output, numbers of more than 8 bits, which that conversion clips at 255 or
     cuts to their upper 8, stay what they are, and those of 8 bits are carried, as in ``decode``.
 
     Args:
         data: Content of the file.
-        look: What it shall become, of 1 or 3 channels, or None for what it is in 8 bits: grey or
+        output: The form of the set, of 1 or 3 channels, or None for what it is in 8 bits: grey or
             RGB.
 
     Returns:
-        uint8 or, of a deep look, float32 (C, H, W), and what was found.
+        uint8 or, of a deep output, float32 (C, H, W), and what was found.
 
     Raises:
         PictureError: If it is damaged, incomplete, no picture, or too large.
     """
     from PIL import Image
 
-    try:
+    with _picture_errors():
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_pixels(image.height, image.width)
-            numbers = _deep_colours(data, image)
+            numbers = deep.colours_of(data, image)
             image.load()
             orientation = 1
             with contextlib.suppress(Exception):  # damaged Exif data: the picture counts
                 orientation = int(image.getexif().get(_ORIENTATION, 1))
-            deep = image.mode.startswith("I") or image.mode == "F"
-            if deep and not isinstance(numbers, _Deep):
-                numbers = _deep_grey(image)
-            whole = (
-                _image(_clipped(numbers)) if deep and isinstance(numbers, _Deep) else image
-            ).convert("RGB")
-            colour = image.mode not in ("1", "L", "LA", "La") and not deep
+            is_deep = image.mode.startswith("I") or image.mode == "F"
+            if is_deep and not isinstance(numbers, DeepPicture):
+                numbers = deep.grey_of(image)
+            whole: Image.Image = image
+            if is_deep and isinstance(numbers, DeepPicture):
+                whole = _image(deep.clipped(numbers))
+            whole = whole.convert("RGB")
+            colour = image.mode not in ("1", "L", "LA", "La") and not is_deep
             if image.mode in ("P", "PA"):
                 colour = _has_colours(whole)
             found = Opened(
@@ -376,19 +159,26 @@ def decode_as_programs(data: bytes, look: Look | None) -> tuple[Pixels, Opened]:
                 colour=colour,
                 alpha=image.has_transparency_data,
                 orientation=orientation if orientation in range(2, 9) else 1,
-                deep=deep,
-                cut=numbers is not None and not deep,
+                deep=is_deep,
+                cut=numbers is not None and not is_deep,
             )
-        if look is None:
-            return _array(_of_channels(whole, 3 if colour else 1, (0.0, 255.0))), found
-        if not look.deep:
-            return _arranged(whole, look), found
-        if not isinstance(numbers, _Deep):
-            numbers = _deepened(whole, look.bounds)
-        return _arranged_deep(replace(numbers, alpha=None), look), found
+        if output is None:
+            return as_array(of_channels(whole, 3 if colour else 1, (0.0, 255.0))), found
+        if not output.deep:
+            return arranged(whole, output), found
+        if not isinstance(numbers, DeepPicture):
+            numbers = deep.carried(whole, output.bounds)
+        return deep.arranged(replace(numbers, alpha=None), output), found
+
+
+@contextlib.contextmanager
+def _picture_errors() -> Iterator[None]:
+    """Turn whatever is raised into a ``PictureError``: Pillow raises many classes."""
+    try:
+        yield
     except PictureError:
         raise
-    except Exception as error:  # Pillow raises many classes on damaged files
+    except Exception as error:
         raise PictureError(_reason(error)) from error
 
 
@@ -411,7 +201,21 @@ def _check_pixels(height: int, width: int) -> None:
         )
 
 
-# -- JPEG, the short way ----------------------------------------------------------------------
+# -- JPEG by torchvision's operator, which takes two thirds of Pillow's time ----------------------
+
+
+def _quick(data: bytes, output: OutputFormat) -> tuple[Pixels, ImageStats] | None:
+    """A plain JPEG, decoded; None for Pillow to do."""
+    if (header := _plain_jpeg(data)) is None:
+        return None
+    height, width, channels = header
+    _check_pixels(height, width)
+    if _reducible(height, width, output) or (pixels := _decoded_jpeg(data)) is None:
+        return None
+    facts = _jpeg_facts(height, width, channels)
+    if channels == output.channels and _only_size(height, width, output):
+        return pixels, facts
+    return arranged(_image(pixels), output), facts
 
 
 def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
@@ -438,16 +242,18 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
         return None
 
 
-def _only_size(height: int, width: int, look: Look) -> bool:
+def _only_size(height: int, width: int, output: OutputFormat) -> bool:
     """Whether a picture that is not too large to wait for others differs in nothing but size."""
-    whole = look.stretch or height * look.size[1] == width * look.size[0]
+    whole = output.stretch or height * output.size[1] == width * output.size[0]
     return whole and height * width <= _SMALL
 
 
 @functools.lru_cache(maxsize=256)
-def _jpeg_facts(height: int, width: int, channels: int) -> Facts:
+def _jpeg_facts(height: int, width: int, channels: int) -> ImageStats:
     size = (height, width)
-    return Facts(low=size, high=size, colour=channels == 3, bare=True, clear=False)
+    return ImageStats(
+        low=size, high=size, colour=channels == 3, any_opaque=True, any_transparent=False
+    )
 
 
 @functools.cache
@@ -489,7 +295,7 @@ def resized(pixels: list[Pixels], size: tuple[int, int]) -> Pixels:
 
     Args:
         pixels: uint8 arrays (C, H, W).
-        size: Height and width that they shall have.
+        size: Height and width to resize to.
 
     Returns:
         uint8 (N, C, *size); values may differ from Pillow's by 1.
@@ -509,7 +315,9 @@ def resized(pixels: list[Pixels], size: tuple[int, int]) -> Pixels:
 # -- everything else --------------------------------------------------------------------------
 
 
-def _opened(data: bytes, look: Look | None) -> tuple[Image.Image | _Deep, Facts]:
+def _opened(
+    data: bytes, output: OutputFormat | None
+) -> tuple[Image.Image | DeepPicture, ImageStats]:
     """The picture, upright, in the mode L, RGB or RGBA or deep, and what was seen in it."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -517,33 +325,39 @@ def _opened(data: bytes, look: Look | None) -> tuple[Image.Image | _Deep, Facts]
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         _check_pixels(image.height, image.width)
         size = image.height, image.width
-        turned = False
-        cut = False
+        turned = cut = False
         if image.format in ("JPEG", "MPO"):
             with contextlib.suppress(Exception):  # damaged Exif data: the picture counts
                 turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
             if turned:
                 size = size[::-1]
-            if look is not None and _reducible(*size, look):
-                wide, tall = (round(_OVERSAMPLED * side) for side in _scaled(*size, look))
+            if output is not None and _reducible(*size, output):
+                wide, tall = (round(_OVERSAMPLED * side) for side in scaled(*size, output))
                 image.draft(None, (tall, wide) if turned else (wide, tall))
         else:
-            deep = _deep_colours(data, image)
-            if deep is None and (image.mode.startswith("I") or image.mode == "F"):
-                deep = _deep_grey(image)
-            if isinstance(deep, _Deep):
+            numbers = deep.colours_of(data, image)
+            if numbers is None and (image.mode.startswith("I") or image.mode == "F"):
+                numbers = deep.grey_of(image)
+            if isinstance(numbers, DeepPicture):
                 with contextlib.suppress(Exception):
-                    deep = deep.turned(image.getexif().get(_ORIENTATION, 1))
-                return deep, deep.facts
-            cut = deep is False
+                    numbers = numbers.turned(image.getexif().get(_ORIENTATION, 1))
+                return numbers, numbers.facts
+            cut = numbers is False
         image.load()
         with contextlib.suppress(Exception):
             ImageOps.exif_transpose(image, in_place=True)
         if image.format not in ("JPEG", "MPO"):
             size = image.height, image.width
         plain, colour, alpha = _plain(image)
-    clear = alpha and bool(np.asarray(plain.getchannel("A")).min() < 255)
-    return plain, Facts(low=size, high=size, colour=colour, bare=not alpha, clear=clear, cut=cut)
+    any_transparent = alpha and bool(np.asarray(plain.getchannel("A")).min() < 255)
+    return plain, ImageStats(
+        low=size,
+        high=size,
+        colour=colour,
+        any_opaque=not alpha,
+        any_transparent=any_transparent,
+        cut=cut,
+    )
 
 
 def _plain(image: Image.Image) -> tuple[Image.Image, bool, bool]:
@@ -568,293 +382,7 @@ def _has_colours(image: Image.Image) -> bool:
     return not red == green == blue
 
 
-def _scaled(height: int, width: int, look: Look) -> tuple[float, float]:
-    """Width and height that the whole picture has once it fits the look."""
-    tall, wide = look.size
-    if look.stretch:
-        return wide, tall
-    scale = max(tall / height, wide / width)
-    return width * scale, height * scale
-
-
-def _reducible(height: int, width: int, look: Look) -> bool:
+def _reducible(height: int, width: int, output: OutputFormat) -> bool:
     """Whether a JPEG may be decoded at half its size or less without a visible difference."""
-    wide, tall = _scaled(height, width, look)
+    wide, tall = scaled(height, width, output)
     return min(width / wide, height / tall) >= 2 * _OVERSAMPLED
-
-
-def _arranged(image: Image.Image, look: Look) -> Pixels:
-    """A picture of mode L, RGB or RGBA as an array of the look."""
-    return _array(_of_channels(_placed(image, look), look.channels, look.bounds))
-
-
-def _placed(image: Image.Image, look: Look) -> Image.Image:
-    """A picture of any mode, cut and resized to the size of the look."""
-    from PIL import Image
-
-    (width, height), (tall, wide) = image.size, look.size
-    if (height, width) == (tall, wide):
-        return image
-    part_width, part_height = float(width), float(height)
-    if not look.stretch:
-        scale = min(width / wide, height / tall)
-        part_width, part_height = wide * scale, tall * scale
-    left, top = max(0.0, (width - part_width) / 2), max(0.0, (height - part_height) / 2)
-    if (part_width, part_height) == (wide, tall):  # nothing but a crop
-        return image.crop((int(left), int(top), int(left) + wide, int(top) + tall))
-    # Rounding may put a side of the box past the edge, which Pillow refuses.
-    box = (left, top, min(left + part_width, width), min(top + part_height, height))
-    return image.resize((wide, tall), Image.Resampling.BILINEAR, box=box)
-
-
-def _of_channels(image: Image.Image, channels: int, bounds: Range) -> Image.Image:
-    from PIL import Image
-
-    if image.mode == "RGBA" and channels < 4:
-        white = round(bounds[1])
-        ground = Image.new("RGBA", image.size, (white, white, white, 255))
-        ground.alpha_composite(image)
-        image = ground
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _array(image: Image.Image) -> Pixels:
-    import numpy as np
-
-    pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-# -- more than 8 bits -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Deep:
-    """A picture of more than 8 bits.
-
-    Attributes:
-        depth: What numbers it holds.
-        planes: (1 or 3, H, W), as they are in the file.
-        alpha: (H, W) from 0 for transparent to 1, or None.
-    """
-
-    depth: Depth
-    planes: Planes
-    alpha: Planes | None = None
-
-    @property
-    def facts(self) -> Facts:
-        """What is seen in it.
-
-        Raises:
-            PictureError: If it holds NaN or infinite values.
-        """
-        import numpy as np
-
-        bad = int(self.planes.size - np.count_nonzero(np.isfinite(self.planes)))
-        if bad:
-            raise PictureError(f"{bad:,} NaN or infinite value{'s' if bad > 1 else ''}")
-        size = (self.planes.shape[1], self.planes.shape[2])
-        clear = self.alpha is not None and bool(self.alpha.min() < 1)
-        deep = ((self.depth, float(self.planes.min()), float(self.planes.max())),)
-        colour = len(self.planes) == 3 and not _grey_alone(self.planes)
-        return Facts(
-            low=size,
-            high=size,
-            colour=colour,
-            bare=self.alpha is None,
-            clear=clear,
-            plain=False,
-            deep=deep,
-        )
-
-    def turned(self, orientation: int) -> _Deep:
-        """Return it as its Exif data say."""
-        turn = _TURNS.get(orientation)
-        if turn is None:
-            return self
-        alpha = None if self.alpha is None else turn(self.alpha)
-        return _Deep(self.depth, turn(self.planes), alpha)
-
-
-_TURNS: dict[int, Callable[[Planes], Planes]] = {
-    2: lambda planes: planes[..., ::-1],
-    3: lambda planes: planes[..., ::-1, ::-1],
-    4: lambda planes: planes[..., ::-1, :],
-    5: lambda planes: planes.swapaxes(-1, -2),
-    6: lambda planes: planes[..., ::-1, :].swapaxes(-1, -2),
-    7: lambda planes: planes[..., ::-1, ::-1].swapaxes(-1, -2),
-    8: lambda planes: planes[..., ::-1].swapaxes(-1, -2),
-}
-
-
-def _grey_alone(planes: Planes) -> bool:
-    return bool((planes[0] == planes[1]).all() and (planes[0] == planes[2]).all())
-
-
-def _deep_grey(image: Image.Image) -> _Deep:
-    """A picture of the mode I, I;16 or F, with its numbers."""
-    import numpy as np
-
-    depth: Depth = "float32" if image.mode == "F" else "int32"
-    if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
-        depth = "uint16"  # PNG and PGM have nothing that is deeper
-    with np.errstate(over="ignore"):
-        return _Deep(depth, np.asarray(image).astype(np.float32)[None])
-
-
-def _deep_colours(data: bytes, image: Image.Image) -> _Deep | bool | None:
-    """A picture of 16 bits in colour or with alpha, which Pillow would cut to 8.
-
-    None if it is no such picture, and False if it is one of which no more can be read.
-    """
-    if image.format == "PNG" and data[12:16] == b"IHDR" and data[24] == 16:
-        return None if data[25] == 0 else _deep_png(data)
-    if image.format == "PPM" and data[:2] == b"P6":
-        return _deep_ppm(data, image)
-    if image.format == "TIFF" and image.mode in ("RGB", "RGBA", "LA"):
-        return _deep_tiff(data, image)
-    return None
-
-
-def _deep_png(data: bytes) -> _Deep | bool:
-    """A PNG of 16 bits that is not grey alone."""
-    import torch
-
-    try:
-        import torchvision.io  # noqa: F401 - defines the operator
-
-        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        planes = torch.ops.image.decode_png.default(encoded, 0, False).numpy()
-    except (ImportError, AttributeError, RuntimeError):
-        return False  # Pillow shall say what is wrong
-    return _parted(planes) if planes.dtype.name == "uint16" else False
-
-
-def _deep_ppm(data: bytes, image: Image.Image) -> _Deep | None:
-    """A binary colour PPM with numbers beyond 255, scaled to 65535 as Pillow does it for grey."""
-    import numpy as np
-
-    header = re.match(_PPM_HEADER, data)
-    top = int(header[1]) if header else 0
-    count = image.height * image.width * 3
-    if header is None or not 255 < top < 65536 or len(data) - header.end() < 2 * count:
-        return None
-    numbers = np.frombuffer(data, ">u2", count, header.end()).astype(np.float32)
-    planes = numbers.reshape(image.height, image.width, 3).transpose(2, 0, 1)
-    return _parted(np.minimum(np.rint(planes * (65535 / top)), 65535))
-
-
-def _deep_tiff(data: bytes, image: Image.Image) -> _Deep | bool | None:
-    """A colour TIFF of 16 bits: as it is in the file, where it is not compressed."""
-    import numpy as np
-
-    tiles = getattr(image, "tile", None) or ()
-    raw = [tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in tiles]
-    if not raw or not all(isinstance(one, str) and ";16" in one for one in raw):
-        return None
-    order = {"L": "<u2", "B": ">u2"}.get(raw[0][-1])
-    bands = {"RGB": 3, "RGBA": 4, "LA": 2}[raw[0].partition(";")[0]] if order else 0
-    if order is None or any(tile.codec_name != "raw" for tile in tiles):
-        return False
-    height, width = (max(tile.extents[side] for tile in tiles) for side in (3, 2))
-    planes = np.zeros((bands, height, width), np.float32)
-    for tile in tiles:
-        left, top, right, bottom = tile.extents
-        shape = bottom - top, right - left, bands
-        if tile.args[0] != raw[0] or tile.args[1:] != (0, 1):
-            return False
-        numbers = np.frombuffer(data, order, math.prod(shape), tile.offset).reshape(shape)
-        planes[:, top:bottom, left:right] = numbers.transpose(2, 0, 1)
-    return _parted(planes)
-
-
-def _parted(planes: NDArray[Any]) -> _Deep:
-    """Numbers of 16 bits (C, H, W), with or without alpha."""
-    import numpy as np
-
-    planes = planes.astype(np.float32)
-    if len(planes) in (1, 3):
-        return _Deep("uint16", planes)
-    return _Deep("uint16", planes[:-1], planes[-1] / np.float32(65535))
-
-
-def _eight_bits(deep: _Deep, facts: Facts, clip: bool = False) -> NDArray[np.uint8]:
-    """A deep picture as (C, H, W) of 8 bits; Pillow's own conversion would clip it."""
-    import numpy as np
-
-    ((_, low, high),) = facts.deep
-    top = 1.0 if deep.depth == "float32" else 65535.0
-    if deep.depth == "int32" and high <= 255:
-        top = 255.0
-    if not (clip or (low >= 0 and high <= top)):
-        raise PictureError(f"values from {low:g} to {high:g}, where 0 to {top:g} have a meaning")
-    planes = deep.planes * (255.0 / top)
-    if deep.alpha is not None:
-        colours = np.repeat(planes, 3, axis=0) if len(planes) == 1 else planes
-        planes = np.concatenate([colours, deep.alpha[None] * 255])
-    pixels: NDArray[np.uint8] = np.rint(planes).clip(0, 255).astype(np.uint8)
-    return pixels
-
-
-def _clipped(deep: _Deep) -> NDArray[np.uint8]:
-    """The numbers that 8 bits hold, as Pillow's conversion takes them."""
-    import numpy as np
-
-    return np.clip(deep.planes, 0, 255).astype(np.uint8)
-
-
-def carries(bounds: Range) -> bool:
-    """Return whether pictures of 8 bits are carried to a range; else it is one of their numbers."""
-    return not (bounds[0] >= 0 and 1 < bounds[1] <= 255)
-
-
-def _deepened(image: Image.Image, bounds: Range) -> _Deep:
-    """A picture of mode L, RGB or RGBA among deeper ones."""
-    import numpy as np
-
-    planes = _array(image).astype(np.float32)
-    alpha = planes[3] / np.float32(255) if image.mode == "RGBA" else None
-    low, high = bounds
-    if carries(bounds):
-        planes = planes * np.float32((high - low) / 255) + np.float32(low)
-    return _Deep("uint16", planes[:3], alpha)
-
-
-def _arranged_deep(deep: _Deep, look: Look) -> Pixels:
-    """A deep picture as a float32 array of the look."""
-    import numpy as np
-
-    low, high = look.bounds
-    planes, alpha = deep.planes, deep.alpha
-    if look.channels == 1 and len(planes) == 3:
-        red, green, blue = planes
-        # As Pillow weighs them; what is grey already stays as it is.
-        grey = red if _grey_alone(planes) else (299 * red + 587 * green + 114 * blue) / 1000
-        planes = grey[None].astype(np.float32)
-    elif look.channels > 1 and len(planes) == 1:
-        planes = np.repeat(planes, 3, axis=0)
-    alone = look.channels == 4
-    base = low if alone else high  # what is transparent is put on white
-    weighed = alpha is not None and not (alone and planes.shape[1:] == look.size)
-    if alpha is not None and weighed:  # colours count as much as they are seen
-        planes = base + (planes - base) * alpha
-    if alone:
-        seen = np.ones_like(planes[:1]) if alpha is None else alpha[None]
-        planes = np.concatenate([planes, seen])
-    placed = np.stack([np.asarray(_placed(_plane(each), look)) for each in planes])
-    if alone:
-        seen = placed[3:]
-        if weighed:
-            colours = base + (placed[:3] - base) / np.maximum(seen, np.float32(1e-6))
-            placed[:3] = np.clip(colours, deep.planes.min(), deep.planes.max())
-        placed[3:] = low + seen * (high - low)
-    return placed.astype(np.float32, copy=False)
-
-
-def _plane(numbers: Planes) -> Image.Image:
-    import numpy as np
-    from PIL import Image
-
-    return Image.fromarray(np.ascontiguousarray(numbers, dtype=np.float32))

@@ -7,10 +7,11 @@ import zlib
 from importlib import resources
 from typing import ClassVar
 
-from ganzoo import installation
-from ganzoo.datasets.base import Dataset, Samples
+from ganzoo.core import installation
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.base import Dataset
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
-from ganzoo.spec import SampleSpec
 
 __all__ = ["CLASSES", "FashionMNIST10k"]
 
@@ -37,10 +38,11 @@ class FashionMNIST10k(Dataset):
 
     The images are the first 1,000 of each class, in the order of the training split, as 28x28
     greyscale. Credit: Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747; MIT licence, Copyright (c)
-    2017 Zalando SE (``FASHION-MNIST-LICENSE`` beside the file).
+    2017 Zalando SE (``FASHION-MNIST-LICENSE`` next to the file).
     """
 
     name: ClassVar[str] = "fashion-mnist-10k"
+    classes_of: ClassVar[str | None] = "fashion-mnist"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
 

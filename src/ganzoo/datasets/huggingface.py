@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.array import LABEL_KEYS, SAMPLE_KEYS
 from ganzoo.datasets.base import DataPath
-from ganzoo.datasets.cache import printable
-from ganzoo.datasets.decoding import PictureError
+from ganzoo.datasets.classes import classes_named, classes_of_values, read_labels
+from ganzoo.datasets.formats import PictureError
+from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS, the_one
 from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.reading import classes_of_values, option, read_labels
+from ganzoo.datasets.picture_files import printable
+from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ TABLE_SUFFIXES = (".parquet", ".arrow")
 """Suffixes of single files that can be read."""
 
 _SAVED = ("state.json", "dataset_dict.json")  # one of them is in what save_to_disk makes
-_IMAGE_KEYS = (*SAMPLE_KEYS, "img", "picture", "photo")
 _CLASSES = ("int", "uint", "str", "large_str", "bool")  # types of columns
 _LABELS_READ = 65_536  # rows at once
 
@@ -95,10 +95,10 @@ class HuggingFace(PictureDataset):
     def _labelled(self, found: Decoded, source: Any) -> Labelling:
         import numpy as np
 
-        if not found.group_names:
+        if not source.group_names:
             return Labelling()
-        labels = found.groups.astype(np.int64)
-        return Labelling(labels, tuple(found.group_names), guessed=source.guessed)
+        labels = source.groups[found.indices].astype(np.int64)
+        return Labelling(labels, tuple(source.group_names), guessed=source.guessed)
 
     def _table(self, origin: str) -> Any:
         """The data set as the package ``datasets`` opens it."""
@@ -117,8 +117,8 @@ class HuggingFace(PictureDataset):
             raise DataError(f"There is no file or folder {origin}; correct the path.")
         if path is not None and path.is_file() and path.suffix.lower() not in TABLE_SUFFIXES:
             raise DataError(
-                f"{origin} is no table of pictures; give a {' or '.join(TABLE_SUFFIXES)} file, a "
-                f"folder of them, or one that save_to_disk wrote."
+                f"{origin} is not a table of pictures; give a {' or '.join(TABLE_SUFFIXES)} file, "
+                f"a folder of them, or one that save_to_disk wrote."
             )
         try:
             with _bars_of(datasets, hub):
@@ -202,7 +202,7 @@ class _Rows:
 
     Raises:
         ConfigError: If a column does not exist, or it is not clear which one is meant.
-        DataError: If there are no rows, or their labels are no labels.
+        DataError: If there are no rows, or their labels are not labels.
     """
 
     def __init__(
@@ -228,9 +228,9 @@ class _Rows:
         self.group_names: Sequence[str] = ()
         column = self._label_column(table.features, label_column) if wants_labels else None
         if column is not None:
-            self._read_labels(table.features[column], column, given=label_column is not None)
+            self._read_labels(table.features[column], column, required=label_column is not None)
         # datasets keeps this hash of content and of what was done to it, and has no other name.
-        parts = (table._fingerprint, len(table), self._column, column)
+        parts = (table._fingerprint, len(table), self._column)
         self.key = "rows-" + hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -245,33 +245,30 @@ class _Rows:
         for value in self._rows[start:stop].column(self._column):
             yield _content(value.as_py())
 
-    def _label_column(self, features: Any, given: str | None) -> str | None:
+    def _label_column(self, features: Any, asked: str | None) -> str | None:
         from datasets import ClassLabel
 
-        if given is not None:
-            _require_column(given, features, self.origin)
-            return given
+        if asked is not None:
+            _require_column(asked, features, self.origin)
+            return asked
         found: list[str] = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
         found = found or [
             name
             for name, kind in features.items()
             if name in LABEL_KEYS and getattr(kind, "dtype", "").startswith(_CLASSES)
         ]
-        # What is called labels and is none is told.
+        # A column that is called labels and holds none gets a notice.
         found = found or [name for name in features if name in LABEL_KEYS and name != self._column]
-        named = [name for name in found if name in LABEL_KEYS]
-        chosen = found if len(found) == 1 else named
-        if len(chosen) == 1:
-            return chosen[0]
-        if found:
+        chosen = the_one(found, LABEL_KEYS)
+        if found and chosen is None:
             self.notices.append(
                 f"{self.origin} has several columns of labels ({listing(found)}) and none is used; "
                 f"choose one with {option('label_column', found[0])}."
             )
-        return None
+        return chosen
 
-    def _read_labels(self, feature: Any, column: str, given: bool) -> None:
-        """Read classes; a column that has none is refused if it was given, and else left out."""
+    def _read_labels(self, feature: Any, column: str, required: bool) -> None:
+        """Read classes; a column without any is refused if it was asked for, else left out."""
         import numpy as np
 
         from datasets import ClassLabel
@@ -285,38 +282,34 @@ class _Rows:
         if all(value is None or value == -1 for value in values):
             self.notices.append(f"The column '{column}' of {self.origin} holds no labels.")
             return
-        problem = ""
-        notices: tuple[str, ...] = ()
+        problem, classes, notices = "", classes_named(()), tuple[str, ...]()
         if missing:
             problem = f"has no label for {missing:,} of {len(values):,} rows"
-        elif named and self._names_folders:  # which the library puts in the order of text
-            classes = classes_of_values(feature.names)
-            numbers = np.array(
-                [classes.numbers[feature.names[value]] for value in values], np.int32
-            )
-            names, notices = list(classes.names), classes.notices
         elif named:
-            numbers, names = np.array(values, np.int32), list(feature.names)
-            low, high = int(numbers.min()), int(numbers.max())
-            if low < 0 or high >= len(names):
-                problem = f"holds classes from {low} to {high}, and {len(names)} have names"
+            classes = classes_named(feature.names)
+            low, high = min(values), max(values)
+            if low < 0 or high >= len(feature.names):
+                problem = f"holds classes from {low} to {high}, and {len(feature.names)} have names"
+            elif self._names_folders:  # which the library puts in the order of text
+                classes = classes_of_values(feature.names)
+                values = [feature.names[value] for value in values]
         else:
             found = read_labels(values)
             if found.values is None:
-                problem = f"holds {found.problem}, which are no classes"
+                problem = f"holds {found.problem}, which are not classes"
             else:
-                labels: list[Any] = found.values.tolist()
-                classes = found.classes or classes_of_values(labels)
-                numbers = np.array([classes.numbers[label] for label in labels], np.int32)
-                names, notices = list(classes.names), (*found.notices, *classes.notices)
+                values, notices = found.values.tolist(), found.notices
+                classes = found.classes or classes_of_values(values)
         if problem:
             text = f"The column '{column}' of {self.origin} {problem}"
             fix = f"choose another with label_column, or say {option('labels', 'none')}."
-            if given:
+            if required:
                 raise DataError(f"{text}; {fix}")
             self.notices.append(f"{text}, and is not used for labels; {fix}")
             return
-        self.groups, self.group_names, self.guessed = numbers, names, notices
+        self.groups = np.array([classes.numbers[value] for value in values], np.int32)
+        self.group_names = list(classes.names)
+        self.guessed = (*notices, *classes.notices)
 
 
 def _require_column(name: str, features: Any, origin: str) -> None:
@@ -327,28 +320,25 @@ def _require_column(name: str, features: Any, origin: str) -> None:
         )
 
 
-def _image_column(features: Any, origin: str, given: str | None) -> str:
+def _image_column(features: Any, origin: str, asked: str | None) -> str:
     from datasets import Image
 
-    if given is not None:
-        _require_column(given, features, origin)
-        return given
+    if asked is not None:
+        _require_column(asked, features, origin)
+        return asked
     found: list[str] = [name for name, kind in features.items() if isinstance(kind, Image)]
     # Files that datasets did not write hold the same without saying so.
     found = found or [name for name, kind in features.items() if _is_encoded(kind)]
-    named = [name for name in found if name in _IMAGE_KEYS]
-    chosen = found if len(found) == 1 else named
-    if len(chosen) != 1:
-        what, way = "no column of pictures", "say which one has them with image_column"
-        if found:
-            what = "several columns of pictures"
-            way = f"say which one to take with {option('image_column', (named or found)[0])}"
-        else:
-            way += (
-                ", or give its numbers as an array: pandas.read_parquet(file).to_numpy('float32')"
-            )
-        raise ConfigError(f"{origin} has {what}; {way}. Columns: {listing(features)}.")
-    return chosen[0]
+    if (chosen := the_one(found, PICTURE_KEYS)) is not None:
+        return chosen
+    what, way = "no column of pictures", "say which one has them with image_column"
+    if found:
+        likely = next((name for name in found if name in PICTURE_KEYS), found[0])
+        what = "several columns of pictures"
+        way = f"say which one to take with {option('image_column', likely)}"
+    else:
+        way += ", or give its numbers as an array: pandas.read_parquet(file).to_numpy('float32')"
+    raise ConfigError(f"{origin} has {what}; {way}. Columns: {listing(features)}.")
 
 
 def _is_encoded(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Labels in a file beside pictures: StyleGAN's dataset.json, and metadata files of Hugging Face."""
+"""Labels in files next to pictures: StyleGAN's dataset.json, Hugging Face's metadata files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ganzoo.datasets.array import LABEL_KEYS
-from ganzoo.datasets.reading import Classes, classes_of_values, option, read_labels
-from ganzoo.errors import listing
+from ganzoo.datasets.classes import Classes, classes_of_values, read_labels
+from ganzoo.datasets.keys import LABEL_KEYS
+from ganzoo.datasets.ranges import option
+from ganzoo.errors import some
 
 __all__ = [
     "MOST_BYTES",
@@ -71,7 +72,7 @@ class LabelFile(NamedTuple):
         """Return the classes of pictures of these names.
 
         Raises:
-            UnusableError: If a picture has none, or labels are no classes.
+            UnusableError: If a picture has none, or labels are not classes.
         """
         wanted = list(names)
         what = "its labels"
@@ -94,14 +95,14 @@ class LabelFile(NamedTuple):
         try:
             found = read_labels(_as_integers(values))
         except (TypeError, ValueError):
-            raise UnusableError(f"{what} are no classes") from None
+            raise UnusableError(f"{what} are not classes") from None
         if found.values is None:
-            raise UnusableError(f"{what} are {found.problem}, which are no classes")
+            raise UnusableError(f"{what} are {found.problem}, which are not classes")
         labels: list[Any] = found.values.tolist()
         distinct = len(set(labels))
         texts = isinstance(labels[0], str)
         if texts and _numbers(set(labels)):
-            raise UnusableError(f"{what} are numbers with a fraction, which are no classes")
+            raise UnusableError(f"{what} are numbers with a fraction, which are not classes")
         if not self.sure and 2 * distinct > len(labels):
             raise UnusableError(
                 f"{what} have {distinct:,} different values for {len(labels):,} pictures, too "
@@ -120,7 +121,7 @@ def counts_after(kind: str, other: str) -> bool:
 
 
 def key_of(name: str) -> str:
-    """Return the form of a file's name under which labels are kept."""
+    """Return the form of a file's name under which labels are looked up."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     return unicodedata.normalize("NFC", "/".join(parts))
 
@@ -160,7 +161,7 @@ def _from_json(content: bytes, column: str | None) -> LabelFile:
     values: dict[str, Any] = {}
     try:
         for file, value in pairs:
-            _keep(values, key_of(file), value)
+            _set(values, key_of(file), value)
     except (TypeError, ValueError, AttributeError):
         raise UnusableError('its labels are not of the form [["picture.png", 0], ...]') from None
     return LabelFile(values, None, sure=True)
@@ -181,7 +182,7 @@ def _from_lines(content: bytes, column: str | None) -> LabelFile:
     lines = content.decode("utf-8-sig").splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
-        raise UnusableError("its lines are no objects with a file_name")
+        raise UnusableError("its lines are not objects with a file_name")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return _from_rows(columns, rows, column)
 
@@ -199,28 +200,28 @@ def _from_parquet(content: bytes, column: str | None) -> LabelFile:
 
 
 def _from_rows(
-    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], given: str | None
+    columns: Sequence[str], rows: Iterable[Mapping[str, Any]], asked: str | None
 ) -> LabelFile:
-    files, labels = _columns(columns, given)
+    files, labels = _columns(columns, asked)
     values: dict[str, Any] = {}
     for row in rows:
         if isinstance(row.get(files), str):
-            _keep(values, key_of(row[files]), row.get(labels))
-    sure = given is not None or labels.lower() in _LABEL_COLUMNS
+            _set(values, key_of(row[files]), row.get(labels))
+    sure = asked is not None or labels.lower() in _LABEL_COLUMNS
     return LabelFile(values, labels, sure)
 
 
-def _columns(columns: Sequence[str], given: str | None) -> tuple[str, str]:
+def _columns(columns: Sequence[str], asked: str | None) -> tuple[str, str]:
     """The columns of the files and of their labels."""
     lower = {name.lower(): name for name in reversed(columns) if name}
     files = next((lower[name] for name in _FILE_COLUMNS if name in lower), None)
     if files is None:
         raise UnusableError(f"it has no column file_name (columns: {_some(columns)})")
     rest = [name for name in columns if name and name != files]
-    if given is not None:
-        if given not in rest:
-            raise UnusableError(f"it has no column '{given}' (columns: {_some(rest)})")
-        return files, given
+    if asked is not None:
+        if asked not in rest:
+            raise UnusableError(f"it has no column '{asked}' (columns: {_some(rest)})")
+        return files, asked
     named = [name for name in rest if name.lower() in _LABEL_COLUMNS]
     chosen = rest if len(rest) == 1 else named
     if len(chosen) != 1:
@@ -232,8 +233,8 @@ def _columns(columns: Sequence[str], given: str | None) -> tuple[str, str]:
     return files, chosen[0]
 
 
-def _keep(values: dict[str, Any], name: str, value: Any) -> None:
-    """Keep the label of a file, which has one only."""
+def _set(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set the label of a file, which has one only."""
     if values.setdefault(name, value) != value:
         raise UnusableError(f"it gives '{name}' several labels ({values[name]} and {value})")
 
@@ -250,8 +251,7 @@ def _as_integers(values: list[Any]) -> list[Any]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return listing(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return some(names, _NAMED) or "none"
 
 
 def _numbers(values: Iterable[str]) -> bool:

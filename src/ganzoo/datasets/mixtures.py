@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from ganzoo.datasets.base import Dataset, Samples
-from ganzoo.mixture import Mixture
-from ganzoo.seeds import derive
-from ganzoo.spec import SampleSpec
+from ganzoo.core.seeds import derive
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.base import Dataset
+from ganzoo.datasets.mixture import Mixture
+from ganzoo.datasets.samples import Samples
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +140,7 @@ class Grid(_OfMixture):
 
 
 class Spiral(_Points):
-    """Points along the arms of a spiral of radius 1: a thin shape that is no mixture."""
+    """Points along the arms of a spiral of radius 1: a thin shape that is not a mixture."""
 
     arms: int = Field(2, ge=1, description="arms, evenly turned against each other")
     turns: float = Field(1.0, gt=0, description="turns of an arm from the centre outwards")

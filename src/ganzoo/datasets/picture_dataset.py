@@ -1,4 +1,4 @@
-"""What datasets made of encoded pictures have in common: their options, and how they are kept."""
+"""What datasets of encoded pictures have in common: their options, and their cache."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt
 
-from ganzoo.datasets.base import DataPath, Dataset, Samples, StoredRange
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.base import DataPath, Dataset, StoredRange
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import Crop, Mode, Range, Wanted, carries, span
-from ganzoo.datasets.reading import lonely, option, suggested_range, understand_range
+from ganzoo.datasets.classes import rare_classes
+from ganzoo.datasets.formats import Crop, Mode, RequestedFormat, carries, span
+from ganzoo.datasets.ranges import Range, option, suggested_range, understand_range
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.datasets.cache import Decoded, Source
-    from ganzoo.datasets.decoding import Facts
+    from ganzoo.datasets.formats import ImageStats
     from ganzoo.datasets.stream import Stream
 
 __all__ = ["Labelling", "PictureDataset"]
@@ -60,16 +62,16 @@ class PictureDataset(Dataset):
 
     What becomes of a picture:
 
-    * Size: ``size``; where it is not given, the size that all pictures have, up to 256 a side;
+    * Size: ``size``; by default the size that all pictures have, up to 256 a side;
       otherwise 64x64, which a notice says. A picture of other proportions is resized until it
       covers that size, and what is too long is cut off both ends (``crop="center"``); or it is
-      stretched (``crop="none"``). With ``crop="random"`` it is kept 8/7 as large, rounded up, and a
-      part of ``size`` is cut out each time it is drawn. Sizes change with Pillow's antialiased
+      stretched (``crop="none"``). With ``crop="random"`` it is cached 8/7 as large, rounded up, and
+      a part of ``size`` is cut out each time it is drawn. Sizes change with Pillow's antialiased
       bilinear filter; smaller pictures are enlarged.
     * Channels: with ``mode="auto"`` all pictures become RGBA if each has an alpha channel and at
       least one has a transparent pixel, RGB if at least one is in colour, otherwise grey. What is
-      transparent is put on white where alpha is not kept.
-    * Values: pictures of 8 bits are kept as uint8, deeper ones as float32 with the numbers that
+      transparent is put on white where alpha is not retained.
+    * Values: pictures of 8 bits are cached as uint8, deeper ones as float32 with the numbers that
       they hold, of which ``stored_range`` says the lowest and highest possible. Without it, 8 bits
       are taken as 0..255, 16 bits as 0..65535, other integers as 0..255 where all are within, and
       floats as [0, 1] or [-1, 1] where all are; others are refused. Pictures of 8 bits among deeper
@@ -94,17 +96,9 @@ class PictureDataset(Dataset):
     )
     cache: DataPath | None = Field(
         None,
-        description="where decoded pictures are kept; by default GANZOO_CACHE or the user's cache",
+        description="folder of the cache; by default GANZOO_CACHE or the user's cache",
     )
     threads: int | None = Field(None, ge=1, description="threads that decode; by default 1 per CPU")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, value: Any) -> Any:
-        """Runs of earlier versions call the threads workers."""
-        if isinstance(value, dict) and "workers" in value and "threads" not in value:
-            value = {"threads" if key == "workers" else key: each for key, each in value.items()}
-        return value
 
     def sized(self, size: tuple[int, int]) -> Self:
         """Return the dataset that makes samples of this size, where none was asked for."""
@@ -122,14 +116,6 @@ class PictureDataset(Dataset):
             f"dataset '{self.name}' are decoded once, by threads. Leave 'workers' out; how many "
             f"threads is the dataset's option {threads}."
         )
-
-    def opened(
-        self, workers: int | None = None, labels: bool = False
-    ) -> tuple[Self, Samples | Stream]:
-        """Return this dataset and its samples, as ``Dataset.opened`` has it."""
-        if workers is not None:
-            return self, self.stream(workers, labels)
-        return self, self._load(labels)
 
     def load(self) -> Samples:
         """Decode the pictures, or read them as they were decoded before.
@@ -150,12 +136,14 @@ class PictureDataset(Dataset):
 
         with self.encoded() as source:
             found = self._decoded(source)
-            bounds, told = self.ranged(found.facts, found.examples, found.extent, source.origin)
+            bounds, about_range = self.ranged(
+                found.facts, found.examples, found.extent, source.origin
+            )
             labels, classes, own, guessed = self._labelled(found, source)
-            notices = [*source.notices, *self._notices(found), *told, *own]
+            notices = [*source.notices, *self._notices(found), *about_range, *own]
         if wanted is not False and labels is not None and classes is not None:
             counts = torch.bincount(torch.from_numpy(labels), minlength=len(classes))
-            notices += [*guessed, *lonely(classes, counts.tolist())]
+            notices += [*guessed, *rare_classes(classes, counts.tolist())]
         size = self.wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),
@@ -175,7 +163,7 @@ class PictureDataset(Dataset):
         """
 
     def ranged(
-        self, facts: Facts, names: Mapping[str, str], extent: Range, origin: str
+        self, facts: ImageStats, names: Mapping[str, str], extent: Range, origin: str
     ) -> tuple[Range, list[str]]:
         """Return the range of values, and what to say about it.
 
@@ -207,7 +195,7 @@ class PictureDataset(Dataset):
         values = understand_range(dtype, low, high, "image", self.stored_range, origin)
         assert values.bounds is not None
         notices = list(values.notices)
-        if self.wanted.look(facts).deep and facts.plain:
+        if self.wanted.output(facts).deep and facts.plain:
             what = "are taken as 0 to 255 and carried to"
             if not carries(values.bounds):
                 what = "are taken as they are, in"
@@ -224,9 +212,9 @@ class PictureDataset(Dataset):
         return values.bounds, notices
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> RequestedFormat:
         """The form that was asked for, where it was."""
-        return Wanted(
+        return RequestedFormat(
             size=self.size, crop=self.crop, mode=self.mode, stored_range=self.stored_range
         )
 
@@ -258,7 +246,7 @@ class PictureDataset(Dataset):
                 f"{files} cannot be read and {'is' if len(skipped) == 1 else 'are'} left out of "
                 f"{found.total:,}; {found.folder / 'cache.json'} names all."
             )
-        if self.size is None and facts.native is None:
+        if self.size is None and facts.original_size is None:
             height, width = self.wanted.size_of(facts)
             if facts.low == facts.high:
                 fact = f"All pictures are {facts.high[0]}x{facts.high[1]}, which is large"
@@ -268,7 +256,7 @@ class PictureDataset(Dataset):
             notices.append(
                 f"{fact}: they are {how} to {height}x{width}; another size is asked for with size."
             )
-        if facts.clear and found.pictures.shape[1] < 4:
+        if facts.any_transparent and found.pictures.shape[1] < 4:
             notices.append(
                 "Transparent parts of pictures are put on white; mode='rgba' keeps them."
             )

@@ -1,4 +1,4 @@
-"""What a dataset that takes long to load shows on standard error, unless it shall be quiet."""
+"""Progress of datasets that take long to load, on standard error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def is_shown() -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line, unless it shall be quiet."""
+    """Print a line, unless progress is hidden."""
     if is_shown():
         _console().print(text, markup=False)
 

@@ -8,14 +8,12 @@ which says otherwise.
 
 from __future__ import annotations
 
-import contextlib
-import math
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ganzoo.errors import ConfigError, DataError, listing
+from ganzoo.datasets.ranges import NAMED, Kind, Range, Values, option, understand_range
+from ganzoo.datasets.vectors import vector_notices
+from ganzoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,82 +23,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_LOOKED_AT",
-    "NAMED",
     "Axes",
-    "Classes",
-    "Facts",
-    "Labels",
+    "DataStats",
     "Layout",
-    "Range",
     "SampleKind",
     "Understood",
-    "Values",
     "arrange",
     "check_precision",
-    "classes_named",
-    "classes_of_values",
-    "in_order",
-    "judged_from",
-    "lonely",
-    "option",
-    "read_labels",
-    "rows",
-    "suggested_range",
+    "examined_notice",
     "understand",
-    "understand_range",
-    "within",
 ]
 
 Layout = Literal["auto", "channels-first", "channels-last"]
 SampleKind = Literal["auto", "image", "vector", "audio"]
-Kind = Literal["image", "vector", "audio"]
-Range = tuple[float, float]
 
 MOST_LOOKED_AT = 256
 """Items by which data are judged where they are not read as a whole."""
 
-NAMED = "the option {}"
-"""How a caller gives an option of a dataset that has a name, with ``{}`` for the option."""
-
-_SHOWN = 3  # classes that a notice names
-_FEW = 4  # an axis of at most this length is one of channels, beside a longer one
+_FEW = 4  # an axis of at most this length is one of channels, if the other is longer
 _SHORT = 3 / 4  # of each other axis: so much at most has one that is clearly the shortest
-_UNUSED = 0.55  # of the range that a type implies: data that fill less are worth a word
-_QUIET = 1 / 8  # likewise of audio, which is seldom loud
-_NEAR = 3 / 4  # of a number of bits: from there on it is taken for that
-_VERY_NEAR = 0.97  # likewise of a number of bits that is seldom used
-_BITS = (10, 12, 14, 16)
-_HALVES = (2**7, 2**15, 2**23, 2**31)
-_TOLERANCE = 1e-5  # of the range: what rounding may add to it
-_UNLIKE = 100  # times: scales of columns that differ so much are worth a word
-_LONG = 4096  # numbers: a longer row of both signs within [-1, 1] may be audio
-_FILLED = 0.95  # of [-1, 1]: images that were scaled to it go so far
-_UNIT = 30  # times around 1: the scales that nets learn well at
-
-
-def option(name: str, value: Any) -> str:
-    """Return an option as Python and as the command line spell it."""
-    flag = f"--dataset.{name.replace('_', '-')}"
-    if isinstance(value, tuple):
-        shown = ", ".join(map(_number, value)) + ("," if len(value) == 1 else "")
-        return f"{name}=({shown}) ({flag} {' '.join(map(_number, value))})"
-    return f"{name}={value!r} ({flag} {shlex.quote(str(value))})"
-
-
-def _number(value: float) -> str:
-    """A number as a person would write it."""
-    if isinstance(value, str):
-        return value
-    if float(value).is_integer() and abs(value) < 2**63:
-        return str(int(value))
-    return repr(float(value))
-
-
-def _about(value: float) -> str:
-    """A number that was found, exact where it is an integer."""
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 2**53):
-        return str(int(value))
-    return f"{value:g}"
 
 
 # -- axes -------------------------------------------------------------------------------------
@@ -140,8 +81,8 @@ def arrange(
         origin: What the items are, to start a message.
 
     Raises:
-        ConfigError: If a layout is given of items that have no channels.
-        DataError: If items of this shape are no samples of that kind.
+        ConfigError: If there is a layout for items that have no channels.
+        DataError: If items of this shape are not samples of that kind.
     """
     shape = tuple(shape)
     chosen: Kind = ("vector" if len(shape) == 1 else "image") if kind == "auto" else kind
@@ -153,7 +94,7 @@ def arrange(
     if len(shape) not in possible:
         whole = f"(N, {', '.join(map(str, shape))})"
         raise DataError(
-            f"{origin} has shape {whole}, which is no array of samples of kind '{chosen}'; "
+            f"{origin} has shape {whole}, which is not an array of samples of kind '{chosen}'; "
             f"reshape it to {' or '.join(possible.values())}."
         )
     if chosen == "vector" or len(shape) == (2 if chosen == "image" else 1):
@@ -176,15 +117,18 @@ def arrange(
     if few[0] != few[1]:
         return Axes(chosen, -1 if few[1] else 0)
     last = _channels_last(shape)
+    return Axes(chosen, -1 if last else 0, (_guess_of_channels(shape, chosen, last),))
+
+
+def _guess_of_channels(shape: tuple[int, ...], kind: Kind, last: bool) -> str:
     count = shape[-1 if last else 0]
     rest = shape[:-1] if last else shape[1:]
     place, other = ("last", "first") if last else ("first", "last")
-    what = f"{rest[0]}x{rest[1]} images" if chosen == "image" else f"audio of length {rest[0]}"
-    notice = (
+    what = f"{rest[0]}x{rest[1]} images" if kind == "image" else f"audio of length {rest[0]}"
+    return (
         f"Samples of shape {shape} are taken as {what} with {count} channels, which come {place}; "
-        f"if they come {other}, say {option('layout', f'channels-{other}')}.",
+        f"if they come {other}, say {option('layout', f'channels-{other}')}."
     )
-    return Axes(chosen, -1 if last else 0, notice)
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
@@ -224,171 +168,7 @@ def _like_a_window(height: int, width: int) -> bool:
     return short <= 16 and long >= 4 * short
 
 
-# -- values -----------------------------------------------------------------------------------
-
-
-class Values(NamedTuple):
-    """How the numbers of samples are taken.
-
-    Attributes:
-        bounds: What is the lowest and the highest value of a sample; None where values are taken
-            as they are.
-        small: Whether they are kept as uint8, and not as float32.
-        notices: What was guessed.
-    """
-
-    bounds: Range | None
-    small: bool
-    notices: tuple[str, ...] = ()
-
-
-def understand_range(
-    dtype: np.dtype[Any],
-    low: float,
-    high: float,
-    kind: Kind,
-    stored_range: Range | None = None,
-    origin: str = "The array",
-    usage: str = NAMED,
-) -> Values:
-    """Decide which range numbers are in.
-
-    Args:
-        dtype: Their type as they are stored.
-        low: The lowest of them.
-        high: The highest of them.
-        kind: What one sample is.
-        stored_range: What the caller says; None if nothing.
-        origin: What holds the numbers, to start a message.
-        usage: How the caller gives an option, with ``{}`` for the option.
-
-    Raises:
-        DataError: If it cannot be decided, or numbers are outside the ``stored_range``.
-    """
-    dtype = dtype.newbyteorder("=")
-    small = dtype.kind == "b" or dtype == "uint8"
-    if stored_range is not None:
-        if not within(low, high, stored_range):
-            raise DataError(
-                f"{origin} holds values from {_about(low)} to {_about(high)}, outside its "
-                f"stored_range ({stored_range[0]:g}, {stored_range[1]:g}); correct the range or "
-                f"the values."
-            )
-        return Values(stored_range, small and kind != "vector")
-    if kind == "vector":
-        return Values(None, False)
-    if dtype.kind == "b":
-        return Values((0.0, 1.0), True)
-    told = _told(low, high, kind, dtype, usage)
-    if dtype == "uint16":
-        bounds = (0.0, 65535.0)
-    elif dtype == "int16" and kind == "audio":
-        bounds = (-32768.0, 32768.0)
-    elif dtype.kind in "iu":
-        if low < 0 or high > 255:
-            raise DataError(
-                f"{origin} holds {dtype} values from {_about(low)} to {_about(high)}: integers "
-                f"outside 0..255 have no range of their own; say what they may be with {told}."
-            )
-        bounds, small = (0.0, 255.0), True
-    else:
-        candidates = [(-1.0, 1.0)] if kind == "audio" else [(0.0, 1.0), (-1.0, 1.0)]
-        found = next((each for each in candidates if within(low, high, each)), None)
-        if found is None:
-            raise DataError(
-                f"{origin} holds floats from {_about(low)} to {_about(high)}: only [0, 1] and "
-                f"[-1, 1] are recognised; say what they may be with {told}."
-            )
-        bounds = found
-    return Values(bounds, small, _unused(dtype, low, high, kind, bounds))
-
-
-def within(low: float, high: float, bounds: Range) -> bool:
-    """Whether values are in a range, but for what rounding adds."""
-    slack = _TOLERANCE * (bounds[1] - bounds[0])
-    return bounds[0] - slack <= low and high <= bounds[1] + slack
-
-
-def suggested_range(low: float, high: float, kind: Kind, dtype: np.dtype[Any]) -> Range:
-    """Return a range that values may be meant to have, rounded outwards.
-
-    Numbers near the most that 10, 12, 14 or 16 bits can hold are taken for that; floats are
-    rounded to two digits of what they span. Audio is the same to both sides of zero.
-    """
-    whole = dtype.kind in "iub"
-    if 0 <= low <= 0.1 * high:
-        low = 0
-    if kind == "audio" and low < 0:
-        high = max(-low, high)
-        low = -high
-    if whole:
-        low, high = int(low), int(high)
-    if low == 0 and (top := _full(high)):
-        high = top
-    elif whole and low < 0:
-        half = next((half for half in _HALVES if _NEAR * half <= max(-low, high) <= half), 0)
-        if half and -half <= low and high <= half:
-            low, high = -half, half if kind == "audio" else max(half - 1, high)
-        elif math.log2(-low).is_integer() and (top := _full(high - low)):  # as -1024 to 3071
-            high = low + top
-    elif not whole:
-        low, high = (0, 255) if low >= 0 and 127 < high <= 255 else _outwards(low, high)
-    return (low, high) if low < high else (low - 1, high + 1)
-
-
-def _full(high: float) -> int:
-    """The most that a number of bits can hold, if a highest value is near it; else 0."""
-    for bits in range(8, 33):
-        top = 2**bits - 1
-        if high <= top:
-            return top if high >= (_NEAR if bits in _BITS else _VERY_NEAR) * top else 0
-    return 0
-
-
-def _outwards(low: float, high: float) -> Range:
-    """Floats rounded outwards to two digits of what they span."""
-    span = high - low or abs(high) or 1.0
-    if not math.isfinite(span) or span > 1e15 or span < 1e-12:
-        return low, high
-    step = Decimal((0, (1,), Decimal(repr(float(span))).adjusted() - 1))
-    if max(abs(low), abs(high)) / float(step) > 1e12:  # a small span far from zero
-        return low, high
-    lowest = Decimal(repr(float(low))).quantize(step, ROUND_FLOOR)
-    return float(lowest), float(Decimal(repr(float(high))).quantize(step, ROUND_CEILING))
-
-
-def _told(low: float, high: float, kind: Kind, dtype: np.dtype[Any], usage: str) -> str:
-    text = option("stored_range", suggested_range(low, high, kind, dtype))
-    # What is an object in Python has no command line.
-    return usage.format(text if usage == NAMED else text.partition(" (--")[0])
-
-
-def _unused(
-    dtype: np.dtype[Any], low: float, high: float, kind: Kind, bounds: Range
-) -> tuple[str, ...]:
-    """What is said of data that fill a small part of the range that their type implies."""
-    if low == high:
-        return (f"All values are {_about(low)}, so that all samples are the same; check them.",)
-    share = (high - low) / (bounds[1] - bounds[0])
-    if share >= (_QUIET if kind == "audio" else _UNUSED):
-        return ()
-    suggested = suggested_range(low, high, kind, dtype)
-    perhaps = ""
-    if suggested[0] == 0 and suggested[1] in (1023, 4095, 16383):
-        perhaps = f" (perhaps they have {int(suggested[1]).bit_length()} bits)"
-    return (
-        f"The values go from {_about(low)} to {_about(high)}{perhaps}, and are taken to be in "
-        f"{_number(bounds[0])} to {_number(bounds[1])}, of which that is {_percent(share)}: "
-        f"generated samples will fill as little. If they have a range of their own, say "
-        f"{option('stored_range', suggested)}.",
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
-
-
-class Facts(NamedTuple):
+class DataStats(NamedTuple):
     """What has to be known of samples to understand them.
 
     Attributes:
@@ -417,7 +197,7 @@ class Understood(NamedTuple):
 
 
 def understand(
-    facts: Facts,
+    facts: DataStats,
     *,
     kind: SampleKind = "auto",
     layout: Layout = "auto",
@@ -437,7 +217,7 @@ def understand(
 
     Raises:
         ConfigError: If an option does not apply to such samples.
-        DataError: If they are no samples of that kind, or have a range that nobody has said.
+        DataError: If they are not samples of that kind, or have an unknown range.
     """
     axes = arrange(facts.shape, kind, layout, origin)
     try:
@@ -453,11 +233,11 @@ def understand(
         last = _counted_last(facts.samples, facts.shape)
     notices = (*axes.notices, *last, *values.notices)
     if axes.kind == "vector" and facts.scales is not None:
-        notices += rows(facts.dtype, facts.low, facts.high, facts.scales, stored_range)
+        notices += vector_notices(facts.dtype, facts.low, facts.high, facts.scales, stored_range)
     return Understood(axes, values, notices)
 
 
-def judged_from(seen: int, count: int) -> tuple[str, ...]:
+def examined_notice(seen: int, count: int) -> tuple[str, ...]:
     """Return the notice that data were judged by some of their items; nothing if by all."""
     if seen >= count:
         return ()
@@ -500,280 +280,4 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
             )
 
 
-# -- rows -------------------------------------------------------------------------------------
-
-
-def rows(
-    dtype: np.dtype[Any],
-    low: float,
-    high: float,
-    scales: AnyArray,
-    stored_range: Range | None = None,
-) -> tuple[str, ...]:
-    """Say what rows of numbers that are taken as vectors may be instead, or how they do better.
-
-    Args:
-        dtype: Type of the numbers as they are stored.
-        low: The lowest of them.
-        high: The highest of them.
-        scales: (D,) standard deviation of each column.
-        stored_range: What the caller says about the range.
-
-    Returns:
-        Notices; with a ``stored_range``, which scales them, only about columns.
-    """
-    import numpy as np
-
-    width = len(scales)
-    if stored_range is None:
-        taken = suggested_range(low, high, "image", dtype)
-        scaled = f"; to scale vectors to [-1, 1], say {option('stored_range', taken)}"
-        if low < 0 and within(low, high, (-1, 1)):  # they are scaled
-            scaled = ""
-        if (side := _picture_of(width, low, high)) is not None:
-            channels, height, across = shape = side
-            colour = {1: "greyscale", 3: "RGB"}[channels]
-            ways = option("item_shape", shape)
-            if not _known_as_image(dtype, low, high):
-                ways += f" and {option('stored_range', taken)}"
-            return (
-                f"Rows of {width} numbers from {_about(low)} to {_about(high)} are taken as "
-                f"vectors, as they are. If they are {height}x{across} {colour} images, say {ways}"
-                f"{scaled}.",
-            )
-        if width > _LONG and -1 <= low < 0 < high <= 1:
-            return (
-                f"Rows of {width} numbers from {_about(low)} to {_about(high)} are taken as "
-                f"vectors, as they are. If they are audio, say {option('sample_kind', 'audio')}.",
-            )
-        if dtype.kind == "i" and low < 0 and width >= 64 and max(-low, high) > 255:
-            taken = suggested_range(low, high, "audio", dtype)
-            ways = option("sample_kind", "audio")
-            if dtype != np.int16:
-                ways += f" and {option('stored_range', taken)}"
-            return (
-                f"Rows of {width} {dtype.name} numbers from {_about(low)} to {_about(high)} are "
-                f"taken as vectors, as they are. If they are audio, say {ways}; to scale vectors "
-                f"to [-1, 1], say {option('stored_range', taken)}.",
-            )
-        if (side := _picture_of(width - 1, low, high)) and side[1] == side[2] and side[1] >= 8:
-            where = f"data[:, 1:].reshape(-1, {', '.join(map(str, side))})"
-            label = "data[:, 0]"
-            if dtype.kind == "f":
-                label = f"numpy.asarray({label}).astype('int64')"
-            return (
-                f"Rows of {width} numbers from {_about(low)} to {_about(high)} are taken as "
-                f"vectors, as they are. If each is a label and an image of {width - 1} numbers, "
-                f"give them apart: data = {{'images': {where}, 'labels': {label}}}, or with "
-                f"data[:, :-1] and data[:, -1] where the label comes last{scaled}.",
-            )
-    how = "data = (data - data.mean(0)) / data.std(0).clip(1e-9)"
-    varying = scales[scales > 0]
-    if len(varying) and varying.max() >= _UNLIKE * varying.min():
-        most, least = int(scales.argmax()), int(np.where(scales > 0, scales, np.inf).argmin())
-        return (
-            f"The columns differ in scale: column {most} has the standard deviation "
-            f"{scales[most]:.3g} and column {least} {scales[least]:.3g}, so that the first decides "
-            f"what is learnt. Vectors are taken as they are; standardise them beforehand: {how}.",
-        )
-    if stored_range is None and len(varying):
-        typical = float(np.median(varying))
-        far = max(abs(low), abs(high))
-        if not 1 / _UNIT <= typical <= _UNIT or far > _UNIT**2 * typical:
-            return (
-                f"The vectors have values from {_about(low)} to {_about(high)} and are taken as "
-                f"they are, far from the scale of 1 at which nets learn. Standardise them "
-                f"beforehand: {how}; or to scale them to [-1, 1], say "
-                f"{option('stored_range', suggested_range(low, high, 'vector', dtype))}.",
-            )
-    return ()
-
-
-def _picture_of(width: int, low: float, high: float) -> tuple[int, int, int] | None:
-    """Channels, height and width of the image that a row of numbers may be.
-
-    It is a square; of what goes up to 255 also a rectangle near to one. Of numbers of both signs
-    it has to fill [-1, 1], which embeddings do not.
-    """
-    signed = -1 <= low <= -_FILLED and _FILLED <= high <= 1
-    if not (signed or 0 <= low <= high <= 65535) or width < 49:
-        return None
-    for channels in (1, 3):
-        side = math.isqrt(width // channels)
-        if channels * side * side == width and side >= 7:
-            return channels, side, side
-    if low >= 0 and 127 < high <= 255:
-        for across in range(math.isqrt(width), math.isqrt(2 * width // 3), -1):
-            if width % across == 0:
-                return 1, width // across, across
-    return None
-
-
-def _known_as_image(dtype: np.dtype[Any], low: float, high: float) -> bool:
-    """Whether numbers that are said to be an image are understood without another word."""
-    try:
-        return not understand_range(dtype, low, high, "image").notices
-    except DataError:
-        return False
-
-
 # -- labels -----------------------------------------------------------------------------------
-
-
-class Classes(NamedTuple):
-    """The classes of data.
-
-    Attributes:
-        names: Of the classes, in the order of their numbers.
-        numbers: The number of the class that each label stands for.
-        notices: What was guessed.
-    """
-
-    names: tuple[str, ...]
-    numbers: Mapping[int | str, int]
-    notices: tuple[str, ...] = ()
-
-
-def classes_named(names: Iterable[str], values: Sequence[int] | None = None) -> Classes:
-    """Return classes that the data name themselves; names stay in the order that they have.
-
-    Args:
-        names: Of the classes. They may be absent in the data.
-        values: The label of each; by default 0, 1, ...
-    """
-    found = tuple(names)
-    labels = range(len(found)) if values is None else values
-    numbers: dict[int | str, int] = {label: number for number, label in enumerate(labels)}
-    return Classes(found, {**{name: number for number, name in enumerate(found)}, **numbers})
-
-
-def classes_of_values(values: Iterable[int | str]) -> Classes:
-    """Return the classes of labels that have no other names: the distinct values in order."""
-    distinct = in_order(set(values))
-    names = tuple(str(value) for value in distinct)
-    notices: tuple[str, ...] = ()
-    if all(_is_whole(name) for name in names) and names != tuple(map(str, range(len(names)))):
-        shown = listing(names if len(names) <= 6 else (*names[:3], "...", *names[-2:]))
-        notices = (
-            f"The labels {shown} are numbered 0 to {len(names) - 1} in this order, and stay the "
-            f"names of their classes.",
-        )
-    return Classes(names, {value: number for number, value in enumerate(distinct)}, notices)
-
-
-def lonely(names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
-    """Say which classes have one sample only.
-
-    Args:
-        names: Of the classes.
-        counts: How many samples each has.
-    """
-    single = [f"'{name}'" for name, count in zip(names, counts, strict=True) if count == 1]
-    if not single:
-        return ()
-    if len(single) == 1:
-        which = f"class {single[0]} has"
-    else:
-        more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
-        which = f"classes {', '.join(single[:_SHOWN])}{more} have"
-    return (
-        f"The {which} only one sample, too few to learn a class from; add samples or leave the "
-        f"class out.",
-    )
-
-
-def in_order(values: Iterable[Any]) -> list[Any]:
-    """Return labels or names of classes in their order: numeric if all are whole numbers."""
-    found = list(values)
-    if found and all(isinstance(value, str) and _is_whole(value) for value in found):
-        return sorted(found, key=lambda value: (int(value), value))
-    if all(isinstance(value, str) for value in found):
-        return sorted(found)
-    return sorted(found, key=lambda value: (isinstance(value, str), value))
-
-
-def _is_whole(text: str) -> bool:
-    text = text.removeprefix("-")
-    return text.isascii() and text.isdecimal() and len(text) < 100
-
-
-class Labels(NamedTuple):
-    """Labels as they were found.
-
-    Attributes:
-        values: (N,) integers, bool or strings; None where they are no classes.
-        problem: Why they are no classes, as the end of a sentence that begins with them; empty
-            where they are.
-        classes: Those that follow from their form alone, as of one-hot rows.
-        notices: What was guessed.
-    """
-
-    values: AnyArray | None
-    problem: str = ""
-    classes: Classes | None = None
-    notices: tuple[str, ...] = ()
-
-
-def read_labels(value: Any) -> Labels:
-    """Find classes in what came as labels.
-
-    Args:
-        value: (N,) or (N, 1) integers, bool, strings or bytes of UTF-8, or one-hot rows (N, K), as
-            an array or sequence; whatever else is no class.
-    """
-    import numpy as np
-
-    try:
-        array = np.asarray(value)
-    except ValueError:  # rows of different lengths
-        array = np.empty(len(value), dtype=object)
-        array[:] = list(value)
-    if array.dtype.kind == "O" and array.size:
-        flat = list(array.flat)
-        if all(isinstance(item, bytes) for item in flat):
-            array = array.astype(bytes)
-        elif all(isinstance(item, str) for item in flat):
-            array = array.astype(str)
-        elif all(isinstance(item, (int, np.integer)) for item in flat):
-            try:
-                array = array.astype(np.int64)
-            except OverflowError:
-                return Labels(None, "integers beyond 64 bits")
-    if array.dtype.kind == "S":  # as HDF5 keeps strings
-        with contextlib.suppress(UnicodeDecodeError):
-            array = np.char.decode(array, "utf-8")
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
-        count = array.shape[1]
-        return Labels(
-            array.argmax(1),
-            classes=classes_named(map(str, range(count))),
-            notices=(
-                f"The labels are one-hot rows of {count}: classes are 0 to {count - 1}, the column "
-                f"that is 1.",
-            ),
-        )
-    if array.ndim != 1:
-        shape = array.shape[1:]
-        kind = f"{_type_of(array)} of shape {shape}" if shape else f"of type {type(value).__name__}"
-        return Labels(None, kind)
-    if array.dtype.kind not in "biuU":
-        whole = array.dtype.kind == "f" and bool((array == np.round(array)).all())
-        return Labels(None, ("whole " if whole else "") + _type_of(array))
-    return Labels(array)
-
-
-def _is_one_hot(array: AnyArray) -> bool:
-    return bool(
-        array.shape[1] > 1
-        and ((array == 0) | (array == 1)).all()
-        and (array.astype(bool).sum(1) == 1).all()
-    )
-
-
-def _type_of(array: AnyArray) -> str:
-    if array.dtype.kind == "O":
-        kinds = in_order({type(item).__name__ for item in array.flat})
-        return f"Python objects ({listing(kinds[:3])})"
-    return "bytes" if array.dtype.kind == "S" else f"{array.dtype} values"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ganzoo.storage import expanded
+from ganzoo.files.storage import expanded
 
 __all__ = ["ENVIRONMENT", "data_root"]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from ganzoo.datasets.base import Samples
+from ganzoo.core.seeds import derive
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.samples import Samples
 from ganzoo.datasets.torchvision_sets import MNIST
-from ganzoo.seeds import derive
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

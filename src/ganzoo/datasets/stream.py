@@ -2,75 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ganzoo.datasets.array import (
-    as_label_array,
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.classes import (
+    Classes,
+    Labels,
+    choose_classes,
+    class_indices,
+    classes_of,
+    classes_of_values,
+    labels_of_items,
+)
+from ganzoo.datasets.conversion import (
     as_tensor,
     check_shape,
-    classes_for,
     converted,
+    examined,
     extent_of,
-    judged_by,
-    numbered,
     reshaped,
     scales_of,
 )
 from ganzoo.datasets.items import (
-    classes_of,
-    columns_of,
     count_of,
-    gather,
     is_sequential,
-    labels_of,
     left_out,
     read_items,
     title_of,
 )
+from ganzoo.datasets.keys import columns_of
+from ganzoo.datasets.ranges import Range, understand_range
 from ganzoo.datasets.reader import Reader, Request, once, seed_all
 from ganzoo.datasets.reading import (
     MOST_LOOKED_AT,
-    Classes,
-    Facts,
-    Labels,
+    DataStats,
     Layout,
-    Range,
     SampleKind,
     Understood,
     check_precision,
-    classes_of_values,
-    judged_from,
+    examined_notice,
     understand,
-    understand_range,
 )
-from ganzoo.errors import ConfigError, DataError, listing
-from ganzoo.spec import SampleSpec
+from ganzoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ganzoo.datasets.array import AnyArray
-    from ganzoo.mixture import Mixture
+    from ganzoo.datasets.conversion import AnyArray
+    from ganzoo.datasets.mixture import Mixture
 
-    Batches = Reader[tuple[Tensor, Tensor | None]]
+__all__ = ["USAGE", "DatasetSchema", "Stream"]
 
-__all__ = ["USAGE", "Form", "Stream"]
-
-T = TypeVar("T")
-
-USAGE = "ganzoo.datasets.Given.of(data, {})"
+USAGE = "ganzoo.datasets.InMemoryDataset.of(data, {})"
 """How a caller gives an option, with ``{}`` for the option."""
 
-_EXCERPT = 2**22  # values of them that are kept to see how exact they have to be
+_EXCERPT = 2**22  # values of the examined items that are retained to check their precision
 
 
-class Form(NamedTuple):
+class DatasetSchema(NamedTuple):
     """What is known of a dataset without its content.
 
     Attributes:
@@ -101,23 +97,21 @@ class Form(NamedTuple):
 class Stream:
     """Real samples that are read while training, batch by batch, from a torch Dataset.
 
-    ``Stream.of`` makes one. It stands beside ``Samples`` for data that are not to be read
+    ``Stream.of`` makes one. It takes the place of ``Samples`` for data that are not read
     beforehand. Python's, numpy's and torch's global random numbers are seeded for each batch, so
-    that a batch is the same whichever process reads it; random numbers of other sources are not.
+    that a batch is the same whichever process reads it; other sources of random numbers are not.
 
     Attributes:
         dataset: Map-style: it has ``__getitem__`` and ``__len__``.
-        spec: What one sample is, at its native size.
-        item_shape: Shape of each item as the dataset gives it.
-        item_dtype: Type of its numbers.
-        numbers: The class index of each label; None where labels are not read.
-        hot: Whether labels are one-hot rows.
+        spec: What one sample is, at its original size.
+        schema: What is known of the items without their content.
+        item_dtype: Type of an item's numbers.
+        understood: How items are taken.
+        classes: The classes of the labels; None where labels are not read.
         key: Under which name an item that is a dict has the sample.
         labels_key: Under which name it has the label.
-        taken_shape: Shape that each item is brought to before it is understood, if another.
-        understood: How items are taken.
-        title: What errors call the dataset.
-        assumed: Whether ``stored_range`` was taken from a few items.
+        reshape_to: Shape that each item is brought to before it is understood, if another.
+        assumed: Whether ``stored_range`` was inferred from a few items.
         flip: Whether an image is mirrored left to right, half of the times that it is drawn.
         mixture: The distribution that the samples come from, where it is known.
         notices: What a person should know about these data, a line each.
@@ -125,15 +119,13 @@ class Stream:
 
     dataset: Any
     spec: SampleSpec
-    item_shape: tuple[int, ...]
+    schema: DatasetSchema
     item_dtype: np.dtype[Any]
     understood: Understood
-    numbers: Mapping[int | str, int] | None = None
-    hot: bool = False
+    classes: Classes | None = None
     key: str | None = None
     labels_key: str | None = None
-    taken_shape: tuple[int, ...] | None = None
-    title: str = "The dataset"
+    reshape_to: tuple[int, ...] | None = None
     assumed: bool = False
     flip: bool = False
     mixture: Mixture | None = None
@@ -152,98 +144,63 @@ class Stream:
         stored_range: Range | None = None,
         key: str | None = None,
         labels_key: str | None = None,
-        check: Callable[[Form], object] | None = None,
+        check: Callable[[DatasetSchema], object] | None = None,
     ) -> Stream:
-        """Look at up to 256 items, evenly spaced, and return the stream of all.
+        """Examine up to 256 items, evenly spaced, and return the stream of all.
 
-        Items are what ``Given.of`` takes, and are understood as ``as_samples`` understands the
-        array of all, but what is not given follows from those that were looked at, which a notice
-        says where there are more. Classes are what the dataset says (``items.classes_of``), or
-        else the labels of all items, if all were looked at.
+        What the caller does not say follows from the examined items; a notice says so where there
+        are more. With ``workers``, a process of its own examines them, so that files that the
+        dataset opens there are no shared by those that read it later.
 
         Args:
-            dataset: Map-style torch Dataset.
-            workers: If any, the items are looked at in a process of their own, so that files
-                which the dataset opens there are not shared by those that read it later.
+            dataset: Map-style torch Dataset, of items that ``InMemoryDataset.of`` takes.
+            workers: How many processes will read.
             labels: Whether to read labels.
-            layout: Where the channels are.
+            layout: As an option of the dataset ``array``; so are the next five.
             sample_kind: What one sample is.
-            item_shape: Shape of one sample, where items are rows or otherwise shaped.
+            item_shape: Shape of one sample.
             stored_range: Lowest and highest value that an item may hold.
-            key: Under which name an item that is a dict has the sample.
-            labels_key: Under which name it has the label.
-            check: Called with the form of the items before their values count; it may raise.
+            key: Name of the sample in a dict.
+            labels_key: Name of the label in a dict.
+            check: Called with the schema before values are judged; it may raise.
 
         Raises:
-            ConfigError: If the items come in their own order only, or the dataset cannot be sent
-                to a process; if an option does not apply.
-            DataError: If items cannot be read or taken as samples, or it cannot be known what
-                their classes are.
+            ConfigError: If the dataset cannot be resumed in the middle, or cannot be sent to a
+                process; if an option does not apply.
+            DataError: If items cannot be read or taken as samples, or their classes are unknown.
         """
         title = title_of(dataset)
-        if is_sequential(dataset):
-            raise ConfigError(
-                f"The dataset {title} gives its items in its own order only (IterableDataset), so "
-                f"a training that reads it with 'workers' could not be resumed in the middle. "
-                f"Give a dataset with __getitem__ and __len__, or leave 'workers' out: it is then "
-                f"read into memory."
-            )
-        count = count_of(dataset)
-        most = min(count, MOST_LOOKED_AT)
-        looked_at = {round(i * (count - 1) / max(1, most - 1)) for i in range(most)}
+        indices = _spread(dataset)
         key, labels_key = columns_of(dataset, key, labels_key)
-        look = functools.partial(_look, dataset, key, labels_key, item_shape)
-        indices = sorted(looked_at)
+        look = functools.partial(_examine, dataset, key, labels_key, item_shape)
         found = once(look, Request(0, indices), workers, title)
-        origin = f"The dataset {title}"
-        classes: Classes | None = None
-        hot, notices = False, tuple[str, ...]()
-        if not labels and found.labels is not None:
-            notices = numbered(found.labels, most, None, False, origin)[2]
-        elif found.labels is not None:
-            classes, hot, notices = _classes(dataset, found.labels, labels_key, indices)
+        classes, notices = _classes(dataset, found.labels, labels_key, indices, labels)
         names = None if classes is None else classes.names
-        form = Form(title, (count, *found.shape), found.dtype.name, names)
+        schema = DatasetSchema(title, (len(dataset), *found.shape), found.dtype.name, names)
         if check is not None:
-            check(form)
-        check_precision(found.excerpt, origin)
-        understood = _explained(
-            functools.partial(
-                understand,
-                found.facts,
-                kind=sample_kind,
-                layout=layout,
-                stored_range=stored_range,
-                origin=origin,
-                usage=USAGE,
-            ),
-            stored_range,
-        )
-        bounds = understood.values.bounds
-        one = converted(found.excerpt[:1], understood)
+            check(schema)
+        understood = _understood(found, title, sample_kind, layout, stored_range)
         return cls(
             dataset=dataset,
             spec=SampleSpec(
                 kind=understood.axes.kind,
-                shape=one.shape[1:],
-                value_range=None if bounds is None else (-1.0, 1.0),
+                shape=converted(found.excerpt[:1], understood).shape[1:],
+                value_range=None if understood.values.bounds is None else (-1.0, 1.0),
                 classes=names,
             ),
-            item_shape=found.shape,
+            schema=schema,
             item_dtype=found.dtype,
             understood=understood,
-            numbers=None if classes is None else classes.numbers,
-            hot=hot,
+            classes=classes,
             key=key,
             labels_key=labels_key,
-            taken_shape=None if item_shape is None else tuple(item_shape),
-            title=title,
+            reshape_to=None if item_shape is None else tuple(item_shape),
             assumed=stored_range is None,
             notices=(
                 *understood.notices,
                 *notices,
                 *left_out(found.more),
-                *judged_from(most, count),
+                *examined_notice(len(indices), len(dataset)),
             ),
         )
 
@@ -258,139 +215,150 @@ class Stream:
     @property
     def labeled(self) -> bool:
         """Whether labels are read."""
-        return self.numbers is not None
-
-    @property
-    def form(self) -> Form:
-        """What is known of the items without their content."""
-        shape = (len(self), *self.item_shape)
-        return Form(self.title, shape, self.item_dtype.name, self.spec.classes)
+        return self.classes is not None
 
     def with_spec(self, spec: SampleSpec) -> Stream:
         """Return the same samples under another spec; without classes, labels are not read."""
-        return replace(self, spec=spec, numbers=self.numbers if spec.classes else None)
+        return replace(self, spec=spec, classes=self.classes if spec.classes else None)
 
     def read(self, request: Request) -> tuple[Tensor, Tensor | None]:
-        """Read one batch in this process, whose global random numbers are seeded by that.
+        """Read one batch in this process, and seed its global random numbers for that.
 
         Returns:
             Samples (N, *spec.shape), uint8 or float32, and labels (N,) int64 or None.
 
         Raises:
-            DataError: If an item cannot be read, or is not what the others are.
+            DataError: If an item cannot be read, or differs from the others in shape or type.
         """
-        import torch
+        import numpy as np
 
         seed_all(request.seed)
-        form = self.item_shape, self.item_dtype
-        array, labels = gather(self.dataset, request.indices, form, self.key, self.labels_key)
+        title, (_, *shape) = self.schema.title, self.schema.shape
+        like = tuple(shape), self.item_dtype
+        items = [*read_items(self.dataset, request.indices, like, self.key, self.labels_key)]
+        array = np.stack([item.data for item in items])
         numbers = None
         if self.labeled:
-            pairs = zip(request.indices, labels, strict=True)
-            numbers = torch.tensor([self._number(*pair) for pair in pairs])
+            numbers = self._class_indices([item.label for item in items], request.indices)
         try:
-            return self._samples(array, f"A batch of {self.title}"), numbers
+            return self._samples(array, f"A batch of {title}"), numbers
         except DataError:
             for index, one in zip(request.indices, array, strict=True):  # which one is it?
-                self._samples(one[None], f"Item {index} of {self.title}")
+                self._samples(one[None], f"Item {index} of {title}")
             raise
 
     def fetch(self, request: Request, workers: int = 0) -> tuple[Tensor, Tensor | None]:
-        """Read one batch aside: in a process of its own if there are ``workers``, else in this.
+        """Read one batch apart from others: in its own process if there are ``workers``.
 
         Raises:
             ConfigError: If the dataset cannot be sent to a process.
-            DataError: If an item cannot be read, or is not what the others are.
+            DataError: As ``read``.
         """
-        return once(self.read, request, workers, self.title)
+        return once(self.read, request, workers, self.schema.title)
 
-    def batches(self, requests: Iterator[Request], workers: int, pin: bool = False) -> Batches:
+    def batches(
+        self, requests: Iterator[Request], workers: int, pin: bool = False
+    ) -> Reader[tuple[Tensor, Tensor | None]]:
         """Return what reads a batch for each request, ahead of time where there are workers.
 
         Args:
             requests: What to read; it may be endless.
             workers: Processes that read; without any, each batch is read when it is asked for.
-            pin: Whether batches shall be in page-locked memory, from which a GPU copies faster.
+            pin: Whether batches are put into page-locked memory, from which a GPU copies faster.
 
         Raises:
             ConfigError: If the dataset cannot be sent to processes.
         """
-        return Reader(self.read, requests, workers, self.title, pin)
+        return Reader(self.read, requests, workers, self.schema.title, pin)
 
     def _samples(self, array: AnyArray, origin: str) -> Tensor:
-        array = reshaped(array, self.taken_shape, origin)
+        array = reshaped(array, self.reshape_to, origin)
         if (array.dtype.name, self.stored_range) != ("uint8", (0, 255)):
-            looked = min(len(self), MOST_LOOKED_AT) if self.assumed else 0
             low, high = extent_of(array, origin)
             kind = self.understood.axes.kind
-            check = functools.partial(understand_range, array.dtype, low, high, kind)
-            _explained(
-                functools.partial(check, self.stored_range, origin, USAGE),
-                self.stored_range,
-                looked,
-            )
+            with _range_advice(self.stored_range, len(self) if self.assumed else 0):
+                understand_range(array.dtype, low, high, kind, self.stored_range, origin, USAGE)
         return as_tensor(converted(array, self.understood))
 
-    def _number(self, index: int, label: Any) -> int:
-        """The class of one item."""
-        assert self.numbers is not None
-        if label is None:
-            raise DataError(
-                f"Item {index} of {self.title} has no label but others have; label all or none."
-            )
-        number = None
-        if self.hot:
-            found = as_label_array([label]) if hasattr(label, "shape") else None
-            number = int(found.values[0]) if found and found.values is not None else None
-        elif isinstance(label, (int, str)):
-            number = self.numbers.get(label)
-        if number is None:
-            raise DataError(
-                f"Item {index} of {self.title} has the label {label!r}, which is none of its "
-                f"classes ({listing(map(str, self.numbers))}); correct its classes or targets."
-            )
-        return number
+    def _class_indices(self, labels: list[Any], indices: Sequence[int]) -> Tensor:
+        title = self.schema.title
+        found = labels_of_items(labels, title, indices)
+        if found is None:
+            raise DataError(f"Item {indices[0]} of {title} has no label but others have.")
+        origin, item = f"The dataset {title}", f"Item {{}} of {title}"
+        numbers, _, _ = class_indices(
+            found, len(indices), self.classes, True, origin, item, indices, whole=False
+        )
+        assert numbers is not None  # labels that are not classes have been refused
+        return numbers
 
 
-def _explained(make: Callable[[], T], stored_range: Range | None, looked: int = 0) -> T:
-    """Understand items; where they are not within the range, say what can be done about it."""
+@contextlib.contextmanager
+def _range_advice(stored_range: Range | None, count: int = 0) -> Iterator[None]:
+    """Add to an error about values outside the range what can be done about it.
+
+    Args:
+        stored_range: The range in force; None if it is being inferred.
+        count: Items of the dataset, where the range was inferred from some of them.
+    """
     try:
-        return make()
+        yield
     except DataError as error:
         if stored_range is None or "outside its stored_range" not in str(error):
             raise
-        guessed = f" It was taken from {looked} items." if looked else ""
+        inferred = f" It was inferred from {min(count, MOST_LOOKED_AT)} items." if count else ""
         raise DataError(
-            f"{error}{guessed} A run keeps its range: start a new one with "
+            f"{error}{inferred} A run keeps its range: start a new one with "
             f"{USAGE.format('stored_range=(low, high)')}."
         ) from None
 
 
-class _Found(NamedTuple):
-    """What a look at some items tells: what they are, some of their values, and their labels."""
+# -- examining items --------------------------------------------------------------------------
+
+
+def _spread(dataset: Any) -> list[int]:
+    """Return which items to examine.
+
+    Raises:
+        ConfigError: If the items come in their own order only.
+        DataError: If there are none, or their number is unknown.
+    """
+    if is_sequential(dataset):
+        raise ConfigError(
+            f"The dataset {title_of(dataset)} gives its items in its own order only "
+            f"(IterableDataset), so a training that reads it with 'workers' could not be resumed "
+            f"in the middle. Give a dataset with __getitem__ and __len__, or leave 'workers' out: "
+            f"it is then read into memory."
+        )
+    count = count_of(dataset)
+    most = min(count, MOST_LOOKED_AT)
+    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
+
+
+class _Examined(NamedTuple):
+    """What some items show: shape, type and extent, some of their values, and their labels."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    facts: Facts
+    stats: DataStats
     excerpt: AnyArray
     labels: Labels | None
     more: int
 
 
-def _look(
+def _examine(
     dataset: Any,
     key: str | None,
     labels_key: str | None,
     item_shape: tuple[int, ...] | None,
     request: Request,
-) -> _Found:
+) -> _Examined:
     """Look at items one by one, for they may be large."""
     import numpy as np
 
     seed_all(request.seed)
     title = title_of(dataset)
-    origin = f"The dataset {title}"
-    kept: list[AnyArray] = []
+    excerpt: list[AnyArray] = []
     labels: list[Any] = []
     low, high, more = math.inf, -math.inf, 0
     shape, dtype = (), None
@@ -399,38 +367,70 @@ def _look(
         labels.append(item.label)
         more = max(more, item.more)
         shape, dtype = item.data.shape, item.data.dtype
-        check_shape(item.data[None], origin)
-        array = reshaped(item.data[None], item_shape, origin)
+        check_shape(item.data[None], f"The dataset {title}")
+        array = reshaped(item.data[None], item_shape, f"The dataset {title}")
         lowest, highest = extent_of(array, f"Item {index} of {title}")
         low, high = min(low, lowest), max(high, highest)
-        if len(kept) < (judged_by(array.size) if array.ndim == 2 else _EXCERPT // array.size + 1):
-            kept.append(array)
+        most = examined(array.size) if array.ndim == 2 else _EXCERPT // array.size + 1
+        if len(excerpt) < most:
+            excerpt.append(array)
     assert dtype is not None
-    excerpt = np.concatenate(kept)
-    facts = Facts(excerpt.shape[1:], dtype, low, high, scales_of(excerpt), len(dataset))
-    return _Found(shape, dtype, facts, excerpt, labels_of(labels, title, request.indices), more)
+    some = np.concatenate(excerpt)
+    stats = DataStats(some.shape[1:], dtype, low, high, scales_of(some), len(dataset))
+    return _Examined(
+        shape, dtype, stats, some, labels_of_items(labels, title, request.indices), more
+    )
+
+
+def _understood(
+    found: _Examined,
+    title: str,
+    kind: SampleKind,
+    layout: Layout,
+    stored_range: Range | None,
+) -> Understood:
+    origin = f"The dataset {title}"
+    check_precision(found.excerpt, origin)
+    with _range_advice(stored_range):
+        return understand(
+            found.stats,
+            kind=kind,
+            layout=layout,
+            stored_range=stored_range,
+            origin=origin,
+            usage=USAGE,
+        )
 
 
 def _classes(
-    dataset: Any, labels: Labels, labels_key: str | None, indices: Sequence[int]
-) -> tuple[Classes, bool, tuple[str, ...]]:
-    """The classes of a dataset, whether its labels are one-hot rows, and what is to be said.
+    dataset: Any,
+    labels: Labels | None,
+    labels_key: str | None,
+    indices: Sequence[int],
+    wanted: bool,
+) -> tuple[Classes | None, tuple[str, ...]]:
+    """The classes of a dataset if they are wanted, and notices about them.
 
     Args:
         dataset: The dataset.
-        labels: Of the items that were looked at.
+        labels: Labels of the examined items.
         labels_key: The column of labels of a table.
         indices: Which items these are.
+        wanted: Whether labels will be read.
 
     Raises:
-        DataError: If labels are no classes, or nobody knows which classes there are.
+        DataError: If labels are not classes, or it is unknown which classes there are.
     """
-    title = title_of(dataset)
+    title, whole = title_of(dataset), len(indices) == len(dataset)
     origin = f"The dataset {title}"
+    if labels is None:
+        return None, ()
+    if not wanted:
+        return None, class_indices(labels, len(indices), None, False, origin)[2]
     known = None
     if labels.values is not None:
-        known = classes_for(labels, classes_of(dataset, labels_key))
-        if known is None and len(indices) == len(dataset):
+        known = choose_classes(labels, classes_of(dataset, labels_key))
+        if known is None and whole:
             known = classes_of_values(labels.values.tolist())
         if known is None:
             raise DataError(
@@ -440,7 +440,5 @@ def _classes(
                 f"'workers' out: it is then read into memory."
             )
     item = f"Item {{}} of {title}"
-    whole = len(indices) == len(dataset)
-    notices = numbered(labels, len(indices), known, True, origin, item, indices, whole)[2]
-    assert known is not None  # what is no class has been refused
-    return known, labels.classes is not None, notices
+    notices = class_indices(labels, len(indices), known, True, origin, item, indices, whole)[2]
+    return known, notices

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ganzoo.datasets.base import DataPath, Dataset, Samples
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.base import DataPath, Dataset
 from ganzoo.datasets.cache import cache_root, decoded
-from ganzoo.datasets.decoding import PictureError, Wanted
+from ganzoo.datasets.formats import PictureError, RequestedFormat, span
 from ganzoo.datasets.root import ENVIRONMENT, data_root
+from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,6 +159,7 @@ class MNIST(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "mnist"
+    classes_of: ClassVar[str | None] = "mnist"
     license: ClassVar[str] = "CC-BY-SA-3.0"
     citation: ClassVar[str] = "LeCun, Cortes and Burges, The MNIST database of handwritten digits"
     _class: ClassVar[str] = "MNIST"
@@ -201,6 +203,7 @@ class FashionMNIST(MNIST):
     """
 
     name: ClassVar[str] = "fashion-mnist"
+    classes_of: ClassVar[str | None] = "fashion-mnist"
     license: ClassVar[str] = "MIT"
     citation: ClassVar[str] = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747"
     _class: ClassVar[str] = "FashionMNIST"
@@ -213,6 +216,7 @@ class CIFAR10(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "cifar10"
+    classes_of: ClassVar[str | None] = "cifar10"
     citation: ClassVar[str] = (
         "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     )
@@ -248,7 +252,7 @@ class CIFAR10(TorchvisionDataset):
 class CelebA(TorchvisionDataset):
     """Faces of celebrities, aligned, cropped to a square and resized, 202,599 without labels.
 
-    Of each aligned 178x218 picture the middle 178x178 is kept and resized to ``size`` with
+    Of each aligned 178x218 picture the middle 178x178 is cut out and resized to ``size`` with
     Pillow's antialiased bilinear filter. Pictures are decoded once, into the cache, as those of a
     folder are: 12 KiB per picture at size 64. The data may be used for non-commercial research
     only.
@@ -257,6 +261,7 @@ class CelebA(TorchvisionDataset):
     """
 
     name: ClassVar[str] = "celeba"
+    classes_of: ClassVar[str | None] = "celeba"
     license: ClassVar[str] = "LicenseRef-CelebA-non-commercial-research"
     citation: ClassVar[str] = "Liu, Luo, Wang and Tang 2015, arXiv:1411.7766"
 
@@ -266,7 +271,7 @@ class CelebA(TorchvisionDataset):
     size: int = Field(64, gt=0, le=_CELEBA_WIDTH, description="height and width of a picture")
     cache: DataPath | None = Field(
         None,
-        description="where decoded pictures are kept; by default GANZOO_CACHE or the user's cache",
+        description="folder of the cache; by default GANZOO_CACHE or the user's cache",
     )
 
     def _read(self, root: Path, download: bool) -> Samples:
@@ -279,15 +284,18 @@ class CelebA(TorchvisionDataset):
         faces = _Faces(folder, list(opened.filename))
         found = decoded(
             faces,
-            Wanted(size=(self.size, self.size), crop="center", mode="rgb"),
+            RequestedFormat(size=(self.size, self.size), crop="center", mode="rgb"),
             root=cache_root(self.cache),
             threads=min(_MOST_THREADS, os.cpu_count() or 1),
-            max_bad=len(faces),  # the first is told, with what to do about it
+            max_bad=len(faces),  # an error names the first, with a remedy
         )
         if found.skipped:
             raise faces.unreadable(found.skipped[0].name)
         if found.facts.low != found.facts.high or found.facts.high != _CELEBA_SIZE:
-            raise faces.of_another_size()
+            raise DataError(
+                f"The pictures in '{folder}' have {span(found.facts.low, found.facts.high)}, not "
+                f"218 and 178; use the aligned pictures of img_align_celeba.zip."
+            )
         return Samples(
             data=torch.from_numpy(found.pictures),
             spec=SampleSpec(kind="image", shape=(3, self.size, self.size)),
@@ -360,19 +368,6 @@ class _Faces:
         return DataError(
             f"The picture {path} is {state}; unpack img_align_celeba.zip in {path.parents[1]} "
             f"again."
-        )
-
-    def of_another_size(self) -> DataError:
-        from PIL import Image
-
-        height, width = _CELEBA_SIZE
-        for name in self._names:
-            with Image.open(self._folder / name) as image:
-                if image.size != (width, height):
-                    break
-        return DataError(
-            f"The picture {self._folder / name} is {image.width}x{image.height}, not "
-            f"{width}x{height}; use the aligned pictures of img_align_celeba.zip."
         )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of files and tables, each at its own size, decoded whenever they are looked at."""
+"""Pictures of files and tables, each at its own size, decoded in each pass."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ import hashlib
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import __version__ as pillow
 
-from ganzoo.datasets.decoding import carries
-from ganzoo.evaluation.own_size import Digest, Sizes, chosen, described, in_range, together
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.formats import carries
+from ganzoo.evaluation.sources import Digest, RealSamples, Sizes, chosen, in_range, in_windows
 from ganzoo.evaluation.survey import Survey, cut, in_order, look_of, place_of, read, surveyed
-from ganzoo.features import kept
+from ganzoo.features import tensor_cache
 from ganzoo.features.programs import PROGRAMS
-from ganzoo.spec import SampleSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
-    from ganzoo.datasets.decoding import Range
     from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.datasets.ranges import Range
     from ganzoo.features.programs import Reading
-    from ganzoo.mixture import Mixture
 
 __all__ = ["Encoded"]
 
@@ -36,24 +35,20 @@ _TASK = 2**18  # bytes of small pictures that one task decodes
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
-    """Pictures of files or of the rows of a table, decoded whenever they are looked at.
+class Encoded(RealSamples):
+    """Pictures of files or of the rows of a table, decoded in each pass.
 
-    Each is seen at its own size, or at the one that the dataset's options say. What was found in
-    all of them is kept in ganzoo's cache, so that they are decoded twice the first time.
+    Each is seen at its own size, or at the one that the dataset's options say. The survey
+    of all is cached, so that they are decoded twice the first time.
     """
 
     dataset: PictureDataset
     source: Source
     survey: Survey
     bounds: Range
-    told: tuple[str, ...]
+    own_notices: tuple[str, ...]
     indices: Tensor | None
     keep: bool
-
-    grain: ClassVar[int] = 1
-    mixture: ClassVar[Mixture | None] = None
-    framing: ClassVar[None] = None
 
     @classmethod
     def load(cls, dataset: PictureDataset, count: int | None, keep: bool) -> Encoded:
@@ -72,17 +67,17 @@ class Encoded:
             source = guard.enter_context(dataset.encoded())
             survey = surveyed(dataset, source, keep)
             facts, names = survey.facts, survey.examples
-            bounds, told = dataset.ranged(facts, names, survey.extent, source.origin)
-            indices = chosen(dataset, len(survey.kept), count)
-            said = tuple(told) if facts.deep or facts.cut else ()  # 8 bits are what they are
+            bounds, notices = dataset.ranged(facts, names, survey.extent, source.origin)
+            indices = chosen(dataset, len(survey.readable), count)
+            said = tuple(notices) if facts.deep or facts.cut else ()  # 8 bits are what they are
             side = cls(dataset, source, survey, bounds, said, indices, keep)
             weakref.finalize(side, guard.pop_all().close)
         return side
 
     @property
     def count(self) -> int:
-        """How many are looked at."""
-        return len(self.survey.kept) if self.indices is None else len(self.indices)
+        """How many are compared."""
+        return len(self.survey.readable) if self.indices is None else len(self.indices)
 
     def reading(self, asked: Reading) -> Reading:
         """How files are opened: as programs do only where that makes a difference."""
@@ -106,10 +101,10 @@ class Encoded:
 
     @property
     def _channels(self) -> int:
-        return self.dataset.wanted.look(self.survey.facts).channels
+        return self.dataset.wanted.output(self.survey.facts).channels
 
-    def sizes(self, asked: Reading) -> Sizes:
-        """Heights and widths of all that are looked at."""
+    def sizes(self, asked: Reading = "data") -> Sizes:
+        """Heights and widths of all that are compared."""
         if (said := self.dataset.wanted.size) is not None:
             return Sizes(said, said)
         table = self._table(self.reading(asked))
@@ -128,13 +123,13 @@ class Encoded:
         reading, spec = self.reading(asked), self.spec_for(asked)
         places = torch.arange(part.start, part.stop) if self.indices is None else self.indices[part]
         stored = self._pictures(places.tolist(), reading, spec.channels)
-        yield from together(
+        yield from in_windows(
             (in_range(each, self.bounds, spec.value_range) for each in stored), size
         )
 
     def _pictures(self, places: Sequence[int], reading: Reading, channels: int) -> Iterator[Tensor]:
         """As they are stored: uint8, or float32 where they are deeper."""
-        table, numbers = self._table(reading), self.survey.kept
+        table, numbers = self._table(reading), self.survey.readable
         form = self._channels if reading == "data" else channels
 
         def work(job: tuple[int, list[int]]) -> list[Tensor]:
@@ -156,16 +151,6 @@ class Encoded:
         for done in in_order(jobs, work, self.dataset.decoders, lambda job: job[0]):
             yield from done
 
-    @property
-    def own(self) -> bool:
-        """Whether each picture is seen at its own size."""
-        return self.dataset.wanted.size is None
-
-    @property
-    def labels(self) -> None:
-        """None: labels are of use beside a generator, whose real samples are loaded."""
-        return None
-
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the pictures that are compared, as a training would see them."""
@@ -173,7 +158,7 @@ class Encoded:
             return self.survey.digest
         name = hashlib.sha256(self.indices.numpy().tobytes()).hexdigest()[:16]
         place = place_of(self.dataset, self.source, name)
-        known = kept.read(place) if self.keep else None
+        known = tensor_cache.read(place) if self.keep else None
         if known is not None and isinstance(known[1].get("digest"), str):
             return str(known[1]["digest"])
         running = Digest(self.count, self.bounds)
@@ -182,22 +167,18 @@ class Encoded:
         digest = running.hexdigest()
         if self.keep:
             with contextlib.suppress(OSError):
-                kept.write(place, {"none": torch.zeros(1)}, digest=digest)
+                tensor_cache.write(place, {"none": torch.zeros(1)}, digest=digest)
         return digest
 
-    def kept_as(self, asked: Reading) -> dict[str, Any]:
+    def cache_key(self, asked: Reading) -> dict[str, Any]:
         """What else decides what an extractor sees of them."""
         return {"read": self.reading(asked), "pillow": pillow, **self.read(asked)}
-
-    def protocol(self) -> dict[str, Any]:
-        """Which samples these are."""
-        return described(self.dataset, self.count, self.fingerprint)
 
     def read(self, asked: Reading) -> dict[str, str]:
         """What was done to pictures on the way, where it was."""
         done: dict[str, str] = {}
         found, reading = self.survey, self.reading(asked)
-        if not self.own:
+        if self.dataset.wanted.size is not None:
             done["size"] = self._how
         if found.alpha:
             white = "kept" if self._channels == 4 and asked == "data" else "on white"
@@ -247,7 +228,7 @@ class Encoded:
             parts.append(f"Exif orientation is applied, where {program} ignores it")
         if self.dataset.wanted.mode == "grey" and found.colour:
             parts.append(f"colours become grey (mode='grey'), where {program} sees them")
-        if not self.own and Sizes.of(self._table("data")).one != self.dataset.wanted.size:
+        if "size" in own and Sizes.of(self._table("data")).one != self.dataset.wanted.size:
             parts.append(
                 f"pictures are {self._how} (size), where {program} has each at its own size"
             )
@@ -263,12 +244,12 @@ class Encoded:
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them, where they are opened as a program does."""
         origin = self.source.origin
-        notices = [*self.source.notices, *self.told]
+        notices = [*self.source.notices, *self.own_notices]
         found, done = self.survey, self.read("data" if program is None else "program")
         if found.skipped:
             name, reason = found.skipped[0]
             files = f"'{name}' ({reason})"
-            several = found.total - len(found.kept)
+            several = found.total - len(found.readable)
             if several > 1:
                 files = f"{several:,} pictures, such as {files},"
             notices.append(

@@ -8,58 +8,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import metrics as zoo
-from ganzoo import pictures
-from ganzoo.device import pick_device
+from ganzoo.core.device import PrecisionName, pick_device
 from ganzoo.errors import ConfigError, DataError, GanzooError, listing
-from ganzoo.evaluation import ranks
-from ganzoo.evaluation.gathering import (
-    GIVEN_UP,
-    SEEN,
-    Gathering,
-    Parts,
-    compares,
-    extractor_of,
-    pixels,
-    program_of,
-    shown,
-    unlike,
-    without_alpha,
-)
-from ganzoo.evaluation.own_size import fitted
-from ganzoo.evaluation.score import Score
-from ganzoo.evaluation.sides import (
-    Generated,
-    Labels,
-    Real,
-    Side,
+from ganzoo.evaluation import closest, ranks
+from ganzoo.evaluation.extraction import unlike
+from ganzoo.evaluation.feature_pass import STOPPED, FeaturePass, Parts
+from ganzoo.evaluation.opening import (
     dataset_of,
-    form_of,
     label_weights,
     matched,
     mixture_of,
-    picked,
-    side_of,
+    sample_source,
     source_of,
 )
-from ganzoo.generator import Generator
+from ganzoo.evaluation.options import EvalOptions, Labels
+from ganzoo.evaluation.score import Score
+from ganzoo.evaluation.sources import GeneratedSamples, RealSamples, form_of
+from ganzoo.evaluation.views import (
+    pixels,
+    program_of,
+    reading_of,
+    shown,
+    uses_extractor,
+    without_alpha,
+)
+from ganzoo.files.storage import expanded
+from ganzoo.generators.generator import Generator
 from ganzoo.metrics import Metric
-from ganzoo.seeds import checked
-from ganzoo.storage import expanded
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
+    from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets import Dataset, Samples
-    from ganzoo.device import PrecisionName
-    from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import SampleSpec
+    from ganzoo.evaluation.options import Size
+    from ganzoo.evaluation.sources import SampleSource
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["Evaluator", "evaluate"]
 
-NEIGHBOURS = "nearest-neighbours"
 _SAME = "The source and the real samples are the same ones: they are compared with themselves."
 _NO_PIXELS = "'size' changed nothing: none of these metrics looks at pixels."
-FAKES = 10_000
+_NO_REAL = "'{}' changed nothing: none of these metrics looks at real samples."
+NUM_FAKE = 10_000
 """Generated samples that are scored, unless asked otherwise."""
 
 
@@ -69,8 +58,8 @@ def evaluate(
     metrics: str | Sequence[Any] = ("fid",),
     *,
     real_split: str | None = None,
-    reals: int | None = None,
-    fakes: int | None = None,
+    num_real: int | None = None,
+    num_fake: int | None = None,
     labels: Labels = "uniform",
     preset: str | None = None,
     seed: int = 0,
@@ -84,8 +73,8 @@ def evaluate(
     """Score a generator, or any samples, against real ones.
 
     Samples of both sides go once through each feature extractor that the metrics use, batch by
-    batch. What is computed of the real ones is kept in ganzoo's cache, under a hash of the samples
-    themselves and of all that decides their features.
+    batch. What is computed of the real ones is cached, under a hash of the samples and of
+    all that decides their features.
 
     Metrics on features see each picture at its own size, whatever the sizes of the two sides, and
     files as the program opens them that the preset is named after. Metrics on pixels need pictures
@@ -93,7 +82,7 @@ def evaluate(
     with.
 
     Extractors that take 8-bit pictures, as all of ganzoo's do, see its images as they would be in a
-    file; a function of your own sees floats, unless it is given as
+    file; a function of your own sees floats, unless it is passed as
     ``Callable.of(function, quantise=True)``. Where one side is greyscale and the other RGB, grey
     becomes RGB with equal channels for the metrics that compare them.
 
@@ -103,10 +92,10 @@ def evaluate(
         dataset: The real samples: a dataset as a training has it, so also a folder. By default
             what the generator was trained on.
         metrics: Names, mappings with ``name`` and options, or components.
-        real_split: Part of the dataset that is compared with, such as ``test``.
-        reals: How many real samples, chosen evenly at random and always the same ones; by default
-            all.
-        fakes: How many samples of the source; by default 10,000 of a generator, and all where it
+        real_split: Part of the dataset to compare with, such as ``test``.
+        num_real: How many real samples, chosen evenly at random and always the same ones; by
+            default all.
+        num_fake: How many samples of the source; by default 10,000 of a generator, and all where it
             is itself a dataset.
         labels: Classes that a conditional generator is asked for: drawn evenly at random, or from
             those of the real samples.
@@ -118,9 +107,9 @@ def evaluate(
         batch_size: Samples that are computed together.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``; a ``Generator`` stays on its own.
         precision: Of the features: ``fp32``, ``bf16`` or ``auto``.
-        cache: Whether to use and keep what was computed of real samples.
-        picture: A new PNG file for the pairs that ``nearest-neighbours`` finds to be closest; if
-            it cannot be written in the end, a notice of that score says so.
+        cache: Whether to read and write the cache of what is computed of real samples.
+        picture: A new PNG file for the closest pairs that ``nearest-neighbours`` finds; if it
+            cannot be written in the end, a notice of that score says so.
 
     Returns:
         The scores by the names of the metrics.
@@ -132,120 +121,88 @@ def evaluate(
         CheckpointError: If the weights of an extractor are not there.
         GanzooError: If the source cannot be loaded.
     """
-    evaluator = Evaluator(
-        source,
-        dataset,
-        metrics,
-        real_split=real_split,
-        reals=reals,
-        fakes=fakes,
-        labels=labels,
-        preset=preset,
-        seed=seed,
-        size=size,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        cache=cache,
-    )
-    drawn = None if picture is None else expanded(picture)
-    if drawn is not None:
-        evaluator.check_picture(drawn)
+    options = {name: value for name, value in locals().items() if name in EvalOptions.model_fields}
+    evaluator = Evaluator(source, dataset, metrics, EvalOptions(**options))
+    path = None if picture is None else expanded(picture)
+    if path is not None:
+        evaluator.check_picture(path)
     scores = evaluator.score()
-    if drawn is not None:
+    if path is not None:
         try:
-            evaluator.draw(scores, drawn)
+            evaluator.draw(scores, path)
         except GanzooError as error:  # which is no reason to lose the scores
-            told = scores[NEIGHBOURS]
-            notices = (*told.notices, str(error))
-            scores[NEIGHBOURS] = told.model_copy(update={"notices": notices})
+            name = evaluator.drawn.name
+            notices = (*scores[name].notices, str(error))
+            scores[name] = scores[name].model_copy(update={"notices": notices})
     return scores
 
 
 class Evaluator:
     """Scores a generator again and again while it learns, or many of one form.
 
-    Arguments and errors are those of ``evaluate``. The real samples are loaded and all that can
-    be refused is refused when it is made; they are looked at once, when the first score is asked
-    for or by ``prepare``.
+    Arguments and errors are those of ``evaluate``. When it is made, it loads the real samples and
+    refuses all that can be refused; their features are computed once, for the first score or by
+    ``prepare``.
 
     Args:
-        source: What ``evaluate`` takes, and what is scored unless another generator is given.
+        source: What ``evaluate`` takes, and what is scored unless another generator is passed.
+        dataset: The real samples, as ``evaluate`` takes them.
+        metrics: The metrics, as ``evaluate`` takes them.
+        options: All else.
         samples: The dataset's samples, where they are loaded already.
     """
 
-    @ranks.together()
+    @ranks.propagate_errors()
     def __init__(
         self,
         source: Any,
         dataset: Any = None,
         metrics: str | Sequence[Any] = ("fid",),
+        options: EvalOptions | None = None,
         *,
-        real_split: str | None = None,
-        reals: int | None = None,
-        fakes: int | None = None,
-        labels: Labels = "uniform",
-        preset: str | None = None,
-        seed: int = 0,
-        size: int | tuple[int, int] | None = None,
-        batch_size: int = 64,
-        device: str = "auto",
-        precision: PrecisionName = "auto",
-        cache: bool = True,
         samples: Samples | None = None,
     ) -> None:
-        chosen = _metrics(metrics, preset)
-        seed = checked(seed)
-        pixel_size = _size(size)
-        if batch_size < 1:
-            raise ConfigError(f"Samples come in batches of at least 1, not {batch_size}.")
-        for count, what in ((reals, "reals"), (fakes, "fakes")):
-            if count is not None and count < 1:
-                raise ConfigError(f"'{what}' is a number of samples from 1 on, not {count}.")
-        target = pick_device(device)
+        options = options or EvalOptions()
+        chosen = _metrics(metrics, options.preset)
+        target = pick_device(options.device)
         origin = source_of(source, str(target))
         generator = origin if isinstance(origin, Generator) else None
-        self.metrics = [metric.suited(_data_of(origin)) for metric in chosen]
-        self._compared = [metric for metric in self.metrics if compares(metric)]
-        # Of these, real samples are only told of beside the score.
-        self._beside = [
+        self.metrics = [metric.for_dataset(_data_of(origin)) for metric in chosen]
+        compared = any(metric.needs_real for metric in self.metrics)
+        # Others report real samples next to the score, where that costs little.
+        self._looked = [
             metric
             for metric in self.metrics
-            if metric not in self._compared and dataset is not None and _cheap(metric)
+            if metric.needs_real or (dataset is not None and metric.requires == ("samples",))
         ]
-        looked = [*self._compared, *self._beside]
-        known = dataset_of(dataset, real_split, generator, required=bool(self._compared))
-        # What may have been asked for in vain is refused before anything is loaded or computed.
-        if generator is not None:
+        known = dataset_of(dataset, options.real_split, generator, required=compared)
+        if generator is not None:  # before anything is loaded or computed
             for metric in self.metrics:
                 metric.check(without_alpha(metric, generator.spec))
-        real: Real | None = None
-        if known is not None and (looked or (generator is not None and labels == "data")):
-            real = side_of(known, reals, generator, samples, keep=cache)
-        self._notices = _in_vain(real, real_split=real_split, reals=reals)
-        self._cache = cache
-        self._fake: Side
-        if isinstance(origin, Generator):
-            weights = label_weights(origin, real, labels)
-            self._fake = Generated(origin, fakes or FAKES, seed, batch_size, labels, weights)
-        else:
-            self._fake = side_of(origin, fakes, None, keep=cache)
-        framing = None if generator is None else generator.config.framing
-        self._real = None if real is None else matched(real, self._fake, framing)
-        both = self._real, self._fake
+        real: RealSamples | None = None
+        if known is not None and (
+            self._looked or (generator is not None and options.labels == "data")
+        ):
+            real = sample_source(known, options.num_real, generator, samples, keep=options.cache)
+        self._fake = _source(origin, options, real)
+        preprocessing = None if generator is None else generator.config.preprocessing
+        self._real = None if real is None else matched(real, self._fake, preprocessing)
+        self._notices = () if real is not None else _in_vain(options)
+        self._cache = options.cache
         for metric in self.metrics:
-            _check_channels(metric, *both)
-            _check_size(metric, self._against(metric), self._fake, pixel_size)
-            seen = shown(metric, self._fake, self._real, pixel_size)
-            _check(metric, self._against(metric), self._fake, seen)
-        if pixel_size is not None and not any(pixels(m, self._fake) for m in self.metrics):
+            against = self._against(metric)
+            _check_channels(metric, self._real, self._fake)
+            _check_size(metric, against, self._fake, options.size)
+            spec = shown(metric, self._fake, self._real, options.size)
+            _check(metric, against, self._fake, spec)
+        if options.size is not None and not any(pixels(m, self._fake) for m in self.metrics):
             self._notices += (_NO_PIXELS,)
-        self._gathering = Gathering(self.metrics, *both, target, precision, batch_size, pixel_size)
+        self._pass = FeaturePass(self.metrics, self._real, self._fake, target, options)
         self._mixture = mixture_of(known, self._real, self._fake)
         self._parts: Parts | None = None  # of the real samples
 
     def prepare(self) -> None:
-        """Build the extractors, and look at the real samples, or find in the cache what was seen.
+        """Build the extractors, and compute the features of real samples unless they are cached.
 
         Raises:
             DataError: If they are not finite.
@@ -253,10 +210,9 @@ class Evaluator:
             ConfigError: If an extractor cannot be built, or gives no logits and a metric needs
                 them.
         """
-        self._gathering.build()
-        looked = [*self._compared, *self._beside]
-        if self._parts is None and self._real is not None and looked:
-            self._parts = self._gathering.gather(self._real, looked, "real", self._cache)
+        self._pass.build()
+        if self._parts is None and self._real is not None and self._looked:
+            self._parts = self._pass.gather(self._real, self._looked, "real", self._cache)
 
     def score(
         self, generator: Generator | None = None, *, given_up: Callable[[], bool] = bool
@@ -273,138 +229,103 @@ class Evaluator:
         """
         fake = self._fake
         if generator is not None:
-            assert isinstance(fake, Generated)
+            assert isinstance(fake, GeneratedSamples)
             fake = replace(fake, generator=generator)
         self.prepare()
-        parts = self._gathering.gather(fake, self.metrics, "generated", False, given_up)
-        made_by = fake.generator if isinstance(fake, Generated) else None
+        parts = self._pass.gather(fake, self.metrics, "generated", False, given_up)
+        made_by = fake.generator if isinstance(fake, GeneratedSamples) else None
         scores = {}
         for metric in self.metrics:
             if given_up():
-                raise GanzooError(GIVEN_UP)
+                raise GanzooError(STOPPED)
             real, first = self._against(metric), None
             if real is not None and self._parts is not None:
-                first = self._parts.gathered(metric, None, real.mixture)
-            second = parts.gathered(metric, made_by, self._mixture)
+                first = self._parts.inputs(metric, None, real.mixture)
+            second = parts.inputs(metric, made_by, self._mixture)
             _check_features(metric, first, second)
             result = metric.score(first, second)
-            beside = metric in self._beside
             program = program_of(metric, self._fake.spec)
-            told = [side.notices(program) for side in (real, fake) if side is not None]
-            notices = (*result.notices, *(notice for each in told for notice in each))
-            if real is not None and not beside and _same(real, fake):
-                notices += (_SAME,)
+            notices = [*result.notices]
+            for side in (real, fake):
+                notices += () if side is None else side.notices(program)
+            if real is not None and metric.needs_real and _same(real, fake):
+                notices.append(_SAME)
             scores[metric.name] = Score(
                 value=result.value,
                 error=result.error,
                 extra=dict(result.extra),
-                protocol=self._gathering.protocol(metric, real, fake, self._mixture, beside=beside),
+                protocol=self._pass.protocol(metric, real, fake, self._mixture),
                 notices=tuple(dict.fromkeys((*notices, *self._notices))),
             )
         return scores
 
     def check_picture(self, path: Path) -> None:
-        """Refuse a picture of nearest neighbours that cannot be.
+        """Refuse a picture of nearest neighbours that cannot be drawn.
 
         Raises:
-            ConfigError: If the metric is not among those asked for or shows no pairs, the samples
-                are no images, or there is such a file, or no such folder.
+            ConfigError: If no metric names pairs, the samples are not images, or there is such a
+                file, or no such folder.
         """
-        asked = next((metric for metric in self.metrics if metric.name == NEIGHBOURS), None)
-        if asked is None:
-            raise ConfigError(
-                f"A picture is drawn of what the metric '{NEIGHBOURS}' finds: ask for it too, or "
-                f"leave the picture out."
-            )
-        if getattr(asked, "shown", None) == 0:
-            raise ConfigError(
-                f"A picture shows the pairs that the metric '{NEIGHBOURS}' names, and its option "
-                f"'shown' is 0. Set it higher, or leave the picture out."
-            )
-        if self._fake.spec.kind != "image":
-            raise ConfigError(
-                f"A picture is drawn of images, and these samples are {self._fake.spec}. Leave "
-                f"the picture out."
-            )
-        if not path.absolute().parent.is_dir():
-            raise ConfigError(
-                f"The picture {path} cannot be written: there is no folder {path.parent}. Make it."
-            )
-        if path.exists() or path.is_symlink():
-            raise ConfigError(
-                f"There is a file {path} already, and the picture is a new one. Give another name, "
-                f"or remove it."
-            )
+        closest.check(self.metrics, self._fake.spec, path)
+
+    @property
+    def drawn(self) -> Metric:
+        """The metric whose pairs a picture shows."""
+        return next(metric for metric in self.metrics if metric.num_pairs)
 
     def draw(self, scores: Mapping[str, Score], path: Path) -> None:
-        """Write the picture of nearest neighbours as PNG.
+        """Write the generated samples that are nearest to real ones, next to these, as PNG.
 
         Args:
-            scores: What ``score`` has returned, with ``nearest-neighbours`` among them.
+            scores: What ``score`` has returned.
             path: A file that ``check_picture`` has let pass.
 
         Raises:
             ConfigError: If it cannot be drawn or written.
         """
-        picture = self.neighbours(scores)
-        try:
-            pictures.write(picture, path)
-        except OSError as error:
-            raise ConfigError(
-                f"The picture {path} could not be written ({error.strerror or error}). Choose "
-                f"another place."
-            ) from error
-
-    def neighbours(self, scores: Mapping[str, Score]) -> Image:
-        """Draw the generated samples that are nearest to real ones, beside these.
-
-        Args:
-            scores: What ``score`` has returned, with ``nearest-neighbours`` among them.
-
-        Raises:
-            ConfigError: If that metric was not asked for, or these are no images.
-        """
-        closest = scores[NEIGHBOURS].extra.get("closest", ()) if NEIGHBOURS in scores else ()
         assert self._real is not None
-        sides = (self._fake, "fake"), (self._real, "real")
-        images = [picked(side, [pair[whose] for pair in closest]) for side, whose in sides]
-        forms = {tuple(each.shape[-2:]) for part in images for each in part}
-        size = (min(tall for tall, _ in forms), min(wide for _, wide in forms))
-        ours, theirs = (fitted(part, size) for part in images)
-        return pictures.neighbours(closest, ours, theirs, self._fake.spec)
+        closest.draw(scores[self.drawn.name], self._real, self._fake, path)
 
-    def _against(self, metric: Metric) -> Real | None:
+    def _against(self, metric: Metric) -> RealSamples | None:
         """The real samples, where a metric gets them."""
-        return self._real if metric in (*self._compared, *self._beside) else None
+        return self._real if metric in self._looked else None
 
 
-def _metrics(given: str | Sequence[Any], preset: str | None) -> list[Metric]:
-    values = [given] if isinstance(given, (str, Mapping, Metric)) else list(given)
+def _source(
+    origin: Generator | Dataset, options: EvalOptions, real: RealSamples | None
+) -> SampleSource:
+    if not isinstance(origin, Generator):
+        return sample_source(origin, options.num_fake, None, keep=options.cache)
+    weights = label_weights(origin, real, options.labels)
+    count = options.num_fake or NUM_FAKE
+    return GeneratedSamples(
+        origin, count, options.seed, options.batch_size, options.labels, weights
+    )
+
+
+def _metrics(chosen: str | Sequence[Any], preset: str | None) -> list[Metric]:
+    values = [chosen] if isinstance(chosen, (str, Mapping, Metric)) else list(chosen)
     if not values:
-        raise ConfigError(f"No metric is given. There are: {listing(zoo.names())}.")
+        raise ConfigError(f"No metric was asked for. There are: {listing(zoo.names())}.")
     found = [zoo.create(value) for value in values]
     names = [metric.name for metric in found]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"The metric '{name}' is given twice; leave one of them out.")
+            raise ConfigError(f"The metric '{name}' is there twice; leave one of them out.")
     if preset is None:
         return found
-    if not any(_presets(metric) for metric in found):
+    prepared = [_with_preset(metric, preset) for metric in found]
+    if all(one is other for one, other in zip(found, prepared, strict=True)):
         raise ConfigError(
-            f"The preset '{preset}' prepares pictures for the Inception network, which none of "
-            f"{listing(names)} uses. Leave it out."
+            f"The preset '{preset}' prepares pictures for an extractor with presets, such as "
+            f"'inception', which none of {listing(names)} uses. Leave it out."
         )
-    return [_with_preset(metric, preset) for metric in found]
-
-
-def _presets(metric: Metric) -> bool:
-    extractor = extractor_of(metric)
-    return extractor is not None and extractor.name == "inception"
+    return prepared
 
 
 def _with_preset(metric: Metric, preset: str) -> Metric:
-    extractor = extractor_of(metric)
-    if extractor is None or not _presets(metric):
+    extractor = metric.extracts
+    if extractor is None or "preset" not in type(extractor).model_fields:
         return metric
     return metric.replace(extractor=extractor.replace(preset=preset))
 
@@ -418,38 +339,22 @@ def _data_of(origin: Generator | Dataset) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _cheap(metric: Metric) -> bool:
-    """Whether a metric that needs no real samples can tell of them at little cost."""
-    return metric.gathers == ("samples",)
+def _in_vain(options: EvalOptions) -> tuple[str, ...]:
+    """Notices of options of real samples, where there are none."""
+    names = ("real_split", "num_real")
+    return tuple(_NO_REAL.format(name) for name in names if getattr(options, name) is not None)
 
 
-def _in_vain(real: Real | None, **asked: Any) -> tuple[str, ...]:
-    """Notices of what was asked for of real samples, where there are none."""
-    return tuple(
-        f"'{name}' changed nothing: none of these metrics looks at real samples."
-        for name, value in asked.items()
-        if value is not None and real is None
-    )
+def _same(real: RealSamples, fake: SampleSource) -> bool:
+    return isinstance(fake, RealSamples) and real.fingerprint == fake.fingerprint
 
 
-def _same(real: Real, fake: Side) -> bool:
-    return not isinstance(fake, Generated) and real.fingerprint == fake.fingerprint
+# -- what is refused ------------------------------------------------------------------------------
 
 
-def _size(given: Any) -> tuple[int, int] | None:
-    if given is None:
-        return None
-    pair = tuple(given) if isinstance(given, (tuple, list)) else (given, given)
-    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
-        raise ConfigError(
-            f"'size' is a height and width, such as 64 or (64, 48), not {given!r}. Correct it."
-        )
-    return pair
-
-
-def _check_features(metric: Metric, real: Gathered | None, fake: Gathered) -> None:
+def _check_features(metric: Metric, real: MetricInputs | None, fake: MetricInputs) -> None:
     """Refuse features of two lengths, which a function may make of pictures of two sizes."""
-    extractor, widths = extractor_of(metric), set()
+    extractor, widths = metric.extracts, set()
     for part in (real, fake):
         if part is not None and part.moments is not None:
             widths.add(part.moments.dimensions)
@@ -459,11 +364,11 @@ def _check_features(metric: Metric, real: Gathered | None, fake: Gathered) -> No
         raise unlike(extractor, *sorted(widths))
 
 
-def _check_channels(metric: Metric, real: Real | None, fake: Side) -> None:
+def _check_channels(metric: Metric, real: RealSamples | None, fake: SampleSource) -> None:
     """Refuse to compare images of other numbers of channels, except grey ones with RGB."""
-    if real is None or fake.spec.kind != "image" or not compares(metric):
+    if real is None or fake.spec.kind != "image" or not metric.needs_real:
         return
-    asked: Any = "data" if program_of(metric, fake.spec) is None else "program"
+    asked = reading_of(metric, fake.spec)
     have, want = (side.spec_for(asked).channels for side in (real, fake))
     if have != want and {have, want} != {1, 3}:
         raise DataError(
@@ -473,7 +378,7 @@ def _check_channels(metric: Metric, real: Real | None, fake: Side) -> None:
 
 
 def _check_size(
-    metric: Metric, real: Real | None, fake: Side, size: tuple[int, int] | None
+    metric: Metric, real: RealSamples | None, fake: SampleSource, size: Size | None
 ) -> None:
     """Refuse pictures of several sizes, where pixels are compared and nothing says of which."""
     if size is not None or not pixels(metric, fake):
@@ -483,41 +388,28 @@ def _check_size(
         side.sizes("data").one is not None for _, side in sides
     ):
         return
-    told = [
+    forms = [
         f"the {whose} ones are {form_of(side, 'data', side.spec.channels)}" for whose, side in sides
     ]
     raise DataError(
         f"The metric '{metric.name}' looks at pixels, which takes pictures of one size, and "
-        f"{' and '.join(told)}. Say one with size, such as size=64."
+        f"{' and '.join(forms)}. Say one with size, such as size=64."
     )
 
 
-def _check(metric: Metric, real: Real | None, fake: Side, spec: SampleSpec) -> None:
+def _check(metric: Metric, real: RealSamples | None, fake: SampleSource, spec: SampleSpec) -> None:
     """Refuse now what would be refused after minutes; ``spec`` is what the metric gets."""
     metric.check(spec)
-    parts = metric.wants(spec)
-    if "generator" in parts and not isinstance(fake, Generated):
+    if "generator" in metric.wants(spec) and not isinstance(fake, GeneratedSamples):
         raise ConfigError(
             f"The metric '{metric.name}' looks at the latents of a generator, and the source is a "
             f"dataset. Leave it out, or give a generator."
         )
     for side, whose in ((real, "real"), (fake, "generated")):
-        if side is not None and side.count < metric.least:
-            raise DataError(
-                f"The metric '{metric.name}' needs at least {metric.least:,} {whose} samples, not "
-                f"{side.count:,}: give more."
-            )
-        for option in ("subset_size", "splits"):  # they fail late, after all has been computed
-            needed = getattr(metric, option, 0)
-            if side is not None and side.count < needed:
-                raise DataError(
-                    f"The metric '{metric.name}' needs at least {needed:,} {whose} samples "
-                    f"({option}), not {side.count:,}: give more, or set {option} lower."
-                )
-    extractor = extractor_of(metric)
-    if extractor is None or not SEEN & set(parts):
-        return
-    if extractor.quantisation == "uint8" and fake.spec.kind != "image":
+        if side is not None:
+            metric.check_count(side.count, whose)
+    extractor = metric.extracts if uses_extractor(metric, spec) else None
+    if extractor is not None and extractor.quantisation == "uint8" and fake.spec.kind != "image":
         raise ConfigError(
             f"The metric '{metric.name}' takes features of the extractor '{extractor.name}', which "
             f"sees pictures, and these samples are of kind '{fake.spec.kind}'. Give it another "

@@ -6,64 +6,49 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganzoo.datasets.array import as_samples, extent_of
+from ganzoo.core.spec import SampleSpec
+from ganzoo.datasets.conversion import extent_of
 from ganzoo.datasets.items import left_out, title_of
-from ganzoo.datasets.reading import understand_range
+from ganzoo.datasets.ranges import understand_range
+from ganzoo.datasets.samples import as_samples
 from ganzoo.datasets.stream import USAGE
 from ganzoo.errors import DataError
-from ganzoo.evaluation.own_size import (
-    Digest,
-    Sizes,
-    called,
-    chosen,
-    described,
-    dropped_alpha,
-    in_range,
-    together,
-)
-from ganzoo.spec import SampleSpec
+from ganzoo.evaluation.sources import Digest, RealSamples, Sizes, chosen, in_range, in_windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.datasets import Given, Samples
+    from ganzoo.datasets import InMemoryDataset, Samples
     from ganzoo.datasets.items import Item
     from ganzoo.features.programs import Reading
-    from ganzoo.mixture import Mixture
 
 __all__ = ["Items", "items_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Items:
+class Items(RealSamples):
     """Pictures of several sizes in memory, as a torch Dataset gave them.
 
     Attributes:
         dataset: What they come from.
         groups: Those of one shape and type each.
-        told: What was guessed about them.
+        own_notices: What was guessed about them.
         table: Group and row of each picture, int64 (N, 2), in their order.
     """
 
-    dataset: Given
+    dataset: InMemoryDataset
     groups: tuple[Samples, ...]
-    told: tuple[str, ...]
+    own_notices: tuple[str, ...]
     table: Tensor
     indices: Tensor | None
 
-    grain: ClassVar[int] = 1
-    mixture: ClassVar[Mixture | None] = None
-    framing: ClassVar[None] = None
-    own: ClassVar[bool] = True
-    labels: ClassVar[None] = None
-
     @property
     def count(self) -> int:
-        """How many are looked at."""
+        """How many are compared."""
         return len(self.table) if self.indices is None else len(self.indices)
 
     @property
@@ -71,7 +56,7 @@ class Items:
         return self.table if self.indices is None else self.table[self.indices]
 
     def sizes(self, asked: Reading = "data") -> Sizes:
-        """Heights and widths of all that are looked at."""
+        """Heights and widths of all that are compared."""
         table = torch.tensor([group.data.shape[-2:] for group in self.groups])
         return Sizes.of(table[self._places[:, 0]])
 
@@ -103,7 +88,7 @@ class Items:
         """Pictures (n, C, H, W), or a list of such (C, H, W) where their sizes differ."""
         spec, reading = self.spec_for(asked), self.reading(asked)
         places = self._places[part].tolist()
-        yield from together(
+        yield from in_windows(
             (self._picture(group, row, spec, reading) for group, row in places), size
         )
 
@@ -125,32 +110,20 @@ class Items:
         ranges = [group.stored_range for group in self.groups]
         return hashlib.sha256(f"{running.hexdigest()} {ranges}".encode()).hexdigest()
 
-    def kept_as(self, asked: Reading) -> dict[str, Any]:
+    def cache_key(self, asked: Reading) -> dict[str, Any]:
         """What else decides what an extractor sees of them."""
         return self.read(asked)
-
-    def protocol(self) -> dict[str, Any]:
-        """Which samples these are."""
-        return described(self.dataset, self.count, self.fingerprint)
 
     def read(self, asked: Reading) -> dict[str, str]:
         """What was done to pictures on the way, where it was."""
         if not self._channels & {2, 4}:
             return {}
-        kept_ = len(self._channels) == 1
-        dropped = self.reading(asked) == "program"
-        return {"alpha": "dropped" if dropped else "kept" if kept_ else "on white"}
-
-    def left(self, program: str) -> tuple[str, ...]:
-        """Return nothing: no program reads them otherwise."""
-        return ()
+        otherwise = "kept" if len(self._channels) == 1 else "on white"
+        return {"alpha": "dropped" if self.reading(asked) == "program" else otherwise}
 
     def notices(self, program: str | None = None) -> tuple[str, ...]:
         """What a person should know about them."""
-        notices = [*self.told]
-        if self.read("data" if program is None else "program").get("alpha") == "dropped":
-            notices.append(dropped_alpha(called(self.dataset), program))
-        return tuple(notices)
+        return (*self.own_notices, *super().notices(program))
 
 
 def _on_white(picture: Tensor, spec: SampleSpec) -> Tensor:
@@ -161,12 +134,12 @@ def _on_white(picture: Tensor, spec: SampleSpec) -> Tensor:
     return found.round().to(torch.uint8) if picture.dtype == torch.uint8 else found
 
 
-def items_of(dataset: Given, count: int | None) -> Items | Samples:
+def items_of(dataset: InMemoryDataset, count: int | None) -> Items | Samples:
     """Read a torch Dataset into memory; ``Samples`` where all items are of one shape.
 
     Args:
         dataset: How it is read.
-        count: How many are looked at; all where None.
+        count: How many to compare; all where None.
 
     Raises:
         ConfigError: If an option does not apply to the items.
@@ -177,7 +150,7 @@ def items_of(dataset: Given, count: int | None) -> Items | Samples:
     return _grouped(dataset, found, title, count) if isinstance(found, list) else found
 
 
-def _grouped(dataset: Given, items: list[Item], title: str, count: int | None) -> Items:
+def _grouped(dataset: InMemoryDataset, items: list[Item], title: str, count: int | None) -> Items:
     import numpy as np
 
     origin = f"The dataset in memory ({title})"
@@ -219,11 +192,11 @@ def _grouped(dataset: Given, items: list[Item], title: str, count: int | None) -
     for number, numbers in enumerate(places.values()):
         table[numbers, 0] = number
         table[numbers, 1] = torch.arange(len(numbers))
-    told = [notice for group in groups for notice in group.notices]
-    told += [notice for each in values.values() for notice in each.notices]
-    told += left_out(max(item.more for item in items))
+    notices = [notice for group in groups for notice in group.notices]
+    notices += [notice for each in values.values() for notice in each.notices]
+    notices += left_out(max(item.more for item in items))
     indices = chosen(dataset, len(rows), count)
-    found = Items(dataset, groups, tuple(dict.fromkeys(told)), table, indices)
+    found = Items(dataset, groups, tuple(dict.fromkeys(notices)), table, indices)
     channels = sorted(found._channels)
     if not set(channels) <= {1, 2, 3, 4} and len(channels) > 1:
         raise DataError(

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from ganzoo import errors
-from ganzoo.processes import group_size
+from ganzoo.core.processes import group_size
 
-__all__ = ["all_agree", "first", "gathered", "share", "together"]
+__all__ = ["all_agree", "all_gather_object", "first", "propagate_errors", "share"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def share(count: int, grain: int) -> slice:
     return slice(start, stop)
 
 
-def gathered(value: T) -> list[T]:
+def all_gather_object(value: T) -> list[T]:
     """Return what each process gives, in the order of their ranks."""
     if group_size() == 1:
         return [value]
@@ -37,9 +37,9 @@ def gathered(value: T) -> list[T]:
     return values
 
 
-def all_agree(wish: bool) -> bool:
+def all_agree(agrees: bool) -> bool:
     """Return whether all processes say so."""
-    return all(gathered(wish))
+    return all(all_gather_object(agrees))
 
 
 def first() -> bool:
@@ -48,8 +48,8 @@ def first() -> bool:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-    """Have an error of one process within the block be one of all: nobody waits for who failed.
+def propagate_errors() -> Iterator[None]:
+    """Raise an error of one process within the block in all of them, so that none hangs.
 
     Raises:
         GanzooError: If another process failed, with its message; of the same class, if that is
@@ -63,10 +63,10 @@ def together() -> Iterator[None]:
         yield
     except Exception as error:
         own = error
-    told = gathered(None if own is None else (type(own).__name__, str(own)))
+    failures = all_gather_object(None if own is None else (type(own).__name__, str(own)))
     if own is not None:
         raise own
-    for rank, failure in enumerate(told):
+    for rank, failure in enumerate(failures):
         if failure is not None:
             kind: Any = getattr(errors, failure[0], None)
             if not (isinstance(kind, type) and issubclass(kind, errors.GanzooError)):

@@ -12,15 +12,17 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ganzoo import bundle, sealed, storage
-from ganzoo.datasets.base import PARTS
+from ganzoo.core.model import Model
+from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.errors import DataError
-from ganzoo.model import Model
+from ganzoo.features.base import UNNAMED
+from ganzoo.files import bounded_json, storage
+from ganzoo.generators import bundle
 
 __all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "same_protocol", "save"]
 
-# Of the fakes: what two scores may differ in.
-_FREE = ("seed", "source", "averaged", "dataset", "sha256", "left", *PARTS)
+# Of generated samples: what two scores may differ in.
+_FREE = ("seed", "source", "averaged", "dataset", "sha256", "left", *SUBSET_FIELDS)
 
 
 class Score(Model):
@@ -31,10 +33,10 @@ class Score(Model):
         error: Its standard error or spread, as the metric says; None where it has none.
         extra: Further numbers of this metric.
         protocol: All that decides the value: ``metric``, its ``options``, the ``extractor`` with
-            the hash of its weights and its precision, ``reals`` and ``fakes`` (what, how many, how
+            the hash of its weights and its precision, ``real`` and ``fake`` (what, how many, how
             chosen), ``samples`` (their size, and how images were brought to it) and ``versions``;
-            ``measured`` is what else a metric says, and ``beside`` real samples that only
-            ``extra`` tells of.
+            ``measured`` is what else a metric says, and ``real_extra`` real samples that only
+            ``extra`` reports.
         notices: What a person should know about it, a line each.
     """
 
@@ -50,8 +52,8 @@ class Score(Model):
 def differences(first: Score, second: Score) -> tuple[str, ...]:
     """Return in what two scores were measured differently, so that they cannot be compared.
 
-    The source, the seed, averaging of weights, versions of libraries and real samples that are only
-    looked at beside may differ: they are what is compared, or change nothing that counts. So may
+    The source, the seed, averaging of weights, versions of libraries and real samples that only
+    ``extra`` reports may differ: they are what is compared, or do not change the score. So may
     whether there are classes, as long as they are drawn evenly.
     """
     one, other = (_comparable(score.protocol) for score in (first, second))
@@ -65,17 +67,17 @@ def same_protocol(first: Score, second: Score) -> bool:
 
 def measured_as(score: Score) -> str:
     """Return what is the same for scores of one run that were measured alike, as a short hash."""
-    told = _comparable(score.protocol)
-    if told.get("extractor.extractor") == "callable":  # a function has another name in each process
-        told.pop("extractor.weights", None)
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    decisive = _comparable(score.protocol)
+    if str(decisive.get("extractor.weights", "")).startswith(UNNAMED):  # another in each process
+        del decisive["extractor.weights"]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_savable(folder: Path) -> None:
     """Refuse a folder that ``save`` could not write into, before scores are computed for it.
 
     Raises:
-        DataError: If its ``metrics.json`` is no file of scores, or it is not writable.
+        DataError: If its ``metrics.json`` is not a file of scores, or it is not writable.
     """
     _known(folder / bundle.METRICS)
     try:
@@ -89,7 +91,7 @@ def check_savable(folder: Path) -> None:
 
 
 def save(scores: Mapping[str, Score], folder: Path) -> Path:
-    """Write scores into a bundle's ``metrics.json``, beside those of other metrics.
+    """Write scores into a bundle's ``metrics.json``, next to those of other metrics.
 
     Returns:
         The file.
@@ -109,7 +111,7 @@ def _known(path: Path) -> dict[str, Any]:
     known: Any = {}
     with contextlib.suppress(FileNotFoundError):
         try:
-            known, _ = sealed.read(path)
+            known = bounded_json.read(path)
         except ValueError as error:
             raise DataError(
                 f"{path} holds no scores ({error}). Delete it; it is made again."
@@ -133,13 +135,13 @@ def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """A protocol by dotted keys, without what may differ."""
     flat: dict[str, Any] = {}
     for key, value in protocol.items():
-        if key in ("versions", "beside"):
+        if key in ("versions", "real_extra"):
             continue
         if not isinstance(value, Mapping):
             flat[key] = value
             continue
         for inner, item in value.items():
             free = inner in _FREE or (inner, item) == ("labels", "uniform")
-            if key != "fakes" or not free:
+            if key != "fake" or not free:
                 flat[f"{key}.{inner}"] = item
     return flat

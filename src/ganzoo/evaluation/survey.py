@@ -9,35 +9,30 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from PIL import __version__ as pillow
 
 from ganzoo.datasets import progress
-from ganzoo.datasets.cache import cache_root, facts_of, only_one, printable
-from ganzoo.datasets.decoding import (
-    Facts,
-    Look,
-    Opened,
-    PictureError,
-    decode,
-    decode_as_programs,
-    look_at,
-    resized,
-)
+from ganzoo.datasets.cache import cache_root, facts_of, only_one
+from ganzoo.datasets.decoding import Opened, decode, decode_as_programs, look_at, resized
+from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError
+from ganzoo.datasets.picture_files import printable
 from ganzoo.errors import DataError
-from ganzoo.evaluation.own_size import Digest, Size
-from ganzoo.features import kept
+from ganzoo.evaluation.sources import Digest
+from ganzoo.features import tensor_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.datasets.cache import Source
-    from ganzoo.datasets.decoding import Pixels, Range
     from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.datasets.placing import Pixels
+    from ganzoo.datasets.ranges import Range
+    from ganzoo.evaluation.options import Size
     from ganzoo.features.programs import Reading
 
 __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed"]
@@ -45,10 +40,10 @@ __all__ = ["Survey", "cut", "in_order", "look_of", "place_of", "read", "surveyed
 T = TypeVar("T")
 R = TypeVar("R")
 
-_FORMAT = 2  # of what is kept of a survey
+_FORMAT = 3  # of a cached survey
 _AHEAD = 256 * 2**20  # bytes that threads may decode in advance
 _NAMED = 3  # pictures that an error names
-_MOST_SKIPPED = 1000  # of which the names are kept
+_MOST_SKIPPED = 1000  # whose names are cached
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +51,7 @@ class Survey:
     """What is known of encoded pictures once all were decoded.
 
     Attributes:
-        kept: Numbers of those that can be read, int64 (N,).
+        readable: Numbers of those that can be read, int64 (N,).
         sizes: Their heights and widths once upright, int32 (N, 2).
         stored: Their heights and widths as they are stored, int32 (N, 2).
         facts: What form a dataset gives them.
@@ -64,20 +59,20 @@ class Survey:
         alpha: Whether one has a transparent pixel.
         turned: Whether Exif data ask to turn one.
         deep: Whether one is greyscale of more than 8 bits.
-        cut: Whether one has 16 bits in colours or beside alpha.
+        cut: Whether one has 16 bits in colours or with alpha.
         nested: Whether one lies in a sub-folder.
         suffixes: Of their names.
         examples: Name of a picture of each depth.
         extent: Lowest and highest number in the pictures.
         total: How many there were to read.
         skipped: Names of those that could not be read, and why.
-        digest: SHA-256 of the pictures, upright, as ``Stored.fingerprint`` has it.
+        digest: SHA-256 of the pictures, upright, as ``StoredSamples.fingerprint`` has it.
     """
 
-    kept: Tensor
+    readable: Tensor
     sizes: Tensor
     stored: Tensor
-    facts: Facts
+    facts: ImageStats
     colour: bool
     alpha: bool
     turned: bool
@@ -90,6 +85,10 @@ class Survey:
     total: int
     skipped: tuple[tuple[str, str], ...]
     digest: str
+
+
+_TENSORS = ("readable", "sizes", "stored")
+_PLAIN = tuple(each.name for each in fields(Survey) if each.name not in (*_TENSORS, "facts"))
 
 
 def in_order(
@@ -127,16 +126,16 @@ def in_order(
 # -- one picture ------------------------------------------------------------------------------
 
 
-def look_of(dataset: PictureDataset, facts: Facts | None, own: Size) -> Look:
+def look_of(dataset: PictureDataset, facts: ImageStats | None, own: Size) -> OutputFormat:
     """Return the form in which a picture of this size is seen, among others of these facts."""
     wanted = dataset.wanted
-    look = wanted.look(facts)
+    look = wanted.output(facts)
     if facts is None and wanted.mode == "auto":
         look = replace(look, channels=1)
     return look if wanted.size is not None else replace(look, size=own, stretch=True)
 
 
-def read(source: Source, index: int, look: Look, reading: Reading) -> Pixels:
+def read(source: Source, index: int, look: OutputFormat, reading: Reading) -> Pixels:
     """Decode one picture of a source.
 
     Args:
@@ -160,7 +159,7 @@ def read(source: Source, index: int, look: Look, reading: Reading) -> Pixels:
     raise AssertionError
 
 
-def _decoded(content: bytes, look: Look) -> Pixels:
+def _decoded(content: bytes, look: OutputFormat) -> Pixels:
     """A picture as a training sees it."""
     pixels, _ = decode(content, look)
     if pixels.shape == look.shape:
@@ -170,7 +169,7 @@ def _decoded(content: bytes, look: Look) -> Pixels:
 
 
 def cut(pixels: Pixels, size: Size | None) -> Pixels:
-    """Return the middle, where more was kept for random crops."""
+    """Return the middle, of a picture that is larger for random crops."""
     if size is None or pixels.shape[1:] == size:
         return pixels
     top, left = (pixels.shape[1] - size[0]) // 2, (pixels.shape[2] - size[1]) // 2
@@ -188,7 +187,7 @@ def _gone(source: Source, index: int, error: PictureError) -> DataError:
 
 
 def place_of(dataset: PictureDataset, source: Source, what: str) -> Path:
-    """Return where something that was found in a source is kept."""
+    """Return where something that was found in a source is cached."""
     return cache_root().parent / "surveys" / _key(dataset, source) / what
 
 
@@ -209,63 +208,39 @@ def surveyed(dataset: PictureDataset, source: Source, keep: bool) -> Survey:
         found = _known(place)
         if found is None:
             one = only_one(place.parent, "survey", f"looking at {source.origin}")
-            with contextlib.suppress(OSError), one:  # where it cannot be kept, it costs time only
+            with contextlib.suppress(OSError), one:  # without a cache it takes longer only
                 found = _known(place)
                 if found is None:
                     found = _survey(dataset, source)
                     _write(place, found)
     found = found or _survey(dataset, source)
-    bad, limit = found.total - len(found.kept), _limit(dataset.max_bad, found.total)
-    if bad > limit or not len(found.kept):
+    bad, limit = found.total - len(found.readable), _limit(dataset.max_bad, found.total)
+    if bad > limit or not len(found.readable):
         raise _too_many(source, found.skipped, bad, limit, found.total)
     return found
 
 
 def _known(place: Path) -> Survey | None:
-    stored = kept.read(place)
+    stored = tensor_cache.read(place)
     if stored is None:
         return None
     tensors, record = stored
     with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
-        own = {
-            name: record[name] for name in ("colour", "alpha", "turned", "deep", "cut", "nested")
-        }
-        return Survey(
-            kept=tensors["kept"],
-            sizes=tensors["sizes"],
-            stored=tensors["stored"],
-            facts=facts_of(record["facts"]),
-            suffixes=tuple(record["suffixes"]),
-            examples=record["examples"],
-            extent=(record["extent"][0], record["extent"][1]),
-            total=record["total"],
-            skipped=tuple((name, reason) for name, reason in record["skipped"]),
-            digest=record["digest"],
-            **own,
-        )
+        plain: dict[str, Any] = {name: _as_tuples(record[name]) for name in _PLAIN}
+        return Survey(facts=facts_of(record["facts"]), **{**tensors, **plain})
     return None
 
 
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that were written."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
 def _write(place: Path, survey: Survey) -> None:
-    tensors = {"kept": survey.kept, "sizes": survey.sizes, "stored": survey.stored}
-    kept.tidy(place.parent.parent)
-    kept.write(
-        place,
-        tensors,
-        facts=survey.facts._asdict(),
-        colour=survey.colour,
-        alpha=survey.alpha,
-        turned=survey.turned,
-        deep=survey.deep,
-        cut=survey.cut,
-        nested=survey.nested,
-        suffixes=list(survey.suffixes),
-        examples=survey.examples,
-        extent=list(survey.extent),
-        total=survey.total,
-        skipped=[list(each) for each in survey.skipped],
-        digest=survey.digest,
-    )
+    tensor_cache.clean_partial_writes(place.parent.parent)
+    tensors = {name: getattr(survey, name) for name in _TENSORS}
+    plain = {name: getattr(survey, name) for name in _PLAIN}
+    tensor_cache.write(place, tensors, facts=survey.facts._asdict(), **plain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,22 +248,24 @@ class _Found:
     """One picture that can be read."""
 
     pixels: Pixels  # as a training would see it, in the channels that are guessed
-    facts: Facts
+    facts: ImageStats
     opened: Opened
 
 
 def _survey(dataset: PictureDataset, source: Source) -> Survey:
     """Decode all pictures, again where they have another form than was thought."""
-    found: Survey | Facts | None = None
+    found: Survey | ImageStats | None = None
     while not isinstance(found, Survey):
         found = _survey_in(dataset, source, found)
     return found
 
 
-def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> Survey | Facts:
+def _survey_in(
+    dataset: PictureDataset, source: Source, facts: ImageStats | None
+) -> Survey | ImageStats:
     """The survey, or what was seen when it turned out that they have another form."""
 
-    def form_of(seen: Facts | None) -> tuple[Look, Range]:
+    def form_of(seen: ImageStats | None) -> tuple[OutputFormat, Range]:
         return look_of(dataset, seen, (1, 1)), dataset.wanted.bounds(seen)
 
     guessed, form = facts, form_of(facts)
@@ -297,13 +274,9 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
         return _examined(dataset, source, index, guessed)
 
     numbers: list[int] = []
-    sizes: list[Size] = []
-    stored: list[Size] = []
+    seen: list[tuple[Opened, Size, Range]] = []
     skipped: list[tuple[str, str]] = []
-    suffixes: set[str] = set()
-    extents: list[Range] = []
     examples: dict[str, str] = {}
-    colour = turned = deep = cut_ = nested = False
     running = Digest(len(source), form[1])
     limit = _limit(dataset.max_bad, len(source))
     price = _AHEAD // (2 * dataset.decoders)  # how large they are is not known yet
@@ -324,32 +297,27 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
             if form_of(facts) != form:
                 return facts
             numbers.append(index)
-            sizes.append(found.facts.low)
-            opened = found.opened
-            stored.append(opened.size)
-            colour, turned = colour | opened.colour, turned | (opened.orientation != 1)
-            deep, cut_ = deep | opened.deep, cut_ | opened.cut
-            extents.append((float(found.pixels.min()), float(found.pixels.max())))
+            extent = float(found.pixels.min()), float(found.pixels.max())
+            seen.append((found.opened, found.facts.low, extent))
             depth = found.facts.deep[0][0] if found.facts.deep else "uint8"
             examples.setdefault(depth, printable(source.name(index)))
-            name = PurePosixPath(os.fsdecode(source.name(index)))
-            nested |= len(name.parts) > 1
-            suffixes.add(name.suffix)
             running.add(found.pixels)
     if facts is None:
         raise _too_many(source, skipped, len(source), limit, len(source))
+    opened, sizes, extents = zip(*seen, strict=True)
+    names = [PurePosixPath(os.fsdecode(source.name(index))) for index in numbers]
     return Survey(
-        kept=torch.tensor(numbers),
+        readable=torch.tensor(numbers),
         sizes=torch.tensor(sizes, dtype=torch.int32),
-        stored=torch.tensor(stored, dtype=torch.int32),
+        stored=torch.tensor([each.size for each in opened], dtype=torch.int32),
         facts=facts,
-        colour=colour,
-        alpha=facts.clear,
-        turned=turned,
-        deep=deep,
-        cut=cut_,
-        nested=nested,
-        suffixes=tuple(sorted(suffixes)),
+        colour=any(each.colour for each in opened),
+        alpha=facts.any_transparent,
+        turned=any(each.orientation != 1 for each in opened),
+        deep=any(each.deep for each in opened),
+        cut=any(each.cut for each in opened),
+        nested=any(len(name.parts) > 1 for name in names),
+        suffixes=tuple(sorted({name.suffix for name in names})),
         examples=examples,
         extent=(min(low for low, _ in extents), max(high for _, high in extents)),
         total=len(source),
@@ -359,7 +327,7 @@ def _survey_in(dataset: PictureDataset, source: Source, facts: Facts | None) -> 
 
 
 def _examined(
-    dataset: PictureDataset, source: Source, index: int, guessed: Facts | None
+    dataset: PictureDataset, source: Source, index: int, guessed: ImageStats | None
 ) -> _Found | PictureError:
     for content in source.read(index, index + 1):
         try:
@@ -367,7 +335,9 @@ def _examined(
                 raise content
             pixels, opened = decode_as_programs(content, None)
             if opened.plain:
-                facts = Facts(opened.size, opened.size, opened.colour, bare=True, clear=False)
+                facts = ImageStats(
+                    opened.size, opened.size, opened.colour, any_opaque=True, any_transparent=False
+                )
             else:
                 facts = look_at(content)
             look = look_of(dataset, guessed, facts.low)

@@ -1,7 +1,7 @@
 """Feature extractors: the nets behind scores in feature space."""
 
+from ganzoo.core.registry import Registry
 from ganzoo.features.base import Extractor, Features
-from ganzoo.registry import Registry
 
 __all__ = ["Extractor", "Features", "create", "get", "names", "register", "registry"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ganzoo.device import Precision, PrecisionName, has_amx, pick_precision
+from ganzoo.core.device import Precision, PrecisionName, has_amx, pick_precision
 
 __all__ = ["feature_precision", "full_float32"]
 
@@ -59,5 +59,5 @@ def full_float32(asked: bool = True) -> Iterator[None]:
         with _LOCK:
             before = _FOUND.pop()
             if not _FOUND:
-                for part, kept in zip(parts, before, strict=True):
-                    part.fp32_precision = kept
+                for part, old in zip(parts, before, strict=True):
+                    part.fp32_precision = old

@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
-__all__ = ["Extractor", "Features", "fingerprint"]
+__all__ = ["UNNAMED", "Extractor", "Features", "fingerprint"]
+
+UNNAMED = "object-"
+"""How the fingerprint of something begins that only this process knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +47,15 @@ class Extractor(Component):
     """Numbers of channels that an image may have; None for any."""
     channelwise: ClassVar[bool] = False
     """Whether it sees one channel: those of images that have several are seen one by one."""
-    computes_in: ClassVar[str | None] = None
+    forced_dtype: ClassVar[str | None] = None
     """Precision it computes in, whatever is asked for; None where it computes in that."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Distributions besides torch whose version may decide its numbers; protocols tell them."""
+    """Distributions besides torch whose version may decide its numbers; they are in protocols."""
+
+    @property
+    def classes_of(self) -> str | None:
+        """The data whose classes its logits tell apart; None where it does not say."""
+        return None
 
     @property
     def program(self) -> str | None:
@@ -58,8 +66,8 @@ class Extractor(Component):
         return None
 
     @property
-    def lasting(self) -> bool:
-        """Whether its protocol names its code too, so that what it sees may be kept in the cache.
+    def cacheable(self) -> bool:
+        """Whether its protocol names its code too, so that its features may be cached.
 
         That of an installed package does, by its version; code of a script or notebook changes.
         """
@@ -124,7 +132,7 @@ class Extractor(Component):
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """Return the hexadecimal SHA-256 of named tensors, in whatever file they are kept."""
+    """Return the hexadecimal SHA-256 of named tensors, in whatever file they are."""
     import torch
 
     digest = hashlib.sha256()

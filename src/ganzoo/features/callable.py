@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import functools
-import re
+import hashlib
 import types
 import uuid
 import weakref
@@ -18,15 +16,14 @@ import torch
 from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError
-from ganzoo.features.base import Extractor, Features
-from ganzoo.features.identity import identity
+from ganzoo.features.base import UNNAMED, Extractor, Features, fingerprint
 
 if TYPE_CHECKING:
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
-__all__ = ["Callable", "interpret"]
+__all__ = ["Callable", "as_extractor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +31,7 @@ class _Held:
     """The function itself. Copying a config does not copy it."""
 
     function: Function[[Tensor], Any]
+    name: str | None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
         return self
@@ -42,33 +40,41 @@ class _Held:
 class Callable(Extractor):
     """A net or function that the caller holds as an object, which no file can name.
 
-    A config stores only the description and the fingerprint; who reads it has to give the object
-    again. ``Callable.of`` makes one. It computes as it was given: ``precision`` changes nothing.
+    A config stores only the description and the fingerprint; the object has to be passed again with
+    a config that was read from a file. ``Callable.of`` makes one. It computes as it is:
+    ``precision`` changes nothing.
 
-    The fingerprint of a net is the SHA-256 of its weights, attributes and code, where all of it can
-    be told. What a function computes cannot, nor what nets with some objects as attributes do:
-    their fingerprint names the object, in this process alone, so that scores by it compare with
-    each other and with no others, and nothing of what it sees is kept in the cache.
+    With a ``name`` of your own, scores compare with those of other processes, and features are
+    cached. Without one the fingerprint names the object and a module's weights in this process
+    alone, so that its scores compare with each other and with no others, and nothing is cached.
     """
 
-    computes_in: ClassVar[str] = "as given"
+    forced_dtype: ClassVar[str] = "as given"
     name: ClassVar[str] = "callable"
 
-    description: str = Field(description="what was given, for people")
-    fingerprint: str = Field(description="sha-256 of what was given, or a name of the object")
+    description: str = Field(description="what it is, for people")
+    fingerprint: str = Field(description="sha-256 of name and weights, or names of both")
     quantise: bool = Field(
         False, description="give it uint8 samples instead of floats in the sample spec's range"
     )
     _held: _Held | None = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, function: Function[[Tensor], Any], *, quantise: bool = False) -> Callable:
+    def of(
+        cls,
+        function: Function[[Tensor], Any],
+        *,
+        name: str | None = None,
+        quantise: bool = False,
+    ) -> Callable:
         """Return the extractor that calls ``function``.
 
         Args:
             function: Maps a batch of samples (N, C, H, W), or as their spec has them, to features
                 (N, D), or to ``Features`` with logits. A module is copied, put into eval mode and
                 moved to the device.
+            name: Any text that stands for what it computes, such as ``resnet-v2``; change it
+                whenever the code changes. The weights of a module count in addition.
             quantise: Give it samples as uint8 in 0..255.
 
         Raises:
@@ -80,15 +86,17 @@ class Callable(Extractor):
                 f"function of a batch of samples; got {type(function).__name__}. Give one of these."
             )
         extractor = cls(
-            description=_described(function), fingerprint=_identity(function), quantise=quantise
+            description=_described(function),
+            fingerprint=_fingerprint(function, name),
+            quantise=quantise,
         )
-        extractor._held = _Held(function)
+        extractor._held = _Held(function, name)
         return extractor
 
     @property
-    def lasting(self) -> bool:
-        """Whether the fingerprint is a hash."""
-        return re.fullmatch("[0-9a-f]{64}", self.fingerprint) is not None
+    def cacheable(self) -> bool:
+        """Whether the fingerprint means the same in each process."""
+        return not self.fingerprint.startswith(UNNAMED)
 
     @property
     def quantisation(self) -> Literal["uint8", "none"]:
@@ -96,19 +104,14 @@ class Callable(Extractor):
         return "uint8" if self.quantise else "none"
 
     def __eq__(self, other: object) -> bool:
-        """Compare what was given by its fingerprint; whether it is held does not count."""
+        """Compare fingerprints; whether the object is held does not count."""
         return type(other) is type(self) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
         return hash((type(self), self.fingerprint))
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return a module that calls what was given.
-
-        Raises:
-            ConfigError: If it is not held, because the config was read from a file; or is a net
-                that has changed since it was given.
-        """
+        """Return a module that calls what was given."""
         if self._held is None:
             raise ConfigError(
                 f"These features are those of {self.description}, which no file can hold; pass it "
@@ -116,10 +119,10 @@ class Callable(Extractor):
             )
         function = self._held.function
         if isinstance(function, nn.Module):
-            if self.lasting and identity(function) != self.fingerprint:
+            if _fingerprint(function, self._held.name) != self.fingerprint:
                 raise ConfigError(
-                    f"These features are those of {self.description} as it was given, and it has "
-                    f"changed since. Give a copy that stays as it is: copy.deepcopy(net)."
+                    f"These features are those of {self.description} as it was, and its weights "
+                    f"have changed since. Give a copy that stays as it is: copy.deepcopy(net)."
                 )
             function = copy.deepcopy(function).eval().requires_grad_(False).to(device)
         return _Module(function, self.description).eval()
@@ -159,8 +162,8 @@ class _Module(nn.Module):
             )
 
 
-def interpret(value: Any) -> Any:
-    """Turn what a caller handed in as an extractor into what the registry can create.
+def as_extractor(value: Any) -> Any:
+    """Turn what a caller passed as an extractor into what the registry can create.
 
     Args:
         value: A name, a mapping with ``name``, a component or its class, a torch module, or a
@@ -183,27 +186,25 @@ def _described(function: Any) -> str:
     return f"the function {getattr(function, '__module__', '')}.{name}"
 
 
-def _identity(function: Any) -> str:
-    found = identity(function) if isinstance(function, nn.Module) else None
-    return found or f"object-{_token(function)}"
+def _fingerprint(function: Any, name: str | None) -> str:
+    weights = fingerprint(function.state_dict()) if isinstance(function, nn.Module) else ""
+    if name is None:
+        return f"{UNNAMED}{_token(function)}" + (f"-{weights[:16]}" if weights else "")
+    return hashlib.sha256(f"{name} {weights}".encode()).hexdigest()
 
 
-_tokens: dict[int, tuple[weakref.ref[Any], str]] = {}  # by id, of objects that are there
+_TOKENS: dict[int, str] = {}  # by id, because equal objects may compute something else
 
 
 def _token(value: Any) -> str:
-    """A name of an object, the same each time as long as it exists; of others, another one."""
-    if isinstance(value, types.MethodType):  # made anew each time that somebody asks for it
+    """A name of an object, the same as long as it exists."""
+    if isinstance(value, types.MethodType):  # made anew each time that it is read
         return f"{_token(value.__self__)}-{_token(value.__func__)}"
-    held, token = _tokens.get(id(value), (None, ""))
-    if held is not None and held() is value:
-        return token
-    token = uuid.uuid4().hex
-    with contextlib.suppress(TypeError):  # what has no weak references has a new name each time
-        _tokens[id(value)] = (weakref.ref(value, functools.partial(_forget, id(value))), token)
-    return token
-
-
-def _forget(number: int, gone: weakref.ref[Any]) -> None:
-    if number in _tokens and _tokens[number][0] is gone:
-        del _tokens[number]
+    key = id(value)
+    if key not in _TOKENS:
+        try:
+            weakref.finalize(value, _TOKENS.pop, key, None).atexit = False
+        except TypeError:  # without weak references: another name each time
+            return uuid.uuid4().hex
+        _TOKENS[key] = uuid.uuid4().hex
+    return _TOKENS[key]

@@ -15,23 +15,23 @@ from torch import nn
 from torch.nn.functional import cross_entropy, interpolate, pad
 
 from ganzoo import datasets
+from ganzoo.core.seeds import derive
 from ganzoo.datasets import progress
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.cache import only_one
 from ganzoo.datasets.root import data_root
 from ganzoo.errors import CheckpointError, DataError, UnsupportedSampleError
-from ganzoo.features import kept
+from ganzoo.features import tensor_cache
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.features.base import Extractor, Features, fingerprint
 from ganzoo.features.weights import extractors_root
-from ganzoo.seeds import derive
-from ganzoo.storage import own_copies
+from ganzoo.files.storage import own_copies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.datasets.base import Samples
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
+    from ganzoo.datasets.samples import Samples
 
 __all__ = ["Classifier", "ClassifierNet", "Trained", "accuracy", "train"]
 
@@ -62,7 +62,7 @@ class Classifier(Extractor):
     """A small convolutional net that tells the ten classes of MNIST or Fashion-MNIST apart.
 
     It is trained once on the train split (a minute or two), must get 99.2 % of MNIST's test split
-    right (91 % of Fashion-MNIST's), and is kept in ganzoo's cache, one for each data root. One that
+    right (91 % of Fashion-MNIST's), and is cached, one for each data root. One that
     is trained on another machine differs a little; the hash in its protocol tells. Pictures that
     were padded are cropped to 28x28, others are resized.
     """
@@ -71,31 +71,26 @@ class Classifier(Extractor):
     dimensions: ClassVar[int] = _WIDTH
     classes: ClassVar[int] = _CLASSES
     channelwise: ClassVar[bool] = True
-    computes_in: ClassVar[str] = "fp32"
+    forced_dtype: ClassVar[str] = "fp32"
 
     dataset: Literal["mnist", "fashion-mnist"] = Field(
         "mnist", description="data set whose classes it tells apart"
     )
     root: DataPath | None = Field(None, description="data root of that data set, as it has it")
 
-    def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net, trained now if it is not in the cache; it computes in float32.
+    @property
+    def classes_of(self) -> str:
+        """The data set that it was trained on."""
+        return self.dataset
 
-        Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
-            DataError: If the data set is not there.
-        """
+    def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
+        """Return the net, trained now if it is not in the cache; it computes in float32."""
         net = ClassifierNet()
         net.load_state_dict(self.trained().tensors)
         return net.eval().requires_grad_(False).to(device)
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights, which are trained now if they are not in the cache.
-
-        Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
-            DataError: If the data set is not there.
-        """
+        """Return the SHA-256 of the weights, which are trained now if they are not in the cache."""
         return self.trained().digest
 
     def preparation(self) -> dict[str, Any]:
@@ -111,7 +106,7 @@ class Classifier(Extractor):
         """Return the classifier from the cache, or train it and keep it there.
 
         Raises:
-            CheckpointError: If it cannot be trained well enough, or not be kept.
+            CheckpointError: If it cannot be trained well enough, or not be cached.
             DataError: If the data set is not there.
         """
         # Under another root other data may lie, or the same ones with other labels.
@@ -126,7 +121,7 @@ class Classifier(Extractor):
                 _keep(folder, self._train())
         except OSError as error:
             raise CheckpointError(
-                f"The classifier of '{self.dataset}' cannot be kept in {folder.parent} "
+                f"The classifier of '{self.dataset}' cannot be cached in {folder.parent} "
                 f"({error.strerror or error}). Free some space, or set GANZOO_CACHE to another "
                 f"folder."
             ) from error
@@ -261,13 +256,12 @@ def _shifted(pictures: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _keep(folder: Path, trained: Trained) -> None:
-    facts = {"format_version": _VERSION, "accuracy": trained.accuracy, "digest": trained.digest}
-    kept.write(folder, trained.tensors, **facts)
+    tensor_cache.write(folder, trained.tensors, accuracy=trained.accuracy, digest=trained.digest)
 
 
 def _kept(folder: Path) -> Trained | None:
     """What is in the cache; None if nothing is, or if it is damaged."""
-    if (found := kept.read(folder)) is None:
+    if (found := tensor_cache.read(folder)) is None:
         return None
     tensors, facts = found
     return Trained(tensors, facts["accuracy"], facts["digest"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["CLIP", "MODEL"]
 
@@ -50,13 +50,7 @@ class CLIP(HubExtractor):
         return "torch-fidelity"
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net.
-
-        Raises:
-            CheckpointError: If the weights are not there or are of another net.
-            ConfigError: If transformers is not installed.
-            DeviceError: If the device cannot compute so.
-        """
+        """Return the net."""
         model = self.loaded()
         return Seen(
             _Embedding(model),
@@ -69,12 +63,7 @@ class CLIP(HubExtractor):
         )
 
     def preparation(self) -> dict[str, Any]:
-        """Return preset, form of the net, resizing and scaling.
-
-        Raises:
-            CheckpointError: If the net's ``config.json`` is not there.
-            ConfigError: If transformers is not installed.
-        """
+        """Return preset, form of the net, resizing and scaling."""
         return {
             "preset": "torch-fidelity",
             "model": self.form(),

@@ -18,7 +18,7 @@ from ganzoo.features.vision import IMAGENET, Seen
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["MODEL", "DINOv2"]
 
@@ -61,13 +61,7 @@ class DINOv2(HubExtractor):
         return self.preset
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net.
-
-        Raises:
-            CheckpointError: If the weights are not there or are of another net.
-            ConfigError: If transformers is not installed.
-            DeviceError: If the device cannot compute so.
-        """
+        """Return the net."""
         model = self.loaded()
         embeddings = model.embeddings
         grid = _SIZE // model.config.patch_size
@@ -80,12 +74,7 @@ class DINOv2(HubExtractor):
         )
 
     def preparation(self) -> dict[str, Any]:
-        """Return preset, form of the net, size, resizing and scaling.
-
-        Raises:
-            CheckpointError: If the net's ``config.json`` is not there.
-            ConfigError: If transformers is not installed.
-        """
+        """Return preset, form of the net, size, resizing and scaling."""
         return {
             "preset": self.preset,
             "model": self.form(),

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
+from ganzoo.core.state_dicts import not_finite
 from ganzoo.errors import CheckpointError, ConfigError
 from ganzoo.features.base import Extractor, fingerprint
-from ganzoo.features.weights import Reading, faults, not_finite, stamp
-from ganzoo.storage import expanded
+from ganzoo.features.weights import Reading, faults, stamp
+from ganzoo.files.storage import expanded
 
 __all__ = ["SOURCE", "HubExtractor", "HubModel"]
 
@@ -42,12 +43,7 @@ class HubModel:
     alone: bool = True
 
     def load(self, source: str, revision: str | None) -> Any:
-        """Return the model with the weights of a repository or folder.
-
-        Raises:
-            CheckpointError: If they are not there, damaged, or those of another model.
-            ConfigError: If transformers is not installed.
-        """
+        """Return the model with the weights of a repository or folder."""
         kind = _class(self.kind)
         model, read = self._found(
             kind,
@@ -59,10 +55,10 @@ class HubModel:
             output_loading_info=True,
         )
         besides = read["unexpected_keys"] if self.alone else ()
-        if told := faults({"lacks": read["missing_keys"], "has besides": besides}):
+        if wrong := faults({"lacks": read["missing_keys"], "also has": besides}):
             raise CheckpointError(
                 f"The weights '{source}' are those of another net than {self.kind}: the file "
-                f"{told}. Give those of {self.repository}, or others of its kind."
+                f"{wrong}. Give those of {self.repository}, or others of its kind."
             )
         if spoilt := not_finite(model.state_dict()):
             raise CheckpointError(
@@ -72,12 +68,7 @@ class HubModel:
         return model
 
     def form(self, source: str, revision: str | None) -> str:
-        """Return the form of the net in words, wherever it lies.
-
-        Raises:
-            CheckpointError: If its ``config.json`` is not there.
-            ConfigError: If transformers is not installed.
-        """
+        """Return the form of the net in words, wherever it lies."""
         found = self._found(_class(self.kind).config_class, source, revision)
         return (
             f"{self.kind}: {found.num_hidden_layers} layers of {found.hidden_size}, "
@@ -127,31 +118,16 @@ class HubExtractor(Extractor):
     )
 
     def loaded(self) -> Any:
-        """Return the model with its weights.
-
-        Raises:
-            CheckpointError: If they are not there, damaged, or those of another model.
-            ConfigError: If transformers is not installed.
-        """
+        """Return the model with its weights."""
         return _READING.take(self, self._load)
 
     def form(self) -> str:
-        """Return the form of the net in words.
-
-        Raises:
-            CheckpointError: If its ``config.json`` is not there.
-            ConfigError: If transformers is not installed.
-        """
+        """Return the form of the net in words."""
         return self.model.form(self.weights, self.revision)
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights.
-
-        Raises:
-            CheckpointError: If they are not there or are of another net.
-            ConfigError: If transformers is not installed.
-        """
-        return _READING.told(self, self._files, self._load)
+        """Return the SHA-256 of the weights."""
+        return _READING.digest(self, self._files, self._load)
 
     def _load(self) -> Any:
         return self.model.load(self.weights, self.revision)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
 __all__ = ["ENVIRONMENT", "WEIGHTS", "Inception"]
 
@@ -110,23 +110,14 @@ class Inception(Extractor):
         return _PRESETS[self.preset].program
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net; its parts are ``features`` of any number of pictures at once.
-
-        Raises:
-            CheckpointError: If the weights are not there, damaged, or of another net.
-            DeviceError: If the device cannot compute so.
-        """
+        """Return the net; its parts are ``features`` of any number of pictures at once."""
         picked = feature_precision(precision, device)
         dtype = torch.bfloat16 if picked.autocast else torch.float32
         net = InceptionNet(_READING.take(self, self._tensors), device, dtype)
         return _Module(net, self.preset, device, exact=not picked.autocast).eval()
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the convolutional weights, in whatever file they are.
-
-        Raises:
-            CheckpointError: If they are not there, damaged, or of another net.
-        """
+        """Return the SHA-256 of the convolutional weights, in whatever file they are."""
         return self._hashes()[0]
 
     def logits_hash(self) -> str | None:
@@ -145,7 +136,7 @@ class Inception(Extractor):
         }
 
     def _hashes(self) -> tuple[str, str | None]:
-        return _READING.told(self, lambda: stamp(self._file()), self._tensors)
+        return _READING.digest(self, lambda: stamp(self._file()), self._tensors)
 
     def _file(self) -> Path:
         return WEIGHTS.find(self.weights, self.download)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ganzoo.device import PrecisionName
+    from ganzoo.core.device import PrecisionName
 
-__all__ = ["ENVIRONMENT", "VGG16", "WEIGHTS"]
+__all__ = ["ENVIRONMENT", "VGG16", "WEIGHTS", "shapes"]
 
 ENVIRONMENT = "GANZOO_VGG16_WEIGHTS"
 """Environment variable that names a file of the weights."""
@@ -64,12 +64,7 @@ class VGG16(Extractor):
         return "torch-fidelity"
 
     def build(self, device: torch.device, precision: PrecisionName = "auto") -> nn.Module:
-        """Return the net.
-
-        Raises:
-            CheckpointError: If the weights are not there, damaged, or of another net.
-            DeviceError: If the device cannot compute so.
-        """
+        """Return the net."""
         net = _network()
         net.load_state_dict(_READING.take(self, self._tensors), assign=True)
         del net.classifier[4:]  # ReLU and dropout follow, and the classes
@@ -85,12 +80,8 @@ class VGG16(Extractor):
         )
 
     def weights_hash(self) -> str:
-        """Return the SHA-256 of the weights, without those of the last layer.
-
-        Raises:
-            CheckpointError: If they are not there, damaged, or of another net.
-        """
-        return _READING.told(self, lambda: stamp(self._file()), self._tensors)
+        """Return the SHA-256 of the weights, without those of the last layer."""
+        return _READING.digest(self, lambda: stamp(self._file()), self._tensors)
 
     def preparation(self) -> dict[str, Any]:
         """Return preset, size, resizing and scaling."""
@@ -103,8 +94,7 @@ class VGG16(Extractor):
         }
 
     def _tensors(self) -> dict[str, Tensor]:
-        shapes = {name: tuple(v.shape) for name, v in _network().state_dict().items()}
-        return load(self._file(), shapes, ())
+        return load(self._file(), shapes(), ())
 
     def _file(self) -> Path:
         return WEIGHTS.find(self.weights, self.download)
@@ -115,6 +105,11 @@ def _hashed(tensors: Mapping[str, Tensor]) -> str:
 
 
 _READING: Reading[dict[str, Tensor], str] = Reading(_hashed)
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all weights, by torchvision's names."""
+    return {name: tuple(value.shape) for name, value in _network().state_dict().items()}
 
 
 def _network() -> Any:

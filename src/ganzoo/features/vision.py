@@ -14,7 +14,7 @@ from ganzoo.features.resizing import Resize, as_rgb, resize
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.device import Precision
+    from ganzoo.core.device import Precision
 
 __all__ = ["IMAGENET", "OPENAI", "Normalisation", "Seen"]
 

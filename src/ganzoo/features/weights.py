@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ganzoo import statedicts
+from ganzoo.core.state_dicts import not_finite
 from ganzoo.datasets.cache import cache_root
 from ganzoo.errors import CheckpointError, listing
-from ganzoo.storage import expanded, make, new_file, sha256
+from ganzoo.files import statedicts
+from ganzoo.files.storage import expanded, make, new_file, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Published", "Reading", "extractors_root", "faults", "load", "not_finite", "stamp"]
+__all__ = ["Published", "Reading", "extractors_root", "faults", "load", "stamp"]
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -151,16 +152,16 @@ def load(
     optional = set(optional)
     needed = expected.keys() - optional if optional.isdisjoint(found) else expected.keys()
     wrong = [n for n in needed & found.keys() if tuple(found[n].shape) != expected[n]]
-    told = faults(
+    fault = faults(
         {
             "lacks": needed - found.keys(),
-            "has besides": found.keys() - needed,
+            "also has": found.keys() - needed,
             "has other shapes of": wrong,
         }
     )
-    if told:
+    if fault:
         raise CheckpointError(
-            f"{path} holds the weights of another net: it {told}. Give the file that was "
+            f"{path} holds the weights of another net: it {fault}. Give the file that was "
             f"published, or one with the same names."
         )
     weights = {name: found[name] for name in sorted(needed)}
@@ -181,14 +182,6 @@ def faults(names: Mapping[str, Collection[str]]) -> str:
     )
 
 
-def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the first tensor with NaN or infinity in it; None if there is none."""
-    for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            return name
-    return None
-
-
 class Reading(Generic[T, F]):
     """Reads weights once for their hash and their use, so that what is used is what was hashed.
 
@@ -202,10 +195,10 @@ class Reading(Generic[T, F]):
     def __init__(self, tell: Callable[[T], F]) -> None:
         self._tell = tell
         self._held: dict[int, T] = {}
-        self._told: dict[Hashable, F] = {}
+        self._digests: dict[Hashable, F] = {}
 
-    def told(self, owner: Any, files: Callable[[], Hashable], read: Callable[[], T]) -> F:
-        """Return what is to be told of the weights, reading them if that is not known.
+    def digest(self, owner: Any, files: Callable[[], Hashable], read: Callable[[], T]) -> F:
+        """Return the hashes of the weights, reading them if these are not known.
 
         Args:
             owner: The component whose weights they are.
@@ -213,17 +206,17 @@ class Reading(Generic[T, F]):
             read: Reads them.
         """
         now = files()
-        if now in self._told:
-            return self._told[now]
+        if now in self._digests:
+            return self._digests[now]
         value = read()
         found = self._tell(value)
         if id(owner) not in self._held:
             weakref.finalize(owner, self._held.pop, id(owner), None)
         self._held[id(owner)] = value
         if files() == now:  # else they were exchanged meanwhile
-            while len(self._told) >= _REMEMBERED:
-                self._told.pop(next(iter(self._told)))
-            self._told[now] = found
+            while len(self._digests) >= _REMEMBERED:
+                self._digests.pop(next(iter(self._digests)))
+            self._digests[now] = found
         return found
 
     def take(self, owner: Any, read: Callable[[], T]) -> T:

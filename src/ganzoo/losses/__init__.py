@@ -1,7 +1,7 @@
 """Adversarial losses on the discriminator's logits."""
 
+from ganzoo.core.registry import Registry
 from ganzoo.losses.base import Loss
-from ganzoo.registry import Registry
 
 __all__ = ["Loss", "create", "get", "names", "register", "registry"]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ganzoo.step import Step
+    from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.core.step import Play, Step
 
 __all__ = ["Loss"]
 
@@ -22,6 +24,8 @@ class Loss(Component):
     The simple form overrides ``discriminator`` and ``generator`` and sees logits. The general
     form overrides ``discriminator_loss`` and ``generator_loss`` and sees the whole ``Step``.
     Logits are (N,), or (N, K) where D returns K of each sample: losses take the mean over all.
+    A loss with state builds it in ``build``, and one with nets of its own in ``nets``. A method
+    whose iteration is not D's updates and then G's overrides ``iteration``.
     """
 
     kind: ClassVar[str] = "loss"
@@ -29,6 +33,54 @@ class Loss(Component):
     """Whether ``generator`` needs D's logits of real samples (relativistic losses do)."""
     probability: ClassVar[bool] = False
     """Whether ``score`` is a probability, in [0, 1], of being real."""
+
+    trained_with: ClassVar[Literal["generator", "discriminator"]] = "generator"
+    """The player whose optimizer trains the parameters of what ``build`` returns."""
+
+    def build(self, spec: SampleSpec, latent: LatentSpec) -> Any:
+        """Return what the loss remembers between steps, or None; ``step.built`` has it.
+
+        It is an ``nn.Module``, whose parameters are trained with ``trained_with``, or an object
+        with ``state`` and ``restore``. Checkpoints hold its state.
+        """
+        return None
+
+    def nets(self, spec: SampleSpec, latent: LatentSpec) -> Mapping[str, nn.Module]:
+        """Return further nets of the method, by name, such as an encoder.
+
+        Each has an optimizer with the settings of G's, and a moving average. ``iteration``
+        trains them.
+        """
+        return {}
+
+    def iteration(self, game: Play, batch: Callable[[], tuple[Tensor, Tensor | None]]) -> Step:
+        """Play one iteration: D's updates, then G's.
+
+        Args:
+            game: What an iteration is made of.
+            batch: Returns a fresh batch of real samples (N, *shape) with labels (N,) or None.
+
+        Returns:
+            The step of the last update of G.
+        """
+        for _ in range(game.d_steps):
+            real, labels = batch()
+            game.update_discriminator(real, labels)
+        for _ in range(game.g_steps):
+            fresh = batch() if self.generator_sees_real else (None, labels)
+            step = game.update_generator(len(real), *fresh)
+        return step
+
+    instead: ClassVar[str] = ""
+    """The loss to try where G's gradients vanish because D is too sure, if this one causes it."""
+
+    def softer(self) -> Sequence[str]:
+        """Return options of the command line by which D becomes less sure, best first."""
+        return ()
+
+    def small_gradients(self) -> tuple[str, str] | None:
+        """Return why G's gradients may be small though D is not sure, and an option against it."""
+        return None
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss from its logits of real and fake samples, each (N,) or (N, K); a scalar."""

@@ -93,6 +93,15 @@ class BCE(Loss):
         least = share * (_entropy(real) + _entropy(fake))
         return least, 2 * share * _entropy((real + fake) / 2)
 
+    def softer(self) -> list[str]:
+        """Advise smoothing and noise, as far as the targets stay apart."""
+        room, advice = self.real - self.fake, []
+        if self.smoothing == 0 and 0.1 + 2 * self.noise <= room:
+            advice.append("--loss.smoothing 0.1")
+        if self.noise == 0 and self.smoothing + 2 * 0.1 <= room:
+            advice.append("--loss.noise 0.1")
+        return advice
+
     def score(self, logits: Tensor) -> Tensor:
         """D's probability, in [0, 1], that a sample is real."""
         return torch.sigmoid(-logits if self.swapped else logits)

@@ -27,6 +27,7 @@ class Minimax(Loss):
         'Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661'
     )
     probability: ClassVar[bool] = True
+    instead: ClassVar[str] = "non-saturating"
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss -E log D(x) - E log(1 - D(G(z))) from logits (N,); a float32 scalar."""

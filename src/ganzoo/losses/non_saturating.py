@@ -35,6 +35,10 @@ class NonSaturating(Loss):
         """G's loss -E log D(G(z)) from logits (N,), never negative; a float32 scalar."""
         return softplus(-fake.float()).mean()
 
+    def softer(self) -> tuple[str, ...]:
+        """Advise the cross-entropy, which has softer targets."""
+        return ("--loss bce --loss.smoothing 0.1",)
+
     def score(self, logits: Tensor) -> Tensor:
         """D's probability, in [0, 1], that a sample is real."""
         return torch.sigmoid(logits)

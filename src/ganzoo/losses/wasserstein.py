@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import Field
 
+from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.losses.base import Loss
-from ganzoo.spec import FLOAT32_MAX
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,6 +46,13 @@ class Wasserstein(Loss):
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """G's loss -E D(G(z)) from the critic's values (N,); a float32 scalar."""
         return -fake.float().mean()
+
+    def small_gradients(self) -> tuple[str, str] | None:
+        """Blame the clipping."""
+        if self.clip is None:
+            return None
+        why = f"a critic whose weights are clipped to {self.clip:g} passes little on"
+        return why, f"--loss.clip {3 * self.clip:.1g}"
 
     @torch.no_grad()
     def constrain(self, discriminator: nn.Module) -> None:

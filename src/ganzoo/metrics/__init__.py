@@ -1,7 +1,7 @@
 """Scores of generated samples, most of them against real ones."""
 
+from ganzoo.core.registry import Registry
 from ganzoo.metrics.base import Metric, Result
-from ganzoo.registry import Registry
 
 __all__ = ["Metric", "Result", "create", "get", "names", "register", "registry"]
 

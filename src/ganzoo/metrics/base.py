@@ -11,33 +11,34 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, SerializeAsAny
 
 from ganzoo import features
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError, DataError, an, listing
 from ganzoo.features.base import Extractor
 
 if TYPE_CHECKING:
     import torch
 
-    from ganzoo.metrics.gathered import Gathered
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import Kind, SampleSpec
+    from ganzoo.core.spec import Kind, SampleSpec
+    from ganzoo.datasets.mixture import Mixture
+    from ganzoo.metrics.inputs import MetricInputs
 
-__all__ = ["ANY_KIND", "Chosen", "Metric", "Part", "Result"]
+__all__ = ["ANY_KIND", "FROM_EXTRACTOR", "Chosen", "Metric", "Part", "Result"]
 
 Part = Literal["moments", "features", "logits", "samples", "generator"]
-"""What may be gathered of samples; the fields of ``Gathered``."""
+"""What a metric may require of samples; the fields of ``MetricInputs``."""
 
 ANY_KIND: tuple[Kind, ...] = ("image", "audio", "sequence", "vector")
 
 
-_SEEN = frozenset[Part]({"moments", "features", "logits"})  # what takes an extractor
+FROM_EXTRACTOR = frozenset[Part]({"moments", "features", "logits"})
+"""Parts that an extractor computes."""
 
 
 def _extractor(value: Any) -> Extractor:
     if callable(value) and not isinstance(value, type):
-        from ganzoo.features.callable import interpret  # which imports torch
+        from ganzoo.features.callable import as_extractor  # which imports torch
 
-        value = interpret(value)
+        value = as_extractor(value)
     return features.create(value)
 
 
@@ -67,25 +68,38 @@ class Result:
 class Metric(Component):
     """A named score of generated samples.
 
-    A metric says what it needs of the samples; whoever evaluates gathers that, in one pass for
+    A metric says what it requires of the samples; an evaluation computes that in one pass for
     all metrics, and calls ``score``. A metric defines ``compute``.
     """
 
     kind: ClassVar[str] = "metric"
     better: ClassVar[Literal["lower", "higher"] | None] = "lower"
     """Which of two scores is the better one; None where neither end is, so that none is best."""
-    gathers: ClassVar[tuple[Part, ...]] = ()
+    requires: ClassVar[tuple[Part, ...]] = ()
     """What it needs of the samples; features and logits are those of its ``extractor``."""
-    reals: ClassVar[bool] = True
-    """Whether it needs real samples beside generated ones."""
-    kinds: ClassVar[tuple[Kind, ...]] = ("image",)
+    needs_real: ClassVar[bool] = True
+    """Whether real samples decide the score."""
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ("image",)
     """The kinds of samples that it is for."""
-    least: ClassVar[int] = 2
-    """Samples that it needs, real ones and generated ones each."""
+    min_samples: ClassVar[int] = 2
+    """Samples that it needs, real ones and generated ones each; a property where options decide."""
+    lowers_min_samples: ClassVar[str | None] = None
+    """The option that decides ``min_samples``, for messages."""
+
+    @property
+    def extracts(self) -> Extractor | None:
+        """The extractor whose features it requires; None without one."""
+        found = getattr(self, "extractor", None)
+        return found if isinstance(found, Extractor) else None
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of a generated and a real sample that ``extra["closest"]`` names, for a picture."""
+        return 0
 
     @abstractmethod
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
-        """Compute the score from what was gathered, which ``score`` has checked.
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
+        """Compute the score from inputs that ``score`` has checked.
 
         Raises:
             DataError: If there is none of these samples.
@@ -93,8 +107,8 @@ class Metric(Component):
         """
 
     def wants(self, spec: SampleSpec) -> tuple[Part, ...]:
-        """Return what it needs of such samples: ``gathers``, unless that depends on them."""
-        return self.gathers
+        """Return what it needs of such samples: ``requires``, unless that depends on them."""
+        return self.requires
 
     def check(self, spec: SampleSpec) -> None:
         """Refuse samples that the metric is not for.
@@ -102,26 +116,43 @@ class Metric(Component):
         Raises:
             ConfigError: If it is for samples of another kind, or its extractor cannot see them.
         """
-        if spec.kind not in self.kinds:
+        if spec.kind not in self.sample_kinds:
             raise ConfigError(
-                f"The metric '{self.name}' is for samples of kind {listing(self.kinds)}; this is "
-                f"{an(spec)}. Leave it out."
+                f"The metric '{self.name}' is for samples of kind {listing(self.sample_kinds)}; "
+                f"this is {an(spec)}. Leave it out."
             )
-        sees = getattr(self, "extractor", None)
-        if not isinstance(sees, Extractor) or sees.channels is None or spec.kind != "image":
+        sees = self.extracts
+        if sees is None or sees.channels is None or spec.kind != "image":
             return
-        if spec.channels not in sees.channels and _SEEN & {*self.wants(spec)}:
+        if spec.channels not in sees.channels and FROM_EXTRACTOR & {*self.wants(spec)}:
             raise ConfigError(
                 f"The metric '{self.name}' takes features of the extractor '{sees.name}', which "
                 f"sees images of {' or '.join(map(str, sees.channels))} channels, and this is "
                 f"{an(spec)}. Give it another extractor, or leave it out."
             )
 
-    def suited(self, dataset_name: str) -> Metric:
+    def check_count(self, count: int, whose: str) -> None:
+        """Refuse too few samples.
+
+        Args:
+            count: How many there are.
+            whose: ``real`` or ``generated``, for the message.
+
+        Raises:
+            DataError: If there are fewer than ``min_samples``.
+        """
+        if count < self.min_samples:
+            option = self.lowers_min_samples
+            raise DataError(
+                f"The metric '{self.name}' needs at least {self.min_samples:,} {whose} samples, "
+                f"not {count:,}: give more{f', or set {option} lower' if option else ''}."
+            )
+
+    def for_dataset(self, dataset_name: str) -> Metric:
         """Return the metric as it is to score samples of a dataset, by that one's name.
 
-        This is for what is a default and would be wrong there, such as the classifier of other
-        data; what a person chose stays.
+        This replaces defaults that would be wrong there, such as a classifier of other data;
+        options that were set stay.
 
         Raises:
             ConfigError: If a default is wrong there, and nothing fits.
@@ -141,40 +172,40 @@ class Metric(Component):
         return {}
 
     def prepare(self, device: torch.device) -> None:
-        """Load what ``compute`` will need; called before anything is gathered.
+        """Load what ``compute`` will need; called before any features are computed.
 
         So what is missing is known before a training, and not after hours of it. It leaves the
         global random state as it is.
 
         Args:
-            device: Where it will compute; the ``device`` of what is gathered.
+            device: Where it will compute; the ``device`` of its inputs.
 
         Raises:
             CheckpointError: If weights are not there.
         """
 
-    def score(self, real: Gathered | None, fake: Gathered) -> Result:
+    def score(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Score generated samples.
 
         Args:
-            real: What was gathered of the real samples; may be None where ``reals`` is False.
-            fake: What was gathered of the generated samples.
+            real: Inputs of the real samples; may be None where ``needs_real`` is False.
+            fake: Inputs of the generated samples.
 
         Returns:
             A finite value; the metric's own docstring says in which range and unit.
 
         Raises:
             DataError: If samples are too few, or anything about them is NaN or infinite.
-            ConfigError: If the metric is for other samples, or something was not gathered.
+            ConfigError: If the metric is for other samples, or an input is missing.
         """
-        if real is None and self.reals:
+        if real is None and self.needs_real:
             raise ConfigError(
                 f"The metric '{self.name}' compares with real samples, and there are none: give "
                 f"a dataset."
             )
         for part, whose in ((real, "real"), (fake, "generated")):
-            if part is not None and (part is fake or self.reals):
-                self._check_gathered(part, whose)
+            if part is not None and (part is fake or self.needs_real):
+                self._check_inputs(part, whose)
         result = self.compute(real, fake)
         if not math.isfinite(result.value):
             raise DataError(
@@ -183,24 +214,20 @@ class Metric(Component):
             )
         return result
 
-    def _check_gathered(self, part: Gathered, whose: str) -> None:
-        wanted = self.gathers
+    def _check_inputs(self, part: MetricInputs, whose: str) -> None:
+        wanted = self.requires
         if part.spec is not None:
             self.check(part.spec)
             wanted = self.wants(part.spec)
-        if part.count < self.least:
-            raise DataError(
-                f"The metric '{self.name}' needs at least {self.least:,} {whose} samples, not "
-                f"{part.count:,}: give more."
-            )
+        self.check_count(part.count, whose)
         for name in wanted:
             if name == "generator" and whose == "real":
                 continue
             value = getattr(part, name)
             if value is None:
                 raise ConfigError(
-                    f"The metric '{self.name}' needs the {name} of the {whose} samples, which "
-                    f"were not gathered."
+                    f"The metric '{self.name}' needs the {name} of the {whose} samples: give "
+                    f"them in its inputs."
                 )
             if name in ("features", "logits", "samples"):
                 part.require_finite(name, whose)

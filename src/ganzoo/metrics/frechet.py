@@ -11,8 +11,8 @@ from ganzoo.errors import DataError
 from ganzoo.metrics.base import ANY_KIND, Chosen, Metric, Part, Result
 
 if TYPE_CHECKING:
-    from ganzoo.metrics.gathered import Gathered, Moments
-    from ganzoo.spec import Kind
+    from ganzoo.core.spec import Kind
+    from ganzoo.metrics.inputs import MetricInputs, Moments
 
 __all__ = ["FID", "FDDinov2", "frechet_distance"]
 
@@ -63,14 +63,14 @@ class FID(Metric):
         'Nash Equilibrium", arXiv:1706.08500'
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    gathers: ClassVar[tuple[Part, ...]] = ("moments",)
-    kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    requires: ClassVar[tuple[Part, ...]] = ("moments",)
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
 
     extractor: Chosen = Field(
         "inception", validate_default=True, description="what features are compared"
     )
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it from the moments.
 
         Raises:

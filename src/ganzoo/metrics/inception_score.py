@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError
 from ganzoo.metrics.base import ANY_KIND, Chosen, Part, Result
 from ganzoo.metrics.classified import Classified
 
 if TYPE_CHECKING:
-    from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import Kind
+    from ganzoo.core.spec import Kind
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["ClassifierScore", "InceptionScore"]
 
@@ -28,24 +28,29 @@ class ClassifierScore(Classified):
     that a classifier sees in generated samples x. In [1, K] for K classes: K where it is sure of
     every sample and all classes are equally frequent. Scores of different classifiers cannot be
     compared. The samples are shuffled and split; the score is the mean over the splits and the
-    error their standard deviation, as is usual. Real samples are not looked at.
+    error their standard deviation, as is usual. Real samples are not used.
     ``extra["classes_of"]`` is the data whose classes the classifier knows, where it says so.
     """
 
     citation: ClassVar[str] = _CITATION
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    gathers: ClassVar[tuple[Part, ...]] = ("logits",)
-    reals: ClassVar[bool] = False
-    kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    requires: ClassVar[tuple[Part, ...]] = ("logits",)
+    needs_real: ClassVar[bool] = False
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    lowers_min_samples: ClassVar[str | None] = "splits"
 
     splits: int = Field(10, ge=1, description="parts that are averaged over")
     seed: int = Field(2020, ge=0, lt=2**32, description="decides the order before it is split")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    @property
+    def min_samples(self) -> int:  # type: ignore[override]
+        """Two, and one for each split."""
+        return max(2, self.splits)
+
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it from the logits, as torch-fidelity does.
 
         Raises:
-            DataError: If there are fewer samples than splits.
             ConfigError: If the extractor gives no logits (N, K).
         """
         assert fake.logits is not None
@@ -55,11 +60,6 @@ class ClassifierScore(Classified):
                 f"shape {tuple(fake.logits.shape)}: choose another extractor."
             )
         count = len(fake.logits)
-        if count < self.splits:
-            raise DataError(
-                f"The metric '{self.name}' cannot split {count:,} samples into {self.splits:,} "
-                f"parts: give more, or set splits=1."
-            )
         order = torch.from_numpy(np.random.RandomState(self.seed).permutation(count))
         logits = fake.logits[order.to(fake.logits.device)]
         scores = []
@@ -79,7 +79,7 @@ class InceptionScore(ClassifierScore):
     Salimans et al. 2016, arXiv:1606.03498, sec. 4: exp(E KL(p(y|x) || p(y))) with the 1,008
     classes of the Inception network. In [1, 1008]; real CIFAR-10 has about 11.2. It is published
     for 50,000 samples in 10 splits, with their standard deviation, which is the error here. The
-    splits are those of torch-fidelity. Real samples are not looked at, so that it says nothing of
+    splits are those of torch-fidelity. Real samples are not used, so that it says nothing of
     data that ImageNet does not know.
     """
 

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ganzoo.errors import DataError
 from ganzoo.metrics.base import ANY_KIND, Chosen, Metric, Part, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import Kind
+    from ganzoo.core.spec import Kind
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["KID", "Spread", "polynomial_mmd"]
 
@@ -43,8 +42,9 @@ class KID(Metric):
 
     citation: ClassVar[str] = 'Binkowski et al. 2018, "Demystifying MMD GANs", arXiv:1801.01401'
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    gathers: ClassVar[tuple[Part, ...]] = ("features",)
-    kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    requires: ClassVar[tuple[Part, ...]] = ("features",)
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    lowers_min_samples: ClassVar[str | None] = "subset_size"
 
     extractor: Chosen = Field(
         "inception", validate_default=True, description="what features are compared"
@@ -53,19 +53,14 @@ class KID(Metric):
     subset_size: int = Field(1000, ge=2, description="samples in a subset")
     seed: int = Field(2020, ge=0, lt=2**32, description="decides the subsets")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
-        """Average over subsets of the features.
+    @property
+    def min_samples(self) -> int:  # type: ignore[override]
+        """As many as are in a subset."""
+        return self.subset_size
 
-        Raises:
-            DataError: If there are fewer samples than in a subset.
-        """
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
+        """Average over subsets of the features."""
         assert real is not None and real.features is not None and fake.features is not None
-        fewest = min(len(real.features), len(fake.features))
-        if fewest < self.subset_size:
-            raise DataError(
-                f"The metric '{self.name}' takes subsets of {self.subset_size:,} samples, and "
-                f"there are only {fewest:,}: give more, or set subset_size={fewest}."
-            )
         source = np.random.RandomState(self.seed)  # the one that torch-fidelity draws from
 
         def draw(features: Tensor) -> Tensor:

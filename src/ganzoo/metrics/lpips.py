@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADS", "LPIPS", "hashes", "pretrained"]
 
-_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+_BLOCKS = ((0, 4, 64), (4, 9, 128), (9, 16, 256), (16, 23, 512), (23, 30, 512))
+"""Where the blocks of VGG-16 begin and end among torchvision's layers, and their channels."""
 
 HEADS = weights.Published(
     title="the weights of LPIPS",
@@ -51,16 +52,11 @@ class LPIPS(nn.Module):
     def __init__(self, size: int | None = None) -> None:
         super().__init__()
         self.size = size
-        self.blocks = nn.ModuleList()
-        self.heads = nn.ParameterList()
-        channels = 3
-        for number, widths in enumerate(_BLOCKS):
-            layers: list[nn.Module] = [nn.MaxPool2d(2)] if number else []
-            for width in widths:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
-            self.blocks.append(nn.Sequential(*layers))
-            self.heads.append(nn.Parameter(torch.rand(channels)))
+        from torchvision.models.vgg import cfgs, make_layers
+
+        layers = make_layers(cfgs["D"])
+        self.blocks = nn.ModuleList(nn.Sequential(*layers[a:b]) for a, b, _ in _BLOCKS)
+        self.heads = nn.ParameterList(torch.rand(channels) for _, _, channels in _BLOCKS)
         # ImageNet's mean and standard deviation, as LPIPS rounds them, on [-1, 1]; numbers, even
         # where the rest is built on the meta device.
         shift, scale = torch.tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]], device="cpu")
@@ -170,17 +166,9 @@ def _read(trunk_file: Path, heads_file: Path, files: tuple[Hashable, ...]) -> LP
     """The net with the weights of two files, read anew where these are others."""
     with torch.device("meta"):
         net = LPIPS(None)
-    convolutions = {
-        f"{name}.{kind}": tuple(value.shape)
-        for name, layer in net._layers()
-        for kind, value in layer.named_parameters()
-    }
-    classifier = {
-        f"classifier.{layer}.{kind}": shape
-        for layer, out, into in ((0, 4096, 25088), (3, 4096, 4096), (6, 1000, 4096))
-        for kind, shape in (("weight", (out, into)), ("bias", (out,)))
-    }
-    trunk = weights.load(trunk_file, {**convolutions, **classifier}, optional=classifier)
+    shapes = vgg16.shapes()
+    classifier = [name for name in shapes if name.startswith("classifier.")]
+    trunk = weights.load(trunk_file, shapes, optional=classifier)
     expected: dict[str, tuple[int, ...]] = {
         f"lin{number}.model.1.weight": (1, len(head), 1, 1) for number, head in enumerate(net.heads)
     }

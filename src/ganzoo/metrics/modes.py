@@ -18,9 +18,9 @@ from ganzoo.metrics.classified import Classified
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.metrics.gathered import Gathered
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import Kind, SampleSpec
+    from ganzoo.core.spec import Kind, SampleSpec
+    from ganzoo.datasets.mixture import Mixture
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["Modes", "reverse_kl"]
 
@@ -58,10 +58,9 @@ class Modes(Classified):
         "arXiv:1712.04086"
     )
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    gathers: ClassVar[tuple[Part, ...]] = ("samples", "logits")
-    reals: ClassVar[bool] = False
-    kinds: ClassVar[tuple[Kind, ...]] = ("image", "vector")
-    least: ClassVar[int] = 1
+    requires: ClassVar[tuple[Part, ...]] = ("samples", "logits")
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ("image", "vector")
+    min_samples: ClassVar[int] = 1
 
     extractor: Chosen = Field(
         "classifier", validate_default=True, description="what sees the classes of images"
@@ -70,6 +69,11 @@ class Modes(Classified):
         "uniform",
         description="shares to compare with: all modes alike, or those of the real samples",
     )
+
+    @property
+    def needs_real(self) -> bool:  # type: ignore[override]
+        """Whether the shares of real samples are the reference."""
+        return self.reference == "real"
 
     def wants(self, spec: SampleSpec) -> tuple[Part, ...]:
         """Return the points of a mixture, or the logits of images."""
@@ -83,12 +87,12 @@ class Modes(Classified):
         digest = hashlib.sha256(exact).hexdigest()[:16]
         return {"mixture": digest, "modes": len(mixture.centres)}
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Count the modes.
 
         Raises:
-            DataError: If a mode of the generated samples has none of the real ones, or there are
-                no real ones, and these are the reference.
+            DataError: If a mode of the generated samples has none of the real ones, which are the
+                reference.
             ConfigError: If points have no mixture, or the logits tell no classes.
         """
         mixture = fake.mixture or (real.mixture if real is not None else None)
@@ -130,7 +134,7 @@ class Modes(Classified):
                 f"{count:,} samples of {extra['total']:,} modes: take more to tell it from 0."
             )
 
-    def _counts(self, part: Gathered, mixture: Mixture | None) -> list[int]:
+    def _counts(self, part: MetricInputs, mixture: Mixture | None) -> list[int]:
         """How many samples are nearest to each mode."""
         if mixture is not None and part.samples is not None:
             centres = torch.tensor(mixture.centres, dtype=torch.float64)
@@ -146,7 +150,7 @@ class Modes(Classified):
         digits, classes = part.logits.argmax(-1), part.logits.shape[-1]
         if part.logits.ndim not in (2, 3) or classes < 2:
             raise ConfigError(
-                f"Modes are told by logits (N, K) of at least two classes, or (N, C, K) of the "
+                f"Modes are counted by logits (N, K) of at least two classes, or (N, C, K) of the "
                 f"channels of stacked images, not of shape {tuple(part.logits.shape)}: choose "
                 f"another extractor."
             )
@@ -163,13 +167,9 @@ class Modes(Classified):
         return _bins(joint, classes ** digits.shape[1])
 
     def _shares_of_real(
-        self, real: Gathered | None, mixture: Mixture | None, counts: list[int]
+        self, real: MetricInputs | None, mixture: Mixture | None, counts: list[int]
     ) -> list[float]:
-        if real is None or (real.samples if mixture is not None else real.logits) is None:
-            raise DataError(
-                f"The metric '{self.name}' was to compare with real samples, and there are none: "
-                f"give a dataset, or set reference='uniform'."
-            )
+        assert real is not None
         of_real = self._counts(real, mixture)
         for mode, (count, other) in enumerate(zip(counts, of_real, strict=True)):
             if count and not other:

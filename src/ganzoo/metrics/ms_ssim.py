@@ -12,12 +12,12 @@ from torch.nn.functional import avg_pool2d
 
 from ganzoo.metrics.base import Metric, Part, Result
 from ganzoo.metrics.filters import separable
-from ganzoo.metrics.gathered import batches
+from ganzoo.metrics.inputs import batches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.metrics.gathered import Gathered
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["MSSSIM", "ms_ssim", "pairs"]
 
@@ -33,7 +33,7 @@ class MSSSIM(Metric):
     Odena et al. 2017, arXiv:1610.09585, sec. 4.2: the mean multi-scale structural similarity
     (Wang et al. 2003, sec. 3) over random pairs of generated images, each of them in one pair. In
     [0, 1]; 1 where all are the same picture. It says nothing about quality, and noise has the
-    lowest: set it beside ``extra["real"]``, that of pairs of real images, where there are some.
+    lowest: compare it with ``extra["real"]``, that of pairs of real images, where there are some.
     The error is the standard error of the mean over pairs.
 
     Settings of Wang et al. on pixels in [0, 255]: five scales, Gaussian window 11 with standard
@@ -47,22 +47,22 @@ class MSSSIM(Metric):
         "arXiv:1610.09585"
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    gathers: ClassVar[tuple[Part, ...]] = ("samples",)
-    reals: ClassVar[bool] = False
+    requires: ClassVar[tuple[Part, ...]] = ("samples",)
+    needs_real: ClassVar[bool] = False
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it pair by pair."""
         values = self._similarities(fake)
         error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else None
         extra: dict[str, Any] = {"pairs": len(values)}
-        if real is not None and real.samples is not None and real.count >= self.least:
+        if real is not None and real.samples is not None and real.count >= self.min_samples:
             real.require_finite("samples", "real")
             extra["real"] = self._similarities(real).mean().item()
         return Result(values.mean().item(), error, extra)
 
-    def _similarities(self, part: Gathered) -> Tensor:
+    def _similarities(self, part: MetricInputs) -> Tensor:
         assert part.samples is not None
         size = max(1, _BATCH // part.samples[0].numel())
         first, second = pairs(part.count, self.seed)

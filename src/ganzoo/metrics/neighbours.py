@@ -10,13 +10,13 @@ from pydantic import Field
 
 from ganzoo.errors import DataError
 from ganzoo.metrics.base import ANY_KIND, Chosen, Metric, Part, Result
-from ganzoo.metrics.gathered import batches
+from ganzoo.metrics.inputs import batches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import Kind
+    from ganzoo.core.spec import Kind
+    from ganzoo.metrics.inputs import MetricInputs
 
 __all__ = ["Coverage", "Density", "NearestNeighbours", "Precision", "Recall", "nearest", "radii"]
 
@@ -28,8 +28,8 @@ _TIE = 1e-12  # by which two squared distances that are equal may differ
 class _Neighbours(Metric):
     """What these metrics share: features, and balls around real or generated ones."""
 
-    gathers: ClassVar[tuple[Part, ...]] = ("features",)
-    kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
+    requires: ClassVar[tuple[Part, ...]] = ("features",)
+    sample_kinds: ClassVar[tuple[Kind, ...]] = ANY_KIND
 
     extractor: Chosen = Field(
         "inception", validate_default=True, description="what features are compared"
@@ -41,10 +41,12 @@ class _Balls(_Neighbours):
 
     better: ClassVar[Literal["lower", "higher"] | None] = "higher"
 
+    lowers_min_samples: ClassVar[str | None] = "neighbours"
+
     neighbours: int = Field(3, ge=1, description="neighbours that a ball reaches to, k")
 
     @property
-    def least(self) -> int:  # type: ignore[override]
+    def min_samples(self) -> int:  # type: ignore[override]
         """One more than the neighbours of each sample."""
         return self.neighbours + 1
 
@@ -63,7 +65,7 @@ class Precision(_Balls):
         'Models", arXiv:1904.06991'
     )
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it block by block."""
         assert real is not None
         return _share_within(fake, real, self.neighbours, _centre(real))
@@ -79,7 +81,7 @@ class Recall(_Balls):
 
     citation: ClassVar[str] = Precision.citation
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it block by block."""
         assert real is not None
         return _share_within(real, fake, self.neighbours, _centre(real))
@@ -100,7 +102,7 @@ class Density(_Balls):
 
     neighbours: int = Field(5, ge=1, description="neighbours that a ball reaches to, k")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it block by block."""
         assert real is not None
         centre = _centre(real)
@@ -125,7 +127,7 @@ class Coverage(_Balls):
 
     neighbours: int = Field(5, ge=1, description="neighbours that a ball reaches to, k")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it block by block."""
         assert real is not None
         centre = _centre(real)
@@ -147,7 +149,7 @@ class NearestNeighbours(_Neighbours):
     their nearest real one than that is from its own nearest neighbour (Alaa et al. 2022,
     arXiv:2102.08921, sec. 3): 0 are copies. ``extra["closest"]`` are the samples with the smallest
     ratio of these two distances, closest first, with the positions of both: material for a
-    picture. The ratio is None where that real one is there twice and the sample is no copy of it.
+    picture. The ratio is None where that real one occurs twice and the sample is not a copy.
     """
 
     citation: ClassVar[str] = (
@@ -158,7 +160,12 @@ class NearestNeighbours(_Neighbours):
 
     shown: int = Field(16, ge=0, le=1000, description="pairs of samples that are named")
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    @property
+    def num_pairs(self) -> int:
+        """Pairs in ``extra["closest"]``."""
+        return self.shown
+
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it block by block.
 
         Raises:
@@ -228,7 +235,7 @@ def nearest(points: Tensor, others: Tensor | None, k: int, centre: Tensor) -> tu
     return torch.cat(found), torch.cat(which)
 
 
-def radii(part: Gathered, k: int, centre: Tensor) -> Tensor:
+def radii(part: MetricInputs, k: int, centre: Tensor) -> Tensor:
     """Return the squared distance of each sample's features to their k-th nearest other, (N,)."""
     known: Tensor | None = part.cache.get("nearest")
     if known is None or known.shape[1] < k:
@@ -238,7 +245,7 @@ def radii(part: Gathered, k: int, centre: Tensor) -> Tensor:
     return known[:, k - 1]
 
 
-def _share_within(part: Gathered, others: Gathered, k: int, centre: Tensor) -> Result:
+def _share_within(part: MetricInputs, others: MetricInputs, k: int, centre: Tensor) -> Result:
     """Share of samples within the ball of one of the others, boundary included."""
     points = _features(part)
     reach = radii(others, k, centre).to(points.device) * (1 + _TIE)
@@ -248,12 +255,12 @@ def _share_within(part: Gathered, others: Gathered, k: int, centre: Tensor) -> R
     return Result(within.double().mean().item())
 
 
-def _features(part: Gathered) -> Tensor:
+def _features(part: MetricInputs) -> Tensor:
     assert part.features is not None
     return part.features
 
 
-def _centre(real: Gathered) -> Tensor:
+def _centre(real: MetricInputs) -> Tensor:
     """Mean of the real features, (D,) float64: generated ones may lie anywhere."""
     known: Tensor | None = real.cache.get("centre")
     if known is None:

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from ganzoo.core.seeds import derive
 from ganzoo.errors import ConfigError, DataError, an
 from ganzoo.features.arithmetic import full_float32
 from ganzoo.metrics import lpips
 from ganzoo.metrics.base import Metric, Part, Result
-from ganzoo.metrics.gathered import Gathered, batches
+from ganzoo.metrics.inputs import MetricInputs, batches
 from ganzoo.metrics.ms_ssim import pairs
-from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.metrics.gathered import Sampler
-    from ganzoo.mixture import Mixture
-    from ganzoo.spec import SampleSpec
+    from ganzoo.core.spec import SampleSpec
+    from ganzoo.datasets.mixture import Mixture
+    from ganzoo.metrics.inputs import Sampler
 
 __all__ = ["PPL", "LPIPSDiversity", "path_lengths", "slerp"]
 
@@ -40,7 +40,7 @@ class _Perceptual(Metric):
     )
 
     def check(self, spec: SampleSpec) -> None:
-        """Refuse what is no greyscale or RGB image.
+        """Refuse what is not a greyscale or RGB image.
 
         Raises:
             ConfigError: If it is not.
@@ -58,11 +58,7 @@ class _Perceptual(Metric):
             )
 
     def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:
-        """Return the net, the hashes of its weights, and what is done to images before it.
-
-        Raises:
-            CheckpointError: If the weights of LPIPS are not there.
-        """
+        """Return the net, the hashes of its weights, and what is done to images before it."""
         resize = "none"
         if self.size is not None:
             how = "area" if min(spec.size) > self.size else "bilinear"
@@ -76,14 +72,10 @@ class _Perceptual(Metric):
         }
 
     def prepare(self, device: torch.device) -> None:
-        """Load LPIPS with its weights.
-
-        Raises:
-            CheckpointError: If they are not there.
-        """
+        """Load LPIPS with its weights."""
         lpips.pretrained(self.size, device)
 
-    def _net(self, fake: Gathered) -> lpips.LPIPS:
+    def _net(self, fake: MetricInputs) -> lpips.LPIPS:
         return lpips.pretrained(self.size, fake.device or torch.device("cpu"))
 
 
@@ -104,12 +96,12 @@ class PPL(_Perceptual):
         'Networks", arXiv:1812.04948'
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    gathers: ClassVar[tuple[Part, ...]] = ("generator",)
-    reals: ClassVar[bool] = False
-    least: ClassVar[int] = 0
+    requires: ClassVar[tuple[Part, ...]] = ("generator",)
+    needs_real: ClassVar[bool] = False
+    min_samples: ClassVar[int] = 0
     pictures: ClassVar[Literal["uint8", "float"]] = "float"
 
-    ways: int = Field(10_000, ge=2, description="ways that are averaged over")
+    num_samples: int = Field(10_000, ge=2, description="ways that are averaged over")
     epsilon: float = Field(1e-4, gt=0, le=1, description="length of a way, of that from a to c")
     interpolation: Literal["lerp", "slerp"] = Field(
         "lerp", description="along a straight line, or along a great circle, as StyleGAN's latents"
@@ -117,7 +109,7 @@ class PPL(_Perceptual):
     seed: int = Field(0, ge=0, lt=2**63, description="decides the latents")
 
     @full_float32()
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Draw the latents and compute it.
 
         Raises:
@@ -128,7 +120,7 @@ class PPL(_Perceptual):
         assert generator is not None
         start, end = (
             generator.latent.sample(
-                self.ways,
+                self.num_samples,
                 generator=torch.Generator().manual_seed(derive(self.seed, "path", which)),
             )
             for which in ("from", "to")
@@ -149,7 +141,7 @@ class LPIPSDiversity(_Perceptual):
 
     Zhu et al. 2017, arXiv:1711.11586, sec. 5.1: the mean LPIPS distance by VGG16 over random pairs
     of generated images, each of them in one pair. From 0 on, 0 where all are the same picture; it
-    says nothing about quality, so set it beside ``extra["real"]``, that of pairs of real images,
+    says nothing about quality, so compare it with ``extra["real"]``, that of pairs of real images,
     where there are some. The error is the standard error of the mean over pairs.
     """
 
@@ -157,14 +149,14 @@ class LPIPSDiversity(_Perceptual):
         'Zhu et al. 2017, "Toward Multimodal Image-to-Image Translation", arXiv:1711.11586'
     )
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    gathers: ClassVar[tuple[Part, ...]] = ("samples",)
-    reals: ClassVar[bool] = False
+    requires: ClassVar[tuple[Part, ...]] = ("samples",)
+    needs_real: ClassVar[bool] = False
     pictures: ClassVar[Literal["uint8", "float"]] = "uint8"
 
     seed: int = Field(0, ge=0, lt=2**32, description="decides the pairs")
 
     @full_float32()
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it pair by pair.
 
         Raises:
@@ -174,12 +166,12 @@ class LPIPSDiversity(_Perceptual):
         values = self._distances(fake, net)
         error = values.std().item() / len(values) ** 0.5 if len(values) > 1 else None
         extra: dict[str, Any] = {"pairs": len(values)}
-        if real is not None and real.samples is not None and real.count >= self.least:
+        if real is not None and real.samples is not None and real.count >= self.min_samples:
             real.require_finite("samples", "real")
             extra["real"] = self._distances(real, net).mean().item()
         return Result(values.mean().item(), error, extra)
 
-    def _distances(self, part: Gathered, net: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _distances(self, part: MetricInputs, net: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         first, second = pairs(part.count, self.seed)
         return torch.cat(
             [
@@ -215,7 +207,7 @@ def path_lengths(
             samples = generator.sample(
                 len(latents), seed=derive(seed, "classes", number), latents=latents
             )
-            made = Gathered(len(samples), samples=samples, spec=generator.spec)
+            made = MetricInputs(len(samples), samples=samples, spec=generator.spec)
             made.require_finite("samples", "generated")
             ends.append(made.pixels(slice(None)))
         with torch.no_grad():

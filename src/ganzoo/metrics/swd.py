@@ -9,19 +9,19 @@ import torch
 from pydantic import Field
 from torch.nn.functional import normalize, pad
 
+from ganzoo.core.seeds import derive
 from ganzoo.errors import ConfigError, DataError, an
 from ganzoo.metrics.base import Metric, Part, Result
 from ganzoo.metrics.filters import separable
-from ganzoo.metrics.gathered import batches
-from ganzoo.seeds import derive
+from ganzoo.metrics.inputs import batches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.metrics.gathered import Gathered
-    from ganzoo.spec import SampleSpec
+    from ganzoo.core.spec import SampleSpec
+    from ganzoo.metrics.inputs import MetricInputs
 
-    _Chosen = tuple[Gathered, Tensor]  # a side, and which of its images are used
+    _Chosen = tuple[MetricInputs, Tensor]  # a side, and which of its images are used
 
 __all__ = ["SWD", "laplacian_pyramid", "sliced_wasserstein"]
 
@@ -49,14 +49,14 @@ class SWD(Metric):
         'Variation", arXiv:1710.10196'
     )
     better: ClassVar[Literal["lower", "higher"]] = "lower"
-    gathers: ClassVar[tuple[Part, ...]] = ("samples",)
+    requires: ClassVar[tuple[Part, ...]] = ("samples",)
 
     patches: int = Field(128, ge=1, description="patches of each level of each image")
     directions: int = Field(512, ge=1, description="random directions that are projected onto")
     seed: int = Field(0, ge=0, lt=2**63, description="decides images, patches and directions")
 
     def check(self, spec: SampleSpec) -> None:
-        """Refuse what is no image, or too small for a patch.
+        """Refuse what is not an image, or too small for a patch.
 
         Raises:
             ConfigError: If it is.
@@ -68,7 +68,7 @@ class SWD(Metric):
                 f"{an(spec)}: leave it out."
             )
 
-    def compute(self, real: Gathered | None, fake: Gathered) -> Result:
+    def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Compute it level by level.
 
         Raises:
@@ -109,7 +109,7 @@ class SWD(Metric):
         value = sum(distances.values()) / len(distances)
         return Result(value, extra={"levels": distances, "images": count}, notices=notices)
 
-    def _chosen(self, part: Gathered, count: int) -> Tensor:
+    def _chosen(self, part: MetricInputs, count: int) -> Tensor:
         """Positions of the images that are used: folders are sorted by class, so not the first."""
         if part.count == count:
             return torch.arange(count)
@@ -156,7 +156,7 @@ class SWD(Metric):
             values += exact.shape[0] * exact.shape[2]
         mean = total / values
         variance = squares / values - mean.square()
-        # What is left of equal values after subtracting is no variance.
+        # What is left of equal values after subtracting is not a variance.
         variance = variance.where(variance > 1e-10 * (1 + mean.square()), 0.0)
         return mean.float()[None, :, None], variance.sqrt().float()[None, :, None]
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from ganzoo.core.model import Model
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing
-from ganzoo.model import Model
 
 __all__ = ["Recipe", "get", "names", "summary"]
 

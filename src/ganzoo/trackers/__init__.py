@@ -1,6 +1,6 @@
 """Trackers: where else a training's numbers and pictures go."""
 
-from ganzoo.registry import Registry
+from ganzoo.core.registry import Registry
 from ganzoo.trackers.base import Log, Tracker
 
 __all__ = ["Log", "Tracker", "create", "get", "names", "register", "registry"]

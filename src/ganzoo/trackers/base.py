@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ganzoo.component import Component
+from ganzoo.core.component import Component
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ __all__ = ["Log", "Tracker"]
 
 
 class Tracker(Component):
-    """Where else a training's numbers and pictures go, beside the run folder.
+    """Where else a training's numbers and pictures go, in addition to the run folder.
 
     A tracker is options only; what it opens, a ``Log``, holds files and connections. An error in
     ``check`` or ``open`` keeps the training from starting. One in the log ends the tracking, and
@@ -40,8 +40,8 @@ class Tracker(Component):
         """Return the log of a training that is about to begin or to continue.
 
         Args:
-            folder: The run folder, which exists. What is written goes into a file or folder of
-                its own below it.
+            folder: The run folder, which exists. A tracker writes into a file or
+                folder of its own below it.
             settings: All settings of the training as plain values, those of ``config.yaml``.
             step: The iteration that training continues from, 0 for a new one. What was logged of
                 later steps before an interruption is going to be logged again, and must not show

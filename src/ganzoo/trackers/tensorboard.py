@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,16 +51,12 @@ class TensorBoard(Tracker):
             ConfigError: If the package tensorboard is absent or cannot be imported.
         """
         try:
-            import tensorboard.compat.proto.event_pb2
-            import tensorboard.summary.writer.record_writer  # noqa: F401
+            import tensorboard  # noqa: F401
+            import torch.utils.tensorboard  # noqa: F401
         except Exception as error:  # packages that do not fit together raise anything
-            cause = (
-                "which is not installed"
-                if isinstance(error, ModuleNotFoundError) and error.name == "tensorboard"
-                else f"which cannot be imported ({type(error).__name__}: {_line(error)})"
-            )
             raise ConfigError(
-                f"The tracker 'tensorboard' needs the package tensorboard, {cause}: "
+                f"The tracker 'tensorboard' needs the package tensorboard, which cannot be "
+                f"imported ({type(error).__name__}: {' '.join(str(error).split())}): "
                 f'pip install "ganzoo[tensorboard]"'
             ) from error
 
@@ -78,84 +72,38 @@ class TensorBoard(Tracker):
 
 
 class _EventFile(Log):
-    """One event file: length-prefixed ``Event`` protocol buffers.
-
-    torch's ``SummaryWriter`` would write the same from a thread, whose failure is a traceback on
-    the screen and reaches the caller late.
-    """
+    """One event file. Each call waits until it is written, so that it raises its own errors."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], step: int) -> None:
         import yaml
-        from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import SummaryWriter
 
-        self._event: Any = event_pb2.Event
-        self._summary: Any = summary_pb2.Summary
-        folder.mkdir(exist_ok=True)
-        self._file = _next_file(folder).open("xb")
-        self._records: Any = RecordWriter(self._file)
-        # From here on TensorBoard forgets what earlier files hold of these steps. The settings
-        # count from the first of them, so that those of an attempt without a row are forgotten.
+        # TensorBoard then ignores points from this step on that are in earlier files. The settings
+        # are of this step too, so that those of an attempt without a row are ignored later.
         first = step + 1
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._write(file_version="brain.Event:2")
-        self._write(step=first, session_log=start)
-        markdown = (
-            f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)}```"
-        )
-        text = tensor_pb2.TensorProto(
-            dtype="DT_STRING",
-            string_val=[markdown.encode()],
-            tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=[{"size": 1}]),
-        )
-        shown_as = summary_pb2.SummaryMetadata(plugin_data={"plugin_name": "text"})
-        self._add(first, [{"tag": "settings", "metadata": shown_as, "tensor": text}])
+        self._writer: Any = SummaryWriter(folder, purge_step=first)
+        text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+        self._writer.add_text("settings", f"```yaml\n{text}```", first)
+        self._writer.flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to each chart."""
-        self._add(
-            step,
-            [
-                {"tag": _CHARTS.get(name, name), "simple_value": value}
-                for name, value in values.items()
-            ],
-        )
+        for name, value in values.items():
+            self._writer.add_scalar(_CHARTS.get(name, name), value, step)
+        self._writer.flush()
 
     def scores(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to each chart of the group ``metric``."""
         self.scalars(step, {f"metric/{name}": value for name, value in values.items()})
 
     def images(self, step: int, name: str, image: Image) -> None:
-        """Add a picture, as PNG."""
-        file = io.BytesIO()
-        image.save(file, format="PNG")
-        picture = self._summary.Image(
-            width=image.width,
-            height=image.height,
-            colorspace=len(image.getbands()),
-            encoded_image_string=file.getvalue(),
-        )
-        self._add(step, [{"tag": name, "image": picture}])
+        """Add a picture, greyscale as RGB."""
+        import numpy as np
+
+        pixels = np.asarray(image.convert("RGB") if image.mode == "L" else image)
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
+        self._writer.flush()
 
     def finish(self) -> None:
         """Close the file."""
-        self._file.close()
-
-    def _add(self, step: int, values: list[dict[str, Any]]) -> None:
-        summary = self._summary(value=[self._summary.Value(**value) for value in values])
-        self._write(step=step, summary=summary)
-
-    def _write(self, **content: Any) -> None:
-        self._records.write(self._event(wall_time=time.time(), **content).SerializeToString())
-        self._file.flush()  # rows are seconds apart, and someone may be watching
-
-
-def _next_file(folder: Path) -> Path:
-    """The next of ``events.out.tfevents.000000``, ...: TensorBoard reads them by their names."""
-    numbers = [path.suffix[1:] for path in folder.glob("events.out.tfevents.*")]
-    number = max((int(text) + 1 for text in numbers if text.isdecimal()), default=0)
-    return folder / f"events.out.tfevents.{number:06d}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        self._writer.close()

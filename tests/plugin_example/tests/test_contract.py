@@ -2,10 +2,12 @@
 
 import ganzoo_example
 import pytest
+import torch
 
-from ganzoo import Trainer, architectures, datasets, trackers
-from ganzoo.spec import LatentSpec, SampleSpec
+from ganzoo import Callback, Trainer, architectures, datasets, trackers
+from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.testing import check_architecture, check_dataset, check_loss, check_tracker
+from ganzoo.training.parts import collect
 
 
 @pytest.mark.parametrize("classes", [None, ("cat", "dog", "bird")])
@@ -14,8 +16,9 @@ def test_architecture(classes):
     check_architecture(arch, SampleSpec(shape=(3, 8, 12), classes=classes), LatentSpec(shape=(5,)))
 
 
-def test_loss():
-    check_loss("softplus-margin")
+@pytest.mark.parametrize("loss", ["softplus-margin", "latent-encoder"])
+def test_loss(loss):
+    check_loss(loss)
 
 
 def test_dataset():
@@ -45,6 +48,86 @@ def test_training(tmp_path):
         out=tmp_path / "run",
     ).fit()
     assert run.generator.sample(3).shape == (3, 1, 16, 16)
+
+
+METHODS = {
+    "loss": {"name": "latent-encoder", "pace": 0.02},
+    "penalties": [{"name": "sliding-penalty", "weight": 2.0, "every": 2}],
+    "augmentation": {"name": "adaptive-fade", "target": 1.0},
+}
+
+
+def trainer(folder, **more):
+    return Trainer(
+        "tiny-conv",
+        {"name": "checkerboard", "size": 8, "count": 24},
+        **{**METHODS, "steps": 8, "batch_size": 4, "log_every": 3, "checkpoint_every": 2, **more},
+        device="cpu",
+        progress=False,
+        out=folder,
+    )
+
+
+class End(Callback):
+    """Ends a training as an error does."""
+
+    def on_step(self, trainer, step):
+        if trainer.step == 5:
+            raise RuntimeError("the machine went down")
+
+
+def assert_same(one, other):
+    (tensors, values), (others, other_values) = collect(one.parts()), collect(other.parts())
+    assert tensors.keys() == others.keys() and values == other_values
+    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
+
+
+def test_state_of_all_is_trained_and_saved(tmp_path):
+    made = trainer(tmp_path / "run")
+    made.setup()
+    before = {name: value.clone() for name, value in collect(made.parts())[0].items()}
+    run = made.fit()
+    after = collect(made.parts())[0]
+    for name in (
+        "penalty-sliding-penalty.mean",
+        "augmentation.probability",
+        "loss.value",
+        "encoder.1.weight",
+        "encoder_ema.1.weight",
+    ):
+        assert not torch.equal(before[name], after[name]), name
+    assert "encoder_optimizer.encoder.1.weight.exp_avg" in after
+    row = run.history[-1]
+    names = {"sliding-penalty", "running norm", "fade", "balance", "encoder_loss", "encoder_grad"}
+    assert names <= row.keys()
+
+
+@pytest.mark.parametrize("more", [{}, {"precision": "bf16"}, {"joint_batch": True}])
+def test_resumed_to_the_bit(tmp_path, more):
+    whole = trainer(tmp_path / "whole", **more)
+    whole.fit()
+    part = trainer(tmp_path / "part", **more, callbacks=[End()])
+    with pytest.raises(RuntimeError, match="went down"):
+        part.fit()
+    resumed = Trainer.resume(tmp_path / "part", progress=False)
+    assert resumed.step == 4
+    resumed.fit()
+    assert_same(whole, resumed)
+    for name in ("metrics.jsonl", "generator/model.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
+
+
+def test_the_weight_of_a_lazy_penalty_is_scaled(tmp_path):
+    plain, lazy = (
+        trainer(None, loss="softplus-margin", augmentation=None, steps=1, penalties=penalties)
+        for penalties in (
+            [{"name": "sliding-penalty", "weight": 6.0}],
+            [{"name": "sliding-penalty", "weight": 2.0, "every": 3}],
+        )
+    )
+    for made in (plain, lazy):
+        list(made.iterations())
+    assert_same(plain, lazy)
 
 
 def test_version():

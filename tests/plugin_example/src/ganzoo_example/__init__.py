@@ -1,4 +1,4 @@
-"""An example of a ganzoo plug-in: one architecture, loss, dataset and tracker.
+"""An example of a ganzoo plug-in: a component of each kind that changes a training.
 
 Nothing needs importing from here: once the package is installed, ganzoo knows its components.
 """

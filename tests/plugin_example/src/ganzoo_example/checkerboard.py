@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import Dataset, Samples
-from ganzoo.spec import SampleSpec
 
 __all__ = ["CLASSES", "Checkerboard"]
 

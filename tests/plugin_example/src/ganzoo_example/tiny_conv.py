@@ -17,7 +17,7 @@ from ganzoo.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.spec import LatentSpec, SampleSpec
+    from ganzoo.core.spec import LatentSpec, SampleSpec
 
 __all__ = ["TinyConv", "TinyDiscriminator", "TinyGenerator"]
 

@@ -1,0 +1,39 @@
+"""The contract of an augmentation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from ganzoo.core.component import Component
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ganzoo.core.spec import SampleSpec
+    from ganzoo.core.step import Step
+
+__all__ = ["Augmentation"]
+
+
+class Augmentation(Component):
+    """Random maps that all samples pass through on their way to D, in both phases.
+
+    Gradients flow through them to G. Saved samples and scores are not augmented.
+    """
+
+    kind: ClassVar[str] = "augmentation"
+
+    @abstractmethod
+    def build(self, spec: SampleSpec) -> nn.Module:
+        """Return the module: samples (N, *shape) to samples (N, *shape), differentiable.
+
+        It draws from torch's global random numbers. Checkpoints hold its buffers.
+        """
+
+    def adapt(self, module: nn.Module, step: Step) -> None:
+        """Change the module's buffers after an update of D, without host-device sync.
+
+        ``step.real_output`` has D's logits. What is written into ``step.scalars`` is a column of
+        ``metrics.jsonl``.
+        """

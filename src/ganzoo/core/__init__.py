@@ -1,0 +1,1 @@
+"""What every room rests on: registries, components, specs, seeds, devices."""

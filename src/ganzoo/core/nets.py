@@ -1,0 +1,65 @@
+"""What is asked of nets, and modes they are put in for a while."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["build_on_meta", "evaluating", "frozen", "uses_batch_norm"]
+
+_DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "exponential_", "random_"})
+
+
+@contextlib.contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Need no gradients of nets' weights; what their authors froze stays so afterwards."""
+    trained = [item for module in modules for item in module.parameters() if item.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module, asked: bool = True) -> Iterator[None]:
+    """Put a net in evaluation mode, if asked; each of its parts returns to the mode it was in."""
+    parts = [part for part in module.modules() if part.training] if asked else []
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True
+
+
+def uses_batch_norm(module: nn.Module) -> bool:
+    """Whether the net normalises over the batch, so that samples of a batch see each other."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a net on torch's meta device: all of its shapes, none of its numbers."""
+    with torch.device("meta"), _NoInitialWeights():
+        return build()
+
+
+class _NoInitialWeights(TorchFunctionMode):
+    """Leaves initial weights out, for which torch would import its compiler."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        named = {} if options is None else options
+        initial = getattr(function, "__module__", "") == "torch.nn.init"
+        if initial or getattr(function, "__name__", "") in _DRAWS:
+            return arguments[0] if arguments else named["tensor"]
+        return function(*arguments, **named)

@@ -1,0 +1,1 @@
+"""What users hold: a generator, its bundle, its card, the Hub, and conversion."""

@@ -1,0 +1,398 @@
+"""The trained generator: what users hold, sample from, save, load and publish."""
+
+from __future__ import annotations
+
+import operator
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ganzoo.core.device import pick_device
+from ganzoo.core.labels import numbers
+from ganzoo.core.nets import evaluating
+from ganzoo.core.seeds import checked
+from ganzoo.errors import BundleError, ConfigError, quoted
+from ganzoo.files import storage
+from ganzoo.generators import bundle, card, hub, locating, markdown, sampling, saving
+from ganzoo.showing import pictures
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.datasets.preprocessing import Preprocessing
+
+__all__ = ["Generator", "of_repository"]
+
+
+class Generator:
+    """A trained generator with all that is needed to use it.
+
+    Get one from ``Generator.from_pretrained(source)``, ``trainer.generator`` or
+    ``run.generator``.
+
+    Attributes:
+        module: The net itself, in evaluation mode: ``(z (N, *latent.shape), labels) -> samples``
+            at the size it was trained at.
+        config: What ``config.json`` of its bundle says; ``config.origin`` has the repository and
+            the commit of one that came from the Hub.
+        place: Where it was loaded from; None of one that was not.
+    """
+
+    def __init__(self, module: nn.Module, config: bundle.BundleConfig) -> None:
+        self.module = module.eval()
+        self.config = config
+        self.place: locating.Place | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Generator({self.config.architecture.name}: {self.spec}, latent {self.latent.shape})"
+        )
+
+    def __call__(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Run the net itself: gradients flow, and nothing is cropped.
+
+        Args:
+            latents: (N, *latent.shape), on the net's device.
+            labels: (N,) int64 where the generator knows classes.
+
+        Returns:
+            (N, *config.sample.shape) in the value range of ``spec``.
+        """
+        output: Tensor = self.module(latents, labels)
+        return output
+
+    @property
+    def latent(self) -> LatentSpec:
+        """What the net is fed."""
+        return self.config.latent
+
+    @property
+    def spec(self) -> SampleSpec:
+        """What one sample of ``sample()`` is."""
+        padding = self._padding
+        return self.config.sample.resized(padding.original_size) if padding else self.config.sample
+
+    @property
+    def _padding(self) -> Preprocessing | None:
+        """What to crop from the net's output, if anything."""
+        preprocessing = self.config.preprocessing
+        return (
+            preprocessing if preprocessing is not None and preprocessing.method == "pad" else None
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        device: str = "cpu",
+    ) -> Generator:
+        """Load a generator from a folder, by its name, or from the Hugging Face Hub.
+
+        Repositories are stored in the Hub client's cache and load from there without a
+        network; nothing of a repository is executed.
+
+        Args:
+            source: In this order: a folder with a ``config.json``, or of a run that has one in
+                ``generator/``; the name of a pretrained one such as ``dcgan.fashion``; or a
+                repository as ``org/repo`` or ``org/repo@revision``.
+            revision: Of a repository: branch, tag, ``refs/pr/1`` or commit.
+            token: For the Hub, instead of the machine's; False for none.
+            cache_dir: Instead of the cache of the Hub's client.
+            local_files_only: Ask the Hub for nothing.
+            force_download: Fetch again, ignoring the cache.
+            device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+
+        Raises:
+            BundleError: If the folder is absent, no bundle, or damaged.
+            HubError: If the Hub refuses, cannot be reached, or has not what was asked for.
+            ConfigError: If a revision is given for a folder or a pretrained generator.
+            PluginError: If the architecture comes from a plug-in that is not installed.
+            DeviceError: If the device is not available.
+        """
+        target = pick_device(device)
+        cache_dir = None if cache_dir is None else storage.expanded(cache_dir)
+        loaded = locating.load(
+            source,
+            revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+        return cls._of(loaded, target)
+
+    @classmethod
+    def _of(cls, loaded: locating.Loaded, device: torch.device) -> Generator:
+        generator = cls(loaded.module.requires_grad_(False).to(device), loaded.config)
+        generator.place = loaded.place
+        return generator
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        discriminator: nn.Module | bool | None = None,
+        half: bool = False,
+    ) -> Path:
+        """Write the generator as a bundle: ``config.json`` and ``model.safetensors``.
+
+        Of one that was loaded and has its weights still, the record of the training, the pictures
+        and the scores go with it, as far as they are on this machine; not its README.md. Scores
+        stay behind where half precision changes the weights. Changed weights are not a copy of a
+        commit any more: ``origin`` becomes what they started from.
+
+        Args:
+            folder: Where to; an older bundle there is replaced.
+            discriminator: The net that its architecture builds, to be saved next to it as
+                ``discriminator.safetensors``; True for that of ``discriminator()``.
+            half: Store weights in half precision, which halves the file. The error that this
+                costs 64 samples is written into ``config.json``. One that is stored so already
+                stays so.
+
+        Returns:
+            The folder.
+
+        Raises:
+            BundleError: If weights are not finite, there is no discriminator, or the folder cannot
+                be written.
+        """
+        target = storage.expanded(folder)
+        saving.write(self, target, self.config, self._opponent(discriminator), half)
+        return target
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        dry_run: bool = False,
+        license: str | None = None,  # noqa: A002 - the Hub's word
+        overwrite_card: bool = False,
+        half: bool = False,
+        discriminator: nn.Module | bool | None = None,
+    ) -> hub.Push:
+        """Publish the generator on the Hugging Face Hub, with a card and a picture of samples.
+
+        Scores, settings and curves that lie in the folder it was loaded from go with it, without
+        secrets and folders of this machine. Doing it again is safe, and changes nothing where
+        nothing has changed.
+
+        Args:
+            repo_id: ``org/repo``; made if it is not there.
+            private: Whether a repository that is made is seen by its owner only.
+            token: That may write, instead of the machine's.
+            commit_message: The first line of the commit.
+            revision: The branch, made if it is not there, or ``refs/pr/1``.
+            create_pr: Send a pull request instead of changing the main branch.
+            dry_run: Send nothing and use no network; the result says what would be sent.
+            license: Of the weights, as the Hub names it, such as ``mit``.
+            overwrite_card: Replace README.md even if it was edited there.
+            half: Store weights in half precision, as in ``save_pretrained``.
+            discriminator: As in ``save_pretrained``.
+
+        Returns:
+            What was sent, where it is, the commit, and what to know about data and licence.
+
+        Raises:
+            BundleError: If weights are not finite or there is no discriminator.
+            HubError: If the Hub refuses or cannot be reached, or the repository holds something
+                else.
+        """
+        options = hub.HubOptions(
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+            dry_run=dry_run,
+            license=license,
+            overwrite_card=overwrite_card,
+        )
+        origin, source = self.config.origin, self.place.folder if self.place else None
+        training = markdown.public(self.config.training)
+        config = self.config.model_copy(update={"training": training})
+        if origin is not None and origin.repo_id == repo_id:  # which is no origin of itself
+            config = config.model_copy(update={"origin": None})
+        with hub.workplace(repo_id) as place:
+            folder = place / "bundle"
+            locating.fetch_extras(self.place, origin, token, dry_run)
+            try:
+                saving.write(self, folder, config, self._opponent(discriminator), half)
+            except BundleError as error:
+                if isinstance(error.__cause__, OSError):  # of the temporary folder
+                    raise error.__cause__ from None
+                raise
+            if self.spec.kind == "image" and not (folder / bundle.SAMPLES).exists():
+                self.grid(64, seed=0).save(folder / bundle.SAMPLES)
+            card.hide(folder, source)
+            text = card.render(folder, repo_id=repo_id, license=options.license, source=source)
+            (folder / bundle.CARD).write_bytes(text.encode())
+            return hub.push(folder, repo_id, options)
+
+    def _opponent(self, wanted: nn.Module | bool | None) -> nn.Module | None:
+        """The discriminator that is to be saved, if one is."""
+        net = self.discriminator() if wanted is True else wanted or None
+        if net is None and wanted is True:
+            raise BundleError(
+                "There is no discriminator to save: this generator was not loaded from a bundle "
+                "that has one. Give the net itself, or leave it out."
+            )
+        return net
+
+    def discriminator(self) -> nn.Module | None:
+        """Load the discriminator that this generator was trained against, ready to train on.
+
+        It is that of the bundle that this was loaded from or, where that has none and belongs to a
+        run, of the run's newest checkpoint.
+
+        Returns:
+            The net on the CPU; None where it was not saved.
+
+        Raises:
+            BundleError: If the bundle is damaged or gone, or the checkpoint holds another net.
+            CheckpointError: If the run has checkpoints and none is whole.
+            GanzooError: If the architecture cannot make a discriminator of such samples.
+        """
+        return locating.load_discriminator(self.place, self.config)
+
+    def sample(
+        self,
+        count: int | None = None,
+        *,
+        seed: int | None = None,
+        labels: int | str | Iterable[int | str] | Tensor | None = None,
+        latents: Tensor | None = None,
+        batch_size: int = 64,
+    ) -> Tensor:
+        """Draw samples.
+
+        The same seed gives the same latents whatever the count, the batch size and the device:
+        ``sample(4, seed=0)`` is the beginning of ``sample(100, seed=0)``, up to the rounding
+        with which a net computes batches of different size.
+
+        Args:
+            count: How many; by default as many as labels or latents are given, else 16.
+            seed: Decides the latents, from 0 to 2**63 - 1; None draws fresh ones each time.
+            labels: One class for all, or one per sample, each by its name or by its number: a
+                string is a name, an integer the place among ``spec.classes``. By default drawn at
+                random where the generator knows classes.
+            latents: (count, *latent.shape) to use instead of drawn ones.
+            batch_size: Samples per pass through the net, which bounds the memory; fewer where one
+                layer's outputs would exceed 1 GiB.
+
+        Returns:
+            float32 tensor (count, *spec.shape) on the CPU, in ``spec.value_range``.
+
+        Raises:
+            ConfigError: If the count, the seed, the labels or the latents do not fit the
+                generator, or more memory would be needed than is allowed.
+        """
+        asked = (batch_size,) if count is None else (batch_size, count)
+        if not all(map(sampling.is_whole, asked)) or min(asked) < 0 or batch_size < 1:
+            raise ConfigError(
+                f"Cannot draw {quoted(count)} samples in batches of {quoted(batch_size)}: both are "
+                f"whole numbers, of at least 0 and 1."
+            )
+        labels = self._numbers(labels, count)
+        count = sampling.number_of(count, labels, latents, 16)
+        batch_size = sampling.affordable_batch(
+            self.module, self.config, count, operator.index(batch_size)
+        )
+        seed = secrets.randbits(63) if seed is None else checked(seed)
+        if latents is None:
+            latents = sampling.draw_latents(self.latent, count, seed)
+        elif tuple(latents.shape) != (count, *self.latent.shape):
+            raise ConfigError(
+                f"The latents have shape {tuple(latents.shape)}; {count} samples of this "
+                f"generator need {(count, *self.latent.shape)}."
+            )
+        classes = self._labels(count, labels, seed)
+        device = sampling.device_of(self.module)
+        parts = []
+        with evaluating(self.module), torch.no_grad():
+            for start in range(0, count, batch_size):
+                part = slice(start, start + batch_size)
+                chosen = None if classes is None else classes[part].to(device)
+                parts.append(self.module(latents[part].to(device), chosen).float().cpu())
+        if not parts:
+            return torch.empty(0, *self.spec.shape)
+        return self.seen(torch.cat(parts))
+
+    def seen(self, samples: Tensor) -> Tensor:
+        """Return samples at the size of the net (N, *config.sample.shape) as people see them."""
+        padding = self._padding
+        return (padding.undo(samples) if padding else samples).contiguous()
+
+    def images(self, count: int | None = None, **options: Any) -> list[Image]:
+        """Draw samples as pictures; options are those of ``sample``.
+
+        Raises:
+            ConfigError: If the samples are not images.
+        """
+        return pictures.images(self.sample(count, **options), self.spec)
+
+    def grid(
+        self, count: int | None = None, *, columns: int | None = None, **options: Any
+    ) -> Image:
+        """Draw samples in rows on one picture; options are those of ``sample``.
+
+        Args:
+            count: How many; by default as many as labels or latents are given, else 64.
+            columns: Samples in a row; by default the picture is about square.
+            **options: Those of ``sample``.
+
+        Raises:
+            ConfigError: If the samples are not images.
+        """
+        options["labels"] = self._numbers(options.get("labels"), count)
+        count = sampling.number_of(count, options["labels"], options.get("latents"), 64)
+        return pictures.grid(self.sample(count, **options), self.spec, columns)
+
+    def _numbers(self, labels: Any, count: int | None) -> Tensor | None:
+        """The numbers of the classes that are asked for: () or (N,)."""
+        if labels is None:
+            return None
+        if self.spec.classes is None:
+            raise ConfigError(
+                "This generator was trained without labels, so it cannot be asked for a "
+                "class; leave out 'labels'."
+            )
+        return numbers(labels, self.spec.classes, count)
+
+    def _labels(self, count: int, chosen: Tensor | None, seed: int) -> Tensor | None:
+        """One class for each sample, drawn where none is chosen; None where there are none."""
+        classes = self.spec.classes
+        if classes is None or chosen is not None:
+            return None if chosen is None else chosen.expand(count)
+        return sampling.draw_labels(len(classes), count, seed)
+
+
+def of_repository(repo_id: str, *, device: torch.device | str = "cpu", **options: Any) -> Generator:
+    """Load a generator from the Hub, even if a folder here has the repository's name.
+
+    Args:
+        repo_id: ``org/repo``.
+        device: Where to.
+        options: Those of ``Generator.from_pretrained``.
+
+    Raises:
+        BundleError: If it is damaged.
+        HubError: If the Hub refuses, cannot be reached, or has no such generator.
+        PluginError: If the architecture comes from a plug-in that is not installed.
+    """
+    return Generator._of(locating.load_repository(repo_id, **options), torch.device(device))

@@ -1,0 +1,1 @@
+"""The trainer, the game it plays, and what watches both."""

@@ -1,0 +1,309 @@
+"""Building all that a training plays with from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ganzoo.core import seeds
+from ganzoo.core.nets import uses_batch_norm
+from ganzoo.datasets import Samples
+from ganzoo.errors import ContractError, listing
+from ganzoo.files import storage
+from ganzoo.generators.generator import Generator
+from ganzoo.showing import plots
+from ganzoo.training import contract_nets, preparation
+from ganzoo.training.accumulator import NAMES, MetricAccumulator
+from ganzoo.training.contract import attributed_to
+from ganzoo.training.ema import EMA
+from ganzoo.training.first_batch import FirstBatch
+from ganzoo.training.game import Game, Term
+from ganzoo.training.keeping import Keeper
+from ganzoo.training.loader import Loader
+from ganzoo.training.parts import RandomState
+from ganzoo.training.player import Player
+from ganzoo.training.score_settings import resolve_evals
+from ganzoo.training.stage import Stage
+from ganzoo.training.validation import Validation
+from ganzoo.training.visualizer import SampleVisualizer
+
+if TYPE_CHECKING:
+    from ganzoo.augmentations import Augmentation
+    from ganzoo.config import TrainConfig
+    from ganzoo.core.device import Precision
+    from ganzoo.core.spec import SampleSpec
+
+__all__ = ["assemble"]
+
+_PICTURES = 10  # pictures per run, unless set otherwise
+_CHECKPOINTS = 5
+_RESERVED = (
+    *("generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "loss", "augmentation"),
+    *("loader", "game", "accumulator", "keeper", "scores", "random", "g", "d"),
+)
+"""Names of parts."""
+
+
+def assemble(
+    config: TrainConfig,
+    device: torch.device,
+    precision: Precision,
+    notices: list[str],
+    *,
+    start: bool,
+    origin: Generator | None,
+    showing: bool,
+) -> Stage:
+    """Load the data and build all that a training plays with.
+
+    Args:
+        config: All settings.
+        device: Where it computes.
+        precision: How it computes.
+        notices: What is noticed is added here.
+        start: Whether it starts here; otherwise a state is restored next.
+        origin: The generator of ``init_from``, where it has been loaded already.
+        showing: Whether to show the progress of loading.
+    """
+    config, samples = preparation.load(config, showing=showing)
+    spec, preprocessing = preparation.frame(config, samples.spec)
+    notices += [notice for notice in samples.notices if notice not in notices]
+    if preprocessing is not None and preprocessing.method != "none":
+        notice = preprocessing.notice(config.arch.name)
+        notices += [notice] * (notice not in notices)
+    seeds.seed_all(config.seed)
+    loader = Loader(
+        samples, config.batch_size, device, config.seed, preprocessing, workers=config.workers or 0
+    )
+    with attributed_to(config.arch):
+        nets = (
+            contract_nets.build(config.arch, "generator", spec, config.latent),
+            contract_nets.build(config.arch, "discriminator", spec, config.latent),
+        )
+    if start and config.init_from is not None:
+        config = _start_from(origin, config, spec, *nets, notices)
+    for net in nets:
+        _place(net, spec, device)
+    fresh = start and config.init_from is None
+    game = _game(config, spec, device, precision, nets, fresh=fresh)
+    accumulator = MetricAccumulator(game, device, skipping=config.nan_policy == "skip")
+    config = _with_lengths(config, loader.batches_per_epoch / config.batches_per_step)
+
+    def now() -> Generator:
+        return stage.generator()
+
+    visualizer = SampleVisualizer(game, loader, now, config.seed, samples.mixture)
+    stage = Stage(
+        config=config,
+        device=device,
+        precision=precision,
+        notices=notices,
+        spec=spec,
+        preprocessing=preprocessing,
+        samples=None,
+        modes=None if samples.mixture is None else len(samples.mixture.centres),
+        loader=loader,
+        game=game,
+        accumulator=accumulator,
+        visualizer=visualizer,
+        validation=None,
+        random=RandomState(
+            game.noise,
+            lambda: game.noise.manual_seed(seeds.derive(config.seed, "noise", game.played)),
+        ),
+        keeper=Keeper(config),
+    )
+    stage.parts()  # which refuses what has no state
+    _note_oddities(stage)
+    stage.config = stage.keeper.config = resolve_evals(
+        config, spec, samples.mixture, _numbers(config, visualizer)
+    )
+    if every := int(stage.config.evaluate_every):
+        stage.validation = Validation(stage.config, device, lambda: game.played)
+        stage.samples = samples if isinstance(samples, Samples) else None
+        if left := stage.total_steps % every:
+            stage.note(f"the last {left} of {stage.total_steps} steps are not evaluated")
+    return stage
+
+
+def _note_oddities(stage: Stage) -> None:
+    arch, visualizer = stage.config.arch, stage.visualizer
+    if stage.config.joint_batch and uses_batch_norm(stage.game.discriminator):
+        stage.note(
+            f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose batch "
+            f"norm then tells them apart: training is known to collapse. Leave joint_batch off."
+        )
+    if visualizer.plotted and not plots.available():
+        stage.note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
+
+
+def _numbers(config: TrainConfig, visualizer: SampleVisualizer) -> list[str]:
+    """Names of what rows of ``metrics.jsonl`` have, as far as they are known before."""
+    numbers = [*NAMES, *visualizer.numbers, *(each.name for each in config.penalties)]
+    numbers += ["diversity"] * (config.batch_size > 1)
+    return numbers + ["skipped"] * (config.nan_policy == "skip")
+
+
+def _start_from(
+    origin: Generator | None,
+    config: TrainConfig,
+    spec: SampleSpec,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    notices: list[str],
+) -> TrainConfig:
+    """Give the nets the weights of a trained generator; return the settings that name it."""
+    source = str(config.init_from)
+    origin = origin or Generator.from_pretrained(source)
+    if not preparation.start_from(origin, config, spec, generator, discriminator):
+        notices.append(f"{source} has no discriminator: D starts anew")
+    place = origin.config.origin
+    if place is None or storage.expanded(source).is_dir():
+        return config
+    # The same weights when it is repeated.
+    return config.model_copy(update={"init_from": f"{place.repo_id}@{place.revision}"})
+
+
+def _place(net: nn.Module, spec: SampleSpec, device: torch.device) -> None:
+    if spec.kind == "image":
+        net.to(memory_format=torch.channels_last)
+    net.to(device)
+    if not net.training:  # parts that their author has put in evaluation mode stay in it
+        net.train()
+
+
+@dataclass
+class _Built:
+    """What the components of a method have built.
+
+    Attributes:
+        loss: Of the loss.
+        terms: Of the penalties.
+        augmentation: The component and its module.
+        heads: All of these that are modules, by the player that trains them and by part.
+    """
+
+    loss: Any
+    terms: Sequence[Term]
+    augmentation: tuple[Augmentation, nn.Module] | None
+    heads: dict[str, dict[str, nn.Module]] = field(
+        default_factory=lambda: {"generator": {}, "discriminator": {}}
+    )
+
+
+def _built(config: TrainConfig, spec: SampleSpec, device: torch.device) -> _Built:
+    built = _Built(
+        config.loss.build(spec, config.latent),
+        [Term(each, each.build(spec, config.latent)) for each in config.penalties],
+        None
+        if config.augmentation is None
+        else (config.augmentation, config.augmentation.build(spec)),
+    )
+    found = [(config.loss.trained_with, "loss", built.loss)]
+    found += [(term.penalty.player, term.part, term.built) for term in built.terms]
+    if built.augmentation is not None:
+        found.append(("discriminator", "augmentation", built.augmentation[1]))
+    for player, part, module in found:
+        if isinstance(module, nn.Module):
+            built.heads[player][part] = module.to(device)
+    return built
+
+
+def _further(
+    config: TrainConfig, spec: SampleSpec, device: torch.device, precision: Precision
+) -> list[Player]:
+    """Further nets of the loss, with the settings of G."""
+    players = []
+    for name, net in config.loss.nets(spec, config.latent).items():
+        if not name.isidentifier() or name in _RESERVED:
+            raise ContractError(
+                f"Loss '{config.loss.name}' has a net called '{name}'. Give it a name of letters "
+                f"and underscores that is not one of: {listing(_RESERVED)}."
+            )
+        _place(net, spec, device)
+        player = Player(
+            name,
+            net,
+            config.g_optimizer.build(net.parameters()),
+            device,
+            ema=EMA(net, config.ema_decay, name),
+            clip=config.clip_grad,
+            skipping=config.nan_policy == "skip",
+            autocast=precision.autocast,
+        )
+        players.append(player)
+    return players
+
+
+def _weights(net: nn.Module, heads: Mapping[str, nn.Module]) -> list[nn.Parameter]:
+    return [weight for module in (net, *heads.values()) for weight in module.parameters()]
+
+
+def _game(
+    config: TrainConfig,
+    spec: SampleSpec,
+    device: torch.device,
+    precision: Precision,
+    nets: tuple[nn.Module, nn.Module],
+    *,
+    fresh: bool,
+) -> Game:
+    (generator, discriminator), skipping = nets, config.nan_policy == "skip"
+    built = _built(config, spec, device)
+    g_weights = _weights(generator, built.heads["generator"])
+    d_weights = _weights(discriminator, built.heads["discriminator"])
+    return Game(
+        generator=generator,
+        discriminator=discriminator,
+        loss=config.loss,
+        latent=config.latent,
+        g_optimizer=config.g_optimizer.build(g_weights),
+        d_optimizer=config.d_optimizer.build(d_weights),
+        ema=EMA(generator, config.ema_decay),
+        noise=torch.Generator(device).manual_seed(seeds.derive(config.seed, "noise")),
+        d_steps=config.d_steps,
+        g_steps=config.g_steps,
+        joint_batch=config.joint_batch,
+        d_eval_for_g=config.d_eval_for_g,
+        clip=config.clip_grad,
+        autocast=precision.autocast,
+        skip_nonfinite=skipping,
+        first=FirstBatch(config.arch, spec, fresh, skipping=skipping),
+        built=built.loss,
+        terms=built.terms,
+        augmentation=built.augmentation,
+        heads=built.heads,
+        further=_further(config, spec, device, precision),
+    )
+
+
+def _with_lengths(config: TrainConfig, per_epoch: float) -> TrainConfig:
+    """The settings with all lengths in iterations.
+
+    Args:
+        config: All settings.
+        per_epoch: Iterations of one pass over the data.
+    """
+    total = config.steps or 1
+    if config.epochs is not None:
+        total = max(1, round(config.epochs * per_epoch))
+
+    def every(asked: int | str | None, parts: int = 1) -> int:
+        if asked == "epoch":
+            return max(1, round(per_epoch))
+        return max(1, total // parts) if asked is None else int(asked)
+
+    return config.model_copy(
+        update={
+            "steps": total,
+            "epochs": None,
+            "sample_every": every(config.sample_every, _PICTURES),
+            "checkpoint_every": every(config.checkpoint_every, _CHECKPOINTS),
+            "snapshot_every": every(config.snapshot_every),
+            "evaluate_every": every(config.evaluate_every),
+        }
+    )

@@ -1,0 +1,125 @@
+"""What a training will take, found without running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ganzoo.training import contract
+
+if TYPE_CHECKING:
+    from ganzoo.training.trainer import Trainer
+
+__all__ = ["Estimate", "estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Sizes of a training.
+
+    Attributes:
+        generator: Parameters of G.
+        discriminator: Parameters of D.
+        steps: Iterations.
+        state: Bytes of weights, averages, gradients and optimizer state.
+        data: Bytes of the samples, as stored.
+        activations: Bytes that the larger of both phases keeps for its backward pass.
+    """
+
+    generator: int
+    discriminator: int
+    steps: int
+    state: int
+    data: int
+    activations: int
+
+    @property
+    def memory(self) -> int:
+        """Bytes in all, without the program itself."""
+        return self.state + self.data + self.activations
+
+    def lines(self) -> list[str]:
+        """Return the estimate in words."""
+        return [
+            f"parameters: generator {self.generator:,}, discriminator {self.discriminator:,}",
+            f"memory: about {_mib(self.memory)} (weights and optimizers {_mib(self.state)}, "
+            f"data {_mib(self.data)}, activations {_mib(self.activations)}) besides torch itself",
+        ]
+
+
+def estimate(trainer: Trainer) -> Estimate:
+    """Return the sizes of a training that has been configured.
+
+    The activations are the outputs of all layers at the configured batch size, computed on
+    torch's meta device: shapes only, no arithmetic.
+    """
+    trainer.setup()
+    config, game = trainer.config, trainer.game
+    with torch.device("meta"):
+        generator = config.arch.generator(trainer.spec, config.latent)
+        discriminator = config.arch.discriminator(trainer.spec)
+        latents = torch.empty(config.batch_size, *config.latent.shape)
+        samples = torch.empty(config.batch_size, *trainer.spec.shape)
+        labels = None
+        if trainer.spec.classes is not None:
+            labels = torch.zeros(config.batch_size, dtype=torch.int64)
+    with contract.attributed_to(config.arch):
+        made = _outputs("generator", generator, latents, labels)
+        judged = _outputs("discriminator", discriminator, samples, labels)
+    width = 2 if trainer.precision.autocast else 4
+    counts = {name: _count(net) for name, net in trainer.nets().items()}
+    states = sum(
+        _slots(optimizer) * counts[name]
+        for name, optimizer in (
+            ("generator", game.g_optimizer),
+            ("discriminator", game.d_optimizer),
+        )
+    )
+    # Weights and gradients of both nets, the averaged generator, the optimizers' moments.
+    numbers = 2 * (counts["generator"] + counts["discriminator"]) + counts["generator"] + states
+    return Estimate(
+        generator=counts["generator"],
+        discriminator=counts["discriminator"],
+        steps=trainer.total_steps,
+        state=4 * numbers,
+        data=trainer.loader.data.numel() * trainer.loader.data.element_size(),
+        activations=width * (judged + max(judged, made)),
+    )
+
+
+def _count(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def _slots(optimizer: torch.optim.Optimizer) -> int:
+    """Numbers that an optimizer keeps per parameter."""
+    if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+        return 2
+    if isinstance(optimizer, torch.optim.RMSprop):
+        return 1 + bool(optimizer.defaults["momentum"])
+    return int(bool(optimizer.defaults.get("momentum")))
+
+
+def _outputs(player: str, net: nn.Module, *inputs: Any) -> int:
+    """Numbers that all layers of the net put out for these inputs."""
+    total = 0
+
+    def add(module: nn.Module, arguments: Any, output: Any) -> None:
+        nonlocal total
+        if isinstance(output, torch.Tensor):
+            total += output.numel()
+
+    hooks = [part.register_forward_hook(add) for part in net.modules() if not list(part.children())]
+    remedy = f"That was for an input of shape {tuple(inputs[0].shape)}, on torch's meta device."
+    with contract.blaming(f"The {player}", remedy):
+        net(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

@@ -1,0 +1,514 @@
+"""The game: one iteration of generator against discriminator."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ganzoo.core.nets import evaluating, frozen
+from ganzoo.core.step import OWN, Judge, Output, Step
+from ganzoo.errors import ConfigError, ContractError, listing, quoted
+from ganzoo.training.contract import blaming
+from ganzoo.training.contract_losses import check_scalar
+from ganzoo.training.first_batch import FirstBatch
+from ganzoo.training.parts import Part, State, as_part
+from ganzoo.training.player import Player
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.augmentations import Augmentation
+    from ganzoo.core.component import Component
+    from ganzoo.core.spec import LatentSpec
+    from ganzoo.losses.base import Loss
+    from ganzoo.penalties import Penalty
+    from ganzoo.training.ema import EMA
+
+__all__ = ["Game", "Term", "outer_autocast"]
+
+Batch = Callable[[], "tuple[Tensor, Tensor | None]"]
+
+
+def outer_autocast(device: torch.device) -> torch.dtype | None:
+    """Refuse an autocast around the training that caches weights from before an update.
+
+    Returns:
+        The type that an autocast without such a cache computes in, which does no harm; None
+        without any autocast.
+
+    Raises:
+        ConfigError: If there is one that caches cast weights, as it does by default.
+    """
+    if not torch.is_autocast_enabled(device.type):
+        return None
+    dtype = torch.get_autocast_dtype(device.type)
+    if torch.is_autocast_cache_enabled():
+        raise ConfigError(
+            f"torch.autocast('{device.type}', {dtype}) is on around the training. It caches cast "
+            f"weights until its block ends, so that nets would go on computing with those from "
+            f"before their updates. Train outside of the block; precision='bf16' computes in "
+            f"bfloat16."
+        )
+    return dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A penalty at work.
+
+    Attributes:
+        penalty: The component.
+        built: What it has built.
+    """
+
+    penalty: Penalty
+    built: Any = None
+
+    @property
+    def part(self) -> str:
+        """Name of its part of the state."""
+        return f"penalty-{self.penalty.name.replace('.', '-')}"
+
+
+@dataclass(eq=False)
+class Game:
+    """Both players, their optimizers and the rules between them.
+
+    Attributes:
+        generator: ``(latent, labels) -> samples``.
+        discriminator: ``(samples, labels) -> logits (N,) or (N, K)``, or ``Output``.
+        loss: What both minimise.
+        latent: What the generator is fed.
+        g_optimizer: Of the generator's parameters, and those of its ``heads``.
+        d_optimizer: Of the discriminator's parameters, and those of its ``heads``.
+        ema: Follows the generator after each of its updates.
+        noise: Source of the latents, on the device.
+        d_steps: Updates of D per iteration, each on fresh real and generated samples.
+        g_steps: Updates of G per iteration.
+        joint_batch: Show D real and generated samples as one batch instead of two.
+        d_eval_for_g: Put D in evaluation mode in G's phase.
+        clip: Largest norm of a net's gradient; None leaves it as it is.
+        autocast: Multiply matrices in bfloat16.
+        skip_nonfinite: Leave out updates whose loss or gradient is not finite: weights,
+            optimizers and buffers stay as they were. The average moves on, towards weights that
+            have not moved.
+        played: Iterations finished.
+        first: Checks the first iteration that this game plays, and is then dropped.
+        built: What the loss has built.
+        terms: The penalties.
+        augmentation: What all samples pass through before D: the component and its module.
+        heads: Modules of losses, penalties and augmentation by player and by part.
+        further: Other nets of the loss.
+        skipped: How many updates have been left out: a 0-d tensor on the device.
+        players: All nets in training, by name.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    loss: Loss
+    latent: LatentSpec
+    g_optimizer: torch.optim.Optimizer
+    d_optimizer: torch.optim.Optimizer
+    ema: EMA
+    noise: torch.Generator
+    d_steps: int = 1
+    g_steps: int = 1
+    joint_batch: bool = False
+    d_eval_for_g: bool = False
+    clip: float | None = None
+    autocast: bool = False
+    skip_nonfinite: bool = False
+    played: int = 0
+    first: FirstBatch | None = None
+    built: Any = None
+    terms: Sequence[Term] = ()
+    augmentation: tuple[Augmentation, nn.Module] | None = None
+    heads: Mapping[str, Mapping[str, nn.Module]] = field(default_factory=dict)
+    further: Sequence[Player] = ()
+
+    def __post_init__(self) -> None:
+        device = self.noise.device
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        both = (
+            ("discriminator", self.discriminator, self.d_optimizer, None),
+            ("generator", self.generator, self.g_optimizer, self.ema),
+        )
+        self.players = {
+            name: Player(
+                name,
+                net,
+                optimizer,
+                device,
+                ema=ema,
+                heads=self.heads.get(name),
+                clip=self.clip,
+                skipping=self.skip_nonfinite,
+                autocast=self.autocast,
+            )
+            for name, net, optimizer, ema in both
+        } | {player.name: player for player in self.further}
+        self._augment = None if self.augmentation is None else self.augmentation[1]
+        self._real: Tensor | None = None  # the newest batch
+        self._scalars: dict[str, Tensor] = {}  # of this iteration
+        self._updated: dict[str, Player] = {}  # in this phase
+        self._evaluated: set[str] = set()  # penalties of the first iteration
+
+    def play(self, batch: Batch) -> Step:
+        """Play one iteration, by default ``d_steps`` updates of D, then ``g_steps`` of G.
+
+        Args:
+            batch: Returns a fresh batch of real samples with their labels or None.
+
+        Returns:
+            The last phase's ``Step`` with the scalars of all phases, each as it was reported
+            last, and, where G's phase saw no real samples, those of D's last update. There was no
+            host-device sync.
+
+        Raises:
+            ConfigError: If a component reports what is not a number or by a name of ganzoo's own, a
+                net exchanges its tensors for others of other names or shapes, or an autocast is
+                on that caches weights from before their updates.
+            ContractError: If the first iteration shows that nets or loss break their contract.
+        """
+        outer_autocast(self.noise.device)
+        if self.first is not None:
+            self.first.begin(self.generator, self.discriminator, self.loss)
+        self._scalars = {}
+        step = self.loss.iteration(self, batch)
+        if self.first is not None:
+            self._check_penalties()
+        self.played += 1
+        self.first = None
+        step.real = self._real if step.real is None else step.real
+        step.discriminator, step.built = self.discriminator, None
+        own = {name: step.scalars[name] for name in step.scalars.keys() - self._scalars.keys()}
+        step.scalars = self._scalars | (_reported(own, self.loss, self.noise.device) if own else {})
+        return step
+
+    # -- the two phases -----------------------------------------------------------------------
+
+    def update_discriminator(self, real: Tensor, labels: Tensor | None) -> Step:
+        """Play D's phase on real samples (N, *shape) and as many generated ones."""
+        self._real = real
+        with self.phase():
+            wanted = self._wanted("discriminator")
+            with self.precision():
+                latent = self.draw(len(real))
+                with torch.no_grad():  # D learns nothing through G
+                    fake = self.make(latent, labels)
+                if "real" in wanted:
+                    real = real.detach().requires_grad_()
+                if "fake" in wanted:  # in float32, as real samples are
+                    fake = fake.float().requires_grad_()
+                if self.joint_batch:
+                    both = None if labels is None else torch.cat((labels, labels))
+                    real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
+                else:
+                    real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
+            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            self._follow("discriminator", step)
+            (self.first or self.loss).constrain(self.discriminator)
+            score = (self.first or self.loss).score
+            step.scalars["d_real"] = score(real_output.logits.detach()).mean()
+            step.scalars["d_fake"] = score(fake_output.logits.detach()).mean()
+            if self.augmentation is not None:
+                self._adapt(*self.augmentation, step)
+        self._scalars |= step.scalars
+        return step
+
+    def update_generator(self, count: int, real: Tensor | None, labels: Tensor | None) -> Step:
+        """Play G's phase on ``count`` generated samples; ``real`` for losses that need it."""
+        judge = self.discriminator
+        # Gradients of D's weights would be thrown away.
+        with (
+            self.phase(),
+            frozen(*self.players["discriminator"].modules.values()),
+            evaluating(judge, self.d_eval_for_g),
+        ):
+            with self.precision():
+                latent = self.draw(count)
+                fake = self.make(latent, labels)
+                fake_output = self.judge(fake, labels)
+                with torch.no_grad():  # D is frozen and G has no part in real samples
+                    real_output = None if real is None else self.judge(real, labels)
+            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            self._follow("generator", step)
+        self._scalars |= step.scalars
+        return step
+
+    def _follow(self, player: str, step: Step) -> None:
+        """Sum a player's loss and penalties, and follow the gradient of the sum."""
+        step.built = self.built
+        if self.first is not None:
+            loss = self.first.loss_of(player, step)
+        elif player == "generator":
+            loss = check_scalar(self.loss.generator_loss(step), player)
+        else:
+            loss = check_scalar(self.loss.discriminator_loss(step), player)
+        scalars = _reported(step.scalars, self.loss, self.noise.device)
+        total = loss
+        for term in self._due(player):
+            penalty, step.scalars, step.built = term.penalty, {}, term.built
+            value = self._penalty(term, step)
+            total = total + value * (penalty.weight * penalty.every)
+            scalars |= _reported({**step.scalars, penalty.name: value}, penalty, self.noise.device)
+        norm = self.update(player, total, step)
+        letter = player[0]
+        step.scalars = scalars | {f"{letter}_loss": loss.detach(), f"{letter}_grad": norm}
+
+    def _penalty(self, term: Term, step: Step) -> Tensor:
+        """Evaluate a penalty: a scalar."""
+        penalty = term.penalty
+        if self.first is None:
+            return _checked_term(penalty, penalty.penalty(step))
+        self._evaluated.add(term.part)
+        with blaming(f"Penalty '{penalty.name}'", "Correct it there."):
+            value = penalty.penalty(step)
+        return _checked_term(penalty, value)
+
+    def _check_penalties(self) -> None:
+        """Refuse penalties that the first iteration left out.
+
+        Raises:
+            ConfigError: With the first.
+        """
+        for term in self.terms:
+            due = self.played % term.penalty.every == 0
+            if due and term.part not in self._evaluated:
+                raise ConfigError(
+                    f"Penalty '{term.penalty.name}' has no effect with loss '{self.loss.name}', "
+                    f"whose iteration does not play the phases that evaluate penalties. Leave the "
+                    f"penalty out, or have the loss call update_discriminator and update_generator."
+                )
+
+    def _due(self, player: str) -> list[Term]:
+        """A player's penalties whose turn it is."""
+        return [
+            term
+            for term in self.terms
+            if term.penalty.player == player and self.played % term.penalty.every == 0
+        ]
+
+    def _wanted(self, player: str) -> frozenset[str]:
+        """Inputs of D that need gradients in a phase."""
+        return frozenset().union(*(term.penalty.wants for term in self._due(player)))
+
+    def _adapt(self, augmentation: Augmentation, module: nn.Module, step: Step) -> None:
+        scalars, step.scalars, step.built = step.scalars, {}, None
+        with torch.no_grad():
+            augmentation.adapt(module, step)
+        step.scalars = scalars | _reported(step.scalars, augmentation, self.noise.device)
+
+    # -- what phases are made of --------------------------------------------------------------
+
+    def draw(self, count: int) -> Tensor:
+        """Return latents (count, *latent.shape)."""
+        return self.latent.sample(count, generator=self.noise, device=self.noise.device)
+
+    def make(self, latent: Tensor, labels: Tensor | None) -> Tensor:
+        """Return samples (N, *shape) of the generator in training."""
+        if self.first is not None:
+            return self.first.make(self.generator, self.ema.module, latent, labels)
+        samples: Tensor = self.generator(latent, labels)
+        return samples
+
+    def judge(self, samples: Tensor, labels: Tensor | None = None) -> Output:
+        """Return what D says of samples (N, *shape), augmented; its logits in float32."""
+        if self._augment is not None:
+            samples = self._augment(samples)
+        if self.first is not None:
+            return self.first.judge(self.discriminator, samples, labels)
+        # Losses work in float32 whatever the nets computed in.
+        return Output.of(self.discriminator(samples, labels))
+
+    def net(self, name: str) -> nn.Module:
+        """Return a net by its name: a player's, or one that the loss brings."""
+        return self.players[name].net
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Compute in the precision of the training within a block."""
+        if not self.autocast:
+            return contextlib.nullcontext()  # a switched-off autocast costs small nets a tenth
+        return torch.autocast(self.noise.device.type, torch.bfloat16)
+
+    @contextlib.contextmanager
+    def phase(self) -> Iterator[None]:
+        """Undo what a block does to buffers if its update is left out; then average its nets.
+
+        Only an update within the block counts. State that is no module's, such as a number that
+        a component changes, is not undone: a component keeps it finite itself.
+        """
+        self._updated = {}
+        before = {}
+        if self.skip_nonfinite:
+            before = {place: buffer.clone() for place, buffer in self._buffers()}
+        yield
+        if self.skip_nonfinite and self._updated:
+            bad = torch.stack([player.bad for player in self._updated.values()]).any()
+            with torch.no_grad():
+                for place, buffer in self._buffers():  # which may be another object by now
+                    old = before.get(place)
+                    if old is not None and old.shape == buffer.shape:
+                        buffer.copy_(torch.where(bad, old, buffer))
+            self.skipped += bad
+        for player in self._updated.values():
+            if player.ema is not None:
+                player.ema.update()
+
+    def update(self, player: str, loss: Tensor, step: Step | None = None) -> Tensor:
+        """Follow the gradient of a loss with one net; returns its norm before clipping."""
+        chosen = self.players[player]
+        chosen.prepare()
+        if self.first is None or step is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.first.backward(player, loss, [term.penalty.name for term in self._due(player)])
+            self.first.check_update(player, chosen.net, step)
+        norm = chosen.update(self.played + 1, loss)
+        self._updated[player] = chosen
+        if step is None:
+            name = player[0] if player in ("generator", "discriminator") else player
+            self._scalars |= {f"{name}_loss": loss.detach(), f"{name}_grad": norm}
+        return norm
+
+    def _step(
+        self,
+        latent: Tensor,
+        fake: Tensor,
+        real: Tensor | None,
+        labels: Tensor | None,
+        real_output: Output | None,
+        fake_output: Output,
+    ) -> Step:
+        autocast = self.noise.device.type if self.autocast else None
+        return Step(
+            number=self.played,
+            generator=self.generator,
+            discriminator=Judge(self.discriminator, autocast, self._augment),
+            latent=latent,
+            fake=fake,
+            real=real,
+            labels=labels,
+            real_output=real_output,
+            fake_output=fake_output,
+        )
+
+    def _buffers(self) -> Iterator[tuple[tuple[str, str], Tensor]]:
+        for player in self.players.values():
+            yield from player.buffers()
+
+    # -- the whole --------------------------------------------------------------------------------
+
+    @property
+    def alarm(self) -> Tensor:
+        """Whether any loss or gradient ever was not finite: a 0-d bool on the device."""
+        return torch.stack([player.monitor.alarm for player in self.players.values()]).any()
+
+    def rate(self, factor: float) -> None:
+        """Set all learning rates to ``factor`` times those they were built with."""
+        for player in self.players.values():
+            player.rate(factor)
+
+    def nets(self) -> dict[str, nn.Module]:
+        """Return ``generator``, ``discriminator`` and ``ema``, and further nets of the loss."""
+        return {name: player.net for name, player in self.players.items()} | {
+            "ema": self.ema.module
+        }
+
+    def parts(self) -> dict[str, Part]:
+        """Return all parts with state, by name, in the order of restoring."""
+        found: list[tuple[str, Part]] = [("game", self)]
+        for player in self.players.values():
+            found += player.parts().items()
+        if self.built is not None:
+            found.append(("loss", as_part(f"Loss '{self.loss.name}'", self.built)))
+        for term in self.terms:
+            if term.built is not None:
+                found.append((term.part, as_part(f"Penalty '{term.penalty.name}'", term.built)))
+        if self.augmentation is not None:
+            augmentation, module = self.augmentation
+            found.append(("augmentation", as_part(f"Augmentation '{augmentation.name}'", module)))
+        parts = dict(found)
+        if len(parts) < len(found):
+            names = [name for name, _ in found]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ContractError(
+                f"Two parts of this training are called '{twice}', and one could not be saved. "
+                f"Give the net of loss '{self.loss.name}', or the penalty, another name."
+            )
+        return parts
+
+    def state(self) -> State:
+        """Return the game's own state: iterations finished and updates left out."""
+        return {"skipped": self.skipped}, {"played": self.played}
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            KeyError: If something is missing.
+        """
+        self.skipped.copy_(tensors["skipped"])
+        self.played = int(values["played"])
+        if self.first is not None:
+            self.first.fresh = False
+        for player in self.players.values():
+            player.monitor.reset()
+
+
+def _reported(
+    scalars: Mapping[str, Any], component: Component, device: torch.device
+) -> dict[str, Tensor]:
+    """What a component has written into a phase's scalars, as 0-d tensors on the device."""
+    reported = {}
+    who = f"{component.kind.capitalize()} '{component.name}'"
+    for name, value in scalars.items():
+        if not isinstance(name, str) or not name:
+            raise ConfigError(
+                f"{who} reports a number by the name {quoted(name)}. Give it a name of "
+                f"letters, such as 'gradient_penalty'."
+            )
+        if name in OWN:
+            raise ConfigError(
+                f"{who} reports a number as '{name}', a name that rows have already. Report it "
+                f"by another one than {listing(OWN)}."
+            )
+        try:
+            if not torch.is_tensor(value):  # written on the device, without sync
+                reported[name] = torch.full((), float(value), device=device)
+                continue
+            if value.numel() == 1 and not value.is_complex():
+                reported[name] = value.detach().reshape(()).to(device)
+                continue
+            kind = "complex " * value.is_complex()
+            what = f"a {kind}tensor of shape {tuple(value.shape)}"
+        except (TypeError, ValueError, OverflowError):
+            what = quoted(value)
+        raise ConfigError(
+            f"{who} reports {what} as '{name}'. Report one number: a float or a 0-d tensor, "
+            f"such as a mean over the batch."
+        )
+    return reported
+
+
+def _checked_term(penalty: Penalty, value: Any) -> Tensor:
+    if isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point():
+        return value
+    found = f"a tensor of shape {tuple(value.shape)}" if torch.is_tensor(value) else quoted(value)
+    raise ContractError(
+        f"Penalty '{penalty.name}' must return a scalar tensor of shape (), not {found}. Take the "
+        f"mean over the batch."
+    )
+
+
+def _halves(output: Output) -> tuple[Output, Output]:
+    def split(value: Tensor | None) -> tuple[Any, Any]:
+        return (None, None) if value is None else (value.chunk(2)[0], value.chunk(2)[1])
+
+    logits, classes, features = split(output.logits), split(output.classes), split(output.features)
+    return Output(logits[0], classes[0], features[0]), Output(logits[1], classes[1], features[1])

@@ -1,0 +1,108 @@
+"""The settings of a run that is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ganzoo.config import read_config, resolve
+from ganzoo.datasets import InMemoryDataset, as_dataset
+from ganzoo.errors import ConfigError, RunFolderError
+from ganzoo.runs import provenance
+from ganzoo.runs.writer import RunWriter
+from ganzoo.training import preparation
+from ganzoo.training.score_settings import check_same
+
+if TYPE_CHECKING:
+    import torch
+
+    from ganzoo.core.device import Precision
+    from ganzoo.files import checkpoint
+    from ganzoo.runs.run import Run
+    from ganzoo.training.stage import Stage
+
+__all__ = ["environment_changes", "recover", "restore", "resumed"]
+
+
+def recover(run: Run) -> tuple[checkpoint.Newest, list[str]]:
+    """Find the newest whole checkpoint, and put in order what an unclean end has left.
+
+    Raises:
+        RunFolderError: If another process trains in the run, or its checkpoints are gone.
+        CheckpointError: If no checkpoint is whole.
+    """
+    writer = RunWriter.open(run)
+    try:
+        return writer.recover()
+    finally:
+        writer.release()
+
+
+def resumed(
+    run: Run, given: Mapping[str, Any], others: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a run's settings and those that replace some of them.
+
+    Args:
+        run: The run.
+        given: Settings that a run may be resumed with; None for those that stay.
+        others: Settings that it may not be resumed with.
+
+    Raises:
+        ConfigError: If there are others, or one contradicts the run.
+    """
+    if others:
+        raise ConfigError(preparation.kept_settings(others, run.path))
+    settings = {key: value for key, value in given.items() if value is not None}
+    config = read_config(run.path / "config.yaml")
+    if "workers" in settings and config.get("workers") is None:
+        raise ConfigError(
+            f"The data of {run.path} were read before training, not by workers while it went "
+            f"on, and that cannot be changed on the way. Leave workers out."
+        )
+    if "dataset" in settings:
+        saved, dataset = resolve(config).dataset, as_dataset(settings["dataset"])
+        if isinstance(saved, InMemoryDataset) and isinstance(dataset, InMemoryDataset):
+            dataset = saved.with_data(dataset)
+        settings["dataset"] = dataset
+    if "metrics" in settings:
+        check_same(resolve(config).metrics, settings["metrics"], run.path)
+    return config, settings
+
+
+def restore(run: Run, stage: Stage, found: checkpoint.Newest, before: Mapping[str, Any]) -> None:
+    """Go on from a run's newest checkpoint.
+
+    Args:
+        run: The run.
+        stage: What is trained.
+        found: The checkpoint.
+        before: The settings of the run.
+
+    Raises:
+        CheckpointError: If it does not fit these settings.
+        ConfigError: If the training is longer already than it shall be.
+    """
+    assert found.path is not None
+    stage.restore(found.tensors, found.state, found.path)
+    longer = stage.total_steps != before.get("steps")
+    policy = stage.config.nan_policy != before.get("nan_policy")
+    if policy or (longer and stage.config.schedule.name != "constant"):
+        stage.keeper.settings_unchanged = False
+    if stage.step > stage.total_steps:
+        raise ConfigError(
+            f"{run.path} has already been trained for {stage.step} steps, more than "
+            f"{stage.total_steps}. Give a larger total."
+        )
+
+
+def environment_changes(run: Run, device: torch.device, precision: Precision) -> list[str]:
+    """Return what about this machine may change the last bits of a run that goes on here."""
+    now = provenance.environment(device, precision, [])
+    try:
+        changed = provenance.changes(run.environment, now)
+    except RunFolderError:
+        return []
+    if not changed:
+        return []
+    return [f"not as where the run was before ({'; '.join(changed)}): last bits may differ"]

@@ -1,0 +1,124 @@
+"""Scores of a run while it is trained, the best generator, and when to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ganzoo.generators.generator import Generator
+    from ganzoo.runs.writer import RunWriter
+    from ganzoo.training.recording import Recorder
+    from ganzoo.training.saving import Saver
+    from ganzoo.training.stage import Stage
+    from ganzoo.training.validation import Validation
+
+__all__ = ["Scoring", "Stoppable"]
+
+
+class Stoppable(Protocol):
+    """What can be stopped: the trainer."""
+
+    stopped: bool
+
+    def stop(self) -> None:
+        """End after the present iteration."""
+        ...
+
+
+class Scoring:
+    """Scores the averaged generator when it is due, and records what was found.
+
+    Args:
+        stage: What is trained, with a validation.
+        saver: Has earlier generators.
+        recorder: Takes what goes wrong.
+        call: Calls a hook of all callbacks.
+        trainer: Is stopped where more training is in vain.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        saver: Saver,
+        recorder: Recorder,
+        call: Callable[..., None],
+        trainer: Stoppable,
+    ) -> None:
+        self.stage, self.saver, self.recorder = stage, saver, recorder
+        self.call, self.trainer = call, trainer
+        self.writer: RunWriter
+
+    @property
+    def _validation(self) -> Validation:
+        assert self.stage.validation is not None
+        return self.stage.validation
+
+    def evaluate(self) -> None:
+        """Score the averaged generator; where that is asynchronous, begin to."""
+        self.take()
+        if not self.trainer.stopped:  # a signal should not wait: it is done on resuming
+            self._score(self.stage.step, self.stage.generator())
+
+    def catch_up(self) -> None:
+        """Score what the end of an earlier training has left unscored."""
+        validation, stage = self._validation, self.stage
+        if self.trainer.stopped:
+            return
+        for step in () if validation.exhausted else validation.pending(stage.step):
+            generator = stage.generator() if step == stage.step else self.saver.earlier(step)
+            self.take()
+            if self.trainer.stopped:
+                return
+            if generator is None:
+                validation.give_up_on(step)
+                self.recorder.diagnose(step, "score", "no scores: its checkpoint is gone")
+                continue
+            self._score(step, generator)
+        self._stop_early()
+
+    def _score(self, step: int, generator: Generator) -> None:
+        self.call("on_evaluate")
+        if self.trainer.stopped:
+            return
+        self._validation.begin(step, generator)
+        if not self.stage.config.evaluate_async:
+            self.take()
+
+    def take(self) -> None:
+        """Record the scores of the generator that was scored last, if that was not done."""
+        validation = self._validation
+        found = validation.finish()
+        if found is None:
+            return
+        unlike = validation.unlike_the_best(found)
+        better = validation.take(found)
+        if found.failure:
+            self.recorder.diagnose(found.step, "score", f"no scores: {found.failure}")
+            return
+        if unlike:
+            text = f"scores are measured otherwise than those of the best, in {', '.join(unlike)}"
+            self.recorder.diagnose(found.step, "score", text)
+        self.writer.scored(found.step, found.scores)
+        if better:
+            self.writer.best(found.generator, found.scores)
+        self.call("on_scores", found.step, found.scores)
+        self._stop_early()
+
+    def end(self) -> None:
+        """Record the last scores, and save those that no checkpoint has yet."""
+        if self.stage.step >= self.stage.total_steps:
+            self.take()
+        if self._validation.eval_state != self.saver.saved_scores:
+            self.saver.save(self.recorder)
+
+    def _stop_early(self) -> None:
+        """End the training where more of it is in vain, and say so once."""
+        validation, stage = self._validation, self.stage
+        if not validation.exhausted or self.trainer.stopped:
+            return
+        text = validation.stop_reason()
+        if stage.step < stage.total_steps and not self.recorder.said(text):
+            self.recorder.diagnose(validation.eval_state.evaluated, "patience", text)
+        self.trainer.stop()

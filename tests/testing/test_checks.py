@@ -1,0 +1,920 @@
+"""The checks for plug-in authors, against components that are broken on purpose."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+from pydantic import ConfigDict, Field, PrivateAttr
+from torch import nn
+
+from ganzoo import architectures, datasets, features, losses, metrics, trackers
+from ganzoo.architectures import Architecture, Output
+from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.datasets import Dataset, Samples
+from ganzoo.errors import ConfigError, UnknownNameError, UnsupportedSampleError
+from ganzoo.features import Extractor, Features
+from ganzoo.features.base import fingerprint
+from ganzoo.losses import Loss
+from ganzoo.metrics import Metric, Result
+from ganzoo.testing import (
+    check_architecture,
+    check_dataset,
+    check_extractor,
+    check_loss,
+    check_metric,
+    check_tracker,
+)
+from ganzoo.trackers import Log, Tracker
+
+SPEC = SampleSpec(kind="vector", shape=(3,))
+
+
+@pytest.fixture
+def registered():
+    """Register classes for one test."""
+    done = []
+
+    def register(cls):
+        registry = next(
+            kind.registry
+            for kind in (architectures, losses, datasets, features, metrics, trackers)
+            if issubclass(cls, kind.registry.base)
+        )
+        registry.register("broken")(cls)
+        done.append(registry)
+        return cls
+
+    yield register
+    for registry in done:
+        registry.unregister("broken")
+
+
+# -- architectures --------------------------------------------------------------------------------
+
+
+class Net(nn.Module):
+    """A sound net, to be broken."""
+
+    def __init__(self, inputs=3, outputs=3, finish=torch.tanh):
+        super().__init__()
+        self.layer = nn.Linear(inputs, outputs)
+        self.finish = finish
+
+    def forward(self, x, labels=None):
+        return self.finish(self.layer(x))
+
+
+def squeeze(x):
+    return x.squeeze(1)
+
+
+class Sound(Architecture):
+    def generator(self, spec, latent):
+        return Net(latent.numel)
+
+    def discriminator(self, spec):
+        return Net(outputs=1, finish=squeeze)
+
+
+def test_sound_architecture(registered):
+    check_architecture(registered(Sound), SPEC)
+    check_architecture("broken", SPEC, LatentSpec(shape=(2,)))
+
+
+def test_output_with_heads_is_sound(registered):
+    class Heads(Sound):
+        def discriminator(self, spec):
+            class Judge(Net):
+                def __init__(self):
+                    super().__init__(outputs=1, finish=squeeze)
+                    self.classes = nn.Linear(3, 2)
+
+                def forward(self, x, labels=None):
+                    return Output(super().forward(x), self.classes(x), x)
+
+            return Judge()
+
+    check_architecture(registered(Heads), SPEC)
+
+
+def test_random_state_is_left_alone(registered):
+    registered(Sound)
+    state = torch.get_rng_state()
+    check_architecture("broken", SPEC)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class NoLabels(Net):
+    def forward(self, x):
+        return super().forward(x)
+
+
+class Unused(Net):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.spare = nn.Parameter(torch.zeros(1))
+
+
+class Detached(Net):
+    def forward(self, x, labels=None):
+        return super().forward(x).detach()
+
+
+class Noisy(Net):
+    def forward(self, x, labels=None):
+        return super().forward(x) + 1e-3 * torch.randn(1)
+
+
+class Hidden(Net):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.secret = torch.randn(1)
+
+    def forward(self, x, labels=None):
+        return self.finish(self.layer(x) * self.secret)
+
+
+class Mixing(Net):
+    def forward(self, x, labels=None):
+        return self.finish(self.layer(x - x.mean(0)))
+
+
+class Extra(Net):
+    def get_extra_state(self):
+        return {"a": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def linear(x):
+    return x
+
+
+def double(x):
+    return torch.tanh(x).double()
+
+
+def nan(x):
+    return torch.tanh(x) * float("nan")
+
+
+@pytest.mark.parametrize(
+    ("net", "fault"),
+    [
+        (lambda n: "net", r"generator\(\) must return an nn.Module, not a str"),
+        (NoLabels, r"The generator's forward.*declare it as forward\(self, z, labels=None\)"),
+        (lambda n: Net(n, 2), r"must return a float32 tensor of shape \(4, 3\).*shape \(4, 2\)"),
+        (lambda n: Net(n, finish=double), "it returned a float64 tensor"),
+        (lambda n: Net(n, finish=nan), "generator made values that are not finite"),
+        (lambda n: Net(n, finish=linear), r"outside the spec's range.*output_activation\(spec\)"),
+        (Unused, "No gradient reaches 'spare' of the generator"),
+        (Detached, r"No gradient reaches 'layer.weight', 'layer.bias' of the generator"),
+        (lambda n: Noisy(n, finish=lambda x: 0.5 * torch.tanh(x)), "different results for the sa"),
+        (Hidden, "other results after its state_dict is loaded.*register_buffer"),
+        (Mixing, "another sample from the same latent when the batch has another size"),
+        (Extra, "'_extra_state', which is not a tensor"),
+    ],
+)
+def test_broken_generators(registered, net, fault):
+    class Broken(Sound):
+        def generator(self, spec, latent):
+            return net(latent.numel)
+
+    with pytest.raises(AssertionError, match=fault):
+        check_architecture(registered(Broken), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("net", "fault"),
+    [
+        (NoLabels, r"The discriminator's forward.*declare it as forward\(self, x, labels=None\)"),
+        (lambda **_: Net(outputs=1, finish=linear), r"shape \(N,\), here \(4,\).*shape \(4, 1\)"),
+        (Unused, "No gradient reaches 'spare' of the discriminator"),
+        (Detached, "The logits have no gradient"),
+        (Noisy, "The discriminator gives different results"),
+        (Hidden, "The discriminator gives other results after its state_dict"),
+    ],
+)
+def test_broken_discriminators(registered, net, fault):
+    class Broken(Sound):
+        def discriminator(self, spec):
+            return net(outputs=1, finish=squeeze)
+
+    with pytest.raises(AssertionError, match=fault):
+        check_architecture(registered(Broken), SPEC)
+
+
+def test_discriminator_may_compare_samples(registered):
+    class Comparing(Sound):
+        def discriminator(self, spec):
+            return Mixing(outputs=1, finish=squeeze)
+
+    check_architecture(registered(Comparing), SPEC)
+
+
+def test_nets_that_share_parameters(registered):
+    one = Net(100)
+
+    class Sharing(Sound):
+        def generator(self, spec, latent):
+            return one
+
+    with pytest.raises(AssertionError, match="Building the generator twice gave nets that share"):
+        check_architecture(registered(Sharing), SPEC)
+
+
+def test_refusals(registered):
+    class Choosy(Sound):
+        def check(self, spec):
+            if spec != SPEC:
+                self.refuse(spec, "it does three numbers only.")
+
+    registered(Choosy)
+    with pytest.raises(AssertionError, match=r"refuses all of .* Pass a spec that it can do"):
+        check_architecture("broken")
+    with pytest.raises(UnsupportedSampleError, match="it does three numbers only"):
+        check_architecture("broken", SampleSpec(kind="vector", shape=(4,)))
+
+
+def test_wrong_nearest_size(registered):
+    class Square(Sound):
+        def check(self, spec):
+            if spec.kind != "image" or spec.size[0] != spec.size[1]:
+                self.refuse(spec, "it does squares only.")
+
+    with pytest.raises(AssertionError, match=r"which check\(\) refuses.*Override nearest_size"):
+        check_architecture(registered(Square), SampleSpec(shape=(1, 8, 8)))
+
+
+def test_changing_options(registered):
+    class Counting(Sound):
+        built: list[int] = Field([], description="counts")
+
+        def generator(self, spec, latent):
+            self.built.append(1)
+            return super().generator(spec, latent)
+
+    with pytest.raises(AssertionError, match="Using the architecture changed its options"):
+        check_architecture(registered(Counting), SPEC)
+
+
+# -- any component --------------------------------------------------------------------------------
+
+
+class SoundLoss(Loss):
+    def discriminator(self, real, fake):
+        return fake.mean() - real.mean()
+
+    def generator(self, fake, real=None):
+        return -fake.mean()
+
+
+def test_sound_loss(registered):
+    check_loss(registered(SoundLoss))
+    check_loss(SoundLoss())
+
+
+def test_unknown_name():
+    with pytest.raises(UnknownNameError, match="Did you mean 'hinge'"):
+        check_loss("hing")
+
+
+def test_unregistered():
+    class Unregistered(SoundLoss):
+        pass
+
+    fault = r"Unregistered is not registered.*@ganzoo.losses.register\(\"some-name\"\)"
+    with pytest.raises(AssertionError, match=fault):
+        check_loss(Unregistered)
+    Unregistered.name = "unheard-of"
+    with pytest.raises(AssertionError, match=fault):
+        check_loss(Unregistered)
+
+
+def test_options_that_do_not_survive_json(registered):
+    class Infinite(SoundLoss):
+        bound: float = Field(float("inf"), description="bound")
+
+    with pytest.raises(AssertionError, match="cannot be read back from its own JSON"):
+        check_loss(registered(Infinite))
+
+
+def test_options_that_change_in_json(registered):
+    class Changing(SoundLoss):
+        bound: float | None = Field(float("inf"), description="bound")
+
+    with pytest.raises(AssertionError, match="changes on its way through JSON"):
+        check_loss(registered(Changing))
+
+
+def test_options_that_are_no_json(registered):
+    class Holding(SoundLoss):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        net: nn.Module = Field(nn.Linear(1, 1), description="a net")
+
+    with pytest.raises(AssertionError, match="cannot be written as JSON"):
+        check_loss(registered(Holding))
+
+
+def test_recommendations_that_are_no_json(registered):
+    class Advising(SoundLoss):
+        recommended: ClassVar = {"g_optimizer": object}
+
+    with pytest.raises(AssertionError, match="cannot be written as JSON"):
+        check_loss(registered(Advising))
+
+
+def test_recommendations_that_do_not_exist(registered):
+    class Advising(SoundLoss):
+        recommended: ClassVar = {"d_step": 5}
+
+    with pytest.raises(AssertionError, match=r"recommends 'd_step'.*Did you mean 'd_steps'"):
+        check_loss(registered(Advising))
+
+
+def test_private_state(registered):
+    class Private(SoundLoss):
+        _seen: int = PrivateAttr(0)
+
+    with pytest.raises(AssertionError, match=r"has private attributes \(_seen\)"):
+        check_loss(registered(Private))
+
+
+def test_thawed_config(registered):
+    class Thawed(SoundLoss):
+        model_config = ConfigDict(frozen=False)
+
+    with pytest.raises(AssertionError, match="must stay frozen"):
+        check_loss(registered(Thawed))
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+def unstable(fake):
+    return torch.log(1 + torch.exp(-fake)).mean()
+
+
+@pytest.mark.parametrize(
+    ("generator", "fault"),
+    [
+        (lambda fake: -fake, r"scalar tensor of shape \(\); it is a float32 tensor of shape \(4,"),
+        (lambda fake: 1.0, "it is a float"),
+        (lambda fake: -fake.detach().mean(), "The generator's loss has no gradient"),
+        (lambda fake: torch.ones((), requires_grad=True) * 1, "does not depend on the generator"),
+        (unstable, r"The generator's loss is .*inf.* around \+-100.*softplus"),
+        (lambda fake: fake.sub_(1).mean(), "changes the logits in place"),
+    ],
+)
+def test_broken_generator_losses(registered, generator, fault):
+    class Broken(SoundLoss):
+        def generator(self, fake, real=None):
+            return generator(fake)
+
+    with pytest.raises(AssertionError, match=fault):
+        check_loss(registered(Broken))
+
+
+@pytest.mark.parametrize(
+    ("discriminator", "fault"),
+    [
+        (lambda real, fake: real.mean(), "does not depend on its logits of fake samples"),
+        (lambda real, fake: fake.mean(), "does not depend on its logits of real samples"),
+        (lambda real, fake: (fake - real).square().sqrt().mean() * 0 + real, r"shape \(4,\)"),
+        (lambda real, fake: unstable(real) + unstable(-fake), "discriminator's loss is .*inf"),
+        (
+            lambda real, fake: fake.mean() + (real * 0).sqrt().mean(),
+            "discriminator's gradient of the loss is not finite",
+        ),
+    ],
+)
+def test_broken_discriminator_losses(registered, discriminator, fault):
+    class Broken(SoundLoss):
+        def discriminator(self, real, fake):
+            return discriminator(real, fake)
+
+    with pytest.raises(AssertionError, match=fault):
+        check_loss(registered(Broken))
+
+
+def test_missing_half(registered):
+    class Half(Loss):
+        def discriminator(self, real, fake):
+            return fake.mean() - real.mean()
+
+    with pytest.raises(ConfigError, match="has no generator loss"):
+        check_loss(registered(Half))
+
+
+def test_broken_score(registered):
+    class Scoring(SoundLoss):
+        def score(self, logits):
+            return logits.mean()
+
+    with pytest.raises(AssertionError, match=r"one value per logit, shape \(4,\)"):
+        check_loss(registered(Scoring))
+
+
+def test_broken_constrain(registered):
+    class Constraining(SoundLoss):
+        def constrain(self, discriminator):
+            with torch.no_grad():
+                for parameter in discriminator.parameters():
+                    parameter /= 0
+
+    with pytest.raises(AssertionError, match=r"constrain\(\) left weights that are not finite"):
+        check_loss(registered(Constraining))
+
+
+def test_general_form_is_sound(registered):
+    class General(Loss):
+        generator_sees_real = True
+
+        def discriminator_loss(self, step):
+            classes = nn.functional.cross_entropy(step.real_output.classes, step.labels)
+            margin = step.fake_output.logits - step.real_output.logits
+            return margin.mean() + classes
+
+        def generator_loss(self, step):
+            margin = step.real_output.logits - step.fake_output.logits
+            return margin.mean() + step.fake_output.features.square().mean()
+
+    check_loss(registered(General))
+
+
+# -- datasets -------------------------------------------------------------------------------------
+
+
+POINTS = SampleSpec(kind="vector", shape=(2,), value_range=None)
+NAMED = POINTS.model_copy(update={"classes": ("a", "b")})
+UNIT = POINTS.model_copy(update={"value_range": (-1.0, 1.0)})
+BYTES = torch.tensor([[0, 255], [3, 4]], dtype=torch.uint8)
+FLOATS = torch.tensor([[0.0, 9.0], [-3.0, 4.0]])
+
+
+def dataset_of(*results):
+    queue = list(results)
+
+    class Made(Dataset):
+        def load(self):
+            return queue.pop(0) if len(queue) > 1 else queue[0]
+
+    return Made
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        Samples(BYTES, POINTS),
+        Samples(BYTES, NAMED, torch.tensor([1, 0])),
+        Samples(FLOATS, POINTS, stored_range=None),
+        Samples(FLOATS, UNIT, stored_range=(-3, 9)),
+    ],
+)
+def test_sound_datasets(registered, samples):
+    check_dataset(registered(dataset_of(samples)))
+
+
+@pytest.mark.parametrize(
+    ("samples", "fault"),
+    [
+        (BYTES, r"load\(\) must return Samples\(data, spec, ...\), not Tensor"),
+        (Samples(BYTES[:0], POINTS), "The dataset is empty"),
+        (Samples(BYTES.int(), POINTS), "must be uint8 or float32 on the CPU; these are a int32"),
+        (Samples(FLOATS / 0, POINTS, stored_range=None), "Some samples are not finite"),
+        (Samples(FLOATS, POINTS), r"between -3 and 9, outside their stored_range \(0.0, 255.0\)"),
+        (Samples(FLOATS, UNIT, stored_range=None), r"outside their spec's value_range \(-1.0, 1."),
+        (Samples(BYTES, NAMED), "names classes but there are no labels"),
+        (Samples(BYTES, POINTS, torch.tensor([0, 1])), "labels but the spec names no classes"),
+        (Samples(BYTES, NAMED, torch.tensor([0, 2])), "run from 0 to 2 but there are 2 classes"),
+        (Samples(BYTES, NAMED, torch.tensor([0.0, 1.0])), "Labels must be int64"),
+    ],
+)
+def test_broken_datasets(registered, samples, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_dataset(registered(dataset_of(samples)))
+
+
+def test_unstable_datasets(registered):
+    changing = dataset_of(Samples(BYTES, POINTS), Samples(BYTES.flip(0), POINTS))
+    with pytest.raises(AssertionError, match="Loading twice gave different samples"):
+        check_dataset(registered(changing))
+
+
+# -- trackers -------------------------------------------------------------------------------------
+
+
+class Silent(Log):
+    """A sound log that writes nothing."""
+
+    def scalars(self, step, values):
+        pass
+
+    def images(self, step, name, image):
+        pass
+
+    def finish(self):
+        pass
+
+
+def tracker_of(**methods):
+    class Made(Tracker):
+        def open(self, folder, settings, step):
+            return type("Written", (Silent,), methods)()
+
+    return Made
+
+
+def test_sound_tracker(registered):
+    seen = []
+
+    class Watching(Tracker):
+        def open(self, folder, settings, step):
+            assert folder.is_dir()
+            seen.append((folder, step, settings["batch_size"]))
+            (folder / "mine").mkdir(exist_ok=True)
+            return Silent()
+
+    state = torch.get_rng_state()
+    check_tracker(registered(Watching))
+    (folder, *first), (same, *second) = seen
+    assert (first, second) == ([0, 64], [1, 64])
+    assert folder == same
+    assert not folder.exists()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def raising(self, *arguments):
+    raise KeyError("modes")
+
+
+def only_colour(self, step, name, image):
+    assert image.mode != "L"
+
+
+def clear(self, step, values):
+    values.clear()
+
+
+def paint(self, step, name, image):
+    image.putpixel((0, 0), 0)
+
+
+def draw(self, step, values):
+    torch.rand(1)
+
+
+@pytest.mark.parametrize(
+    ("methods", "fault"),
+    [
+        ({"scalars": raising}, r"scalars\(1, \{.*\}\) raised KeyError .*modes.*. Columns may come"),
+        ({"scalars": clear}, "The tracker changes its settings or rows"),
+        ({"scalars": draw}, "Logging drew from torch's random numbers"),
+        ({"images": only_colour}, r"images\(\) of mode L raised AssertionError"),
+        ({"images": paint}, r"images\(\) changes the picture in place"),
+        ({"finish": raising}, r"finish\(\) raised KeyError"),
+    ],
+)
+def test_broken_logs(registered, methods, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_tracker(registered(tracker_of(**methods)))
+
+
+def test_tracker_that_changes_settings(registered):
+    class Popping(Tracker):
+        def open(self, folder, settings, step):
+            settings["arch"].pop("name")
+            return Silent()
+
+    with pytest.raises(AssertionError, match="The tracker changes its settings or rows"):
+        check_tracker(registered(Popping))
+
+
+def test_tracker_that_opens_no_log(registered):
+    class Lost(Tracker):
+        def open(self, folder, settings, step):
+            return None
+
+    with pytest.raises(AssertionError, match=r"open\(\) must return a Log, not a NoneType"):
+        check_tracker(registered(Lost))
+
+
+def test_tracker_that_cannot_go_on(registered):
+    class Once(Tracker):
+        def open(self, folder, settings, step):
+            (folder / "mine").mkdir()
+            return Silent()
+
+    fault = r"open\(folder, settings, step=1\) raised FileExistsError.*is resumed: go on after what"
+    with pytest.raises(AssertionError, match=fault):
+        check_tracker(registered(Once))
+
+
+def test_tracker_with_state(registered):
+    class Counting(Tracker):
+        opened: list[int] = Field([], description="counts")
+
+        def open(self, folder, settings, step):
+            self.opened.append(step)
+            return Silent()
+
+    with pytest.raises(AssertionError, match="Using the tracker changed its options"):
+        check_tracker(registered(Counting))
+
+
+def test_tracker_that_lacks_something(registered):
+    class Lacking(Tracker):
+        def check(self):
+            raise ConfigError("It needs a package.")
+
+        def open(self, folder, settings, step):
+            raise AssertionError
+
+    with pytest.raises(ConfigError, match="It needs a package"):
+        check_tracker(registered(Lacking))
+
+
+# -- metrics --------------------------------------------------------------------------------------
+
+
+class SoundMetric(Metric):
+    """How far apart the means of the first feature are."""
+
+    requires: ClassVar = ("features",)
+    sample_kinds: ClassVar = ("vector", "audio")
+
+    extractor: str = "any"
+
+    def compute(self, real, fake):
+        apart = real.features[:, 0].double().mean() - fake.features[:, 0].double().mean()
+        return Result(abs(float(apart)), 0.5, {"real": [1, 2]}, ("a notice",))
+
+
+def test_sound_metric(registered):
+    check_metric(registered(SoundMetric))
+    check_metric("broken", SampleSpec(kind="audio", shape=(2, 50)))
+    with pytest.raises(ConfigError, match="is for samples of kind vector, audio"):
+        check_metric("broken", SampleSpec(shape=(3, 8, 8)))
+
+
+def test_metric_of_the_latent_space(registered):
+    class Paths(Metric):
+        requires: ClassVar = ("generator",)
+        needs_real: ClassVar = False
+        min_samples: ClassVar = 0
+
+        seed: int = 0
+
+        def compute(self, real, fake):
+            source = torch.Generator().manual_seed(self.seed)
+            latents = fake.generator.latent.sample(5, generator=source)
+            return Result(float(fake.generator.sample(5, latents=latents).double().std()))
+
+    check_metric(registered(Paths))
+
+
+def declaring(**attributes):
+    return type("Declaring", (SoundMetric,), {"__annotations__": {}, **attributes})
+
+
+def computing(function, **attributes):
+    return declaring(compute=lambda self, real, fake: function(real, fake), **attributes)
+
+
+def first(part):
+    return part.features[:, 0]
+
+
+def drawn(real, fake):
+    return Result(float(torch.rand(())))
+
+
+CALLS = iter(range(10**6))
+
+
+def in_place(real, fake):
+    fake.features.add_(1)
+    return Result(1.0)
+
+
+def lenient(real, fake):
+    return Result(1.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "fault"),
+    [
+        (declaring(better="up"), "better is 'up': say 'lower' or 'higher'"),
+        (declaring(requires=("feature",)), r"requires is \('feature',\): give a tuple of moments"),
+        (declaring(requires="samples"), "requires is 'samples': give a tuple"),
+        (declaring(sample_kinds=()), r"sample_kinds is \(\): give a tuple of image, audio"),
+        (declaring(requires=("samples",)), "has an option 'extractor': moments, features"),
+        (computing(lambda r, f: 1.0), "must return a Result.*not a float"),
+        (computing(lambda r, f: Result(first(f).mean())), "The value of the Result must be a numb"),
+        (computing(lambda r, f: Result(1.0, -1.0)), "error of the Result is -1.0"),
+        (computing(lambda r, f: Result(1.0, None, {"a": {1}})), "extra of the Result cannot be wr"),
+        (computing(lambda r, f: Result(1.0, notices=["a"])), "notices of the Result must be a tup"),
+        (computing(lambda r, f: Result(float("nan"))), r"score\(\) of 64 samples raised DataError"),
+        (
+            computing(lambda r, f: Result(f.samples.mean())),
+            "may use only what it requires of a",
+        ),
+        (computing(drawn), "drew from torch's random numbers"),
+        (computing(lambda r, f: Result(float(next(CALLS)))), "The same samples have the score"),
+        (computing(in_place), "changes its inputs in place"),
+        (computing(lambda r, f: Result(float(first(f)[0]))), "In another order the same samples"),
+        (
+            declaring(check=lambda self, spec: None),
+            r"check\(\) of a 32x32 RGB image.*raised nothing",
+        ),
+        (
+            computing(lenient, score=lambda self, real, fake: lenient(real, fake)),
+            r"score\(\) without real samples raised nothing; it must raise ConfigError",
+        ),
+        (
+            computing(lenient, score=lambda self, *sides: lenient(*sides), needs_real=False),
+            r"score\(\) of features with NaN raised nothing; it must raise DataError",
+        ),
+    ],
+)
+def test_broken_metrics(registered, metric, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_metric(registered(metric))
+
+
+def test_metric_with_too_few(registered):
+    class Few(SoundMetric):
+        min_samples: ClassVar = 100
+
+        def score(self, real, fake):
+            few = fake.count < self.min_samples
+            return Result(0.0) if few else super().score(real, fake)
+
+    with pytest.raises(
+        AssertionError, match=r"99 samples, fewer than its 'min_samples', raised no"
+    ):
+        check_metric(registered(Few))
+
+
+def test_metric_that_needs_an_extractor(registered):
+    class Lacking(Metric):
+        requires: ClassVar = ("moments",)
+
+        def compute(self, real, fake):
+            return Result(0.0)
+
+    with pytest.raises(AssertionError, match="requires moments and has no option 'extractor'"):
+        check_metric(registered(Lacking))
+
+
+def test_metric_for_nothing_that_is_tried(registered):
+    class Square(SoundMetric):
+        def check(self, spec):
+            raise ConfigError("never")
+
+    with pytest.raises(AssertionError, match="refuses all of 32x32 RGB image, .* Pass a spec"):
+        check_metric(registered(Square))
+
+
+# -- extractors -----------------------------------------------------------------------------------
+
+
+class Eye(nn.Module):
+    """A sound net, to be broken."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.arange(6.0).reshape(3, 2), requires_grad=False)
+
+    @torch.no_grad()
+    def forward(self, samples):
+        if samples.shape[1] != 3:
+            raise UnsupportedSampleError("This sees three channels only.")
+        return Features(samples.float().mean((2, 3)) @ self.weight)
+
+
+class SoundExtractor(Extractor):
+    """Mean colours."""
+
+    dimensions: ClassVar = 2
+    net: ClassVar = Eye
+
+    def build(self, device, precision="auto"):
+        return type(self).net().to(device).eval()
+
+    def weights_hash(self):
+        return fingerprint(Eye().state_dict())
+
+    def preparation(self):
+        return {"resize": "none"}
+
+
+def test_sound_extractor(registered):
+    check_extractor(registered(SoundExtractor))
+    check_extractor("broken", SampleSpec(shape=(3, 8, 12)))
+
+
+def test_sound_extractor_of_points(registered):
+    class Same(nn.Module):
+        def forward(self, samples):
+            return Features(samples.clone())
+
+    class Points(SoundExtractor):
+        net: ClassVar = Same
+
+        @property
+        def quantisation(self):
+            return "none"
+
+    check_extractor(registered(Points), SampleSpec(kind="vector", shape=(2,), value_range=None))
+
+
+def test_floats_are_in_the_range_of_the_spec(registered):
+    class Bounded(nn.Module):
+        def forward(self, samples):
+            assert samples.dtype == torch.float32
+            assert -1 <= samples.min() < -0.9 and 0.9 < samples.max() <= 1
+            return Features(samples.mean((2, 3))[:, :2])
+
+    class Floats(SoundExtractor):
+        net: ClassVar = Bounded
+        quantisation = property(lambda self: "none")
+
+    check_extractor(registered(Floats))
+
+
+def seeing(function):
+    """An extractor whose net does something else with what it sees."""
+
+    class Other(Eye):
+        def forward(self, samples):
+            return function(self, super().forward(samples).pool, samples)
+
+    return extracting(net=Other)
+
+
+def extracting(**attributes):
+    return type("Extracting", (SoundExtractor,), {"__module__": __name__, **attributes})
+
+
+class Trained(Eye):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+
+class Lively(Eye):
+    def eval(self):
+        return self
+
+
+class Newborn(Eye):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(3, 2), requires_grad=False)
+
+
+class Fragile(Eye):
+    def forward(self, samples):
+        return Features(samples.float().mean((2, 3)) @ self.weight)
+
+
+def greedy(net, pool, samples):
+    samples.zero_()
+    return Features(pool)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "fault"),
+    [
+        (extracting(quantisation=property(lambda self: "int8")), "quantisation is 'int8'"),
+        (extracting(weights_hash=lambda self: "none"), "must be a hexadecimal SHA-256, not 'none'"),
+        (extracting(preparation=lambda self: {"a": torch.ones(1)}), "cannot be written as JSON"),
+        (extracting(preparation=lambda self: {"a": next(CALLS)}), "have the protocol .* and then"),
+        (extracting(build=lambda self, *_: len), "build.. must return an nn.Module"),
+        (extracting(net=Trained), "Gradients would be computed for 'layer.weight', 'layer.bias'"),
+        (extracting(net=Lively), "is in training mode: 'itself'"),
+        (extracting(net=Newborn), "change when the net is built again"),
+        (extracting(net=Fragile), "two channels raised RuntimeError"),
+        (extracting(dimensions=4), r"of shape \(3, 4\); it is a float32 tensor of shape \(3, 2\)"),
+        (
+            seeing(lambda net, pool, x: pool),
+            "must return Features.pool, logits=None., not a float32",
+        ),
+        (
+            seeing(lambda net, pool, x: Features(pool.double())),
+            "pool of 3 samples must be a float32",
+        ),
+        (seeing(lambda net, pool, x: Features(pool[0])), "pool of 3 samples must be a float32"),
+        (seeing(lambda net, pool, x: Features(pool, pool[:1])), "logits of 3 samples must be"),
+        (seeing(lambda net, pool, x: Features(pool / 0)), "pool is not finite"),
+        (seeing(greedy), "changes the samples in place"),
+        (seeing(lambda net, pool, x: Features(pool + torch.rand(1))), "draws random numbers"),
+        (seeing(lambda net, pool, x: Features(pool.cumsum(0))), "it is alone in the batch"),
+        (seeing(lambda net, pool, x: Features(pool - pool.mean(0))), "it is alone in the batch"),
+    ],
+)
+def test_broken_extractors(registered, extractor, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_extractor(registered(extractor))
