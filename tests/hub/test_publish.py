@@ -25,7 +25,7 @@ from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, HubError
 from ganzoo.files import artifact
 from ganzoo.files.storage import write_json
-from ganzoo.generators import bundle, card, hub
+from ganzoo.generators import bundle, card, hub, pretrained
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
 from hub.server import HubServer
@@ -646,6 +646,49 @@ def test_a_token_is_in_no_file_message_or_log(
     assert token not in said(lambda: make(1).push_to_hub("eve/a", token=token))
     for path in tmp_path.rglob("*"):
         assert token.encode() not in (path.read_bytes() if path.is_file() else b"")
+
+
+def test_what_the_card_leaves_out_is_in_no_other_file(server: HubServer, tmp_path: Path) -> None:
+    private = {"name": "acme:shop", "api_key": "s3cr3t", "folder": Path("/home/jane/private")}
+    generator = make(training={**TRAINING, "dataset": private, "note": "two  lines\n" * 300})
+    folder = generator.save_pretrained(tmp_path / "kept")
+    command = "ganzoo train mlp --dataset.token s3cr3t --dataset.path '/home/jane/my data'"
+    record = {"config": {"dataset": {"authToken": "s3cr3t"}}, "steps": 3, "command": command}
+    write_json(folder / bundle.TRAINING, record)
+    score = {
+        "value": 12.5,
+        "protocol": {"real": {"path": "/home/jane/private", "token": ["s3cr3t"]}},
+    }
+    write_json(folder / bundle.METRICS, {"fid": score})
+    for source in (generator, Generator.from_pretrained(folder)):
+        source.push_to_hub("zoo/a")
+        for name, content in server.files("zoo/a").items():
+            assert not re.search(rb"s3cr3t|jane", content), name
+    found = {
+        name: json.loads(server.files("zoo/a")[name]) for name in names(server) if "json" in name
+    }
+    assert found[bundle.CONFIG]["training"] == {
+        **generator.config.training,
+        "dataset": {"name": "acme:shop", "api_key": "(left out)", "folder": "private"},
+    }
+    assert found[bundle.TRAINING]["command"] == (
+        "ganzoo train mlp --dataset.token '(left out)' --dataset.path 'my data'"
+    )
+    assert found[bundle.METRICS]["fid"]["protocol"]["real"]["path"] == "private"
+    pulled = Generator.from_pretrained("zoo/a")
+    assert torch.equal(pulled.sample(2, seed=0), generator.sample(2, seed=0))
+    for source in (Generator.from_pretrained(folder), pulled):
+        assert not source.push_to_hub("zoo/a").changed
+    assert b"s3cr3t" in (folder / bundle.CONFIG).read_bytes()  # the folder is left as it is
+
+
+@pytest.mark.parametrize("name", pretrained.bundled())
+def test_records_without_secrets_are_sent_as_they_are(server: HubServer, name: str) -> None:
+    folder = pretrained.get(name).folder
+    assert folder is not None
+    Generator.from_pretrained(folder).push_to_hub("zoo/a")
+    for file in ({path.name for path in folder.iterdir()} & names(server)) - {bundle.CARD}:
+        assert server.files("zoo/a")[file] == (folder / file).read_bytes(), file
 
 
 # Without sending

@@ -21,10 +21,10 @@ from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle
 from ganzoo.generators.card_facts import NAME, REPO, Data, Facts, mapping, read
 from ganzoo.generators.markdown import (
-    HIDDEN,
     clean,
     code,
     fence,
+    hidden,
     hidden_command,
     prose,
     public,
@@ -112,9 +112,9 @@ def hide(folder: Path, source: Path | None = None) -> None:
     """
     for name in (bundle.TRAINING, bundle.METRICS):
         content = read(folder, name, source or folder)
-        shown = public(content)
+        shown = hidden(content)
         if name == bundle.TRAINING and isinstance(command := content.get("command"), str):
-            shown["command"] = _public_command(command) or HIDDEN
+            shown["command"] = hidden_command(command)
         if shown != content:
             write_json(folder / name, shown)
 
@@ -385,13 +385,7 @@ def _score_table(facts: Facts) -> str:
 
 
 def _command(text: str) -> str:
-    """A recorded ``ganzoo train`` as Markdown; empty for any other command."""
-    shown = _public_command(text)
-    return f"This command repeats it:\n\n{fence(shown, 'bash')}" if shown else ""
-
-
-def _public_command(text: str) -> str:
-    """A recorded ``ganzoo train`` without secrets and folders; empty for any other command.
+    """A recorded ``ganzoo train`` without secrets as Markdown; empty for any other command.
 
     It must be quoted as ``shlex.join`` does, which leaves nothing for a shell to act on.
     """
@@ -403,7 +397,7 @@ def _public_command(text: str) -> str:
         return ""
     if words[:2] != ["ganzoo", "train"] or text != shlex.join(words):
         return ""
-    return hidden_command(text)
+    return f"This command repeats it:\n\n{fence(hidden_command(text), 'bash')}"
 
 
 def _settings(facts: Facts) -> str:

@@ -224,8 +224,8 @@ class Generator:
             overwrite_card=overwrite_card,
         )
         origin, source = self.config.origin, self.place.folder if self.place else None
-        training = markdown.public(self.config.training)
-        config = self.config.model_copy(update={"training": training})
+        training = self.config.model_dump(mode="json", include={"training"})["training"]
+        config = self.config.model_copy(update={"training": markdown.hidden(training)})
         if origin is not None and origin.repo_id == repo_id:  # which is no origin of itself
             config = config.model_copy(update={"origin": None})
         with hub.workplace(repo_id) as place:
