@@ -71,7 +71,7 @@ def max_bytes() -> int:
     """Return the bytes of memory that a file, or a net and its samples, may need.
 
     Raises:
-        ConfigError: If the environment variable GANZOO_MAX_BYTES is no number.
+        ConfigError: If the environment variable GANZOO_MAX_BYTES is not a number.
     """
     text = os.environ.get("GANZOO_MAX_BYTES", "").strip()
     if text and not (text.isascii() and text.isdecimal() and len(text) < 20):
