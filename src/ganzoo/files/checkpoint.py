@@ -104,7 +104,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: If a file is missing, damaged, unreadable, too large, or from a newer
             ganzoo.
-        ConfigError: If the environment variable GANZOO_MAX_BYTES is no number.
+        ConfigError: If the environment variable GANZOO_MAX_BYTES is not a number.
     """
     name = STATE
     try:
