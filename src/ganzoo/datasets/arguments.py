@@ -14,7 +14,6 @@ from ganzoo.datasets.archives import ARCHIVES, PACKED, unpacking
 from ganzoo.datasets.array import SUFFIXES
 from ganzoo.datasets.conversion import is_array
 from ganzoo.datasets.decoding import SUFFIXES as PICTURE_SUFFIXES
-from ganzoo.datasets.huggingface import TABLE_SUFFIXES, holds_tables
 from ganzoo.datasets.in_memory import InMemoryDataset
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 from ganzoo.files.storage import expanded
@@ -119,6 +118,9 @@ def _from_text(text: str) -> Any:
 
 
 def _from_path(path: Path) -> Any:
+    # Listing what there is imports this module, and must not wait for that one.
+    from ganzoo.datasets.huggingface import TABLE_SUFFIXES, holds_tables
+
     place = expanded(path)
     if place.is_dir():
         name = "huggingface" if holds_tables(place) else "folder"

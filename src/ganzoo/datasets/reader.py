@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import copy
-import multiprocessing.util  # ends processes at exit; what this module ends at exit goes first
 import os
 import pickle
 import random
@@ -173,7 +172,6 @@ class Reader(Generic[T]):
 _open: weakref.WeakSet[Reader[Any]] = weakref.WeakSet()
 
 
-@atexit.register
 def _close_all() -> None:
     for reader in list(_open):
         reader.close()
@@ -280,6 +278,11 @@ def _signals_kept() -> Iterator[None]:
 
 def _recording(processes: list[Any]) -> Any:
     """A context of multiprocessing that adds each process it makes to a list."""
+    import multiprocessing.util
+
+    # At exit the last one registered goes first: before multiprocessing ends its processes.
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
     method = multiprocessing.get_start_method()
     # Signals for this process would end a fork server, and the workers with it.
     plain: Any = multiprocessing.get_context("spawn" if method == "forkserver" else method)
