@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.register_assert_rewrite("advice")
+pytest.register_assert_rewrite("advice_followed")
 
 # Tests are many small trainings: more threads than that only wait for each other. Processes that
 # share the tests (pytest -n) share the cores too, with those that tests start.

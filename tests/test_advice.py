@@ -1,6 +1,6 @@
 """Advice works: whatever a message names exists, and doing what it says helps.
 
-The messages themselves are read from the source here; `test_advice_followed` meets them in use.
+The messages themselves are read from the source here; `advice_followed` meets them in use.
 """
 
 from __future__ import annotations

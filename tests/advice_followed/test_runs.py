@@ -1,0 +1,328 @@
+"""Advice on the folders of runs, and on resuming them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from advice_followed.helpers import (
+    TINY,
+    Line,
+    cases,
+    fit,
+    found,
+    load,
+    pixels,
+    run_of,
+    said,
+)
+from ganzoo.cli import main
+from ganzoo.files import checkpoint
+from ganzoo.files.lock import RunLock
+from ganzoo.runs.run import Run
+from ganzoo.training.callbacks import Callback
+from ganzoo.training.trainer import Trainer
+
+
+@cases(("--batch-size", "4"), ("--seed", "3"), ("--g-optimizer.lr", "1e-5"), ("--lr", "1e-5"))
+def test_another_setting_of_a_run(flag: str, value: str, line: Line):
+    run_of()
+    text = line.refused("resume", "run", flag, value)
+    line.follow(f"{found(r': (ganzoo train .+)$', text)} --quiet --out next")
+    for each in found(r"only (.+?) may be given", text).split(", "):
+        assert each in _help(line, "resume")
+
+
+def _help(line: Line, command: str) -> str:
+    with contextlib.suppress(SystemExit):
+        main([command, "--help"])
+    return line.capture.readouterr().out
+
+
+OTHERS = (
+    ("batch_size", 4), ("seed", 3), ("g_optimizer", {"lr": 1e-5}), ("lr", 1e-5), ("loss", "hinge"),
+    ("log_every", 1), ("learning_rate", 1e-3), ("precision", "fp32"), ("d_steps", 2), ("bs", 4),
+)  # fmt: skip
+
+
+@cases(*OTHERS)
+def test_another_setting_of_a_run_in_python(name: str, value: Any):
+    run = run_of()
+    text = said(lambda: Trainer.resume(run, progress=False, **{name: value}))
+    again = eval(found(r": (Trainer\(.+\))$", text), {"Trainer": Trainer})
+    assert again.fit().path != run
+    taken = found(r"only (.+?) may be given", text).split(", ")
+    assert {"steps", "device"} <= {*taken}
+
+
+@cases("--size 16 16", "--deterministic", "--value-range 0 1", "--no-conditional")
+def test_another_setting_of_several_words_or_none(given: str, line: Line):
+    words = given.split()
+    np.save("x.npy", pixels())
+    run_of("x.npy")
+    text = line.refused("resume", "run", *words)
+    follow = found(r": (ganzoo train .+)$", text)
+    assert shlex.split(follow)[-len(words) :] == words
+    line.follow(f"{follow} --quiet --out next")
+
+
+@cases("step", "devise", "epoch")
+def test_a_misspelt_word_of_resume(word: str):
+    run = run_of()
+    meant = found(r"Did you mean '(\w+)'", said(lambda: Trainer.resume(run, **{word: 3})))
+    assert meant in ("steps", "device", "epochs")
+    value = {"steps": 3, "device": "cpu", "epochs": None}[meant]
+    Trainer.resume(run, progress=False, **{meant: value})
+
+
+def test_a_run_that_is_done(line: Line):
+    run = run_of()
+    flag = found(r"total with (--\w+)", line.refused("resume", str(run)))
+    line.runs("resume", str(run), flag, "3", "--quiet")
+
+
+def test_fewer_steps_than_are_done():
+    run = run_of()
+    done = int(found(r"trained for (\d+) steps", said(lambda: Trainer.resume(run, steps=1))))
+    Trainer.resume(run, steps=done + 1, progress=False).fit()
+
+
+def test_data_that_were_in_memory():
+    run = run_of(pixels())
+    text = said(lambda: Trainer.resume(run, steps=3, progress=False))
+    option = found(r"Trainer\.resume\(run, (\w+)=", text)
+    Trainer.resume(run, steps=3, progress=False, **{option: pixels()}).fit()
+
+
+def test_other_data_than_before():
+    run = run_of(pixels())
+    text = said(lambda: Trainer.resume(run, steps=3, dataset=pixels() // 2, progress=False))
+    assert "pass the same data again" in text
+    Trainer.resume(run, steps=3, dataset=pixels(), progress=False).fit()
+
+
+def test_workers_for_a_run_without():
+    run = run_of()
+    assert "Leave workers out" in said(lambda: Trainer.resume(run, steps=3, workers=1))
+    Trainer.resume(run, steps=3, progress=False).fit()
+
+
+@cases("rum", "nowhere")
+def test_a_run_that_is_not_there(name: str):
+    assert "Give the folder of a run" in said(lambda: Trainer.resume(name))
+    Trainer.resume(run_of(), progress=False)
+
+
+# -- runs -------------------------------------------------------------------------------------
+
+
+@cases("nowhere", "empty")
+def test_what_is_no_run(kind: str):
+    Path("empty").mkdir()
+    text = said(lambda: Run(kind))
+    assert re.search(r"Give the folder (of a run|that 'ganzoo train' named)", text)
+    run_of()
+    Run("run")
+
+
+@cases("[", "[]")
+def test_a_record_of_the_machine_that_is_damaged(content: str):
+    run_of()
+    Path("run/environment.json").write_text(content)
+    assert "resuming writes it anew" in said(lambda: Run("run").environment).lower()
+    Trainer.resume("run", steps=4, progress=False).fit()
+    assert Run("run").environment
+
+
+@cases("{", '{"step": "x"}', "[]")
+def test_a_row_that_is_damaged(content: str):
+    run_of(log_every=1)
+    path = Path("run/metrics.jsonl")
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([rows[0], content, *rows[1:]]) + "\n")
+    text = said(lambda: Run("run").history)
+    number = int(found(r"Line (\d+) of", text))
+    assert "Remove that line" in text
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[: number - 1] + lines[number:]) + "\n")
+    assert len(Run("run").history) == 2
+    Trainer.resume("run", steps=4, progress=False).fit()
+
+
+@cases("a folder", "a file")
+def test_a_place_for_a_run_that_is_taken(kind: str, line: Line):
+    Path("mine").touch() if kind == "a file" else Path("mine/x").mkdir(parents=True)
+    start = ("train", "mlp", "--dataset", "ring", "--steps", "1", *TINY)
+    text = line.refused(*start, "--out", "mine")
+    line.runs(*start, found(r"Choose another one with (--out)", text), "other")
+
+
+@cases("file/run", "file/run/deeper")
+def test_a_place_for_a_run_that_cannot_be(place: str):
+    Path("file").touch()
+    assert "use another folder" in said(lambda: run_of(out=place))
+    run_of(out="other")
+
+
+def test_a_folder_of_runs_that_is_a_file():
+    Path("runs").touch()
+    assert "use another folder" in said(lambda: run_of(out=None))
+    run_of(out="other")
+
+
+def test_a_run_that_vanishes():
+    class Takes(Callback):
+        def on_step(self, *_: Any) -> None:
+            if Path("run").exists():
+                shutil.move("run", "elsewhere")
+
+    text = said(lambda: run_of(callbacks=[Takes()], checkpoint_every=1))
+    assert "Put it back and resume, or train again" in text
+    shutil.move("elsewhere", "run")
+    Trainer.resume("run", progress=False).fit()
+    load("run")
+
+
+@cases("bring back", "train again")
+def test_a_run_without_its_checkpoints(way: str, line: Line):
+    run_of(log_every=1)
+    shutil.move("run/checkpoints", "kept")
+    text = said(lambda: Trainer.resume("run", steps=4))
+    if way == "bring back":
+        shutil.move("kept", Path("run", found(r"Bring back the folder '(\w+)'", text)))
+        Trainer.resume("run", steps=4, progress=False).fit()
+    else:
+        command = found(r"(ganzoo train --config .+)$", text)
+        line.follow(f"{command} --quiet")
+
+
+def test_a_run_that_is_trained_in():
+    run_of()
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        lock = RunLock(Path("run"))
+        stack.callback(lock.release)
+        text = said(lambda: Trainer.resume("run", steps=4, progress=False).fit())
+        assert "Wait for it or stop it" in text
+    left = Path(found(r"if it is gone, delete (.+)\.$", text))
+    left.unlink(missing_ok=True)
+    Trainer.resume("run", steps=4, progress=False).fit()
+
+
+@cases("copy", "again")
+def test_a_run_without_a_whole_checkpoint(way: str, line: Line):
+    run_of()
+    kept = Path("run/checkpoints")
+    shutil.copytree(kept, "copy")
+    for path in kept.rglob("state.safetensors"):
+        os.truncate(path, 20)
+    text = said(lambda: Trainer.resume("run", steps=4))
+    if way == "copy":
+        assert "bring back a copy of a checkpoint" in text
+        shutil.rmtree(kept)
+        shutil.copytree("copy", kept)
+        Trainer.resume("run", steps=4, progress=False).fit()
+    else:
+        config = Path("run", found(r"Train again from the run's (\S+),", text))
+        line.runs("train", "--config", str(config), "--out", "again", "--quiet")
+
+
+def test_a_checkpoint_of_a_newer_version(monkeypatch: pytest.MonkeyPatch):
+    run_of()
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
+    Trainer.resume("run", steps=4, progress=False).fit()
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 1)
+    text = said(lambda: Trainer.resume("run", steps=6))
+    assert "upgrade ganzoo" in text
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", int(found(r"has format (\d+)", text)))
+    Trainer.resume("run", steps=6, progress=False).fit()
+
+
+# -- trainings --------------------------------------------------------------------------------
+
+
+@cases("again", "evaluate")
+def test_other_metrics_for_a_run(way: str, line: Line):
+    data = pixels(24, 16)
+    np.save("x.npy", data)
+    run = run_of("x.npy", evaluate_every=1, metrics=["swd"])
+    text = said(lambda: Trainer.resume(run, steps=3, metrics=["ms-ssim"], progress=False))
+    if way == "again":
+        assert "Give the same ones again" in text
+        Trainer.resume(run, steps=3, metrics=["swd"], progress=False).fit()
+        return
+    command = found(r"'(ganzoo evaluate)'", text)
+    line.follow(f"{command} run --dataset x.npy --metrics swd --num-fake 24")
+
+
+def test_metrics_for_a_run_without():
+    run = run_of(pixels())
+    text = said(lambda: Trainer.resume(run, dataset=pixels(), steps=3, metrics=["swd"]))
+    assert "Leave them out" in text
+    Trainer.resume(run, dataset=pixels(), steps=3, progress=False).fit()
+
+
+class Spoil(Callback):
+    """Makes gradients NaN once."""
+
+    def on_step(self, trainer: Trainer, step: Any) -> None:
+        if trainer.step == 3:
+            weight = next(trainer.game.generator.parameters())
+            handle = weight.register_hook(lambda gradient: (handle.remove(), gradient * np.nan)[1])
+
+
+@cases("rollback", "again", "without checkpoints")
+def test_a_training_that_diverged(way: str, line: Line):
+    np.save("x.npy", pixels())
+    every = 0 if way == "without checkpoints" else 2
+    settings = {"steps": 12, "checkpoint_every": every, "out": "run", "callbacks": [Spoil()]}
+    text = said(lambda: fit("x.npy", **settings))
+    if way == "rollback":
+        command = found(r"'(ganzoo resume .+?)' goes on", text)
+        line.follow(f"{command} --quiet")
+        assert "step-00000012" in {each.name for each in Path("run/checkpoints").iterdir()}
+        return
+    flags = re.findall(r"(--[\w.-]+\b)", found(r"[Tt]rain again with (.+)\.$", text))
+    assert flags == ["--g-optimizer.lr", "--d-optimizer.lr", "--clip-grad"]
+    start = ("train", "mlp", "--dataset", "x.npy", *TINY, "--steps", "3")
+    line.runs(*start, *(word for each in flags for word in (each, "1e-4")), "--out", "b")
+
+
+@cases("back", "new")
+def test_a_file_of_data_that_changed(way: str):
+    np.save("x.npy", pixels())
+    run = run_of("x.npy")
+    np.save("x.npy", pixels(30))
+    text = said(lambda: Trainer.resume(run, steps=3, progress=False).fit())
+    option = found(r"Bring them back as they were, or start a new .+\((\w+) starts", text)
+    if way == "back":
+        np.save("x.npy", pixels())
+        Trainer.resume(run, steps=3, progress=False).fit()
+    else:
+        settings = {"batch_size": 8, "steps": 2, "progress": False, "out": "b"}
+        Trainer(dataset="x.npy", **settings, **{option: str(run)}).fit()
+
+
+def test_a_checkpoint_of_another_configuration():
+    run = run_of()
+    kept = Path("run/config.yaml").read_text()
+    Path("run/config.yaml").write_text(re.sub(r"hidden:\n( *)- 4", r"hidden:\n\1- 5", kept))
+    text = said(lambda: Trainer.resume(run, steps=3, progress=False).fit())
+    assert "Restore the config.yaml it was trained with" in text
+    Path("run/config.yaml").write_text(kept)
+    Trainer.resume(run, steps=3, progress=False).fit()
+
+
+def test_a_run_that_went_on_elsewhere():
+    run = run_of(steps=2, checkpoint_every=1)
+    one = Trainer.resume(run, steps=6, progress=False)
+    Trainer.resume(run, steps=4, progress=False).fit()
+    assert "Resume the run again, from there" in said(one.fit)
+    Trainer.resume(run, steps=6, progress=False).fit()
