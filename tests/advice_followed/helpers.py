@@ -57,6 +57,18 @@ def found(pattern: str, text: str) -> str:
     return match.group(1)
 
 
+Remedy = tuple[Callable[[], Any], str, Callable[..., Any]]
+"""What is refused, what the message says, and what helps, given the groups of that pattern."""
+
+
+def helped(broken: Callable[[], Any], remedy: str, mended: Callable[..., Any]) -> None:
+    """Meet a message and follow it."""
+    text = said(broken)
+    match = re.search(remedy, text)
+    assert match, f"{remedy!r} is not in: {text}"
+    mended(*match.groups())
+
+
 class Line:
     """The command line, in this process."""
 

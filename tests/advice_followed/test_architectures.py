@@ -358,8 +358,7 @@ def test_labels_that_are_not_there(way: str):
 
 
 def test_an_architecture_of_one_kind_of_samples():
-    text = refused(Choosy, {})
-    option = found(r"check_architecture\(\.\.\., (\w+)=SampleSpec\(", text)
+    option = found(r"check_architecture\(\.\.\., (\w+)=SampleSpec\(", refused(Choosy, {}))
     checked(Choosy, {}, **{option: POINTS})
 
 

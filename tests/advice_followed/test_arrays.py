@@ -170,8 +170,7 @@ def test_data_that_are_nowhere(name: str):
 
 
 def test_a_data_set_of_the_hub_by_its_name():
-    text = said(lambda: trainer("ylecun/mnist"))
-    chosen = literal(found(r"it is (\{.+?\})", text))
+    chosen = literal(found(r"it is (\{.+?\})", said(lambda: trainer("ylecun/mnist"))))
     assert datasets.create(chosen).name == chosen["name"]
 
 
@@ -276,8 +275,7 @@ def test_options_that_do_not_fit(option: str):
 
 @cases((1, 0), (0.5, 0.5))
 def test_a_range_that_is_the_wrong_way_round(low: float, high: float):
-    text = said(lambda: loaded(floats(24, 8, 8), stored_range=(low, high)))
-    assert "swap or correct it" in text
+    assert "swap or correct it" in said(lambda: loaded(floats(24, 8, 8), stored_range=(low, high)))
     loaded(floats(24, 8, 8), stored_range=(high, low) if low > high else (0, 1))
 
 
@@ -300,8 +298,7 @@ def test_an_array_file_of_another_kind(suffix: str):
     np.savez("two.npz", images=pixels())
     real = Path("one.npy" if suffix == ".npz" else "two.npz")
     wrong = real.rename(f"x{suffix}")
-    text = said(lambda: trainer(str(wrong)))
-    right = wrong.rename(f"x{found(r'rename it to (.[a-z]+)', text)}")
+    right = wrong.rename(f"x{found(r'rename it to (.[a-z]+)', said(lambda: trainer(str(wrong))))}")
     assert trainer(str(right)).spec.shape == (1, 8, 8)
 
 
@@ -365,14 +362,10 @@ def test_an_empty_name():
         datasets.get(name)
 
 
-# -- more of data -----------------------------------------------------------------------------
-
-
 @cases("range", "audio")
 def test_a_signal_taken_for_an_image(way: str):
     data = 50 * floats(24, 4, 100)
-    text = said(lambda: loaded(data))
-    options = options_in(text)
+    options = options_in(said(lambda: loaded(data)))
     assert {"stored_range", "sample_kind"} <= {*options}
     if way == "range":
         assert loaded(data, stored_range=options["stored_range"]).spec.kind == "image"

@@ -142,9 +142,6 @@ def test_what_a_picture_of_a_comparison_may_be_called(line: Line):
         line.runs("compare", "run", "second", "--plot", f"x{ending}")
 
 
-# -- evaluate ---------------------------------------------------------------------------------
-
-
 @cases('{"name": "kid",', "{kid}")
 def test_a_metric_that_is_nearly_json(text: str, line: Line):
     np.save("a.npy", pixels(24, 16))
@@ -203,9 +200,6 @@ def test_a_picture_that_cannot_be_written(line: Line, monkeypatch: pytest.Monkey
     Path("file").touch()
     text = line.refused("compare", "a", "b", "--plot", "file/x.png")
     line.runs("compare", "a", "b", found(r"Choose another (--plot)", text), "x.png")
-
-
-# -- the command line -------------------------------------------------------------------------
 
 
 @cases(("folder.png", "folder"), ("file", "file"), ("file/x.npy", "in file"))

@@ -133,8 +133,7 @@ def test_a_loss_of_g_with_another_form(sees: bool):
 def test_a_loss_of_one_player(player: str):
     other = {"discriminator": "generator", "generator": "discriminator"}[player]
     half = {other: vars(Critic)[other]}
-    text = refused(Loss, half)
-    assert f"no {player} loss: override one of the two" in text
+    assert f"no {player} loss: override one of the two" in refused(Loss, half)
     checked(Loss, {**half, player: vars(Critic)[player]})
 
 
@@ -353,8 +352,7 @@ def test_a_metric_that_counts():
         return Result(value(real, fake))
 
     space = {"seen": Field(default_factory=list), "__annotations__": {"seen": list[int]}}
-    text = refused(Mean, {**space, "compute": counting})
-    name = found(r"the (\w+) of a metric's inputs", text)
+    name = found(r"the (\w+) of a metric's inputs", refused(Mean, {**space, "compute": counting}))
     checked(Mean, {"compute": caching})
 
 

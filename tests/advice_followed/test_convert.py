@@ -36,8 +36,7 @@ def weights_file() -> None:
 
 def test_weights_without_a_word_of_what(line: Line):
     weights_file()
-    text = line.refused("convert", "one.pt")
-    command = found(r"(ganzoo convert CHECKPOINT [^.;]+)", text)
+    command = found(r"(ganzoo convert CHECKPOINT [^.;]+)", line.refused("convert", "one.pt"))
     follow = (
         command.replace("CHECKPOINT", "one.pt").replace("NAME", "mlp").replace("FOLDER", "made")
     )
@@ -66,9 +65,6 @@ def test_a_misspelt_kind_of_samples(kind: str):
     weights_file()
     text = said(lambda: convert("one.pt", "mlp", "made", kind=kind))
     convert("one.pt", "mlp", "made", kind=found(r"Did you mean '(\w+)'", text))
-
-
-# -- files of weights -------------------------------------------------------------------------
 
 
 def net() -> torch.nn.Module:
@@ -172,8 +168,7 @@ def test_tensors_of_another_kind(kind: str):
     name = next(name for name, value in state.items() if value.dim() == 2)
     theirs = TENSORS[kind](state[name])
     torch.save(state | {name: theirs}, "theirs.pt")
-    text = said(lambda: made_of("theirs.pt"))
-    ways = re.findall(r"tensor\.\w+\(\)", text)
+    ways = re.findall(r"tensor\.\w+\(\)", said(lambda: made_of("theirs.pt")))
     assert ways
     for way in ways:
         with contextlib.suppress(RuntimeError, NotImplementedError):
@@ -369,8 +364,7 @@ def test_a_mapping_that_is_none(content: str):
     torch.save(net().state_dict(), "weights.pt")
     if content != "absent":
         Path("names.yaml").write_text(content)
-    text = said(lambda: made_of(mapping="names.yaml"))
-    form = re.search(r"such as '(\S+): (\S+)'", text)
+    form = re.search(r"such as '(\S+): (\S+)'", said(lambda: made_of(mapping="names.yaml")))
     name = next(iter(net().state_dict()))
     Path("names.yaml").write_text("{}: {}\n".format(*([name] * 2)) if form else "{}\n")
     made_of(mapping="names.yaml")
@@ -416,8 +410,7 @@ def test_fewer_pictures_than_latents():
     z, picture = checked(lambda other, z: other.sample(latents=z))
     z = torch.cat([z, z])
     picture = torch.cat([picture, picture])
-    text = said(lambda: made_of(check=(z, picture[:3])))
-    assert "give one picture for each latent" in text
+    assert "give one picture for each latent" in said(lambda: made_of(check=(z, picture[:3])))
     made_of(check=(z, picture))
 
 
@@ -446,9 +439,6 @@ def test_kernels_whose_axes_nothing_tells():
         "weights.pt",
     )
     made_of(kind="vector")
-
-
-# -- the installation -------------------------------------------------------------------------
 
 
 def test_a_place_that_holds_another_net(line: Line):

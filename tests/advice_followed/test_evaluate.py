@@ -1,15 +1,18 @@
-"""Advice on scores."""
+"""Advice on scores and on the weights of extractors."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
@@ -26,10 +29,13 @@ from advice_followed.components import (
 from advice_followed.helpers import (
     Line,
     Made,
+    Remedy,
     cases,
+    extra,
     flat,
     floats,
     found,
+    helped,
     kid,
     literal,
     maker,
@@ -39,91 +45,17 @@ from advice_followed.helpers import (
     run_of,
     said,
 )
-from ganzoo import architectures, metrics
+from ganzoo import architectures, features, metrics
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets import Samples
 from ganzoo.features import Features
 from ganzoo.features.callable import Callable as Function
+from ganzoo.features.classifier import ClassifierNet
+from ganzoo.features.weights import Published, load
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
 from ganzoo.metrics import Metric
 from ganzoo.metrics.inputs import MetricInputs, Moments
-
-
-@cases(100, 25, 1000)
-def test_subsets_larger_than_the_samples(size: int):
-    text = said(lambda: score(pixels(24), pixels(20) // 2, kid(subset_size=size)))
-    lower = int(found(r"(?:subset_size=|, not )(\d+)", text))
-    score(pixels(24), pixels(20) // 2, kid(subset_size=lower))
-
-
-@cases(40, 21)
-def test_more_samples_than_there_are(count: int):
-    text = said(lambda: score(pixels(24), pixels(20), kid(subset_size=10), num_real=count))
-    score(pixels(24), pixels(20), kid(subset_size=10), num_real=int(found(r"at most (\d+)", text)))
-
-
-def test_a_metric_twice():
-    text = said(lambda: ganzoo.evaluate(pixels(), pixels(), [kid(), kid()]))
-    assert "leave one of them out" in text
-    score(pixels(), pixels() // 2, kid())
-
-
-def test_no_metric():
-    text = said(lambda: ganzoo.evaluate(pixels(), pixels(), []))
-    for name in found(r"There are: (.+)\.$", text).split(", "):
-        metrics.get(name)
-
-
-@cases("swd", "ms-ssim", "fid")
-def test_a_metric_of_images_for_points(name: str):
-    text = said(lambda: score("ring", "ring", name))
-    assert "eave it out" in text
-    score("ring", "ring", "modes")
-
-
-def test_a_preset_for_what_is_no_inception():
-    text = said(lambda: score(pixels(), pixels() // 2, kid(), preset="clean"))
-    assert "Leave it out" in text
-    score(pixels(), pixels() // 2, kid())
-
-
-@cases((16, 8), (32, 16))
-def test_real_pictures_of_another_size(one: int, other: int):
-    made, real = pixels(24, one), pixels(24, other)
-    text = said(lambda: score(made, real, "swd"))
-    assert re.search(r"size", text)
-    Path("real").mkdir()
-    for number, each in enumerate(real):
-        Image.fromarray(each[0]).save(f"real/{number}.png")
-    score(made, {"name": "folder", "path": "real", "size": one}, "swd")
-
-
-def test_a_picture_of_neighbours_without_them():
-    text = said(lambda: score(pixels(), pixels() // 2, kid(), picture="x.png"))
-    name, option, bound = re.search(
-        r"ask for '([\w-]+)' too, with '(\w+)' above (\d+)", text
-    ).groups()
-    chosen = {"name": name, "extractor": Function.of(flat), option: int(bound) + 1}
-    score(pixels(), pixels() // 2, metrics.create(chosen), picture="x.png")
-    assert Path("x.png").is_file()
-
-
-def test_nothing_to_compare_with():
-    text = said(lambda: score(maker(), None, kid(), num_fake=10))
-    assert "give" in text.lower()
-    score(maker(), pixels(), kid(), num_fake=10)
-
-
-@cases(0, -1)
-def test_a_count_below_one(count: int):
-    text = said(lambda: score(maker(), pixels(), kid(), num_fake=count))
-    lower = int(found(r"num_fake cannot be -?\d+: input should be greater than (\d+)", text)) + 1
-    text = said(lambda: score(maker(), pixels(), kid(), num_fake=lower))
-    score(maker(), pixels(), kid(), num_fake=int(found(r"needs at least (\d+) generated", text)))
-
-
-# -- scores -----------------------------------------------------------------------------------
 
 
 def score(source: Any, dataset: Any, *chosen: Any, **options: Any) -> Any:
@@ -139,22 +71,191 @@ def classified(samples: torch.Tensor) -> Features:
     return Features(flat(samples.float()), flat(samples.float())[:, :4])
 
 
+def two(samples: torch.Tensor) -> Features:
+    return Features(flat(samples), flat(samples)[:, :1])
+
+
+def gathered(count: int = 24, **more: Any) -> MetricInputs:
+    source = torch.Generator().manual_seed(0)
+    made = {name: torch.rand(count, 5, generator=source) for name in ("features", "logits")}
+    return MetricInputs(**{"count": count, "spec": SampleSpec(shape=(1, 8, 8)), **made, **more})
+
+
+def of_size(size: int) -> MetricInputs:
+    moments = Moments()
+    moments.add(torch.rand(24, size))
+    return gathered(moments=moments)
+
+
+FID = metrics.create({"name": "fid", "extractor": Function.of(flat)})
 OTHERS = pixels() // 2
+DUPLICATES = np.concatenate([pixels(3)] * 12)
+POINTS = floats(24, 3)
+
+
+def sound(**options: Any) -> None:
+    score(pixels(), OTHERS, kid(), **options)
+
+
+def of_maker(data: Any, **options: Any) -> None:
+    score(maker(), data, kid(), num_fake=10, **options)
+
+
+def split(extractor: Any = classified, **options: Any) -> Any:
+    """A metric of logits."""
+    chosen = {"name": "inception-score", "extractor": Function.of(extractor), **options}
+    return metrics.create(chosen)
+
+
+def modes(extractor: Any = classified, **options: Any) -> Any:
+    return metrics.create({"name": "modes", "extractor": Function.of(extractor), **options})
+
+
+SCORES: dict[str, Remedy] = {
+    "a metric twice": (
+        lambda: ganzoo.evaluate(pixels(), pixels(), [kid(), kid()]), "leave one of them out", sound,
+    ),
+    "a preset for what is no Inception": (lambda: sound(preset="clean"), "Leave it out", sound),
+    "images for points: swd": (
+        lambda: score("ring", "ring", "swd"), "eave it out", lambda: score("ring", "ring", "modes"),
+    ),
+    "images for points: ms-ssim": (
+        lambda: score("ring", "ring", "ms-ssim"), "eave it out",
+        lambda: score("ring", "ring", "modes"),
+    ),
+    "images for points: fid": (
+        lambda: score("ring", "ring", "fid"), "eave it out", lambda: score("ring", "ring", "modes"),
+    ),
+    "nothing to compare with": (lambda: of_maker(None), "(?i:give)", lambda: of_maker(pixels())),
+    "no batches": (
+        lambda: sound(batch_size=0), r"greater than or equal to (\d+)",
+        lambda least: sound(batch_size=int(least)),
+    ),
+    "batches below zero": (
+        lambda: sound(batch_size=-3), r"greater than or equal to (\d+)",
+        lambda least: sound(batch_size=int(least)),
+    ),
+    "a picture of points": (
+        lambda: score(POINTS, POINTS + 1, near(), picture="x.png"),
+        "[Ll]eave (?:it|the picture) out", lambda: score(pixels(), OTHERS, near(), picture="x.png"),
+    ),
+    "no logits: another extractor": (
+        lambda: score(pixels(), None, split(flat, splits=1)), "choose another extractor or metric",
+        lambda: score(pixels(), None, split(splits=1)),
+    ),
+    "no logits: another metric": (
+        lambda: score(pixels(), None, split(flat, splits=1)), "choose another extractor or metric",
+        sound,
+    ),
+    "too many parts: fewer": (
+        lambda: score(pixels(6), None, split()), r"give more, or set (\w+) lower",
+        lambda option: score(pixels(6), None, split(**{option: 2})),
+    ),
+    "too many parts: more samples": (
+        lambda: score(pixels(6), None, split()), r"give more, or set \w+ lower",
+        lambda: score(pixels(24), None, split()),
+    ),
+    "modes of points that have none": (
+        lambda: score(POINTS[:, :2], None, "modes"), r"such as '(\w+)'",
+        lambda name: score(POINTS[:, :2], name, "modes"),
+    ),
+    "real pictures of other channels": (
+        lambda: score(pixels(24, 8, 2), pixels(24, 8, 4), kid()),
+        r"the generated ones (\d)\. Give images with as many",
+        lambda count: score(pixels(24, 8, 2), pixels(24, 8, int(count)) // 2, kid()),
+    ),
+    "real samples of another form": (
+        lambda: score(pixels(), POINTS, kid()), "Give a dataset of the same form", sound,
+    ),
+    "a split of data without splits": (
+        lambda: sound(real_split="test"), "leave the real split out", sound,
+    ),
+    "patches of small images": (
+        lambda: score(pixels(24, 4), pixels(24, 4) // 2, "swd", kid()), "leave it out",
+        lambda: score(pixels(24, 4), pixels(24, 4) // 2, kid()),
+    ),
+    "features of another shape": (
+        lambda: score(pixels(), OTHERS, kid(Function.of(lambda x: x))),
+        r"such as (tensor\.flatten\(1\))",
+        lambda way: score(pixels(), OTHERS, kid(Function.of(eval(f"lambda tensor: {way}")))),
+    ),
+    "logits of one class: inception-score": (
+        lambda: score(pixels(), None, split(two, splits=1)), "choose another extractor",
+        lambda: score(pixels(), None, split(splits=1)),
+    ),
+    "logits of one class: modes": (
+        lambda: score(pixels(), None, modes(two)), "choose another extractor",
+        lambda: score(pixels(), None, modes()),
+    ),
+    "features of two extractors": (
+        lambda: FID.score(of_size(3), of_size(4)), "take both from the same extractor",
+        lambda: FID.score(of_size(3), of_size(3)),
+    ),
+    "real samples that are duplicates": (
+        lambda: score(pixels(), DUPLICATES, near()), "Look at the dataset for duplicates",
+        lambda: score(pixels(), np.unique(np.concatenate((DUPLICATES, OTHERS)), axis=0), near()),
+    ),
+}  # fmt: skip
+
+
+@cases(*SCORES)
+def test_scores(situation: str):
+    helped(*SCORES[situation])
+
+
+@cases(100, 25, 1000)
+def test_subsets_larger_than_the_samples(size: int):
+    text = said(lambda: score(pixels(24), pixels(20) // 2, kid(subset_size=size)))
+    lower = int(found(r"(?:subset_size=|, not )(\d+)", text))
+    score(pixels(24), pixels(20) // 2, kid(subset_size=lower))
+
+
+@cases(40, 21)
+def test_more_samples_than_there_are(count: int):
+    text = said(lambda: score(pixels(24), pixels(20), kid(subset_size=10), num_real=count))
+    score(pixels(24), pixels(20), kid(subset_size=10), num_real=int(found(r"at most (\d+)", text)))
+
+
+def test_no_metric():
+    text = said(lambda: ganzoo.evaluate(pixels(), pixels(), []))
+    for name in found(r"There are: (.+)\.$", text).split(", "):
+        metrics.get(name)
+
+
+@cases((16, 8), (32, 16))
+def test_real_pictures_of_another_size(one: int, other: int):
+    made, real = pixels(24, one), pixels(24, other)
+    assert re.search(r"size", said(lambda: score(made, real, "swd")))
+    Path("real").mkdir()
+    for number, each in enumerate(real):
+        Image.fromarray(each[0]).save(f"real/{number}.png")
+    score(made, {"name": "folder", "path": "real", "size": one}, "swd")
+
+
+def test_a_picture_of_neighbours_without_them():
+    text = said(lambda: sound(picture="x.png"))
+    name, option, bound = re.search(
+        r"ask for '([\w-]+)' too, with '(\w+)' above (\d+)", text
+    ).groups()
+    chosen = {"name": name, "extractor": Function.of(flat), option: int(bound) + 1}
+    score(pixels(), pixels() // 2, metrics.create(chosen), picture="x.png")
+    assert Path("x.png").is_file()
+
+
+@cases(0, -1)
+def test_a_count_below_one(count: int):
+    text = said(lambda: score(maker(), pixels(), kid(), num_fake=count))
+    lower = int(found(r"num_fake cannot be -?\d+: input should be greater than (\d+)", text)) + 1
+    text = said(lambda: score(maker(), pixels(), kid(), num_fake=lower))
+    score(maker(), pixels(), kid(), num_fake=int(found(r"needs at least (\d+) generated", text)))
 
 
 @cases("x", [8, 8, 8], [3], 0)
 def test_a_size_that_is_none(size: Any):
-    text = said(lambda: score(pixels(), OTHERS, kid(), size=size))
+    text = said(lambda: sound(size=size))
     first, second = re.search(r"such as (\d+) or (\(\d+, \d+\)), not", text).groups()
     for each in (first, second):
-        score(pixels(), OTHERS, kid(), size=literal(each))
-
-
-@cases(0, -3)
-def test_batches_of_nothing(size: int):
-    text = said(lambda: score(pixels(), OTHERS, kid(), batch_size=size))
-    least = int(found(r"greater than or equal to (\d+)", text))
-    score(pixels(), OTHERS, kid(), batch_size=least)
+        sound(size=literal(each))
 
 
 @cases("shown", "none")
@@ -166,13 +267,6 @@ def test_a_picture_of_no_pairs(way: str):
         assert Path("x.png").is_file()
     else:
         score(pixels(), OTHERS, near(shown=0))
-
-
-def test_a_picture_of_points():
-    points = floats(24, 3)
-    text = said(lambda: score(points, points + 1, near(), picture="x.png"))
-    assert re.search("[Ll]eave (it|the picture) out", text)
-    score(pixels(), OTHERS, near(), picture="x.png")
 
 
 @cases("folder", "name", "remove")
@@ -190,34 +284,6 @@ def test_a_place_for_a_picture(way: str):
     path = Path("y.png") if way == "name" else path
     score(pixels(), OTHERS, near(), picture=str(path))
     assert path.is_file()
-
-
-@cases("extractor", "metric")
-def test_an_extractor_without_logits(way: str):
-    chosen = {"name": "inception-score", "splits": 1}
-    text = said(lambda: score(pixels(), None, {**chosen, "extractor": Function.of(flat)}))
-    assert "choose another extractor or metric" in text
-    if way == "extractor":
-        score(pixels(), None, {**chosen, "extractor": Function.of(classified)})
-    else:
-        score(pixels(), OTHERS, kid())
-
-
-@cases("fewer", "option")
-def test_samples_in_more_parts_than_there_are(way: str):
-    chosen = {"name": "inception-score", "extractor": Function.of(classified)}
-    text = said(lambda: score(pixels(6), None, chosen))
-    option = found(r"give more, or set (\w+) lower", text)
-    if way == "option":
-        score(pixels(6), None, {**chosen, option: 2})
-    else:
-        score(pixels(24), None, chosen)
-
-
-def gathered(count: int = 24, **more: Any) -> MetricInputs:
-    source = torch.Generator().manual_seed(0)
-    made = {name: torch.rand(count, 5, generator=source) for name in ("features", "logits")}
-    return MetricInputs(**{"count": count, "spec": SampleSpec(shape=(1, 8, 8)), **made, **more})
 
 
 def test_parts_and_subsets_beyond_what_was_gathered():
@@ -256,13 +322,6 @@ def test_a_mode_that_no_real_sample_has(way: str):
         score(made, real, {**chosen, **options_in(found(r"or set (reference='\w+')", text))})
 
 
-def test_modes_of_points_that_have_none():
-    points = floats(24, 2)
-    text = said(lambda: score(points, None, "modes"))
-    name = found(r"such as '(\w+)'", text)
-    score(points, name, "modes")
-
-
 @cases("cifar10", "celeba")
 def test_classes_that_no_classifier_knows(name: str):
     chosen = metrics.create("modes")
@@ -280,28 +339,16 @@ def test_pictures_of_channels_that_an_extractor_does_not_see(channels: int):
         score(made, real, kid())
 
 
-def test_real_pictures_of_other_channels():
-    text = said(lambda: score(pixels(24, 8, 2), pixels(24, 8, 4), kid()))
-    count = int(found(r"the generated ones (\d)\. Give images with as many", text))
-    score(pixels(24, 8, 2), pixels(24, 8, count) // 2, kid())
-
-
-def test_real_samples_of_another_form():
-    text = said(lambda: score(pixels(), floats(24, 3), kid()))
-    assert "Give a dataset of the same form" in text
-    score(pixels(), OTHERS, kid())
-
-
 @cases("images", "folder")
 def test_real_images_of_another_size_than_a_generator_makes(way: str):
-    text = said(lambda: score(maker(), pixels(24, 16), kid(), num_fake=10))
+    text = said(lambda: of_maker(pixels(24, 16)))
     height, width = map(int, found(r"Give real images of (\d+x\d+), or a folder", text).split("x"))
     assert height == width
     if way == "images":
-        score(maker(), pixels(24, height), kid(), num_fake=10)
+        of_maker(pixels(24, height))
         return
     pictures(count=10, size=16)
-    score(maker(), {"name": "folder", "path": "photos"}, kid(), num_fake=10)
+    of_maker({"name": "folder", "path": "photos"})
 
 
 def test_features_of_two_lengths():
@@ -321,14 +368,14 @@ def test_unreadable_pictures_to_score(way: str):
     pictures(count=12)
     Path("photos/0.png").write_bytes(b"no picture")
     folder = {"name": "folder", "path": "photos"}
-    text = said(lambda: score(maker(), folder, kid(), num_fake=10))
+    text = said(lambda: of_maker(folder))
     option = found(r"repair or remove them, or raise (\w+)\.$", text)
     if way == "raise":
-        score(maker(), {**folder, option: 1}, kid(), num_fake=10)
+        of_maker({**folder, option: 1})
         return
     for name in re.findall(r"'([^']+\.png)' \(", text):
         Path("photos", name).unlink()
-    score(maker(), folder, kid(), num_fake=10)
+    of_maker(folder)
 
 
 def test_data_of_a_training_that_were_in_memory():
@@ -336,12 +383,6 @@ def test_data_of_a_training_that_were_in_memory():
     text = said(lambda: score(str(run), None, kid(), num_fake=10))
     assert "Give it, or another one, as the dataset" in text
     score(str(run), pixels(), kid(), num_fake=10)
-
-
-def test_a_split_of_data_without_splits():
-    text = said(lambda: score(pixels(), OTHERS, kid(), real_split="test"))
-    assert "leave the real split out" in text
-    score(pixels(), OTHERS, kid())
 
 
 def test_labels_of_real_samples_without_any():
@@ -360,8 +401,7 @@ def test_images_without_a_range(way: str):
     spec = SampleSpec(shape=(1, 16, 16), value_range=None)
     chosen = metrics.create("swd")
     real = gathered(samples=torch.rand(24, 1, 16, 16), spec=spec)
-    text = said(lambda: chosen.score(real, real))
-    assert "Give it in their spec, or give them as uint8" in text
+    assert "Give it in their spec, or give them as uint8" in said(lambda: chosen.score(real, real))
     if way == "spec":
         known = spec.model_copy(update={"value_range": (0.0, 1.0)})
         real = gathered(samples=real.samples, spec=known)
@@ -374,11 +414,6 @@ def test_small_images_of_their_own_size():
     chosen = metrics.create({"name": "lpips-diversity", "size": None})
     text = said(lambda: chosen.check(SampleSpec(shape=(1, 8, 8))))
     chosen.replace(**options_in(found(r"set (size=\d+)", text))).check(SampleSpec(shape=(1, 8, 8)))
-
-
-def test_patches_of_small_images():
-    assert "leave it out" in said(lambda: score(pixels(24, 4), pixels(24, 4) // 2, "swd", kid()))
-    score(pixels(24, 4), pixels(24, 4) // 2, kid())
 
 
 @cases("delete", "no-write")
@@ -398,24 +433,15 @@ def test_scores_that_cannot_be_kept(way: str, line: Line):
 
 
 def test_an_array_as_an_extractor():
-    text = said(lambda: Function.of(3))
-    assert "a torch module or a function of a batch of samples" in text
+    assert "a torch module or a function of a batch of samples" in said(lambda: Function.of(3))
     for each in (nn.Flatten(), flat):
         score(pixels(), OTHERS, kid(Function.of(each)))
-    told = said(lambda: kid(extractor=3.5))
-    assert "a name, a mapping" in told
-
-
-def test_features_of_another_shape():
-    text = said(lambda: score(pixels(), OTHERS, kid(Function.of(lambda x: x))))
-    way = found(r"such as (tensor\.flatten\(1\))", text)
-    score(pixels(), OTHERS, kid(Function.of(lambda tensor: eval(way, {"tensor": tensor}))))
+    assert "a name, a mapping" in said(lambda: kid(extractor=3.5))
 
 
 def test_an_extractor_from_a_file():
     again = kid(json.loads(Function.of(flat).model_dump_json()))
-    text = said(lambda: score(pixels(), OTHERS, again))
-    option = found(r"pass it again: (\w+)=", text)
+    option = found(r"pass it again: (\w+)=", said(lambda: score(pixels(), OTHERS, again)))
     score(pixels(), OTHERS, metrics.create({**again.model_dump(), option: Function.of(flat)}))
 
 
@@ -432,48 +458,13 @@ def test_a_net_that_changes_after_it_was_given():
     changed(eval(way, {"copy": copy, "net": net}))
 
 
-# -- more of scores ---------------------------------------------------------------------------
-
-
-def two(samples: torch.Tensor) -> Features:
-    return Features(flat(samples), flat(samples)[:, :1])
-
-
-@cases("inception-score", "modes")
-def test_logits_of_one_class(name: str):
-    chosen = {"name": name, **({"splits": 1} if name != "modes" else {})}
-    text = said(lambda: score(pixels(), None, {**chosen, "extractor": Function.of(two)}))
-    assert "choose another extractor" in text
-    score(pixels(), None, {**chosen, "extractor": Function.of(classified)})
-
-
-def test_features_of_two_extractors():
-    one, other = (gathered(moments=moments_of(size)) for size in (3, 4))
-    chosen = metrics.create({"name": "fid", "extractor": Function.of(flat)})
-    assert "take both from the same extractor" in said(lambda: chosen.score(one, other))
-    chosen.score(one, gathered(moments=moments_of(3)))
-
-
-def moments_of(size: int) -> Moments:
-    made = Moments()
-    made.add(torch.rand(24, size))
-    return made
-
-
-def test_real_samples_that_are_duplicates():
-    data = np.concatenate([pixels(3)] * 12)
-    text = said(lambda: score(pixels(), data, near()))
-    assert "Look at the dataset for duplicates" in text
-    score(pixels(), np.unique(np.concatenate((data, OTHERS)), axis=0), near())
-
-
 def test_a_metric_of_a_generator_for_data(line: Line):
     chosen = [each for each in metrics.names() if "generator" in metrics.get(each).requires]
     assert chosen
     for name in chosen:
         text = said(lambda name=name: score(pixels(24, 64, 3), None, name))
         assert "Leave it out, or give a generator" in text
-    score(pixels(), OTHERS, kid())
+    sound()
 
 
 def test_images_of_a_dataset_without_a_range():
@@ -505,10 +496,9 @@ def test_not_one_picture_to_score():
     for each in Path("photos").iterdir():
         each.write_bytes(b"no picture")
     folder = {"name": "folder", "path": "photos", "max_bad": 99}
-    text = said(lambda: score(maker(), folder, kid(), num_fake=10))
-    assert "repair or replace them" in text
+    assert "repair or replace them" in said(lambda: of_maker(folder))
     pictures(count=8)
-    score(maker(), folder, kid(), num_fake=10)
+    of_maker(folder)
 
 
 def test_a_folder_where_scores_cannot_be_written(line: Line, monkeypatch: pytest.MonkeyPatch):
@@ -530,3 +520,117 @@ def test_pictures_that_are_not_resized():
     text = said(lambda: as_rgb(torch.rand(2, 2, 8, 8), "vgg16"))
     assert "Use another extractor, or another metric" in text
     score(pixels(24, 8, 2), pixels(24, 8, 2) // 2, kid())
+
+
+# -- weights of extractors ------------------------------------------------------------------------
+
+
+def published(content: bytes = b"weights", **more: Any) -> Published:
+    Path("there").mkdir(exist_ok=True)
+    Path("there/net.pt").write_bytes(content)
+    return Published(**{
+        "title": "the weights of a net", "address": Path("there/net.pt").absolute().as_uri(),
+        "digest": hashlib.sha256(b"weights").hexdigest(), "size": 7, "names": ("net.pt",),
+        "environment": "GANZOO_NET", **more,
+    })  # fmt: skip
+
+
+@cases("path", "leave out", "environment")
+def test_weights_that_are_not_where_they_are_said_to_be(way: str, monkeypatch: pytest.MonkeyPatch):
+    known = published()
+    if way == "environment":
+        monkeypatch.setenv(known.environment, "nowhere.pt")
+        assert "Correct the path" in said(lambda: known.find(None, True))
+        monkeypatch.setenv(known.environment, "there/net.pt")
+        assert known.find(None, True).read_bytes() == b"weights"
+        return
+    text = said(lambda: known.find(Path("nowhere.pt"), True))
+    name = found(r"Correct the path, or leave it out to have (\S+) downloaded", text)
+    if way == "path":
+        assert known.find(Path("there", name), True).name == name
+    else:
+        assert known.find(None, True).name == name
+
+
+@cases(("offline", "put"), ("offline", "set"), ("gone", "put"), ("changed", "put"),
+     ("large", "put"))  # fmt: skip
+def test_weights_that_are_not_on_this_machine(why: str, way: str, monkeypatch: pytest.MonkeyPatch):
+    content = {"changed": b"stranger", "large": b"x" * 99}.get(why, b"weights")
+    known = published(content, size=8 if why == "changed" else 7)
+    if why == "gone":
+        Path("there/net.pt").rename("net.pt")
+    text = said(lambda: known.find(None, why != "offline"))
+    Path("mine.pt").write_bytes(b"weights")
+    if way == "set":
+        name = found(r"or set (\w+) to where it lies", text)
+        monkeypatch.setenv(name, "mine.pt")
+        assert known.find(None, False).read_bytes() == b"weights"
+        return
+    place = Path(found(r"put it at (\S+?)(?:, or|\.$)", text))
+    if digest := re.search(r"\(SHA-256 (\w+)\)", text):
+        assert hashlib.sha256(Path("mine.pt").read_bytes()).hexdigest() == digest[1]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    Path("mine.pt").rename(place)
+    assert known.find(None, False) == place
+
+
+@cases("names", "NaN")
+def test_weights_of_another_net(fault: str):
+    wanted = {"layer.weight": (2, 2)}
+    broken = {"names": {"other.weight": torch.zeros(2, 2)},
+              "NaN": {"layer.weight": torch.full((2, 2), torch.nan)}}[fault]  # fmt: skip
+    torch.save(broken, "net.pt")
+    text = said(lambda: load(Path("net.pt"), wanted, ()))
+    assert re.search("or one with the same names|Get the file again", text)
+    torch.save({"layer.weight": torch.zeros(2, 2)}, "net.pt")
+    assert [*load(Path("net.pt"), wanted, ())] == ["layer.weight"]
+
+
+def test_a_library_of_nets_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    chosen = features.create({"name": "dinov2", "weights": "here"})
+    extra(said(lambda: chosen.build(torch.device("cpu"))), "transformers")
+
+
+def test_a_folder_that_is_no_net():
+    transformers = pytest.importorskip("transformers")
+    Path("empty").mkdir()
+    chosen = features.create({"name": "dinov2", "weights": "empty"})
+    text = said(lambda: chosen.weights_hash())
+    names = found(r"Such a folder has ([\w.]+ and [\w.]+): get", text).split(" and ")
+    assert "or give another folder as weights" in text
+    config = transformers.Dinov2Config(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    transformers.Dinov2Model(config).save_pretrained("tiny")
+    assert {*names} <= {each.name for each in Path("tiny").iterdir()}
+    assert chosen.replace(weights="tiny").weights_hash()
+
+
+def test_pictures_that_an_extractor_does_not_take():
+    net = ClassifierNet().eval()
+    text = said(lambda: net(torch.rand(2, 3, 28, 28)))
+    dtype = getattr(torch, found(r"greyscale pictures, (\w+) \(N, 1, H, W\)", text))
+    assert net(torch.zeros(2, 1, 28, 28, dtype=dtype)).logits.shape == (2, 10)
+
+
+@cases("lacks", "NaN")
+def test_weights_of_a_folder_that_are_wrong(fault: str):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.Dinov2Config(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    net = transformers.Dinov2Model(config)
+    net.save_pretrained("tiny")
+    whole = safetensors.torch.load_file("tiny/model.safetensors")
+    name = "layernorm.weight"
+    broken = {key: each for key, each in whole.items() if key != name}
+    if fault == "NaN":
+        broken[name] = torch.full_like(whole[name], torch.nan)
+    meta = {"format": "pt"}
+    safetensors.torch.save_file(broken, "tiny/model.safetensors", meta)
+    chosen = features.create({"name": "dinov2", "weights": "tiny"})
+    text = said(lambda: chosen.build(torch.device("cpu")))
+    assert re.search("Get them again|or others of its kind", text)
+    safetensors.torch.save_file(whole, "tiny/model.safetensors", meta)
+    chosen.build(torch.device("cpu"))

@@ -62,9 +62,6 @@ def test_an_archive_that_is_none(kind: str):
     assert trainer(f"x.{kind}").spec.shape == (1, 8, 8)
 
 
-# -- archives ---------------------------------------------------------------------------------
-
-
 def packed(name: str, *names: str, password: bool = False, method: int = 0) -> Path:
     with zipfile.ZipFile(name, "w", method) as file:
         for each in names:
@@ -142,8 +139,7 @@ def test_a_folder_without_pictures(content: str):
 @cases("folders", "none")
 def test_a_label_column_without_a_label_file(labels: str):
     pictures(folders=("a", "b"))
-    text = said(lambda: loaded(labels=labels, label_column="x"))
-    assert "leave one of them out" in text
+    assert "leave one of them out" in said(lambda: loaded(labels=labels, label_column="x"))
     loaded(labels=labels)
 
 
@@ -203,8 +199,7 @@ def test_a_label_file_that_is_of_no_use(fault: str):
 
 def test_no_label_file():
     pictures()
-    text = said(lambda: loaded(labels="file"))
-    names = found(r"has no label file \((.+?)\)", text).split(", ")
+    names = found(r"has no label file \((.+?)\)", said(lambda: loaded(labels="file"))).split(", ")
     contents = {"json": json.dumps({"labels": PAIRS}), "csv": CSV, "jsonl": LINES}
     for name in names:
         if (kind := name.rpartition(".")[2]) != "parquet":
@@ -310,9 +305,6 @@ def test_workers_for_pictures():
     assert "Leave 'workers' out" in text
     option = options_in(found(r"option (\w+=\d+)", text))
     trainer({"name": "folder", "path": "photos", **option})
-
-
-# -- more of data -----------------------------------------------------------------------------
 
 
 def test_a_label_file_that_cannot_be_opened():

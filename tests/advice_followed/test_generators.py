@@ -1,25 +1,299 @@
-"""Advice on loading generators and sampling from them."""
+"""Advice on generators: their bundles, samples, pictures."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.metadata
+import json
+import os
+import pickle
 import re
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from advice_followed.helpers import Line, cases, found, literal, load, maker, pixels, run_of, said
 from ganzoo import architectures
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.spec import LatentSpec, SampleSpec
-from ganzoo.generators import pretrained
+from ganzoo.files import artifact
+from ganzoo.generators import bundle, pretrained
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
+from ganzoo.showing import pictures, plots
+from ganzoo.showing.pictures import animate
 from ganzoo.training.callbacks import Callback
+from ganzoo.training.trainer import Trainer
+
+
+def test_half_precision_that_is_exceeded():
+    made = maker()
+    with torch.no_grad():
+        next(made.module.parameters()).fill_(1e6)
+    assert "without half" in said(lambda: made.save_pretrained("made", half=True))
+    made.save_pretrained("made")
+
+
+def test_a_discriminator_that_is_not_there():
+    text = said(lambda: maker().save_pretrained("made", discriminator=True))
+    assert "Give the net itself, or leave it out" in text
+    net = MLP(hidden=(4,)).discriminator(SampleSpec(shape=(1, 8, 8)))
+    maker().save_pretrained("made", discriminator=net)
+    maker().save_pretrained("other")
+    text = said(
+        lambda: Generator.from_pretrained("other").discriminator() or bundle.discriminator("other")
+    )
+    option = found(r"save_pretrained\(\.\.\., (\w+)=", text)
+    maker().save_pretrained("third", **{option: net})
+    assert bundle.discriminator("third")
+
+
+def test_a_revision_of_a_folder():
+    maker().save_pretrained("made")
+    text = said(lambda: Generator.from_pretrained("made", revision="main"))
+    assert "Leave the revision out" in text
+    Generator.from_pretrained("made")
+
+
+def test_a_folder_that_is_something_else():
+    Path("mine").mkdir()
+    Path("mine/letter.txt").touch()
+    assert "Choose another folder" in said(lambda: maker().save_pretrained("mine"))
+    maker().save_pretrained("other")
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what a bundle says of itself, as something that seals it again would."""
+    content = json.loads((folder / bundle.CONFIG).read_text())
+    content.pop(artifact.CHECKSUM)
+    change(content)
+    (folder / bundle.CONFIG).write_text(
+        json.dumps(artifact.with_checksum(content), indent=2) + "\n"
+    )
+
+
+def reweighed(folder: Path, data: bytes) -> None:
+    """Give a bundle another weight file that its configuration agrees with."""
+    from ganzoo.files.storage import sha256
+
+    path = folder / bundle.WEIGHTS
+    path.write_bytes(data)
+
+    def change(content: dict[str, Any]) -> None:
+        content["weights"][bundle.WEIGHTS] = {"size": len(data), "sha256": sha256(path)}
+
+    rewritten(folder, change)
+
+
+def packed(tensors: dict[str, torch.Tensor]) -> bytes:
+    save_file(tensors, "packed.safetensors")
+    return Path("packed.safetensors").read_bytes()
+
+
+def changed(name: str, value: Any) -> Callable[[Path], None]:
+    return lambda folder: rewritten(folder, lambda content: content.update({name: value}))
+
+
+def edited(folder: Path) -> None:
+    path = folder / bundle.CONFIG
+    path.write_text(path.read_text().replace('"steps": 1', '"steps": 2'))
+
+
+def said_twice(folder: Path) -> None:
+    path = folder / bundle.CONFIG
+    path.write_text(path.read_text().replace("{", '{"library": "ganzoo",', 1))
+
+
+def cut_weights(folder: Path) -> None:
+    os.truncate(folder / bundle.WEIGHTS, 40)
+
+
+def without_one(folder: Path) -> None:
+    tensors = load_file(folder / bundle.WEIGHTS)
+    tensors.popitem()
+    reweighed(folder, packed(tensors))
+
+
+def not_finite(folder: Path) -> None:
+    tensors = load_file(folder / bundle.WEIGHTS)
+    next(iter(tensors.values())).fill_(float("nan"))
+    reweighed(folder, packed(tensors))
+
+
+COPIED = {
+    "no version": changed("format_version", 0),
+    "edited": edited,
+    "said twice": said_twice,
+    "no JSON": lambda folder: (folder / bundle.CONFIG).write_text("{"),
+    "cut weights": cut_weights,
+    "no weights": lambda folder: (folder / bundle.WEIGHTS).unlink(),
+    "no safetensors": lambda folder: reweighed(folder, b"x" * 100),
+    "a pickle": lambda folder: reweighed(folder, pickle.dumps([0] * 100)),
+    "a weight too few": without_one,
+}
+
+
+@cases(*COPIED)
+def test_a_damaged_bundle_to_copy_again(damage: str):
+    maker().save_pretrained("whole")
+    shutil.copytree("whole", "made")
+    COPIED[damage](Path("made"))
+    assert "opy the whole folder again" in said(load)
+    shutil.rmtree("made")
+    shutil.copytree("whole", "made")
+    load()
+
+
+SAVED = {
+    "edited": edited,
+    "not finite": not_finite,
+    "other files": changed("weights", {"x.safetensors": {"size": 1, "sha256": "0" * 64}}),
+    "a weight too few": without_one,
+}
+
+
+@cases(*SAVED)
+def test_a_bundle_of_no_use_to_save_again(damage: str):
+    made = maker()
+    made.save_pretrained("made")
+    SAVED[damage](Path("made"))
+    assert re.search(r"save (it anew|the generator again)", said(load).replace("Save", "save"))
+    made.save_pretrained("made")
+    load()
+
+
+def test_a_bundle_of_a_newer_version(monkeypatch: pytest.MonkeyPatch):
+    maker().save_pretrained("made")
+    changed("format_version", 2)(Path("made"))
+    text = said(load)
+    assert "upgrade ganzoo" in text
+    monkeypatch.setattr(bundle, "FORMAT_VERSION", int(found(r"has format (\d+)", text)))
+    load()
+
+
+@cases("empty", "untrusted")
+def test_a_folder_that_is_no_bundle(kind: str):
+    run_of()
+    Path("made").mkdir()
+    if kind == "untrusted":
+        Path("made/config.json").write_text('{"model_type": "bert"}')
+    text = said(load)
+    load(Path("run") / found(r"folder '(\w+)' of a run", text))
+    assert "or the run folder itself" in text
+    load("run")
+
+
+def test_a_framing_for_another_size():
+    spec, latent, arch = SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,)), MLP(hidden=(4,))
+    preprocessing = {"method": "pad", "original_size": (6, 6), "size": (7, 7)}
+
+    def make(**preprocessing: Any) -> BundleConfig:
+        return BundleConfig(
+            architecture=arch, sample=spec, latent=latent, preprocessing=preprocessing
+        )
+
+    height, width = re.search(
+        r"the net an? (\d+)x(\d+)", said(lambda: make(**preprocessing))
+    ).groups()
+    make(**{**preprocessing, "size": (int(height), int(width))})
+
+
+@cases("made", "file/made", "none/\0")
+def test_a_folder_that_cannot_be_written(name: str):
+    Path("file").touch()
+    if name == "made":
+        Path(name).touch()
+    assert "hoose another folder" in said(lambda: maker().save_pretrained(name))
+    maker().save_pretrained("other")
+    load("other")
+
+
+def test_weights_that_are_not_finite():
+    run_of(checkpoint_every=1)
+    made = Generator.from_pretrained("run")
+    next(made.module.parameters()).fill_(float("nan"))
+    text = said(lambda: made.save_pretrained("made"))
+    assert "go back to an earlier checkpoint or lower the learning rates" in text
+    Trainer.resume("run", progress=False)
+    run_of(out="lower", g_optimizer={"lr": 1e-6}, d_optimizer={"lr": 1e-6})
+    load("lower").save_pretrained("made")
+
+
+def test_another_discriminator():
+    other = MLP(hidden=(5,)).discriminator(SampleSpec(shape=(1, 8, 8)))
+    made = maker()
+    text = said(lambda: made.save_pretrained("made", discriminator=other))
+    assert "Give the net that its architecture builds" in text
+    net = made.config.architecture.discriminator(made.config.sample)
+    made.save_pretrained("made", discriminator=net)
+
+
+@cases("long", "deep")
+def test_too_much_to_say_of_the_training(how: str):
+    deep: Any = 0
+    for _ in range(100):
+        deep = [deep]
+    made = maker()
+    config = made.config.model_copy(
+        update={"training": {"told": deep if how == "deep" else "x" * 2**21}}
+    )
+    text = said(lambda: Generator(made.module, config).save_pretrained("made"))
+    setting = found(r"put less into '(\w+)'", text)
+    less = config.model_copy(update={setting: {}})
+    Generator(made.module, less).save_pretrained("made")
+    load()
+
+
+@cases("file", "net")
+def test_a_net_that_is_larger_than_allowed(kind: str, monkeypatch: pytest.MonkeyPatch):
+    maker().save_pretrained("made")
+    monkeypatch.setenv("GANZOO_MAX_BYTES", "1650" if kind == "file" else "1500")
+    text = said(lambda: Generator.from_pretrained("made"))
+    needs = int(found(r"(?:needs|has) ([\d,]+) bytes", text).replace(",", ""))
+    monkeypatch.setenv(found(r"environment variable (\w+) to more", text), str(2 * needs))
+    load()
+
+
+@cases("made", "sample")
+def test_a_net_that_its_architecture_cannot_build(what: str):
+    class Fickle(MLP):
+        """Builds what it likes."""
+
+        def generator(self, spec: SampleSpec, latent: LatentSpec) -> torch.nn.Module:
+            if broken:
+                raise RuntimeError("no more")
+            return super().generator(spec, latent)
+
+    broken = False
+    architectures.register("fickle")(Fickle)
+    try:
+        arch, spec, latent = (
+            Fickle(hidden=(4,)),
+            SampleSpec(shape=(1, 8, 8)),
+            LatentSpec(shape=(3,)),
+        )
+        config = BundleConfig(architecture=arch, sample=spec, latent=latent)
+        Generator(arch.generator(spec, latent), config).save_pretrained("made")
+        broken = True
+        assert "Load another one, or upgrade what its architecture comes from" in said(load)
+        maker().save_pretrained("other")
+        load("other")
+        broken = False
+        load()
+    finally:
+        architectures.registry.unregister("fickle")
+
+
+# -- loading and sampling -------------------------------------------------------------------------
 
 
 @cases((4, (4, 7)), (2, (3, 3)))
@@ -58,9 +332,6 @@ def test_a_limit_that_is_no_number(given: str, monkeypatch: pytest.MonkeyPatch):
     name = found(r"variable (\w+) is", said(lambda: maker().sample(2)))
     monkeypatch.setenv(name, "1000000")
     maker().sample(2)
-
-
-# -- generators -------------------------------------------------------------------------------
 
 
 @cases((-1, 4), (4, 0), (2.5, 4), ("many", 4), (True, 4))
@@ -229,9 +500,6 @@ def test_labels_that_are_none(kind: str):
             made.sample(2, labels=[int(low), int(high)])
 
 
-# -- the installation -------------------------------------------------------------------------
-
-
 def test_a_sample_that_needs_more_than_is_allowed(monkeypatch: pytest.MonkeyPatch):
     spec, latent, arch = SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,)), MLP(hidden=(400,))
     config = BundleConfig(architecture=arch, sample=spec, latent=latent)
@@ -241,3 +509,93 @@ def test_a_sample_that_needs_more_than_is_allowed(monkeypatch: pytest.MonkeyPatc
     needs = found(r"One sample of this generator needs ([\d,]+) bytes", text).replace(",", "")
     monkeypatch.setenv(found(r"environment variable (\w+) to more", text), needs)
     assert len(made.sample(2)) == 2
+
+
+# -- pictures and plots ---------------------------------------------------------------------------
+
+
+@cases(SampleSpec(kind="audio", shape=(2, 64)), SampleSpec(kind="vector", shape=(6,)))
+def test_a_picture_of_what_is_no_image(spec: SampleSpec):
+    text = said(lambda: maker(spec).grid(4))
+    assert "a audio" not in text and spec.kind in text
+
+
+@cases(".png", ".mp4")
+def test_an_animation_of_another_kind(ending: str):
+    for number in range(2):
+        Image.fromarray(pixels(1)[0, 0]).save(f"{number}.png")
+    frames = [Path("0.png"), Path("1.png")]
+    text = said(lambda: animate(frames, Path(f"x{ending}")))
+    for kind in re.findall(r"(\.gif|\.webp)", text):
+        animate(frames, Path(f"x{kind}"))
+        assert Path(f"x{kind}").is_file()
+
+
+@cases(("count", 0), ("columns", 0), ("columns", -3))
+def test_a_grid_of_nothing(name: str, value: int):
+    text = said(lambda: maker().grid(**{"count": 4, name: value}))
+    least = {"one": 1}[found(r"at least (one)", text)]
+    maker().grid(**{"count": 4, name: least})
+
+
+def still(name: str, side: int) -> Path:
+    Image.new("L", (side, side)).save(name)
+    return Path(name)
+
+
+@cases("seconds", "frames", "sizes")
+def test_an_animation_that_cannot_be(what: str):
+    frames = [still("0.png", 8), still("1.png", 9 if what == "sizes" else 8)]
+    frames, seconds = [] if what == "frames" else frames, 0.0 if what == "seconds" else 1.0
+    text = said(lambda: pictures.animate(frames, Path("x.gif"), seconds))
+    if what == "seconds":
+        seconds = float(found(r"more than (\d+) seconds", text)) + 0.5
+    elif what == "frames":
+        assert "at least one frame" in text
+        frames = [still("0.png", 8)]
+    else:
+        first, size = re.search(r"(\S+\.png) has (\d+)x", text).groups()
+        frames = [Path(first), still("1.png", int(size))]
+    pictures.animate(frames, Path("x.gif"), seconds)
+
+
+@cases("none", "too few", "another size")
+def test_neighbours_that_do_not_fit(what: str):
+    spec, images = SampleSpec(shape=(1, 8, 8)), torch.zeros(2, 1, 8, 8)
+    closest = [] if what == "none" else [{"ratio": 0.5, "fake": 0, "real": 1}] * 2
+    other = {"none": images, "too few": images[:1], "another size": images[..., :4]}[what]
+    text = said(lambda: pictures.neighbours(closest, images, other, spec))
+    if what == "none":
+        assert "at least one pair" in text
+        closest = [{"ratio": 0.5, "fake": 0, "real": 1}] * 2
+    else:
+        assert "as many generated and real images of one size" in text
+    pictures.neighbours(closest, images, images, spec)
+
+
+@cases("rows", "scores", "samples", "axes", "limits")
+def test_plots_that_cannot_be_drawn(what: str):
+    real, fake = torch.randn(9, 1), torch.randn(9, 1)
+    if what == "rows":
+        assert "at least one row" in said(lambda: plots.curves([]))
+        plots.curves([{"step": 1, "d_loss": 1.0, "g_loss": 1.0}])
+    elif what == "scores":
+        assert "at least one score" in said(lambda: plots.scores([]))
+    elif what in ("samples", "axes"):
+        wrong = fake[:0] if what == "samples" else torch.randn(9, 2)
+        axes = int(found(r"tensor \(N, (\d)\)", said(lambda: plots.density(real, wrong))))
+        plots.density(real, torch.randn(9, axes))
+    else:
+        text = said(lambda: plots.density(real, fake, limits=((1.0, -1.0),)))
+        assert found(r"are (1) pair", text) and "low < high" in text
+        plots.density(real, fake, limits=((-1.0, 1.0),))
+
+
+def test_plots_without_matplotlib(monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib.figure", None)
+        text = said(lambda: plots.curves([{"step": 1, "d_loss": 1.0}]))
+    extra = found(r'pip install "ganzoo\[(\w+)\]"', text)
+    needs = importlib.metadata.requires("ganzoo") or []
+    assert any("matplotlib" in each and f'"{extra}"' in each.replace("'", '"') for each in needs)
+    plots.curves([{"step": 1, "d_loss": 1.0}])

@@ -26,8 +26,7 @@ from hub.server import HubServer
 
 @cases("https://huggingface.co/zoo/a", "hf.co/zoo/a")
 def test_an_address_instead_of_a_name(address: str, server: HubServer):
-    text = said(lambda: Generator.from_pretrained(address))
-    name = re.search(r"as '([^']+)'", text)
+    name = re.search(r"as '([^']+)'", said(lambda: Generator.from_pretrained(address)))
     assert len(Generator.from_pretrained(name.group(1) if name else "zoo/a").sample(1)) == 1
 
 
@@ -54,8 +53,7 @@ def test_no_token(server: HubServer, monkeypatch: pytest.MonkeyPatch):
 @cases("commit")
 def test_a_push_to_a_commit(_: str, server: HubServer):
     commit = server.commits("zoo/a")[-1]
-    text = said(lambda: maker().push_to_hub("zoo/a", revision=_hash(commit)))
-    assert "give a branch" in text
+    assert "give a branch" in said(lambda: maker().push_to_hub("zoo/a", revision=_hash(commit)))
     maker().push_to_hub("zoo/a", revision="another")
 
 
@@ -78,15 +76,13 @@ def test_an_edited_card(server: HubServer):
 
 
 def test_a_public_repository_that_should_be_private(server: HubServer):
-    text = said(lambda: maker().push_to_hub("zoo/a", private=True))
-    assert "choose another name" in text
+    assert "choose another name" in said(lambda: maker().push_to_hub("zoo/a", private=True))
     maker().push_to_hub("zoo/other", private=True)
 
 
 @cases("no name", "a/b/c", "-a/b")
 def test_what_is_no_name_of_a_repository(name: str, server: HubServer):
-    text = said(lambda: hub.parse(name))
-    assert re.search(r"owner/name|letters, digits", text)
+    assert re.search(r"owner/name|letters, digits", said(lambda: hub.parse(name)))
     hub.parse("owner/name@revision")
 
 
@@ -104,9 +100,6 @@ def test_a_licence_that_is_none(name: str, server: HubServer):
         return
     text = said(lambda: maker().push_to_hub("zoo/a", license=name, dry_run=True))
     maker().push_to_hub("zoo/a", license=found(r"such as (\w+)", text).lower(), dry_run=True)
-
-
-# -- cards ------------------------------------------------------------------------------------
 
 
 @cases(("repo_id", "one two/three"), ("license", "!!!"))
@@ -302,8 +295,7 @@ def broken(server: HubServer, kind: str) -> None:
 def test_a_revision_that_cannot_be_loaded(kind: str, server: HubServer):
     before = server.commits("zoo/a")[0].oid
     broken(server, kind)
-    text = said(fetched)
-    assert re.search(r"Load another (revision|one)|Check the name and the revision", text)
+    assert re.search(r"Load another (revision|one)|Check the name and the revision", said(fetched))
     fetched(revision=before)
     maker().push_to_hub("zoo/other")
     fetched("zoo/other")

@@ -44,8 +44,7 @@ def test_a_component_without_a_name(way: str):
     def use() -> Any:
         return check_loss(Fresh()) if way == "check" else resolve({"loss": Fresh()})
 
-    text = said(use)
-    name = found(r'register\("([\w-]+)"\)', text)
+    name = found(r'register\("([\w-]+)"\)', said(use))
     losses.register(name)(Fresh)
     try:
         use()
@@ -55,8 +54,7 @@ def test_a_component_without_a_name(way: str):
 
 @cases("My Loss", "UPPER", "a--b", "")
 def test_a_name_that_is_none(name: str):
-    text = said(lambda: losses.register(name)(Mine))
-    assert "lower-case letters and digits" in text
+    assert "lower-case letters and digits" in said(lambda: losses.register(name)(Mine))
     better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
     losses.register(better)(type("Other", (Mine,), {"__doc__": "A loss."}))
     losses.registry.unregister(better)
@@ -85,8 +83,7 @@ def test_advice_for_a_setting_that_is_none(name: str, meant: str):
 
     losses.register("advises")(found_class := loss(name))
     try:
-        text = said(lambda: check_loss(found_class()))
-        assert found(r"Did you mean '(\w+)'", text) == meant
+        assert found(r"Did you mean '(\w+)'", said(lambda: check_loss(found_class()))) == meant
     finally:
         losses.registry.unregister("advises")
     losses.register("advises")(found_class := loss(meant))
@@ -180,8 +177,7 @@ def test_a_loss_of_two_packages(install: Callable[..., Path]):
 @cases("raise OSError('no more')", "class Odd: pass", "raise SystemExit")
 def test_a_plug_in_that_is_broken(source: str, install: Callable[..., Path], line: Line):
     info = install("odd-one", source)
-    text = said(lambda: losses.create("odd"))
-    assert found(r"Upgrade or remove ([\w-]+)\.", text) == "odd-one"
+    assert found(r"Upgrade or remove ([\w-]+)\.", said(lambda: losses.create("odd"))) == "odd-one"
     assert "upgrade or remove what is broken" in line.refused("list", "losses", "--check")
     assert "odd-one" in line.refused("doctor")
     install("odd-one", ODD, version="0.4")
@@ -287,7 +283,6 @@ def test_a_member_that_is_no_option():
 
 
 def test_what_was_never_registered():
-    text = said(lambda: losses.registry.unregister("hinge"))
-    assert "was registered in code" in text
+    assert "was registered in code" in said(lambda: losses.registry.unregister("hinge"))
     losses.register("mine")(type("Mine", (MyLoss,), {"__doc__": "A loss."}))
     losses.registry.unregister("mine")

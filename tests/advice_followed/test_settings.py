@@ -44,8 +44,7 @@ WORDS = (
 
 @cases(*WORDS)
 def test_a_word_of_another_program(word: str, value: Any):
-    text = said(lambda: resolve({word: value}))
-    hint = found(r"Did you mean (.*?)\? Settings", text)
+    hint = found(r"Did you mean (.*?)\? Settings", said(lambda: resolve({word: value})))
     if hint.startswith("'"):
         resolve({literal(hint): value})
         return
@@ -58,8 +57,7 @@ def test_a_word_of_another_program(word: str, value: Any):
 def test_a_word_of_another_program_in_a_file(word: str):
     value = "[0.5, 0.9]" if word == "betas" else "0.0002"
     Path("mine.yaml").write_text(f"{word}: {value}\n")
-    text = said(lambda: read_config(Path("mine.yaml")))
-    hint = found(r"Did you mean (.*?)\? Settings", text)
+    hint = found(r"Did you mean (.*?)\? Settings", said(lambda: read_config(Path("mine.yaml"))))
     Path("mine.yaml").write_text(hint.replace(" and ", "\n"))
     resolve(read_config(Path("mine.yaml")))
 
@@ -111,8 +109,7 @@ def test_a_mapping_of_lists():
 
 
 def test_a_batch_that_is_larger_than_the_data():
-    text = said(lambda: trainer(batch_size=500))
-    trainer(batch_size=int(found(r"at most (\d+)", text)))
+    trainer(batch_size=int(found(r"at most (\d+)", said(lambda: trainer(batch_size=500)))))
 
 
 @cases((48, "dcgan"), (50, "upsample"), (20, "dcgan"), (31, "upsample"))
@@ -124,8 +121,7 @@ def test_a_size_that_an_architecture_cannot_do(size: int, name: str):
 
 @cases("dcgan", "upsample")
 def test_samples_that_are_no_images(name: str):
-    text = said(lambda: trainer("ring", arch=name))
-    trainer("ring", arch=found(r"take '(\w+)'", text))
+    trainer("ring", arch=found(r"take '(\w+)'", said(lambda: trainer("ring", arch=name))))
 
 
 @cases(4, [6, 8], [8, 7], 1)
@@ -204,8 +200,7 @@ def test_scores_that_never_come():
 @cases(("metrics", ["swd"]), ("evaluate_num_real", 8), ("evaluate_async", True))
 def test_settings_of_scores_without_scores(name: str, value: Any):
     data = pixels(24, 16)
-    text = said(lambda: trainer(data, **{name: value}))
-    needed = found(r"Set (\w+), or leave", text)
+    needed = found(r"Set (\w+), or leave", said(lambda: trainer(data, **{name: value})))
     trainer(data, **{"metrics": ["swd"], name: value, needed: 1})
     trainer(data)
 
@@ -225,8 +220,7 @@ def test_the_best_without_checkpoints():
 
 
 def test_patience_without_scores():
-    text = said(lambda: trainer(pixels(24, 16), patience=2))
-    needed = found(r"or set (\w+)", text)
+    needed = found(r"or set (\w+)", said(lambda: trainer(pixels(24, 16), patience=2)))
     trainer(pixels(24, 16), patience=2, metrics=["swd"], **{needed: 1})
     trainer(pixels(24, 16))
 
@@ -272,8 +266,7 @@ def test_what_a_diagnosis_advises(settings: dict[str, Any], about: str, line: Li
 
 
 def test_two_trackers_alike():
-    text = said(lambda: resolve({"metrics": ["swd", "swd"]}))
-    assert "once is enough" in text
+    assert "once is enough" in said(lambda: resolve({"metrics": ["swd", "swd"]}))
     resolve({"metrics": ["swd"]})
 
 
@@ -309,9 +302,6 @@ def test_ranges_that_are_none(number: int):
     spec(shape=(1, 8, 8), **more, **right)
 
 
-# -- mixtures ---------------------------------------------------------------------------------
-
-
 def test_a_mixture_of_points_of_no_space():
     text = said(lambda: Mixture(centres=((0.0, 1.0), (2.0,)), sd=1.0))
     assert "all with the same number of coordinates" in text
@@ -322,8 +312,6 @@ def test_a_mixture_of_points_of_no_space():
     assert "at least one sample" in said(lambda: made.coverage(torch.zeros(0, 2)))
     made.coverage(torch.zeros(1, 2))
 
-
-# -- architectures' own -----------------------------------------------------------------------
 
 DCGANS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "numbers": ({"widths": [8, 4], "kernels": [4, 4]}, "one number for each of the generator's",
@@ -343,8 +331,7 @@ DCGANS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
 @cases(*DCGANS)
 def test_layers_that_make_no_map(fault: str):
     broken, remedy, mended = DCGANS[fault]
-    text = said(lambda: architectures.create({"name": "dcgan", **broken}))
-    assert re.search(remedy, text)
+    assert re.search(remedy, said(lambda: architectures.create({"name": "dcgan", **broken})))
     architectures.create({"name": "dcgan", **mended})
 
 

@@ -1,7 +1,8 @@
-"""Advice on trainings: generators to start from, and what losses, nets and trackers do in them."""
+"""Advice on trainings: what they start from, run in, and run on."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from advice_followed.components import (
 )
 from advice_followed.helpers import (
     SMALL,
+    TINY,
     Line,
     cases,
     extra,
@@ -42,7 +44,9 @@ from advice_followed.helpers import (
 )
 from ganzoo import metrics
 from ganzoo.config import read_config, resolve
+from ganzoo.core.device import pick_device, pick_precision
 from ganzoo.datasets import InMemoryDataset
+from ganzoo.errors import GanzooError
 from ganzoo.training.trainer import Trainer
 
 
@@ -55,20 +59,15 @@ def test_a_generator_of_another_form(value_range: Any, size: Any):
     make = lambda more: Trainer(  # noqa: E731
         dataset=pixels(), steps=1, batch_size=8, progress=False, **{**settings, **more}
     ).setup()
-    text = said(lambda: make({}))
-    name, value = re.search(r"Give (\w+)=(\(.+?\))", text).groups()
+    name, value = re.search(r"Give (\w+)=(\(.+?\))", said(lambda: make({}))).groups()
     make({name: literal(value)})
-
-
-# -- trainings --------------------------------------------------------------------------------
 
 
 @cases(("arch", {"name": "mlp", "hidden": [5]}), ("latent", 9))
 def test_a_trained_generator_of_another_kind(name: str, value: Any):
     run_of(pixels(), latent=5)
     settings = {"init_from": "run", "latent": 5, "arch": SMALL}
-    text = said(lambda: trainer(pixels(), **{**settings, name: value}))
-    left = found(r"Leave (\w+) out", text)
+    left = found(r"Leave (\w+) out", said(lambda: trainer(pixels(), **{**settings, name: value})))
     assert left == name
     kept = {key: each for key, each in settings.items() if key != left}
     Trainer(dataset=pixels(), batch_size=8, steps=1, progress=False, **kept).setup()
@@ -257,3 +256,64 @@ def test_scores_of_what_has_no_usual_metric(line: Line):
     command = found(r"'(ganzoo list \w+)' shows them", text)
     assert "kid" in line.follow(command)
     trainer(points, evaluate_every=1, metrics=[kid()])
+
+
+# -- devices and processes ------------------------------------------------------------------------
+
+
+@cases("tpu", "gpu", "cuda:99", "mps", "cuda:x")
+def test_a_device_that_is_not_there(name: str):
+    if name == "mps" and torch.backends.mps.is_available():
+        pytest.skip("there is one")
+    text = said(lambda: pick_device(name))
+    told = [each for each in re.findall(r"'([\w:]+)'", text) if each != name]
+    assert "cpu" in told
+    assert pick_device("cpu") and pick_device("auto")
+    for each in told:  # what is named is a device, be it here or not
+        with contextlib.suppress(GanzooError):
+            pick_device(each)
+            continue
+        assert "is not a device" not in said(lambda each=each: pick_device(each))
+
+
+@cases("tpu", "mps")
+def test_a_device_on_the_command_line(name: str, line: Line):
+    text = line.refused("train", "mlp", "--dataset", "ring", "--device", name, "--dry-run")
+    device = found(r"'(auto)'", text)
+    line.runs("train", "mlp", "--dataset", "ring", *TINY, "--device", device, "--dry-run")
+
+
+def test_a_device_of_torch_that_is_not_supported():
+    text = said(lambda: pick_device("meta"))
+    for name in re.findall(r"'(\w+)'", text.partition("use ")[2]):
+        with contextlib.suppress(GanzooError):
+            pick_device(name)
+            continue
+        assert "not supported" not in said(lambda name=name: pick_device(name))
+
+
+def test_bfloat16_on_an_older_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
+    device = torch.device("cuda")
+    other = found(r"Use precision='(\w+)'", said(lambda: pick_precision("bf16", device)))
+    assert pick_precision(other, device).name == "fp32"
+
+
+@cases("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS")
+def test_one_of_several_processes(name: str, monkeypatch: pytest.MonkeyPatch):
+    if name.startswith("SLURM"):
+        monkeypatch.setenv("SLURM_STEP_ID", "0")
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
+    monkeypatch.setenv(name, "3")
+    names = found(r"or unset (.+?) where", said(run_of)).split(" and ")
+    for each in names:
+        monkeypatch.delenv(each)
+    run_of()
+
+
+def test_one_of_a_group_of_processes(monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as grouped:
+        grouped.setattr(torch.distributed, "is_initialized", lambda: True)
+        grouped.setattr(torch.distributed, "get_world_size", lambda: 2)
+        assert "Train in one process, without a group" in said(run_of)
+    run_of()
