@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import re
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import torch
+from torch.nn import Identity
 
 import ganzoo
+from advice_followed.components import Critic
 from advice_followed.helpers import Line, cases, found, said
 from ganzoo import losses
 from ganzoo.architectures import Architecture, registry
@@ -26,45 +28,46 @@ from ganzoo.testing import check_loss
 from ganzoo.training.callbacks import Callback
 
 
-class Mine(Loss):
-    """A loss."""
-
-    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        return fake.mean() - real.mean()
-
-    def generator(self, fake: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
-        return -fake.mean()
+def mine(**members: Any) -> type[Loss]:
+    return type("Mine", (Critic,), {"__doc__": "A loss.", **members})
 
 
-@cases("config", "check")
-def test_a_component_without_a_name(way: str):
-    class Fresh(Mine):
-        """A loss."""
-
-    def use() -> Any:
-        return check_loss(Fresh()) if way == "check" else resolve({"loss": Fresh()})
-
-    name = found(r'register\("([\w-]+)"\)', said(use))
-    losses.register(name)(Fresh)
+@contextlib.contextmanager
+def known(name: str, loss: Any = None) -> Iterator[None]:
+    """A loss is registered as long as the block lasts."""
+    losses.register(name)(mine() if loss is None else loss)
     try:
-        use()
+        yield
     finally:
         losses.registry.unregister(name)
 
 
+def accept(name: str, loss: Any = None) -> None:
+    with known(name, loss):
+        pass
+
+
+def with_option(name: str, value: Any) -> type[Loss]:
+    return mine(**{name: value}, __annotations__={name: type(value)})
+
+
+@cases(lambda loss: resolve({"loss": loss}), check_loss)
+def test_a_component_without_a_name(use: Callable[[Loss], Any]):
+    fresh = mine()
+    with known(found(r'register\("([\w-]+)"\)', said(lambda: use(fresh()))), fresh):
+        use(fresh())
+
+
 @cases("My Loss", "UPPER", "a--b", "")
 def test_a_name_that_is_none(name: str):
-    assert "lower-case letters and digits" in said(lambda: losses.register(name)(Mine))
-    better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
-    losses.register(better)(type("Other", (Mine,), {"__doc__": "A loss."}))
-    losses.registry.unregister(better)
+    assert "lower-case letters and digits" in said(lambda: accept(name))
+    accept(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x")
 
 
 @cases("hinge", "bce")
 def test_a_name_that_is_taken(name: str):
-    assert "needs another name" in said(lambda: losses.register(name)(Mine))
-    losses.register(f"my-{name}")(type("Other", (Mine,), {"__doc__": "A loss."}))
-    losses.registry.unregister(f"my-{name}")
+    assert "needs another name" in said(lambda: losses.register(name)(mine()))
+    accept(f"my-{name}")
 
 
 @cases("on_steps", "on_sampel", "on_score")
@@ -78,44 +81,52 @@ def test_a_hook_that_is_none(name: str):
 
 @cases(("batchsize", "batch_size"), ("latents", "latent"))
 def test_advice_for_a_setting_that_is_none(name: str, meant: str):
-    def loss(setting: str) -> type[Loss]:
-        return type("Advises", (Mine,), {"__doc__": "x", "recommended": {setting: 8}})
-
-    losses.register("advises")(found_class := loss(name))
-    try:
-        assert found(r"Did you mean '(\w+)'", said(lambda: check_loss(found_class()))) == meant
-    finally:
-        losses.registry.unregister("advises")
-    losses.register("advises")(found_class := loss(meant))
-    try:
-        check_loss(found_class())
-    finally:
-        losses.registry.unregister("advises")
+    with known("advises", wrong := mine(recommended={name: 8})):
+        assert found(r"Did you mean '(\w+)'", said(lambda: check_loss(wrong()))) == meant
+    with known("advises", right := mine(recommended={meant: 8})):
+        check_loss(right())
 
 
 def test_an_architecture_that_is_incomplete():
     half = type("Half", (Architecture,), {"__doc__": "x"})
     text = said(lambda: registry.register("half")(half))
-    missing = found(r"must define (.+)\.$", text).split(", ")
-    whole = type("Whole", (Architecture,), {"__doc__": "x"} | dict.fromkeys(missing, _net))
-    registry.register("half")(whole)
+    missing = dict.fromkeys(found(r"must define (.+)\.$", text).split(", "), lambda *_: Identity())
+    registry.register("half")(type("Whole", (Architecture,), {"__doc__": "x", **missing}))
     registry.unregister("half")
-
-
-def _net(self: Any, *args: Any) -> torch.nn.Module:
-    return torch.nn.Identity()
 
 
 @cases("name", "provider")
 def test_an_option_that_is_reserved(name: str):
-    namespace = {"__doc__": "x", "__annotations__": {name: str}, name: "y"}
+    with shadowing():
+        assert "rename it" in said(lambda: accept("reserving", with_option(name, "y")))
+    accept("reserving", with_option(f"my_{name}", "y"))
+
+
+@contextlib.contextmanager
+def shadowing() -> Iterator[None]:
+    """Without the warnings of pydantic on members that hide others."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pydantic, which says that it shadows one
-        text = said(lambda: losses.register("reserving")(type("Reserving", (Mine,), namespace)))
-    assert "rename it" in text
-    namespace = {"__doc__": "x", "__annotations__": {f"my_{name}": str}, f"my_{name}": "y"}
-    losses.register("reserving")(type("Reserving", (Mine,), namespace))
-    losses.registry.unregister("reserving")
+        warnings.simplefilter("ignore")
+        yield
+
+
+@cases("copy", "model_fields")
+def test_an_option_that_hides_a_member(option: str):
+    with shadowing():
+        assert "rename the option" in said(lambda: accept("hiding", with_option(option, 3)))
+        accept("hiding", with_option(f"my_{option}", 3))
+
+
+def test_a_member_that_is_no_option():
+    def register(line: str) -> None:
+        space: dict[str, Any] = {"Critic": Critic, "ClassVar": ClassVar, "__name__": "sees"}
+        with shadowing():
+            code = f"class Sees(Critic):\n    '''x'''\n    {line}\n"
+            exec(compile(code, "sees", "exec", dont_inherit=True), space)
+        accept("sees", space["Sees"])
+
+    text = said(lambda: register("generator_sees_real: bool = True"))
+    register(found(r"or write '(.+? = )\.\.\.'", text) + "True")
 
 
 @pytest.fixture
@@ -207,12 +218,8 @@ def test_what_a_file_says_that_it_needs(kind: str, install: Callable[..., Path])
     text = said(lambda: losses.create({"name": "odd", "provider": provider}))
     if kind == "in code":
         module = found(r"the module '(\w+)': .+ run or import it first", text)
-        mine = type("Odd", (MyLoss,), {"__doc__": "A loss.", "__module__": module})
-        losses.register("odd")(mine)
-        try:
+        with known("odd", mine(__module__=module)):
             losses.create({"name": "odd", "provider": provider})
-        finally:
-            losses.registry.unregister("odd")
     elif kind == "damaged":
         assert "Get another copy of it" in text
         losses.create({"name": "hinge"})
@@ -222,24 +229,11 @@ def test_what_a_file_says_that_it_needs(kind: str, install: Callable[..., Path])
         losses.create({"name": "odd", "provider": provider})
 
 
-class MyLoss(Loss):
-    """A loss."""
-
-    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        return fake.mean() - real.mean()
-
-    def generator(self, fake: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
-        return -fake.mean()
-
-
-@cases("no class", "a function", "another kind")
-def test_what_is_no_loss(kind: str):
-    thing = {"no class": 3, "a function": print, "another kind": MLP}[kind]
+@cases(3, print, MLP)
+def test_what_is_no_loss(thing: Any):
     base = found(r"must be a subclass of (\w+)", said(lambda: losses.register("mine")(thing)))
-    mine = type("Mine", (MyLoss,), {"__doc__": "A loss."})
-    assert base in {each.__name__ for each in mine.__mro__}
-    losses.register("mine")(mine)
-    losses.registry.unregister("mine")
+    assert base in {each.__name__ for each in mine().__mro__}
+    accept("mine")
 
 
 @cases([3], [["hinge"]], [{"nam": "hinge"}])
@@ -251,38 +245,6 @@ def test_what_chooses_no_component(given: list[Any]):
         losses.create({"name": name})
 
 
-@cases("copy", "model_fields")
-def test_an_option_that_hides_a_member(option: str):
-    def register(option: str) -> None:
-        members = {"__doc__": "x", "__annotations__": {option: int}, option: 3}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pydantic, which says so too
-            losses.register("hiding")(type("Hiding", (MyLoss,), members))
-
-    assert "rename the option" in said(lambda: register(option))
-    register(f"my_{option}")
-    losses.registry.unregister("hiding")
-
-
-def test_a_member_that_is_no_option():
-    def source(line: str) -> type[Loss]:
-        code = f"class Sees(MyLoss):\n    '''x'''\n    {line}\n"
-        space: dict[str, Any] = {"MyLoss": MyLoss, "ClassVar": ClassVar, "__name__": "sees"}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pydantic, which says so too
-            exec(compile(code, "sees", "exec", dont_inherit=True), space)
-        return space["Sees"]
-
-    def register(line: str) -> None:
-        losses.register("sees")(source(line))
-
-    text = said(lambda: register("generator_sees_real: bool = True"))
-    line = found(r"or write '(.+? = )\.\.\.'", text) + "True"
-    register(line)
-    losses.registry.unregister("sees")
-
-
 def test_what_was_never_registered():
     assert "was registered in code" in said(lambda: losses.registry.unregister("hinge"))
-    losses.register("mine")(type("Mine", (MyLoss,), {"__doc__": "A loss."}))
-    losses.registry.unregister("mine")
+    accept("mine")

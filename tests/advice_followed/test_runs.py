@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from advice_followed.helpers import TINY, Line, cases, fit, found, load, pixels, run_of, said
+from advice_followed.helpers import (
+    TINY,
+    Line,
+    cases,
+    fit,
+    found,
+    helped,
+    load,
+    pixels,
+    run_of,
+    said,
+)
 from ganzoo.cli import main
 from ganzoo.files import checkpoint
 from ganzoo.files.lock import RunLock
@@ -29,14 +40,11 @@ def test_another_setting_of_a_run(flag: str, value: str, line: Line):
     run_of()
     text = line.refused("resume", "run", flag, value)
     line.follow(f"{found(r': (ganzoo train .+)$', text)} --quiet --out next")
-    for each in found(r"only (.+?) may be given", text).split(", "):
-        assert each in _help(line, "resume")
-
-
-def _help(line: Line, command: str) -> str:
     with contextlib.suppress(SystemExit):
-        main([command, "--help"])
-    return line.capture.readouterr().out
+        main(["resume", "--help"])
+    told = line.capture.readouterr().out
+    for each in found(r"only (.+?) may be given", text).split(", "):
+        assert each in told
 
 
 OTHERS = (
@@ -80,30 +88,38 @@ def test_a_run_that_is_done(line: Line):
     line.runs("resume", str(run), flag, "3", "--quiet")
 
 
-def test_fewer_steps_than_are_done():
-    run = run_of()
-    done = int(found(r"trained for (\d+) steps", said(lambda: Trainer.resume(run, steps=1))))
-    Trainer.resume(run, steps=done + 1, progress=False).fit()
+def resume(**settings: Any) -> Trainer:
+    return Trainer.resume("run", **{"steps": 3, "progress": False, **settings})
 
 
-def test_data_that_were_in_memory():
-    run = run_of(pixels())
-    text = said(lambda: Trainer.resume(run, steps=3, progress=False))
-    option = found(r"Trainer\.resume\(run, (\w+)=", text)
-    Trainer.resume(run, steps=3, progress=False, **{option: pixels()}).fit()
+RESUMED: dict[str, tuple[Any, Callable[[], Any], str, Callable[..., Any]]] = {
+    "fewer steps than are done": (
+        "ring", lambda: resume(steps=1), r"trained for (\d+) steps",
+        lambda done: resume(steps=int(done) + 1).fit(),
+    ),
+    "data that were in memory": (
+        pixels(), resume, r"Trainer\.resume\(run, (\w+)=",
+        lambda option: resume(**{option: pixels()}).fit(),
+    ),
+    "other data than before": (
+        pixels(), lambda: resume(dataset=pixels() // 2), "pass the same data again",
+        lambda: resume(dataset=pixels()).fit(),
+    ),
+    "workers for a run without": (
+        "ring", lambda: resume(workers=1), "Leave workers out", lambda: resume().fit(),
+    ),
+    "metrics for a run without": (
+        pixels(), lambda: resume(dataset=pixels(), metrics=["swd"]), "Leave them out",
+        lambda: resume(dataset=pixels()).fit(),
+    ),
+}  # fmt: skip
 
 
-def test_other_data_than_before():
-    run = run_of(pixels())
-    text = said(lambda: Trainer.resume(run, steps=3, dataset=pixels() // 2, progress=False))
-    assert "pass the same data again" in text
-    Trainer.resume(run, steps=3, dataset=pixels(), progress=False).fit()
-
-
-def test_workers_for_a_run_without():
-    run = run_of()
-    assert "Leave workers out" in said(lambda: Trainer.resume(run, steps=3, workers=1))
-    Trainer.resume(run, steps=3, progress=False).fit()
+@cases(*RESUMED)
+def test_resuming(situation: str):
+    data, broken, remedy, mended = RESUMED[situation]
+    run_of(data)
+    helped(broken, remedy, mended)
 
 
 @cases("rum", "nowhere")
@@ -126,7 +142,7 @@ def test_a_record_of_the_machine_that_is_damaged(content: str):
     run_of()
     Path("run/environment.json").write_text(content)
     assert "resuming writes it anew" in said(lambda: Run("run").environment).lower()
-    Trainer.resume("run", steps=4, progress=False).fit()
+    resume(steps=4).fit()
     assert Run("run").environment
 
 
@@ -142,7 +158,7 @@ def test_a_row_that_is_damaged(content: str):
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[: number - 1] + lines[number:]) + "\n")
     assert len(Run("run").history) == 2
-    Trainer.resume("run", steps=4, progress=False).fit()
+    resume(steps=4).fit()
 
 
 @cases("a folder", "a file")
@@ -183,10 +199,10 @@ def test_a_run_that_vanishes():
 def test_a_run_without_its_checkpoints(way: str, line: Line):
     run_of(log_every=1)
     shutil.move("run/checkpoints", "kept")
-    text = said(lambda: Trainer.resume("run", steps=4))
+    text = said(lambda: resume(steps=4))
     if way == "bring back":
         shutil.move("kept", Path("run", found(r"Bring back the folder '(\w+)'", text)))
-        Trainer.resume("run", steps=4, progress=False).fit()
+        resume(steps=4).fit()
     else:
         command = found(r"(ganzoo train --config .+)$", text)
         line.follow(f"{command} --quiet")
@@ -194,14 +210,13 @@ def test_a_run_without_its_checkpoints(way: str, line: Line):
 
 def test_a_run_that_is_trained_in():
     run_of()
-    with contextlib.closing(contextlib.ExitStack()) as stack:
-        lock = RunLock(Path("run"))
-        stack.callback(lock.release)
-        text = said(lambda: Trainer.resume("run", steps=4, progress=False).fit())
+    with contextlib.ExitStack() as stack:
+        stack.callback(RunLock(Path("run")).release)
+        text = said(lambda: resume(steps=4).fit())
         assert "Wait for it or stop it" in text
     left = Path(found(r"if it is gone, delete (.+)\.$", text))
     left.unlink(missing_ok=True)
-    Trainer.resume("run", steps=4, progress=False).fit()
+    resume(steps=4).fit()
 
 
 @cases("copy", "again")
@@ -211,12 +226,12 @@ def test_a_run_without_a_whole_checkpoint(way: str, line: Line):
     shutil.copytree(kept, "copy")
     for path in kept.rglob("state.safetensors"):
         os.truncate(path, 20)
-    text = said(lambda: Trainer.resume("run", steps=4))
+    text = said(lambda: resume(steps=4))
     if way == "copy":
         assert "bring back a copy of a checkpoint" in text
         shutil.rmtree(kept)
         shutil.copytree("copy", kept)
-        Trainer.resume("run", steps=4, progress=False).fit()
+        resume(steps=4).fit()
     else:
         config = Path("run", found(r"Train again from the run's (\S+),", text))
         line.runs("train", "--config", str(config), "--out", "again", "--quiet")
@@ -225,33 +240,26 @@ def test_a_run_without_a_whole_checkpoint(way: str, line: Line):
 def test_a_checkpoint_of_a_newer_version(monkeypatch: pytest.MonkeyPatch):
     run_of()
     monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
-    Trainer.resume("run", steps=4, progress=False).fit()
+    resume(steps=4).fit()
     monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 1)
-    text = said(lambda: Trainer.resume("run", steps=6))
+    text = said(lambda: resume(steps=6))
     assert "upgrade ganzoo" in text
     monkeypatch.setattr(checkpoint, "FORMAT_VERSION", int(found(r"has format (\d+)", text)))
-    Trainer.resume("run", steps=6, progress=False).fit()
+    resume(steps=6).fit()
 
 
 @cases("again", "evaluate")
 def test_other_metrics_for_a_run(way: str, line: Line):
     data = pixels(24, 16)
     np.save("x.npy", data)
-    run = run_of("x.npy", evaluate_every=1, metrics=["swd"])
-    text = said(lambda: Trainer.resume(run, steps=3, metrics=["ms-ssim"], progress=False))
+    run_of("x.npy", evaluate_every=1, metrics=["swd"])
+    text = said(lambda: resume(metrics=["ms-ssim"]))
     if way == "again":
         assert "Give the same ones again" in text
-        Trainer.resume(run, steps=3, metrics=["swd"], progress=False).fit()
+        resume(metrics=["swd"]).fit()
         return
     command = found(r"'(ganzoo evaluate)'", text)
     line.follow(f"{command} run --dataset x.npy --metrics swd --num-fake 24")
-
-
-def test_metrics_for_a_run_without():
-    run = run_of(pixels())
-    text = said(lambda: Trainer.resume(run, dataset=pixels(), steps=3, metrics=["swd"]))
-    assert "Leave them out" in text
-    Trainer.resume(run, dataset=pixels(), steps=3, progress=False).fit()
 
 
 class Spoil(Callback):
@@ -285,32 +293,32 @@ def test_a_file_of_data_that_changed(way: str):
     np.save("x.npy", pixels())
     run = run_of("x.npy")
     np.save("x.npy", pixels(30))
-    text = said(lambda: Trainer.resume(run, steps=3, progress=False).fit())
+    text = said(lambda: resume().fit())
     option = found(r"Bring them back as they were, or start a new .+\((\w+) starts", text)
     if way == "back":
         np.save("x.npy", pixels())
-        Trainer.resume(run, steps=3, progress=False).fit()
+        resume().fit()
     else:
         settings = {"batch_size": 8, "steps": 2, "progress": False, "out": "b"}
         Trainer(dataset="x.npy", **settings, **{option: str(run)}).fit()
 
 
 def test_a_checkpoint_of_another_configuration():
-    run = run_of()
+    run_of()
     kept = Path("run/config.yaml").read_text()
     Path("run/config.yaml").write_text(re.sub(r"hidden:\n( *)- 4", r"hidden:\n\1- 5", kept))
-    text = said(lambda: Trainer.resume(run, steps=3, progress=False).fit())
+    text = said(lambda: resume().fit())
     assert "Restore the config.yaml it was trained with" in text
     Path("run/config.yaml").write_text(kept)
-    Trainer.resume(run, steps=3, progress=False).fit()
+    resume().fit()
 
 
 def test_a_run_that_went_on_elsewhere():
-    run = run_of(steps=2, checkpoint_every=1)
-    one = Trainer.resume(run, steps=6, progress=False)
-    Trainer.resume(run, steps=4, progress=False).fit()
+    run_of(steps=2, checkpoint_every=1)
+    one = resume(steps=6)
+    resume(steps=4).fit()
     assert "Resume the run again, from there" in said(one.fit)
-    Trainer.resume(run, steps=6, progress=False).fit()
+    resume(steps=6).fit()
 
 
 # -- doctor ---------------------------------------------------------------------------------------
@@ -331,7 +339,7 @@ def cured(run: Path, whole: Path, finding: checkup.Finding) -> None:
     elif "move this one away" in text:
         shutil.rmtree(place)
     elif re.search(r"[Rr]esuming (the run|from a checkpoint|writes)", text):
-        Trainer.resume(run, steps=6, progress=False).fit()
+        resume(steps=6).fit()
     elif re.search(r"[Dd]elete it", text):
         place.unlink()
     elif "It does not fit config.yaml: restore the one" in text or "config.yaml says" in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -14,8 +15,10 @@ import ganzoo
 from advice_followed.helpers import (
     SMALL,
     Line,
+    Remedy,
     cases,
     found,
+    helped,
     labelled,
     literal,
     pictures,
@@ -29,9 +32,92 @@ from ganzoo.config import read_config, resolve
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets.mixture import Mixture
 from ganzoo.datasets.preprocessing import Preprocessing
+from ganzoo.generators import pretrained
 from ganzoo.generators.pretrained import Pretrained
 from ganzoo.training.diagnosis import Diagnoses
 from ganzoo.training.trainer import Trainer
+
+IMAGE = functools.partial(SampleSpec, shape=(1, 8, 8))
+UNIFORM = functools.partial(LatentSpec, shape=(1, 8, 8), distribution="uniform")
+ENTRY = {"name": "mlp.mine", "summary": "x", "license": "mit", "size": 1}
+NESTEROV = {"name": "sgd", "nesterov": True}
+
+SETTINGS: dict[str, Remedy] = {
+    "nothing instead of data": (
+        lambda: trainer({}), "leave the dataset out for the default one",
+        lambda: Trainer(arch=SMALL, progress=False).setup(),
+    ),
+    "a batch that is larger than the data": (
+        lambda: trainer(batch_size=500), r"at most (\d+)",
+        lambda most: trainer(batch_size=int(most)),
+    ),
+    "points for dcgan": (
+        lambda: trainer("ring", arch="dcgan"), r"take '(\w+)'",
+        lambda name: trainer("ring", arch=name),
+    ),
+    "points for upsample": (
+        lambda: trainer("ring", arch="upsample"), r"take '(\w+)'",
+        lambda name: trainer("ring", arch=name),
+    ),
+    "a size of points": (lambda: trainer("ring", size=16), "Leave it out", lambda: trainer("ring")),
+    "classes without labels": (
+        lambda: trainer(conditional=True), "leave it off", lambda: trainer(conditional=False),
+    ),
+    "nesterov without momentum": (
+        lambda: optimizers.create(NESTEROV), r"such as ([\d.]+\d)",
+        lambda told: optimizers.create({**NESTEROV, "momentum": float(told)}),
+    ),
+    "targets the wrong way round": (
+        lambda: losses.create({"name": "bce", "real": 0.0, "fake": 1.0}), r"swapped=(\w+)",
+        lambda told: losses.create({"name": "bce", "swapped": literal(told)}),
+    ),
+    "two metrics alike": (
+        lambda: resolve({"metrics": ["swd", "swd"]}), "once is enough",
+        lambda: resolve({"metrics": ["swd"]}),
+    ),
+    "a height of nothing": (
+        lambda: resolve({"size": (0, 8)}), r"at least (\d+)",
+        lambda least: resolve({"size": (int(least), 8)}),
+    ),
+    "a height below zero": (
+        lambda: resolve({"size": (-4, 8)}), r"at least (\d+)",
+        lambda least: resolve({"size": (int(least), 8)}),
+    ),
+    "a misspelt pretrained dcgan": (
+        lambda: pretrained.get("dcgan.fashon"), r"Did you mean '(\S+)'", pretrained.get,
+    ),
+    "a misspelt pretrained mlp": (
+        lambda: pretrained.get("mlp.mnst"), r"Did you mean '(\S+)'", pretrained.get,
+    ),
+    "a pretrained generator of no place": (
+        lambda: Pretrained(**ENTRY), "needs a folder or a repo_id",
+        lambda: Pretrained(**ENTRY, folder="mlp.mine"),
+    ),
+    "a pretrained generator of no revision": (
+        lambda: Pretrained(**ENTRY, repo_id="a/b"), r"needs a (\w+) with its repo_id",
+        lambda name: Pretrained(**ENTRY, repo_id="a/b", **{name: 40 * "a"}),
+    ),
+    "values from high to low": (
+        lambda: IMAGE(value_range=(1.0, -1.0)), "low < high",
+        lambda: IMAGE(value_range=(-1.0, 1.0)),
+    ),
+    "values too far apart": (
+        lambda: IMAGE(value_range=(-3e38, 3e38)), "nearer",
+        lambda: IMAGE(value_range=(-3e37, 3e37)),
+    ),
+    "latents from high to low": (
+        lambda: UNIFORM(low=1.0, high=-1.0), "low < high", lambda: UNIFORM(low=-1.0, high=1.0),
+    ),
+    "latents too far apart": (
+        lambda: UNIFORM(low=-3e38, high=3e38), "nearer", lambda: UNIFORM(low=-3e37, high=3e37),
+    ),
+}  # fmt: skip
+
+
+@cases(*SETTINGS)
+def test_a_setting(situation: str):
+    helped(*SETTINGS[situation])
+
 
 WORDS = (
     ("lr", 1e-4), ("learning_rate", 1e-4), ("g_lr", 1e-4), ("d_lr", 1e-4), ("betas", (0.5, 0.9)),
@@ -97,19 +183,10 @@ def test_a_mapping_of_a_path_alone():
     assert trainer({"path": "x.npy"}).spec.shape == (1, 8, 8)
 
 
-def test_a_mapping_of_nothing():
-    assert "leave the dataset out for the default one" in said(lambda: trainer({}))
-    Trainer(arch=SMALL, progress=False).setup()
-
-
 def test_a_mapping_of_lists():
     data = {"images": pixels().tolist(), "labels": [0] * 24}
     way = found(r"to be arrays: (\{.+?\})\.", said(lambda: trainer(data)).lower())
     assert trainer(eval(way, {"numpy": np, "data": data})).spec.shape == (1, 8, 8)
-
-
-def test_a_batch_that_is_larger_than_the_data():
-    trainer(batch_size=int(found(r"at most (\d+)", said(lambda: trainer(batch_size=500)))))
 
 
 @cases((48, "dcgan"), (50, "upsample"), (20, "dcgan"), (31, "upsample"))
@@ -117,11 +194,6 @@ def test_a_size_that_an_architecture_cannot_do(size: int, name: str):
     text = said(lambda: ganzoo.architectures.create(name).check(SampleSpec(shape=(1, size, size))))
     height, width = map(int, found(r"nearest it can is (\d+x\d+)", text).split("x"))
     ganzoo.architectures.create(name).check(SampleSpec(shape=(1, height, width)))
-
-
-@cases("dcgan", "upsample")
-def test_samples_that_are_no_images(name: str):
-    trainer("ring", arch=found(r"take '(\w+)'", said(lambda: trainer("ring", arch=name))))
 
 
 @cases(4, [6, 8], [8, 7], 1)
@@ -141,16 +213,6 @@ def test_a_size_without_a_way_to_it(size: list[int]):
         trainer(**{name: mode, "size": tuple(size)})
 
 
-def test_a_size_of_points():
-    assert "Leave it out" in said(lambda: trainer("ring", size=16))
-    trainer("ring")
-
-
-def test_classes_without_labels():
-    assert "leave it off" in said(lambda: trainer(conditional=True))
-    trainer(conditional=False)
-
-
 def test_classes_without_an_architecture_for_them():
     data = (pixels(), np.arange(24) % 3)
     text = said(lambda: trainer(data, conditional=True))
@@ -164,17 +226,6 @@ def test_classes_without_an_architecture_for_them():
             assert name in text
             trainer(data, arch=name, conditional=True)
     trainer(data, conditional=False)
-
-
-def test_nesterov_without_momentum():
-    sgd = {"name": "sgd", "nesterov": True}
-    text = said(lambda: optimizers.create(sgd))
-    optimizers.create({**sgd, "momentum": float(found(r"such as ([\d.]+\d)", text))})
-
-
-def test_targets_the_wrong_way_round():
-    text = said(lambda: losses.create({"name": "bce", "real": 0.0, "fake": 1.0}))
-    losses.create({"name": "bce", "swapped": literal(found(r"swapped=(\w+)", text))})
 
 
 @cases((0.5, 0.4, 1.0), (0.9, 0.1, 0.9), (0.0, 0.6, 0.7), (0.3, 0.3, 0.73))
@@ -265,11 +316,6 @@ def test_what_a_diagnosis_advises(settings: dict[str, Any], about: str, line: Li
         assert out != line.runs("train", "--config", "c.yaml", "--quiet", "--dry-run")
 
 
-def test_two_trackers_alike():
-    assert "once is enough" in said(lambda: resolve({"metrics": ["swd", "swd"]}))
-    resolve({"metrics": ["swd"]})
-
-
 # -- specs ------------------------------------------------------------------------------------
 
 
@@ -284,22 +330,6 @@ def test_a_shape_of_another_kind(kind: str, shape: tuple[int, ...]):
 def test_more_values_than_there_may_be(spec: type[Any]):
     text = said(lambda: spec(shape=(3, 2**16, 2**16)))
     spec(shape=(1, 1, int(found(r"at most ([\d,]+) values", text).replace(",", ""))))
-
-
-RANGES = (
-    (SampleSpec, {"value_range": (1.0, -1.0)}, "low < high", {"value_range": (-1.0, 1.0)}),
-    (SampleSpec, {"value_range": (-3e38, 3e38)}, "nearer", {"value_range": (-3e37, 3e37)}),
-    (LatentSpec, {"low": 1.0, "high": -1.0}, "low < high", {"low": -1.0, "high": 1.0}),
-    (LatentSpec, {"low": -3e38, "high": 3e38}, "nearer", {"low": -3e37, "high": 3e37}),
-)  # fmt: skip
-
-
-@cases(*[(number,) for number in range(len(RANGES))])
-def test_ranges_that_are_none(number: int):
-    spec, wrong, advice, right = RANGES[number]
-    more = {"distribution": "uniform"} if spec is LatentSpec else {}
-    assert advice in said(lambda: spec(shape=(1, 8, 8), **more, **wrong))
-    spec(shape=(1, 8, 8), **more, **right)
 
 
 def test_a_mixture_of_points_of_no_space():
@@ -344,12 +374,6 @@ def test_groups_that_do_not_divide():
     trainer(pixels(24, 16), arch={**arch, "groups": 2 if count % 2 == 0 else 1})
 
 
-@cases("dcgan.fashon", "mlp.mnst")
-def test_a_misspelt_pretrained_generator(name: str):
-    text = said(lambda: ganzoo.generators.pretrained.get(name))
-    assert ganzoo.generators.pretrained.get(found(r"Did you mean '(\S+)'", text))
-
-
 @cases("words", "python")
 def test_what_a_recipe_cannot_know(way: str, line: Line):
     needy = [name for name in ganzoo.recipes.names() if ganzoo.recipes.get(name).needs]
@@ -362,16 +386,3 @@ def test_what_a_recipe_cannot_know(way: str, line: Line):
             line.runs("train", "--recipe", name, flag, path, "--batch-size", "2", "--dry-run")
         else:
             resolve({"recipe": name, setting: again})
-
-
-@cases("folder", "revision")
-def test_an_entry_of_a_pretrained_generator(what: str):
-    entry = {"name": "mlp.mine", "summary": "x", "license": "mit", "size": 1}
-    place = {"folder": {}, "revision": {"repo_id": "a/b"}}[what]
-    text = said(lambda: Pretrained(**entry, **place))
-    if what == "folder":
-        assert "needs a folder or a repo_id" in text
-        Pretrained(**entry, folder="mlp.mine")
-    else:
-        name = found(r"needs a (\w+) with its repo_id", text)
-        Pretrained(**entry, **place, **{name: 40 * "a"})

@@ -130,12 +130,6 @@ def test_a_training_inside_of_autocast(way: str):
     fit(device="cpu", out="b", **settings)
 
 
-@cases(0, -4)
-def test_a_size_of_nothing(size: int):
-    least = int(found(r"at least (\d+)", said(lambda: resolve({"size": (size, 8)}))))
-    resolve({"size": (least, 8)})
-
-
 @cases("three", [1.5], 2.5)
 def test_a_latent_that_is_none(latent: Any):
     text = said(lambda: resolve({"latent": latent}))
