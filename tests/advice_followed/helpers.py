@@ -123,11 +123,16 @@ def run_of(data: Any = "ring", **settings: Any) -> Path:
     return run.path
 
 
-def maker(spec: SampleSpec | None = None, **options: Any) -> Generator:
+def maker(spec: SampleSpec | None = None, arch: Any = None, **options: Any) -> Generator:
     spec, latent = spec or SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,))
-    arch = MLP(hidden=(4,))
+    arch = arch or MLP(hidden=(4,))
     config = BundleConfig(architecture=arch, sample=spec, latent=latent, training={"steps": 1})
     return Generator(arch.generator(spec, latent), config, **options)
+
+
+def net() -> torch.nn.Module:
+    """What `maker` makes, without what it says of itself."""
+    return maker().module
 
 
 def flat(x: torch.Tensor) -> torch.Tensor:

@@ -15,36 +15,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 
-from advice_followed.helpers import Line, cases, found, load, said
+from advice_followed.helpers import Line, cases, found, load, maker, net, said
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import GanzooError
-from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.convert import convert
 from ganzoo.generators.generator import Generator
 
+START = ("convert", "weights.pt", "--arch", "mlp", "--out", "made")
 
-def weights_file() -> None:
-    spec, latent = SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,))
-    nets = [MLP(hidden=(4,)).generator(spec, latent).state_dict() for _ in range(2)]
-    torch.save(nets[0], "one.pt")
-    torch.save({"a": nets[0], "b": nets[1]}, "two.pt")
+
+@pytest.fixture(autouse=True)
+def _weights(_own_folder: None) -> None:
+    """There is a file of weights, 'weights.pt'."""
+    torch.save(net().state_dict(), "weights.pt")
 
 
 def test_weights_without_a_word_of_what(line: Line):
-    weights_file()
-    command = found(r"(ganzoo convert CHECKPOINT [^.;]+)", line.refused("convert", "one.pt"))
-    follow = (
-        command.replace("CHECKPOINT", "one.pt").replace("NAME", "mlp").replace("FOLDER", "made")
-    )
-    line.follow(follow)
+    command = found(r"(ganzoo convert CHECKPOINT [^.;]+)", line.refused("convert", "weights.pt"))
+    for word, mine in (("CHECKPOINT", "weights.pt"), ("NAME", "mlp"), ("FOLDER", "made")):
+        command = command.replace(word, mine)
+    line.follow(command)
 
 
 def test_two_nets_that_fit(line: Line):
-    weights_file()
+    torch.save({name: net().state_dict() for name in "ab"}, "two.pt")
     text = line.refused("convert", "two.pt", "--arch", "mlp", "--out", "made")
     flag = found(r"Name one with (--\w+)", text)
     for place in re.findall(r"'([ab])'", text):
@@ -52,8 +51,7 @@ def test_two_nets_that_fit(line: Line):
 
 
 def test_a_range_and_none(line: Line):
-    weights_file()
-    start = ("convert", "one.pt", "--arch", "mlp", "--out")
+    start = ("convert", "weights.pt", "--arch", "mlp", "--out")
     text = line.refused(*start, "made", "--value-range", "-1", "1", "--unbounded")
     first, second = re.findall(r"(--[\w-]+)", text)
     line.runs(*start, "made1", first, "-1", "1")
@@ -62,13 +60,8 @@ def test_a_range_and_none(line: Line):
 
 @cases("imge", "vectr")
 def test_a_misspelt_kind_of_samples(kind: str):
-    weights_file()
-    text = said(lambda: convert("one.pt", "mlp", "made", kind=kind))
-    convert("one.pt", "mlp", "made", kind=found(r"Did you mean '(\w+)'", text))
-
-
-def net() -> torch.nn.Module:
-    return MLP(hidden=(4,)).generator(SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,)))
+    text = said(lambda: convert("weights.pt", "mlp", "made", kind=kind))
+    convert("weights.pt", "mlp", "made", kind=found(r"Did you mean '(\w+)'", text))
 
 
 def made_of(path: str = "weights.pt", **options: Any) -> None:
@@ -145,7 +138,6 @@ def test_a_file_to_copy_or_choose_again(kind: str):
     make("theirs.safetensors" if "safetensors" in kind else "theirs.pt")
     text = said(lambda: made_of("theirs.safetensors" if "safetensors" in kind else "theirs.pt"))
     assert advice in text
-    torch.save(net().state_dict(), "weights.pt")
     made_of()
 
 
@@ -211,7 +203,6 @@ def test_a_misspelt_place_in_a_file(key: str):
 
 @cases("a file", "a folder")
 def test_where_a_conversion_cannot_go(kind: str):
-    torch.save(net().state_dict(), "weights.pt")
     Path("taken").touch() if kind == "a file" else Path("taken/x").mkdir(parents=True)
     assert "Choose another folder" in said(lambda: convert("weights.pt", "mlp", "taken"))
     made_of()
@@ -219,7 +210,6 @@ def test_where_a_conversion_cannot_go(kind: str):
 
 @cases("hiden", "slop")
 def test_a_misspelt_option_of_an_architecture(option: str):
-    torch.save(net().state_dict(), "weights.pt")
     text = said(lambda: convert("weights.pt", {"name": "mlp", option: (4,)}, "made"))
     options = found(r"Options: (.+)\.$", text).split(", ")
     assert set(options) == set(MLP.model_fields)
@@ -229,17 +219,13 @@ def test_a_misspelt_option_of_an_architecture(option: str):
 
 @cases("--size", "--channels")
 def test_sizes_below_the_least(flag: str, line: Line):
-    torch.save(net().state_dict(), "weights.pt")
-    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made")
-    least = found(r"at least (\d)", line.refused(*start, flag, "0"))
-    line.runs(*start, *(("--size", "8", "8") if flag == "--size" else (flag, least)))
+    least = found(r"at least (\d)", line.refused(*START, flag, "0"))
+    line.runs(*START, *(("--size", "8", "8") if flag == "--size" else (flag, least)))
 
 
 def test_a_size_of_three_numbers(line: Line):
-    torch.save(net().state_dict(), "weights.pt")
-    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made", "--size")
-    assert "a height and a width" in line.refused(*start, "8", "8", "1")
-    line.runs(*start, "8", "8")
+    assert "a height and a width" in line.refused(*START, "--size", "8", "8", "1")
+    line.runs(*START, "--size", "8", "8")
 
 
 def weight_norm(layer: torch.nn.Module) -> torch.nn.Module:
@@ -294,9 +280,8 @@ def test_a_net_that_is_hardly_the_generator(kind: str, line: Line):
         kind, {"generator": other, "x": net().state_dict()}
     )
     torch.save(content, "weights.pt")
-    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made")
-    way = found(r"say so with (--key \S+?)\.$", line.refused(*start))
-    line.runs(*start, *way.split())
+    way = found(r"say so with (--key \S+?)\.$", line.refused(*START))
+    line.runs(*START, *way.split())
     load()
 
 
@@ -361,7 +346,6 @@ def test_a_mapping_with_a_wrong_name(kind: str):
 
 @cases("absent", "[1", "- a\n- b\n", "a:\n  b: c\n")
 def test_a_mapping_that_is_none(content: str):
-    torch.save(net().state_dict(), "weights.pt")
     if content != "absent":
         Path("names.yaml").write_text(content)
     form = re.search(r"such as '(\S+): (\S+)'", said(lambda: made_of(mapping="names.yaml")))
@@ -372,11 +356,8 @@ def test_a_mapping_that_is_none(content: str):
 
 def checked(picture: Callable[[Generator, torch.Tensor], Any], **options: Any) -> Any:
     """What a conversion says of a picture that another net made."""
-    theirs = MLP(hidden=(4,), **options)
-    spec, latent = SampleSpec(shape=(1, 8, 8)), LatentSpec(shape=(3,))
-    config = BundleConfig(architecture=theirs, sample=spec, latent=latent)
     torch.manual_seed(3)
-    other = Generator(theirs.generator(spec, latent), config)
+    other = maker(arch=MLP(hidden=(4,), **options))
     torch.save(other.module.state_dict(), "weights.pt")
     z = torch.randn(2, 3)
     return z, picture(other, z)
@@ -387,15 +368,14 @@ def test_a_picture_that_another_setting_makes(way: str, line: Line):
     z, picture = checked(lambda other, z: other.sample(latents=z), slope=0.0)
     np.save("z.npy", z)
     np.save("picture.npy", picture)
-    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made")
     check = ("--check", "z.npy", "picture.npy")
-    text = line.refused(*start, *check)
+    text = line.refused(*START, *check)
     flags, call = re.search(r" with (--.+?) \(in Python, (.+?)\): say so", text).groups()
     if way == "python":
         options = eval(f"dict({call})")
         convert("weights.pt", folder="made", check=(z, picture), **{"arch": "mlp", **options})
     else:
-        line.runs(*start, *check, *flags.split())
+        line.runs(*START, *check, *flags.split())
     load()
 
 
@@ -444,6 +424,6 @@ def test_kernels_whose_axes_nothing_tells():
 def test_a_place_that_holds_another_net(line: Line):
     other = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Conv2d(3, 3, 3))
     torch.save({"a": other.state_dict(), "b": net().state_dict()}, "weights.pt")
-    start = ("convert", "weights.pt", "--arch", "mlp", "--out", "made", "--key")
+    start = (*START, "--key")
     assert "'a' of weights.pt is not a generator of 'mlp'" in line.refused(*start, "a")
     line.runs(*start, "b")

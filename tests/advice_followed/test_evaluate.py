@@ -46,14 +46,12 @@ from advice_followed.helpers import (
     said,
 )
 from ganzoo import architectures, features, metrics
-from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets import Samples
 from ganzoo.features import Features
 from ganzoo.features.callable import Callable as Function
 from ganzoo.features.classifier import ClassifierNet
 from ganzoo.features.weights import Published, load
-from ganzoo.generators.bundle import BundleConfig
-from ganzoo.generators.generator import Generator
 from ganzoo.metrics import Metric
 from ganzoo.metrics.inputs import MetricInputs, Moments
 
@@ -387,10 +385,8 @@ def test_data_of_a_training_that_were_in_memory():
 
 def test_labels_of_real_samples_without_any():
     with registered_for_labels():
-        arch = architectures.create("labelled")
-        spec, latent = SampleSpec(shape=(1, 8, 8), classes=("a", "b")), LatentSpec(shape=(3,))
-        config = BundleConfig(architecture=arch, sample=spec, latent=latent, training={"steps": 1})
-        made = Generator(arch.generator(spec, latent), config)
+        spec = SampleSpec(shape=(1, 8, 8), classes=("a", "b"))
+        made = maker(spec, architectures.create("labelled"))
         text = said(lambda: score(made, pixels(), kid(), num_fake=10, labels="data"))
         options = options_in(found(r"Say (labels='\w+')", text))
         score(made, pixels(), kid(), num_fake=10, **options)

@@ -24,6 +24,11 @@ from ganzoo.generators.generator import Generator
 from hub.server import HubServer
 
 
+def other() -> Generator:
+    """Another generator than that of the repository 'zoo/a'."""
+    return maker(SampleSpec(shape=(1, 4, 4)))
+
+
 @cases("https://huggingface.co/zoo/a", "hf.co/zoo/a")
 def test_an_address_instead_of_a_name(address: str, server: HubServer):
     name = re.search(r"as '([^']+)'", said(lambda: Generator.from_pretrained(address)))
@@ -69,9 +74,9 @@ def test_a_pull_request_to_a_branch(server: HubServer):
 
 def test_an_edited_card(server: HubServer):
     server.commit("zoo/a", {"README.md": b"---\nlicense: mit\n---\nMine.\n"})
-    done = maker(SampleSpec(shape=(1, 4, 4))).push_to_hub("zoo/a")
+    done = other().push_to_hub("zoo/a")
     option = found(r"(\w+) replaces it", " ".join(done.notices))
-    again = maker(SampleSpec(shape=(1, 4, 4))).push_to_hub("zoo/a", **{option: True})
+    again = other().push_to_hub("zoo/a", **{option: True})
     assert not again.notices or "was edited" not in " ".join(again.notices)
 
 
@@ -335,7 +340,7 @@ def test_what_is_no_revision(right: str, wrong: str, server: HubServer):
 @cases("own name", "pull request", "token")
 def test_no_right_to_write(way: str, server: HubServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
-    made = maker(SampleSpec(shape=(1, 4, 4)))
+    made = other()
     text = said(lambda: made.push_to_hub("zoo/a"))
     if way == "own name":
         assert "the token is not valid, or may not do this" in text
@@ -350,7 +355,7 @@ def test_no_right_to_write(way: str, server: HubServer, monkeypatch: pytest.Monk
 
 @cases("network", "trouble", "refused", "too often", "meanwhile")
 def test_a_push_that_fails(kind: str, server: HubServer, monkeypatch: pytest.MonkeyPatch):
-    made = maker(SampleSpec(shape=(1, 4, 4)))
+    made = other()
     real = hub._refuse_other_models
 
     def slow(*given: Any) -> None:
@@ -372,7 +377,7 @@ def test_a_push_that_fails(kind: str, server: HubServer, monkeypatch: pytest.Mon
 
 
 def test_a_push_without_a_network_on_purpose(server: HubServer, monkeypatch: pytest.MonkeyPatch):
-    made = maker(SampleSpec(shape=(1, 4, 4)))
+    made = other()
     with monkeypatch.context() as patch:
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         name = found(r"(\w+) is set. Unset it", said(lambda: made.push_to_hub("zoo/a")))
@@ -382,7 +387,7 @@ def test_a_push_without_a_network_on_purpose(server: HubServer, monkeypatch: pyt
 
 @cases("tag", "pull request")
 def test_a_branch_that_is_none(kind: str, server: HubServer):
-    made = maker(SampleSpec(shape=(1, 4, 4)))
+    made = other()
     text = said(lambda: made.push_to_hub("zoo/a", revision="refs/pr/9"))
     assert "has no branch" in text
     for name in found(r"branches and tags: (.+)\.$", text).split(", "):
@@ -391,7 +396,7 @@ def test_a_branch_that_is_none(kind: str, server: HubServer):
 
 def test_a_card_that_is_too_large_to_be_ours(server: HubServer):
     server.commit("zoo/a", {bundle.CARD: b"x" * (hub.LARGEST + 1)})
-    text = said(lambda: maker(SampleSpec(shape=(1, 4, 4))).push_to_hub("zoo/a"))
+    text = said(lambda: other().push_to_hub("zoo/a"))
     assert "Choose another repository" in text
     maker().push_to_hub("zoo/other")
 
@@ -430,7 +435,7 @@ def test_a_folder_that_pulling_would_replace(kind: str, server: HubServer, line:
         Path("a").mkdir()
         Path("a/letter.txt").touch()
     else:
-        maker(SampleSpec(shape=(1, 4, 4))).save_pretrained("a")
+        other().save_pretrained("a")
     text = line.refused("pull", "zoo/a")
     line.runs("pull", "zoo/a", found(r"another folder with (--out)", text), "b")
     load("b")
