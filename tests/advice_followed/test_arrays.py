@@ -100,8 +100,8 @@ def test_a_range_that_is_known_needs_no_word(dtype: str):
     assert trainer(data).spec.value_range == (-1, 1)
 
 
-@cases(("npz", 0), ("mapping", 0))
-def test_several_arrays_and_no_word_which(kind: str, _: int):
+@cases("npz", "mapping")
+def test_several_arrays_and_no_word_which(kind: str):
     arrays = {"train_images": pixels(), "test_images": pixels(), "train_labels": np.zeros(24, int)}
     np.savez("x.npz", **arrays)
     dataset = {"name": "array", "path": "x.npz"}

@@ -55,8 +55,7 @@ def test_no_token(server: HubServer, monkeypatch: pytest.MonkeyPatch):
     maker().push_to_hub("zoo/b")
 
 
-@cases("commit")
-def test_a_push_to_a_commit(_: str, server: HubServer):
+def test_a_push_to_a_commit(server: HubServer):
     commit = server.commits("zoo/a")[-1]
     assert "give a branch" in said(lambda: maker().push_to_hub("zoo/a", revision=_hash(commit)))
     maker().push_to_hub("zoo/a", revision="another")
@@ -385,8 +384,7 @@ def test_a_push_without_a_network_on_purpose(server: HubServer, monkeypatch: pyt
     assert made.push_to_hub("zoo/a").changed
 
 
-@cases("tag", "pull request")
-def test_a_branch_that_is_none(kind: str, server: HubServer):
+def test_a_branch_that_is_none(server: HubServer):
     made = other()
     text = said(lambda: made.push_to_hub("zoo/a", revision="refs/pr/9"))
     assert "has no branch" in text
