@@ -225,7 +225,7 @@ class _Rows:
         self._rows = table.with_format("arrow")
         self._names_folders = from_folders
         self.groups: NDArray[np.int32] = np.full(len(table), -1, np.int32)
-        self.group_names: Sequence[str] = ()
+        self.group_names: list[str] = []
         column = self._label_column(table.features, label_column) if wants_labels else None
         if column is not None:
             self._read_labels(table.features[column], column, required=label_column is not None)
