@@ -18,7 +18,7 @@ from PIL import Image
 
 import ganzoo
 from ganzoo import datasets
-from ganzoo.datasets import archives
+from ganzoo.datasets import archives, picture_files
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
 
@@ -340,8 +340,8 @@ def test_a_bomb_is_passed_over(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     path = packed(root)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/bomb.png", bytes(2**20))
-    monkeypatch.setattr(archives, "MOST_BYTES", 2**16)
-    assert "'a/bomb.png' (more than 1 GiB)" in refused(path)
+    monkeypatch.setattr(picture_files, "MOST_BYTES", 2**16)
+    assert "'a/bomb.png' (it has 1,048,576 bytes, more than 65,536)" in refused(path)
 
 
 def test_names_that_lead_elsewhere_do_no_harm(root: Path) -> None:

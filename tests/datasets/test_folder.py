@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ganzoo import Trainer, datasets
-from ganzoo.datasets import cache, folder_index, progress
+from ganzoo.datasets import cache, folder_index, picture_files, progress
 from ganzoo.datasets.picture_files import printable
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import ConfigError, DataError
@@ -400,8 +400,8 @@ def test_too_many_damaged_pictures(root: Path, cache_place: Path) -> None:
 
 def test_a_file_that_is_too_large(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(root, 3)
-    monkeypatch.setattr(folder_index, "MOST_BYTES", 10)
-    assert "(more than 1 GiB)" in refused(root)
+    monkeypatch.setattr(picture_files, "MOST_BYTES", 10)
+    assert " bytes, more than 10)" in refused(root)
 
 
 def test_a_decompression_bomb(root: Path) -> None:

@@ -153,7 +153,7 @@ def test_pictures_in_files_beside(tmp_path: Path) -> None:
     assert "'row 2' (an empty cell)" in text
     assert len(load(path, max_bad=5)) == 1
     files = tmp_path.glob("cache/decoded/*/cache.json")
-    records = [json.loads(file.read_text())["record"] for file in files]
+    records = [json.loads(file.read_text()) for file in files]
     reasons = [reason for record in records for _, _, reason in record["skipped"][2:]]
     assert reasons[0] == f"{tmp_path}: no regular file"
     assert reasons[1].startswith(r"a\nb: No such file") and reasons[2].startswith(r"a\x00b: ")

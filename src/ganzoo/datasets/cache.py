@@ -12,18 +12,18 @@ import os
 import shutil
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import platformdirs
 
 from ganzoo.datasets import progress
 from ganzoo.datasets.decoding import decode, look_at, resized
 from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError, RequestedFormat
-from ganzoo.datasets.picture_files import printable
+from ganzoo.datasets.picture_files import Source, printable
 from ganzoo.datasets.ranges import Range
 from ganzoo.errors import DataError, some
 from ganzoo.files import artifact
@@ -40,7 +40,6 @@ __all__ = [
     "ENVIRONMENT",
     "Decoded",
     "Skipped",
-    "Source",
     "cache_root",
     "decoded",
     "facts_of",
@@ -66,33 +65,6 @@ class Skipped(NamedTuple):
     number: int
     name: str
     reason: str
-
-
-class Source(Protocol):
-    """Where encoded pictures come from, in an order that is the same everywhere.
-
-    Attributes:
-        origin: What it is, to start a message.
-        key: Hash of its content and order.
-        groups: (N,) index of each picture's group, or -1.
-        group_names: Names of the groups.
-        notices: What a person should know about it, a line each.
-    """
-
-    origin: str
-    key: str
-    groups: NDArray[np.int32]
-    group_names: list[str]
-    notices: list[str]
-
-    def __len__(self) -> int:
-        """Return the number of pictures."""
-
-    def read(self, start: int, stop: int) -> Iterable[bytes | PictureError]:
-        """Yield the content of these pictures, or why there is none, from any thread."""
-
-    def name(self, index: int) -> bytes:
-        """Return what a picture is called; it holds no NUL."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,15 +14,16 @@ from ganzoo.datasets.archives import ARCHIVES, opened
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.classes import classes_of_values
 from ganzoo.datasets.folder_index import ImageFolderIndex
+from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.picture_files import printable, quoted, reason
+from ganzoo.datasets.picture_files import printable, quoted
 from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, listing, some
 
 if TYPE_CHECKING:
     from ganzoo.datasets.cache import Decoded
-    from ganzoo.datasets.picture_files import PictureFiles
+    from ganzoo.datasets.picture_files import PictureFiles, Source
 
 __all__ = ["Folder"]
 
@@ -152,10 +153,9 @@ class Folder(PictureDataset):
         joined: label_files.LabelFile | None = None
         values: dict[str, Any] = {}
         for path in paths:
-            try:
-                content = source.text(path, label_files.MOST_BYTES)
-            except OSError as error:
-                raise UnusableError(f"it cannot be read ({reason(error)})") from error
+            content = source.text(path, label_files.MOST_BYTES)
+            if isinstance(content, PictureError):
+                raise UnusableError(f"it cannot be read ({content})")
             file = label_files.read(kind, content, self.label_column)
             place = os.fsdecode(path.rpartition(b"/")[0])
             values |= {key_of(f"{place}/{name}"): value for name, value in file.values.items()}
@@ -242,7 +242,7 @@ class Folder(PictureDataset):
         return ()
 
 
-def _names(found: Decoded, source: PictureFiles) -> list[bytes]:
+def _names(found: Decoded, source: Source) -> list[bytes]:
     return [source.name(index) for index in found.indices]
 
 

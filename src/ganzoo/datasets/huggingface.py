@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -18,14 +18,11 @@ from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS, the_one
 from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.picture_files import printable
+from ganzoo.datasets.picture_files import Source, printable
 from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ganzoo.datasets.cache import Decoded
 
 __all__ = ["TABLE_SUFFIXES", "HuggingFace", "holds_tables"]
@@ -77,12 +74,12 @@ class HuggingFace(PictureDataset):
             raise ConfigError("With labels='none' there is no label_column; leave one of them out.")
         return self
 
-    def encoded(self) -> contextlib.AbstractContextManager[_Rows]:
+    def encoded(self) -> _Rows:
         """Open the rows, to be decoded by the caller; their files are memory-mapped."""
         origin = f"'{printable(os.fsencode(self.path or str(self.repo)))}'"
         table = self._table(origin)
         folder = self.path is not None and self.path.is_dir() and not holds_tables(self.path)
-        rows = _Rows(
+        return _Rows(
             table,
             origin,
             self.image_column,
@@ -90,7 +87,6 @@ class HuggingFace(PictureDataset):
             wants_labels=self.labels == "auto",
             from_folders=folder and table.info.builder_name == "imagefolder",
         )
-        return contextlib.nullcontext(rows)
 
     def _labelled(self, found: Decoded, source: Any) -> Labelling:
         import numpy as np
@@ -197,7 +193,7 @@ def _explained(origin: str, error: Exception, datasets: Any) -> DataError:
     return DataError(f"{origin} cannot be loaded ({type(error).__name__}: {text}); {fix}.")
 
 
-class _Rows:
+class _Rows(Source):
     """The rows of a data set as a source of pictures, in their order.
 
     Raises:
@@ -217,15 +213,15 @@ class _Rows:
         import numpy as np
 
         self.origin = origin
-        self.notices: list[str] = []
+        self.notices = []
         self.guessed: tuple[str, ...] = ()  # of classes
         if not len(table):
             raise DataError(f"{origin} has no rows; choose another split or file.")
         self._column = _image_column(table.features, origin, image_column)
         self._rows = table.with_format("arrow")
         self._names_folders = from_folders
-        self.groups: NDArray[np.int32] = np.full(len(table), -1, np.int32)
-        self.group_names: list[str] = []
+        self.groups = np.full(len(table), -1, np.int32)
+        self.group_names = []
         column = self._label_column(table.features, label_column) if wants_labels else None
         if column is not None:
             self._read_labels(table.features[column], column, required=label_column is not None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.datasets.cache import Decoded, Source
+    from ganzoo.datasets.cache import Decoded
     from ganzoo.datasets.formats import ImageStats
+    from ganzoo.datasets.picture_files import Source
     from ganzoo.datasets.stream import Stream
 
 __all__ = ["Labelling", "PictureDataset"]
@@ -155,7 +155,7 @@ class PictureDataset(Dataset):
         )
 
     @abstractmethod
-    def encoded(self) -> AbstractContextManager[Source]:
+    def encoded(self) -> Source:
         """Open the pictures as they are stored, to be decoded by the caller.
 
         Raises:

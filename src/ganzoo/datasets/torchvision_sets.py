@@ -23,13 +23,12 @@ from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.formats import PictureError, RequestedFormat, span
+from ganzoo.datasets.picture_files import Source
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["CIFAR10", "MNIST", "CelebA", "FashionMNIST", "TorchvisionDataset"]
@@ -328,16 +327,16 @@ def _grouped(data: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Samples:
     return Samples(data=data, spec=spec, labels=labels.long())
 
 
-class _Faces:
+class _Faces(Source):
     """The pictures of CelebA as a source of the cache, in the order of its list."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         import numpy as np
 
         self.origin = f"CelebA in '{folder}'"
-        self.notices: list[str] = []
-        self.groups: NDArray[np.int32] = np.full(len(names), -1, np.int32)
-        self.group_names: list[str] = []
+        self.notices = []
+        self.groups = np.full(len(names), -1, np.int32)
+        self.group_names = []
         self._folder, self._names = folder, names
         digest = hashlib.sha256()
         for name in names:
