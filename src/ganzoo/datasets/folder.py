@@ -117,61 +117,66 @@ class Folder(PictureDataset):
         kinds: dict[str, list[bytes]] = {}
         for path in sorted(source.label_files):
             kinds.setdefault(path.rpartition(b"/")[2].decode(), []).append(path)
+        if not kinds:
+            known = listing(label_files.NAMES)
+            return Labelling(), f"{source.origin} has no label file ({known})"
         problems: list[str] = []
-        names = [] if not kinds else [key_of(os.fsdecode(name)) for name in _names(found, source)]
+        names = [key_of(os.fsdecode(name)) for name in _names(found, source)]
+        waiting = sorted(kinds, key=label_files.NAMES.index)
         shown = {kind: f"'{printable(paths[0])}'" for kind, paths in kinds.items()}
-        for kind in sorted(kinds, key=label_files.NAMES.index):
+        while waiting:
+            kind = waiting.pop(0)
             if len(kinds[kind]) > 1:
                 shown[kind] += f" and {len(kinds[kind]) - 1} more"
             try:
                 file = self._joined(kind, kinds[kind], source)
-                labels, classes, notices = file.of(names)
+                labels, classes = file.of(names)
             except UnusableError as error:
                 problems.append(
                     f"The label file {shown[kind]} in {source.origin} is not used: {error}"
                 )
                 continue
             column = f"the column '{file.column}' of " if file.column is not None else ""
+            count = len(classes.names)
             notes = [
-                f"Labels are those in {column}{shown[kind]} in {source.origin} "
-                f"({_counted(classes)}); {option('labels', 'folders')} takes the folders, "
-                f"{option('labels', 'none')} none."
+                f"Labels are those in {column}{shown[kind]} in {source.origin} ({count:,} "
+                f"class{'es' if count > 1 else ''}); {option('labels', 'folders')} takes the "
+                f"folders, {option('labels', 'none')} none.",
+                *(f"{each}." for each in problems),
             ]
-            notes += [f"{each}." for each in problems]
-            if rest := [shown[each] for each in kinds if label_files.counts_after(each, kind)]:
-                notes.append(f"Of several label files one counts; not used: {listing(rest)}.")
-            if absent := self._absent(file, names, source):
-                notes.append(absent)
-            return Labelling(np.array(labels, np.int64), classes, tuple(notes), notices), ""
-        if not problems:
-            known = listing(label_files.NAMES)
-            return Labelling(), f"{source.origin} has no label file ({known})"
+            if waiting:
+                rest = listing(shown[each] for each in waiting)
+                notes.append(f"Of several label files one counts; not used: {rest}.")
+            notes += self._absent(file, names, source)
+            numbers = np.array(labels, np.int64)
+            return Labelling(numbers, classes.names, tuple(notes), classes.notices), ""
         return Labelling(notices=tuple(f"{each}." for each in problems)), "; ".join(problems)
 
     def _joined(self, kind: str, paths: list[bytes], source: PictureFiles) -> label_files.LabelFile:
         """What all label files of a kind say; names in each are relative to its folder."""
-        joined: label_files.LabelFile | None = None
+        joined = label_files.LabelFile({}, None, sure=True)
         values: dict[str, Any] = {}
-        for path in paths:
+        for path in reversed(paths):  # the first one says which column it is
             content = source.text(path, label_files.MOST_BYTES)
             if isinstance(content, PictureError):
                 raise UnusableError(f"it cannot be read ({content})")
-            file = label_files.read(kind, content, self.label_column)
+            joined = label_files.read(kind, content, self.label_column)
             place = os.fsdecode(path.rpartition(b"/")[0])
-            values |= {key_of(f"{place}/{name}"): value for name, value in file.values.items()}
-            joined = file if joined is None else joined
-        assert joined is not None
+            found = {key_of(f"{place}/{name}"): value for name, value in joined.values.items()}
+            values = found | values
         return joined._replace(values=values)
 
-    def _absent(self, file: label_files.LabelFile, names: list[str], source: PictureFiles) -> str:
+    def _absent(
+        self, file: label_files.LabelFile, names: list[str], source: PictureFiles
+    ) -> list[str]:
         """What to say of names in a label file that no picture has."""
         absent = file.values.keys() - set(names)
         if absent:  # those that cannot be read are there
             absent -= {key_of(os.fsdecode(source.name(index))) for index in range(len(source))}
         if not absent:
-            return ""
+            return []
         files = "a picture that is" if len(absent) == 1 else f"{len(absent):,} pictures that are"
-        return f"The label file names {files} not there, such as '{min(absent)}'."
+        return [f"The label file names {files} not there, such as '{min(absent)}'."]
 
     def _of_folders(self, found: Decoded, source: PictureFiles) -> Labelling:
         """The folders of the first level as labels."""
