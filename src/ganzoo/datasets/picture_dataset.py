@@ -44,11 +44,7 @@ def _pair(value: Any) -> Any:
 class Labelling(NamedTuple):
     """Labels (N,) and the names of their classes, or neither; and what to say about them.
 
-    Attributes:
-        labels: (N,) numbers of classes.
-        classes: Their names.
-        notices: What is said in any case.
-        guessed: What is said where labels are used.
+    ``guessed`` is what is said only where labels are used.
     """
 
     labels: NDArray[np.int64] | None = None
@@ -105,11 +101,7 @@ class PictureDataset(Dataset):
         return self if self.size is not None else self.replace(size=size)
 
     def stream(self, workers: int, labels: bool = False) -> Stream:
-        """Refuse to be read while training.
-
-        Raises:
-            ConfigError: Always, with what to say instead.
-        """
+        """Refuse to be read while training, and say what to say instead."""
         threads = f"threads={workers} (--dataset.threads {workers})" if workers else "threads"
         raise ConfigError(
             f"'workers' are processes that read a torch Dataset while training; pictures of the "
@@ -136,19 +128,20 @@ class PictureDataset(Dataset):
 
         with self.encoded() as source:
             found = self._decoded(source)
-            bounds, about_range = self.ranged(
-                found.facts, found.examples, found.extent, source.origin
-            )
-            labels, classes, own, guessed = self._labelled(found, source)
-            notices = [*source.notices, *self._notices(found), *about_range, *own]
+            bounds, about = self.ranged(found.facts, found.examples, found.extent, source.origin)
+            labelling = self._labelled(found, source)
+            notices = [*source.notices, *self._notices(found), *about, *labelling.notices]
+        labels, classes = None, labelling.classes
+        if labelling.labels is not None:
+            labels = torch.from_numpy(labelling.labels)
         if wanted is not False and labels is not None and classes is not None:
-            counts = torch.bincount(torch.from_numpy(labels), minlength=len(classes))
-            notices += [*guessed, *rare_classes(classes, counts.tolist())]
+            counts = torch.bincount(labels, minlength=len(classes))
+            notices += [*labelling.guessed, *rare_classes(classes, counts.tolist())]
         size = self.wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),
             spec=SampleSpec(kind="image", shape=(found.pictures.shape[1], *size), classes=classes),
-            labels=None if labels is None else torch.from_numpy(labels),
+            labels=labels,
             stored_range=bounds,
             flip=self.flip,
             notices=tuple(notices),
