@@ -38,7 +38,7 @@ def opened(path: Path) -> Archive:
 
 
 def unpacking(path: Path) -> str:
-    """Return how an archive that is not read as it is gives a folder, to end a message."""
+    """Say how an archive that is not read as it is gives a folder."""
     name = path.name.lower()
     if name.endswith((".tgz", ".tbz", ".tbz2", ".txz")) or ".tar." in name:
         return f"unpack it (mkdir pictures; tar -xf '{path}' -C pictures) and give the folder"

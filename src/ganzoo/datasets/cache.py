@@ -95,12 +95,10 @@ class Decoded:
 
 
 def cache_root(chosen: Path | None = None) -> Path:
-    """Return the folder of decoded pictures; it need not exist yet.
+    """Return the folder of decoded pictures, which need not exist yet.
 
-    Args:
-        chosen: What the caller asked for. None stands for the environment variable
-            ``GANZOO_CACHE``, and where that is unset or empty, for the user's cache folder of
-            ganzoo; ``decoded`` in it is the folder.
+    It is ``decoded`` in the chosen folder, by default in the one that the environment variable
+    ``GANZOO_CACHE`` names, or else in the user's cache folder of ganzoo.
     """
     place = chosen or os.environ.get(ENVIRONMENT)
     parent = expanded(place) if place else platformdirs.user_cache_path("ganzoo")
@@ -418,12 +416,9 @@ def _unwritable(root: Path, origin: str, error: OSError) -> DataError:
 
 @contextlib.contextmanager
 def only_one(root: Path, key: str, doing: str) -> Iterator[None]:
-    """Hold the lock of an entry of a cache; the system frees it when its holder dies.
+    """Hold the lock of an entry of the cache in ``root``; the system frees it if its holder dies.
 
-    Args:
-        root: Folder of all entries, which is made.
-        key: Name of the entry.
-        doing: What the holder does, to tell others that wait.
+    Others that wait are told what the holder is ``doing``.
     """
     from filelock import FileLock, Timeout
 

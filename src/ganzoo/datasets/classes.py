@@ -39,13 +39,7 @@ _LONGEST_LABEL = 4096  # values of a label that may be a one-hot row
 
 
 class Classes(NamedTuple):
-    """The classes of data.
-
-    Attributes:
-        names: Of the classes, in the order of their numbers.
-        numbers: The number of the class that each label stands for.
-        notices: What was guessed.
-    """
+    """The names of classes by number, the number that each label stands for, what was guessed."""
 
     names: tuple[str, ...]
     numbers: Mapping[int | str, int]
@@ -53,12 +47,7 @@ class Classes(NamedTuple):
 
 
 def classes_named(names: Iterable[str], values: Sequence[int] | None = None) -> Classes:
-    """Return classes that the data name themselves; names stay in the order that they have.
-
-    Args:
-        names: Of the classes. They may be absent in the data.
-        values: The label of each; by default 0, 1, ...
-    """
+    """Return classes that the data name themselves; by default their labels are 0, 1, ..."""
     found = tuple(names)
     labels = range(len(found)) if values is None else values
     numbers: dict[int | str, int] = {label: number for number, label in enumerate(labels)}
@@ -265,11 +254,7 @@ def choose_classes(found: Labels, classes: Classes | None) -> Classes | None:
 
 
 def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
-    """Return the notice that labels are left out, if they have a problem.
-
-    Raises:
-        DataError: If labels are wanted.
-    """
+    """The notice that labels are left out, if they have a problem; an error if wanted."""
     if not problem:
         return ()
     if problem.startswith("whole "):  # floats, as files of other programs keep classes
@@ -332,7 +317,7 @@ def labels_of_items(
     """Return the labels of items together; None where no item has one.
 
     Args:
-        found: The label of each, as ``read_items`` has it.
+        found: The label of each, as ``item_label`` has it.
         title: What messages call the dataset.
         indices: Which items they are of; by default 0, 1, ...
     """
@@ -362,11 +347,10 @@ def labels_of_items(
 def classes_of(dataset: Any, labels_key: str | None = None) -> Classes | None:
     """Return the classes that a dataset says it has, without reading an item; None if it does not.
 
-    These are its ``classes`` (names in the order of their labels 0, 1, ..., or the labels where
-    they are integers), with the numbers of ``class_to_idx`` where it has them, the names of its
-    column of class labels, or else the distinct values of its ``targets``, ``labels`` or second
-    tensor. A ``Subset`` has those of its whole, a ``ConcatDataset`` those that its parts agree on.
-    What a ``target_transform`` turns into other labels does not count.
+    These are its ``classes`` (names in the order of their labels, or the labels where they are
+    integers), with the numbers of ``class_to_idx`` where it has them, the names of its column of
+    class labels, or else the distinct values of its ``targets``, ``labels`` or second tensor. A
+    ``Subset`` has those of its whole, a ``ConcatDataset`` those that its parts agree on.
 
     Raises:
         DataError: If the parts of a ``ConcatDataset`` have different classes.

@@ -128,7 +128,7 @@ def decode_as_programs(data: bytes, output: OutputFormat | None) -> tuple[Pixels
         uint8 or, of a deep output, float32 (C, H, W), and what was found.
 
     Raises:
-        PictureError: If it is damaged, incomplete, no picture, or too large.
+        PictureError: As ``decode``.
     """
     from PIL import Image
 
@@ -279,14 +279,9 @@ def _image(pixels: Pixels) -> Image.Image:
 
 
 def resized(pixels: list[Pixels], size: tuple[int, int]) -> Pixels:
-    """Resize pictures of one shape, as Pillow's antialiased bilinear filter does it.
+    """Resize uint8 (C, H, W) of one shape to (N, C, *size), as Pillow's bilinear filter does it.
 
-    Args:
-        pixels: uint8 arrays (C, H, W).
-        size: Height and width to resize to.
-
-    Returns:
-        uint8 (N, C, *size); values may differ from Pillow's by 1.
+    Values may differ from Pillow's by 1.
     """
     import torch
     from torch.nn import functional

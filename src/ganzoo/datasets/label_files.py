@@ -40,12 +40,9 @@ class UnusableError(Exception):
 
 
 class LabelFile(NamedTuple):
-    """What a label file says.
+    """The label of each file that a label file names, and in which column if it has columns.
 
-    Attributes:
-        values: The label of each file that it names.
-        column: Where its labels are, if it has columns.
-        sure: Whether they are said to be labels, or only look like it.
+    ``sure`` is whether they are said to be labels, or only look like it.
     """
 
     values: Mapping[str, Any]
@@ -103,12 +100,7 @@ def key_of(name: str) -> str:
 
 
 def read(name: str, content: bytes, column: str | None = None) -> LabelFile:
-    """Read a label file.
-
-    Args:
-        name: One of ``NAMES``.
-        content: Of the file.
-        column: Which column holds the labels, where it has columns; None to find it.
+    """Read a label file of one of ``NAMES``; ``column`` holds the labels, by default one is found.
 
     Raises:
         UnusableError: If it is damaged, of another form, or it is not clear what its labels are.

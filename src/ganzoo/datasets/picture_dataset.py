@@ -149,22 +149,14 @@ class PictureDataset(Dataset):
 
     @abstractmethod
     def encoded(self) -> Source:
-        """Open the pictures as they are stored, to be decoded by the caller.
-
-        Raises:
-            DataError: If there are none.
-        """
+        """Open the pictures as they are stored; a ``DataError`` says that there are none."""
 
     def ranged(
         self, facts: ImageStats, names: Mapping[str, str], extent: Range, origin: str
     ) -> tuple[Range, list[str]]:
         """Return the range of values, and what to say about it.
 
-        Args:
-            facts: What was seen in all pictures.
-            names: Name of a picture of each depth.
-            extent: Lowest and highest number in them.
-            origin: What they are, to start a message.
+        ``names`` has a picture of each depth, ``extent`` the lowest and highest number in all.
 
         Raises:
             DataError: If it cannot be decided, or numbers are outside the ``stored_range``.

@@ -75,12 +75,9 @@ _DECADE = 10.0  # of the largest to the smallest score, from which on the axis i
 
 
 class Trace(NamedTuple):
-    """Scores of one run.
+    """Steps and scores of one run, in order; a score without a step is a level.
 
-    Attributes:
-        number: Of the run; those of one number share colour and legend.
-        label: What the legend says.
-        points: Step and score, in order of the steps; a score without a step is a level.
+    Traces of one number share colour and legend, which says the label.
     """
 
     number: int
@@ -217,13 +214,8 @@ def scatter(
 ) -> Image:
     """Draw real and generated points over D's score of every place.
 
-    Args:
-        real: Real samples (N, 2); the first 2,000 are drawn.
-        fake: Generated samples (M, 2); the first 2,000 are drawn.
-        judge: D's score of points; it colours the ground.
-        limits: As for ``density``.
-        title: As for ``density``.
-        probability: As for ``density``.
+    Args are those of ``density``: the first 2,000 of real (N, 2) and of generated samples (M, 2)
+    are drawn, and ``judge`` colours the ground.
 
     Raises:
         ConfigError: If samples are not of two dimensions, or matplotlib is not installed.
