@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import math
 import os
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import platformdirs
 
@@ -268,7 +267,7 @@ def _write(
         (folder / _PICTURES).open("wb") as file,
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
     ):
-        file.write(_header(len(source), output))
+        _write_header(file, len(source), output)
         for batch in _batches(source, output, threads):
             for index, reason in batch.bad:
                 skipped.append(Skipped(index, printable(source.name(index)), reason))
@@ -290,7 +289,7 @@ def _write(
                 f"{_some(skipped)}; repair or replace them."
             )
         file.seek(0)
-        file.write(_header(count, output))
+        _write_header(file, count, output)
     return {
         "format_version": FORMAT_VERSION,
         "origin": source.origin,
@@ -306,16 +305,13 @@ def _write(
     }
 
 
-def _header(count: int, output: OutputFormat) -> bytes:
-    """The start of a .npy file; numpy gives it one length for all counts."""
+def _write_header(file: BinaryIO, count: int, output: OutputFormat) -> None:
+    """Write the start of a .npy file; numpy gives it one length for all counts."""
     import numpy as np
 
-    start = io.BytesIO()
     kind, shape = "<f4" if output.deep else "|u1", (count, *output.shape)
-    np.lib.format.write_array_header_1_0(
-        start, {"descr": kind, "fortran_order": False, "shape": shape}
-    )
-    return start.getvalue()
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _batches(source: Source, output: OutputFormat, threads: int) -> Iterator[_Batch]:

@@ -199,11 +199,9 @@ def class_indices(
     """Return labels as numbers of classes, the names of these, and notices.
 
     Args:
-        labels: Array, tensor or sequence (N,) or (N, 1) of integers or strings, one-hot rows
-            (N, K), what ``read_labels`` returned, or None. Without ``classes``, classes are the
-            sorted distinct values.
+        labels: As ``read_labels`` takes or returns them, or None.
         count: How many samples there are.
-        classes: Those that the data themselves name.
+        classes: Those that the data themselves name; by default the distinct values in order.
         wanted: As ``as_samples`` has it.
         origin: What the labels belong to, to start a message.
         item: What messages call a sample, with ``{}`` for its number.

@@ -142,9 +142,8 @@ def holds_tables(folder: Path) -> bool:
 @contextlib.contextmanager
 def _bars_of(*libraries: Any) -> Iterator[None]:
     """Have these libraries show bars only where ganzoo does."""
-    silenced = [each for each in libraries if not each.are_progress_bars_disabled()]
-    if progress.is_shown():
-        silenced = []
+    shown = [each for each in libraries if not each.are_progress_bars_disabled()]
+    silenced = [] if progress.is_shown() else shown
     for each in silenced:
         each.disable_progress_bars()
     try:
