@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ganzoo import datasets
@@ -27,3 +28,9 @@ def refused(path: Path, kind: type[Exception] = DataError, **options: object) ->
         load(path, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The file of MNIST's format that holds these bytes."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()

@@ -10,16 +10,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from folders import idx
 from PIL import Image
 
 from ganzoo import datasets
 from ganzoo.datasets import cache, torchvision_sets
 from ganzoo.errors import ConfigError, DataError
-
-
-def idx(array: np.ndarray) -> bytes:
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
 
 
 @pytest.fixture
