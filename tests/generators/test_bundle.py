@@ -766,10 +766,10 @@ def test_a_pipe_that_would_stay_is_named(folder: Path, place: str) -> None:
     os.mkfifo(folder / place)
     with pytest.raises(BundleError) as caught:
         bundle.write(folder, CONFIG, weights())
-    assert str(caught.value) == (
-        f"The generator cannot be written to {folder}: {folder / place}, which would stay, is not "
-        f"a regular file and cannot be copied. Move it away, or choose another folder."
-    )
+    message = str(caught.value)
+    assert message.startswith(f"The generator cannot be written to {folder} (")
+    assert f"`{folder / place}` is a named pipe" in message
+    assert message.endswith("or choose another folder.")
     assert filled(folder) is not None and (folder / place).is_fifo()
 
 
