@@ -66,24 +66,24 @@ def load(source: str | Path, revision: str | None, **options: Any) -> Loaded:
 
 
 def _load(source: str | Path, revision: str | None, options: dict[str, Any]) -> Loaded:
-    found = _locate(source, revision)
+    found, at = _locate(source, revision)
     if isinstance(found, Path):
         return Loaded(*bundle.load(found), Place(found))
-    return load_repository(found[0], revision=found[1], **options)
+    return load_repository(found, revision=at, **options)
 
 
-def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str | None]:
+def _locate(source: str | Path, revision: str | None) -> tuple[Path | str, str | None]:
     """Find what a source means: the folder of a bundle, or a repository and its revision."""
     name, folder = os.fspath(source), storage.expanded(source)
     with contextlib.suppress(OSError):  # no name of a file at all
         if folder.is_dir():
             _refuse_revision(f"{folder} is a folder, which", revision)
-            return _bundle_in(folder)
+            return _bundle_in(folder), None
         _refuse_absent(folder)
     if not isinstance(source, Path) and name in pretrained.names():
         _refuse_revision(f"'{name}' is one generator, which", revision)
         chosen = pretrained.get(name)
-        return chosen.folder or (str(chosen.repo_id), chosen.revision)
+        return chosen.folder or str(chosen.repo_id), chosen.revision
     path = name.partition("@")[0]
     if isinstance(source, Path) or (
         "://" not in name
@@ -156,9 +156,7 @@ def _bundle_in(folder: Path) -> Path:
 def load_repository(repo_id: str, **options: Any) -> Loaded:
     """Load from the Hub; a damaged file in the cache is fetched a second time.
 
-    Args:
-        repo_id: ``org/repo``.
-        options: Those of ``hub.fetch``.
+    Options are those of ``hub.fetch``.
     """
 
     def attempt(**changed: Any) -> Loaded:
@@ -187,14 +185,7 @@ def load_repository(repo_id: str, **options: Any) -> Loaded:
 def fetch_extras(
     place: Place | None, origin: bundle.Origin | None, token: str | bool | None, local: bool
 ) -> None:
-    """Bring the extras of a generator of the Hub into the cache, as far as they can be had.
-
-    Args:
-        place: Where it was loaded from.
-        origin: Its repository and commit.
-        token: For the Hub.
-        local: Ask the Hub for nothing.
-    """
+    """Bring the extras of a generator of the Hub into the cache, as far as they can be had."""
     if place is not None and place.root is not None and origin is not None:
         with contextlib.suppress(HubError):  # a card with less is better than none
             hub.fetch(
