@@ -50,12 +50,8 @@ class Generator:
     def __call__(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Run the net itself: gradients flow, and nothing is cropped.
 
-        Args:
-            latents: (N, *latent.shape), on the net's device.
-            labels: (N,) int64 where the generator knows classes.
-
-        Returns:
-            (N, *config.sample.shape) in the value range of ``spec``.
+        Latents (N, *latent.shape) on the net's device, with labels (N,) int64 where it knows
+        classes, give (N, *config.sample.shape) in the value range of ``spec``.
         """
         output: Tensor = self.module(latents, labels)
         return output
@@ -133,9 +129,8 @@ class Generator:
         """Write the generator as a bundle: ``config.json`` and ``model.safetensors``.
 
         Of one that was loaded and has its weights still, the record of the training, the pictures
-        and the scores go with it, as far as they are on this machine; not its README.md. Scores
-        stay behind where half precision changes the weights. Changed weights are not a copy of a
-        commit any more: ``origin`` becomes what they started from.
+        and the scores go with it, not its README.md; scores only where half precision changes no
+        weight. Changed weights are no copy of a commit: ``origin`` becomes what they started from.
 
         Args:
             folder: Where to; an older bundle there is replaced.
@@ -244,11 +239,8 @@ class Generator:
     def discriminator(self) -> nn.Module | None:
         """Load the discriminator that this generator was trained against, ready to train on.
 
-        It is that of the bundle that this was loaded from or, where that has none and belongs to a
-        run, of the run's newest checkpoint.
-
-        Returns:
-            The net on the CPU; None where it was not saved.
+        It is that of its bundle or, where that has none and belongs to a run, of the run's newest
+        checkpoint; on the CPU, and None where it was not saved.
 
         Raises:
             BundleError: If the bundle is damaged or gone, or the checkpoint holds another net.
@@ -330,16 +322,8 @@ class Generator:
 
 
 def of_repository(repo_id: str, *, device: torch.device | str = "cpu", **options: Any) -> Generator:
-    """Load a generator from the Hub, even if a folder here has the repository's name.
+    """Load ``org/repo`` from the Hub, even if a folder here has that name.
 
-    Args:
-        repo_id: ``org/repo``.
-        device: Where to.
-        options: Those of ``Generator.from_pretrained``.
-
-    Raises:
-        BundleError: If it is damaged.
-        HubError: If the Hub refuses, cannot be reached, or has no such generator.
-        PluginError: If the architecture comes from a plug-in that is not installed.
+    Options, and errors, are those of ``Generator.from_pretrained``.
     """
     return Generator._of(locating.load_repository(repo_id, **options), torch.device(device))
