@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -184,12 +185,10 @@ def _component(registry: Registry[Any], value: Any) -> tuple[Mapping[str, Any], 
     """Options of a saved component, and its class; None if that is not installed."""
     options = {"name": value} if isinstance(value, str) else mapping(value)
     name, provider = options.get("name"), options.get("provider", "")
-    if not isinstance(name, str) or not isinstance(provider, str):
-        return options, None
-    try:
-        return options, registry.get(name, provider=provider)
-    except (UnknownNameError, PluginError):
-        return options, None
+    if isinstance(name, str) and isinstance(provider, str):
+        with contextlib.suppress(UnknownNameError, PluginError):
+            return options, registry.get(name, provider=provider)
+    return options, None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

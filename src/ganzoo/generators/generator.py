@@ -37,10 +37,13 @@ class Generator:
         place: Where it was loaded from; None of one that was not.
     """
 
-    def __init__(self, module: nn.Module, config: bundle.BundleConfig) -> None:
-        self.module = module.eval()
-        self.config = config
-        self.place: locating.Place | None = None
+    def __init__(
+        self,
+        module: nn.Module,
+        config: bundle.BundleConfig,
+        place: locating.Place | None = None,
+    ) -> None:
+        self.module, self.config, self.place = module.eval(), config, place
 
     def __repr__(self) -> str:
         return (
@@ -103,7 +106,7 @@ class Generator:
         """
         target = pick_device(device)
         cache_dir = None if cache_dir is None else storage.expanded(cache_dir)
-        loaded = locating.load(
+        module, config, place = locating.load(
             source,
             revision,
             token=token,
@@ -111,13 +114,7 @@ class Generator:
             local_files_only=local_files_only,
             force_download=force_download,
         )
-        return cls._of(loaded, target)
-
-    @classmethod
-    def _of(cls, loaded: locating.Loaded, device: torch.device) -> Generator:
-        generator = cls(loaded.module.requires_grad_(False).to(device), loaded.config)
-        generator.place = loaded.place
-        return generator
+        return cls(module.requires_grad_(False).to(target), config, place)
 
     def save_pretrained(
         self,
@@ -326,4 +323,5 @@ def of_repository(repo_id: str, *, device: torch.device | str = "cpu", **options
 
     Options, and errors, are those of ``Generator.from_pretrained``.
     """
-    return Generator._of(locating.load_repository(repo_id, **options), torch.device(device))
+    module, config, place = locating.load_repository(repo_id, **options)
+    return Generator(module.requires_grad_(False).to(device), config, place)

@@ -64,13 +64,10 @@ class HubOptions:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A bundle in the cache of the Hub's client.
+    """A bundle in the cache of the Hub's client, all of it from the commit ``revision``.
 
-    Attributes:
-        folder: The folder with its files.
-        revision: The commit that all files come from.
-        extras: Names of its other files, if they were asked for; a file that is too large is
-            listed but not downloaded.
+    The ``extras`` are the names of its other files, if they were asked for; one that is too large
+    is listed but not downloaded.
     """
 
     folder: Path
@@ -110,14 +107,10 @@ class Push:
 
 @dataclass(frozen=True)
 class Published:
-    """A generator on the Hub, as its listing describes it.
+    """A generator on the Hub, as its listing describes it: latest commit and tags of the card.
 
-    Attributes:
-        repo_id: The repository.
-        revision: Its latest commit.
-        tags: Tags of its card, such as the name of the architecture.
-        license: Identifier of the licence, if there is one.
-        size: Size of the generator's weights in bytes, if the Hub knows it.
+    The licence is None where there is not one; the size is that of the generator's weights in
+    bytes, if the Hub knows it.
     """
 
     repo_id: str
@@ -330,15 +323,10 @@ def workplace(repo_id: str) -> Iterator[Path]:
 
 
 def push(folder: Path, repo_id: str, options: HubOptions | None = None) -> Push:
-    """Push a bundle to the Hub in one commit; pushing the same again changes nothing.
+    """Push a bundle with its card to the Hub in one commit; the same again changes nothing.
 
     Files of an older bundle that this one lacks are deleted. Other files of the repository stay,
     and so does a card that someone has edited.
-
-    Args:
-        folder: The bundle with its card and other files.
-        repo_id: ``org/repo``; created if it does not exist.
-        options: How to push.
 
     Raises:
         BundleError: If the bundle is damaged.
@@ -403,15 +391,12 @@ def _additions(folder: Path, config: bundle.BundleConfig) -> dict[str, CommitOpe
             continue
         try:
             found[name] = CommitOperationAdd(name, str(path))
+            if facts is not None and found[name].upload_info.sha256.hex() != facts.sha256:
+                raise ValueError("checksum mismatch")
         except (OSError, ValueError) as error:
             raise BundleError(
-                f"{path} is missing or cannot be read ({error}). Copy the whole folder again."
+                f"{path} cannot be sent ({error}). Copy the whole folder again."
             ) from error
-        if facts is not None and found[name].upload_info.sha256.hex() != facts.sha256:
-            raise BundleError(
-                f"{path} does not match {bundle.CONFIG} (checksum mismatch). Copy the whole folder "
-                f"again."
-            )
     return found
 
 

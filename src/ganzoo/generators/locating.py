@@ -19,7 +19,9 @@ from ganzoo.generators.assembly import assemble
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Loaded", "Place", "fetch_extras", "load", "load_discriminator", "load_repository"]
+    Loaded = tuple[nn.Module, bundle.BundleConfig, "Place"]  # the net is on the CPU
+
+__all__ = ["Place", "fetch_extras", "load", "load_discriminator", "load_repository"]
 
 _WAIT = 0.2  # seconds
 _GIVE = "Give the folder of a run or of a saved generator"
@@ -40,17 +42,8 @@ class Place:
     cache_dir: str | Path | None = None
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A bundle's configuration and generator, on the CPU, and its place."""
-
-    config: bundle.BundleConfig
-    module: nn.Module
-    place: Place
-
-
 def load(source: str | Path, revision: str | None, **options: Any) -> Loaded:
-    """Load a generator from what ``Generator.from_pretrained`` takes; options are for the Hub."""
+    """Load a net from what ``Generator.from_pretrained`` takes; options are for the Hub."""
     folder = storage.expanded(source)
     places = (folder, folder / "generator")  # of a bundle or a run
     before = [storage.state_of(place) for place in places]
@@ -68,7 +61,8 @@ def load(source: str | Path, revision: str | None, **options: Any) -> Loaded:
 def _load(source: str | Path, revision: str | None, options: dict[str, Any]) -> Loaded:
     found, at = _locate(source, revision)
     if isinstance(found, Path):
-        return Loaded(*bundle.load(found), Place(found))
+        config, module = bundle.load(found)
+        return module, config, Place(found)
     return load_repository(found, revision=at, **options)
 
 
@@ -164,7 +158,7 @@ def load_repository(repo_id: str, **options: Any) -> Loaded:
         config, module = bundle.load(fetched.folder, root=fetched.root)
         origin = bundle.Origin(repo_id=repo_id, revision=fetched.revision)
         place = Place(fetched.folder, fetched.root, options.get("cache_dir"))
-        return Loaded(config.model_copy(update={"origin": origin}), module, place)
+        return module, config.model_copy(update={"origin": origin}), place
 
     try:
         return attempt()
