@@ -23,7 +23,6 @@ from PIL import Image
 from ganzoo.architectures.mlp import MLP
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.errors import BundleError, ConfigError, HubError
-from ganzoo.files import artifact
 from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle, card, hub, pretrained
 from ganzoo.generators.bundle import BundleConfig
