@@ -1,15 +1,14 @@
 """The contract of plug-ins: one sentence for each mistake.
 
-``ganzoo.testing.check_*`` and the first batch of a training share the checks here and in
-``contract_nets`` and ``contract_losses``. Each raises ``ContractError`` with the fact, its cause
-and the remedy.
+``ganzoo.testing.check_*`` and the first batch of a training share these checks. Each raises
+``ContractError`` with the fact, its cause and the remedy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,42 +32,28 @@ __all__ = [
     "describe",
     "require",
     "same",
-    "some",
 ]
 
 _LOW = frozenset({torch.bfloat16, torch.float16})
 _PYTHON = str(Path(traceback.__file__).parent)
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(errors.__file__).parent))
-_MACHINE = ("not enough memory", "deterministic implementation")  # no fault of the plug-in
+# What is no fault of the plug-in.
+_MACHINE = (MemoryError, torch.OutOfMemoryError, getattr(torch, "AcceleratorError", MemoryError))
+_MACHINE_SAYS = ("not enough memory", "deterministic implementation")
 
 
 def require(condition: bool, fault: str) -> None:
-    """Raise the fault unless the condition holds.
-
-    Raises:
-        ContractError: With the fault.
-    """
+    """Raise ``ContractError`` with the fault unless the condition holds."""
     if not condition:
         raise ContractError(fault)
 
 
 def describe(value: Any, low_precision: bool = False) -> str:
-    """Return what a value is, in words: of a tensor its type and shape.
-
-    Args:
-        value: The value.
-        low_precision: Whether autocast is on: bfloat16 then counts as float32.
-    """
+    """Return a value's type and a tensor's shape; ``low_precision`` calls bfloat16 float32."""
     if isinstance(value, Tensor):
         dtype = torch.float32 if low_precision and value.dtype in _LOW else value.dtype
         return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
     return f"a {type(value).__name__}"
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first three names, and how many more there are."""
-    quoted = ", ".join(f"'{name}'" for name in names[:3])
-    return quoted + (f" and {len(names) - 3} more parameters" if len(names) > 3 else "")
 
 
 @contextlib.contextmanager
@@ -77,11 +62,12 @@ def blaming(
 ) -> Iterator[None]:
     """Turn an exception of a plug-in into one sentence that says what raised it, and where.
 
+    Errors of the machine, such as a lack of memory, pass.
+
     Args:
         what: What is called.
         remedy: What to do about it.
-        own: Whether ganzoo's own errors are a fault too; otherwise they pass. Errors of the
-            machine, such as a lack of memory, always pass.
+        own: Whether ganzoo's own errors are a fault too; otherwise they pass.
 
     Raises:
         ContractError: If the block raises.
@@ -89,16 +75,10 @@ def blaming(
     try:
         yield
     except Exception as error:
-        machine = (
-            MemoryError,
-            torch.OutOfMemoryError,
-            getattr(torch, "AcceleratorError", MemoryError),
-        )
-        if isinstance(error, machine) or any(part in str(error) for part in _MACHINE):
-            raise
-        if isinstance(error, GanzooError) and not own:
-            raise
         reason = " ".join(str(error).split())
+        of_machine = isinstance(error, _MACHINE) or any(part in reason for part in _MACHINE_SAYS)
+        if of_machine or (isinstance(error, GanzooError) and not own):
+            raise
         remedy = remedy if isinstance(remedy, str) else remedy(error)
         raise ContractError(
             f"{what} raised {type(error).__name__}{_place(error)}"
@@ -196,15 +176,15 @@ def check_data(samples: Samples, data: Tensor, room: float = 0.0) -> None:
 def check_labels(samples: Samples) -> None:
     """Check that labels are those of the classes that the spec names."""
     labels, classes = samples.labels, samples.spec.classes
+    require(
+        labels is None or classes is not None,
+        "There are labels but the spec names no classes; give spec.classes.",
+    )
+    require(
+        labels is not None or classes is None,
+        "The spec names classes but there are no labels; give labels, or classes=None.",
+    )
     if labels is None or classes is None:
-        require(
-            labels is None or classes is not None,
-            "There are labels but the spec names no classes; give spec.classes.",
-        )
-        require(
-            classes is None,
-            "The spec names classes but there are no labels; give labels, or classes=None.",
-        )
         return
     require(
         labels.dtype == torch.int64 and labels.device.type == "cpu",

@@ -26,20 +26,14 @@ __all__ = [
 
 
 def loss_of(loss: Loss, player: str, step: Step) -> Tensor:
-    """Return one player's loss of a phase: a scalar that has a gradient, with logits left alone.
-
-    Args:
-        loss: The loss.
-        player: ``generator`` or ``discriminator``.
-        step: What the phase knows.
-    """
-    with blaming(f"The {player}'s loss", lambda error: _why(loss, player, step, str(error))):
+    """Return one player's loss of a phase: a scalar that has a gradient."""
+    with blaming(f"The {player}'s loss", lambda error: _why(loss, step, str(error))):
         of_g = player == "generator"
         value: Any = loss.generator_loss(step) if of_g else loss.discriminator_loss(step)
     return check_scalar(value, player)
 
 
-def _why(loss: Loss, player: str, step: Step, error: str) -> str:
+def _why(loss: Loss, step: Step, error: str) -> str:
     """What a loss that raised had: shapes, what is None in this phase, and how to get it."""
     logits = None if step.fake_output is None else tuple(step.fake_output.logits.shape)
     text = f"Its logits have shape {logits}, and samples {tuple(step.fake.shape)}."
@@ -51,9 +45,8 @@ def _why(loss: Loss, player: str, step: Step, error: str) -> str:
     absent = [name for name in ("labels", "real", "real_output") if getattr(step, name) is None]
     for side in ("real_output", "fake_output"):
         output = getattr(step, side)
-        if output is not None:
-            parts = ("classes", "features")
-            absent += [f"{side}.{part}" for part in parts if getattr(output, part) is None]
+        parts = () if output is None else ("classes", "features")
+        absent += [f"{side}.{part}" for part in parts if getattr(output, part) is None]
     if absent:
         text += f" In this phase these are None: step.{', step.'.join(absent)}."
     if step.real is None:
@@ -85,19 +78,14 @@ def check_loss_finite(
 ) -> None:
     """Check that a loss, and its gradients, are finite for logits that are so far from 0."""
     sound = bool(value.isfinite())
-    what = "loss" if not sound else "gradient of the loss"
-    found = f"{value.item()}" if not sound else "not finite"
+    what, found = "gradient of the loss", "not finite"
+    if not sound:
+        what, found = "loss", str(value.item())
     require(
         sound and all(each is None or bool(each.isfinite().all()) for each in gradients),
         f"The {player}'s {what} is {found} for logits around +-{scale:.3g}. Use a stable form, "
         f"such as softplus or logsigmoid.",
     )
-
-
-def constrain(loss: Loss, discriminator: nn.Module) -> None:
-    """Restrict D's weights as the loss wants it."""
-    with blaming("constrain()", "It gets the discriminator."):
-        loss.constrain(discriminator)
 
 
 def check_loss_reaches(player: str, gradients: Sequence[Tensor | None]) -> None:
@@ -133,3 +121,9 @@ def check_score(loss: Loss, logits: Tensor) -> Tensor:
     )
     checked: Tensor = score
     return checked
+
+
+def constrain(loss: Loss, discriminator: nn.Module) -> None:
+    """Restrict D's weights as the loss wants it."""
+    with blaming("constrain()", "It gets the discriminator."):
+        loss.constrain(discriminator)

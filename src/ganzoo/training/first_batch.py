@@ -36,16 +36,13 @@ class FirstBatch:
         spec: What a sample is.
         fresh: Whether the weights are initial ones: values of trained nets are not checked.
         skipping: Whether the game leaves out updates that are not finite: the first may be one.
-
-    Attributes:
-        notices: What is odd and does no harm, a line each.
     """
 
     def __init__(
         self, arch: Architecture, spec: SampleSpec, fresh: bool, skipping: bool = False
     ) -> None:
         self.arch, self.spec, self.fresh, self._skipping = arch, spec, fresh, skipping
-        self.notices: list[str] = []
+        self.notices: list[str] = []  # what is odd and does no harm, a line each
         self.loss: Loss
         self._nets: tuple[nn.Module, nn.Module] | None = None
         self._trained: frozenset[str] = frozenset()  # parameters of D, which G's phase freezes
