@@ -37,8 +37,8 @@ SPECS = (
 def checked(value: Any, registry: Registry[T]) -> Iterator[T]:
     """Create a component and check what all components owe; the block then uses it.
 
-    It must be registered, frozen, and round-trip through JSON; its options stay as they are while
-    it is used. The global random state is restored in the end.
+    It must be registered, frozen, round-trip through JSON, and keep its options while it is used.
+    The global random state is restored in the end.
     """
     component = registry.create(value)
     cls = type(component)

@@ -66,10 +66,7 @@ def check_loss(component: str | type[Loss] | Loss, spec: SampleSpec | None = Non
 class _TinyDiscriminator(nn.Module):
     """Logits of about ``scale``, and class logits and features for losses that want them.
 
-    Args:
-        scale: Size of the logits.
-        spec: What a sample is.
-        heads: Logits of each sample, all the same; None for logits (N,).
+    ``heads`` is how many logits of each sample there are, all the same; None makes them (N,).
     """
 
     def __init__(self, scale: float, spec: SampleSpec, heads: int | None = None) -> None:
