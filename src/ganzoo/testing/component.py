@@ -123,7 +123,7 @@ def require_no_draws(what: str) -> Iterator[None]:
 def first_accepted(
     component: Component, check: Callable[[SampleSpec], None], specs: tuple[SampleSpec, ...]
 ) -> SampleSpec:
-    """Return the first of some kinds of samples that a component does not refuse."""
+    """Return the first kind of samples that a component does not refuse."""
     for spec in specs:
         try:
             check(spec)

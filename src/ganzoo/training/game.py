@@ -13,8 +13,7 @@ from torch import nn
 from ganzoo.core.nets import evaluating, frozen
 from ganzoo.core.step import OWN, Judge, Output, Step
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
-from ganzoo.training.contract import blaming
-from ganzoo.training.contract_losses import check_scalar
+from ganzoo.training.contract import blaming, check_scalar, describe, require
 from ganzoo.training.first_batch import FirstBatch
 from ganzoo.training.parts import Part, State, as_part, named
 from ganzoo.training.player import Player
@@ -260,7 +259,7 @@ class Game:
         if self.first is None:
             return _checked_term(term.penalty, term.penalty.penalty(step))
         self._evaluated.add(term.part)
-        with blaming(f"Penalty '{term.penalty.name}'", "Correct it there."):
+        with blaming(named(term.penalty), "Correct it there."):
             value = term.penalty.penalty(step)
         return _checked_term(term.penalty, value)
 
@@ -457,13 +456,13 @@ def _reported(
 
 
 def _checked_term(penalty: Penalty, value: Any) -> Tensor:
-    if isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point():
-        return value
-    found = f"a tensor of shape {tuple(value.shape)}" if torch.is_tensor(value) else quoted(value)
-    raise ContractError(
-        f"Penalty '{penalty.name}' must return a scalar tensor of shape (), not {found}. Take the "
-        f"mean over the batch."
+    require(
+        isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point(),
+        f"{named(penalty)} must return a scalar tensor of shape (), not {describe(value)}. Take "
+        f"the mean over the batch.",
     )
+    term: Tensor = value
+    return term
 
 
 def _halves(output: Output) -> tuple[Output, Output]:

@@ -42,11 +42,7 @@ _ROOM = 1e-3  # of their range: floats are rounded
 def settings(
     config: str | Path | TrainConfig | Mapping[str, Any] | None, given: Mapping[str, Any]
 ) -> tuple[TrainConfig, Generator | None]:
-    """Resolve all settings of a training.
-
-    Args:
-        config: A YAML file, or settings.
-        given: Settings that win over those.
+    """Resolve all settings of a training: a YAML file or settings, and others that win over those.
 
     Returns:
         The settings, and the generator that the training starts from, if there is one.
@@ -143,10 +139,7 @@ def _checked(samples: Samples | Stream, config: TrainConfig) -> Samples | Stream
 
 
 def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Preprocessing | None]:
-    """Decide how images come to a size that the architecture can do.
-
-    Returns:
-        What the nets work on, and how samples come to it; None where they are not images.
+    """Return what the nets work on, and how images come to it; None for other samples.
 
     Raises:
         UnsupportedSampleError: If the architecture cannot make such samples.
@@ -185,11 +178,9 @@ def inherited(origin: Generator) -> dict[str, Any]:
     return settings
 
 
+# What a run may be resumed with, and what a generator decides that a training starts from.
 _RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
-"""The settings that a run may be resumed with."""
-
 _DECIDED = ("arch", "latent", "conditional", "size", "value_range", "recipe", "init_from")
-"""Those that a training does not have of its own where it starts from a generator."""
 
 
 def kept_settings(given: Mapping[str, Any], run: Path) -> str:
