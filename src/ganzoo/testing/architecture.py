@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -58,14 +57,20 @@ def check_architecture(
         if spec is None:
             image, vector, audio, sequence = SPECS
             image = image.resized(arch.nearest_size(*image.size))
-            specs = (image, vector, _with(audio, shape=(1, 4096)), sequence)
-            named = tuple(_with(each, classes=_NAMES) for each in specs)
-            spec = first_accepted(arch, arch.check, specs + named * arch.conditional)
+            plain = (image, vector, _with(audio, shape=(1, 4096)), sequence)
+            named = tuple(_with(each, classes=_NAMES) for each in plain)
+            spec = first_accepted(arch, arch.check, plain + named * arch.conditional)
         arch.check(spec)
         arch.check_latent(latent, spec)
         if spec.kind == "image":
             _check_nearest_size(arch, spec)
-        for each in _with_and_without_classes(arch, spec):
+        specs = [spec]
+        if arch.conditional:
+            other = _with(spec, classes=None if spec.classes else _NAMES)
+            with suppress(UnsupportedSampleError):  # it may need classes, or have none
+                arch.check(other)
+                specs.append(other)
+        for each in specs:
             _check_nets(arch, each, latent)
 
 
@@ -83,15 +88,6 @@ def _check_nearest_size(arch: Architecture, spec: SampleSpec) -> None:
                 f"nearest_size{size} is {nearest}, which check() refuses: {error} "
                 f"Override nearest_size so that it returns only sizes that check() accepts."
             ) from error
-
-
-def _with_and_without_classes(arch: Architecture, spec: SampleSpec) -> Iterator[SampleSpec]:
-    yield spec
-    if arch.conditional:
-        other = _with(spec, classes=None if spec.classes else _NAMES)
-        with suppress(UnsupportedSampleError):  # it may need classes, or have none
-            arch.check(other)
-            yield other
 
 
 def _check_nets(arch: Architecture, spec: SampleSpec, latent: LatentSpec) -> None:

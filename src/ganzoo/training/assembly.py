@@ -12,7 +12,6 @@ from ganzoo.core import seeds
 from ganzoo.core.nets import uses_batch_norm
 from ganzoo.datasets import Samples
 from ganzoo.errors import ContractError, listing
-from ganzoo.files import storage
 from ganzoo.generators.generator import Generator
 from ganzoo.showing import plots
 from ganzoo.training import contract_nets, preparation
@@ -81,7 +80,7 @@ def assemble(
         generator = contract_nets.build(config.arch, "generator", spec, config.latent)
         discriminator = contract_nets.build(config.arch, "discriminator", spec, config.latent)
     if start and config.init_from is not None:
-        config = _start_from(origin, config, spec, generator, discriminator, notices)
+        config = preparation.start_from(origin, config, spec, generator, discriminator, notices)
     for net in (generator, discriminator):
         _place(net, spec, device)
     fresh = start and config.init_from is None
@@ -136,26 +135,6 @@ def _numbers(config: TrainConfig, visualizer: SampleVisualizer) -> list[str]:
     numbers = [*NAMES, *visualizer.numbers, *(each.name for each in config.penalties)]
     numbers += ["diversity"] * (config.batch_size > 1)
     return numbers + ["skipped"] * (config.nan_policy == "skip")
-
-
-def _start_from(
-    origin: Generator | None,
-    config: TrainConfig,
-    spec: SampleSpec,
-    generator: nn.Module,
-    discriminator: nn.Module,
-    notices: list[str],
-) -> TrainConfig:
-    """Give the nets the weights of a trained generator; return the settings that name it."""
-    source = str(config.init_from)
-    origin = origin or Generator.from_pretrained(source)
-    if not preparation.start_from(origin, config, spec, generator, discriminator):
-        notices.append(f"{source} has no discriminator: D starts anew")
-    place = origin.config.origin
-    if place is None or storage.expanded(source).is_dir():
-        return config
-    # The same weights when it is repeated.
-    return config.model_copy(update={"init_from": f"{place.repo_id}@{place.revision}"})
 
 
 def _place(net: nn.Module, spec: SampleSpec, device: torch.device) -> None:

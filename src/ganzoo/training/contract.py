@@ -98,14 +98,12 @@ def blaming(
 
 def _place(error: Exception) -> str:
     """The last frame that is neither torch's, Python's nor ganzoo's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    found = [frame for frame in frames if not _is_library(frame.filename)]
-    return f" in {Path(found[-1].filename).name}, line {found[-1].lineno}" if found else ""
-
-
-def _is_library(file: str) -> bool:
-    of_python = file.startswith(_PYTHON) and "site-packages" not in file
-    return of_python or file.startswith(_LIBRARIES)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
+        of_python = file.startswith(_PYTHON) and "site-packages" not in file
+        if not of_python and not file.startswith(_LIBRARIES):
+            return f" in {Path(file).name}, line {frame.lineno}"
+    return ""
 
 
 @contextlib.contextmanager
@@ -157,12 +155,9 @@ def check_type(samples: Samples) -> None:
 
 
 def check_data(samples: Samples, data: Tensor, room: float = 0.0) -> None:
-    """Check that samples are finite and lie in the range that they promise.
+    """Check that data, all or some of the samples, are finite and in the range they promise.
 
-    Args:
-        samples: What the dataset has loaded.
-        data: Its data, or a part of them.
-        room: Share of the range by which they may leave it.
+    ``room`` is the share of the range by which they may leave it.
     """
     require(len(data) > 0, "The dataset is empty; raise DataError instead, saying what is absent.")
     low, high = data.min().item(), data.max().item()

@@ -41,7 +41,8 @@ class FirstBatch:
         self, arch: Architecture, spec: SampleSpec, fresh: bool, skipping: bool = False
     ) -> None:
         self.arch, self.spec, self.fresh, self._skipping = arch, spec, fresh, skipping
-        self.notices: list[str] = []  # what is odd and does no harm, a line each
+        self.notices: list[str] = []
+        """What is odd and does no harm, a line each."""
         self.loss: Loss
         self._nets: tuple[nn.Module, nn.Module] | None = None
         self._trained: frozenset[str] = frozenset()  # parameters of D, which G's phase freezes

@@ -77,8 +77,7 @@ class Game:
         discriminator: ``(samples, labels) -> logits (N,) or (N, K)``, or ``Output``.
         loss: What both minimise.
         latent: What the generator is fed.
-        g_optimizer: Of the generator's parameters, and those of its ``heads``.
-        d_optimizer: Of the discriminator's parameters, and those of its ``heads``.
+        g_optimizer, d_optimizer: Of a net's parameters, and those of its ``heads``.
         ema: Follows the generator after each of its updates.
         noise: Source of the latents, on the device.
         d_steps: Updates of D per iteration, each on fresh real and generated samples.

@@ -268,20 +268,23 @@ def _held(run: Path) -> bool:
 
 
 def start_from(
-    origin: Generator,
+    origin: Generator | None,
     config: TrainConfig,
     spec: SampleSpec,
     generator: nn.Module,
     discriminator: nn.Module,
-) -> bool:
+    notices: list[str],
+) -> TrainConfig:
     """Give nets the weights of a trained generator, and of its discriminator if it has one.
 
     Returns:
-        Whether there was a discriminator.
+        The settings, which name the revision of a generator from the Hub.
 
     Raises:
         ConfigError: If the trained generator is not of the same kind as these nets.
     """
+    source = str(config.init_from)
+    origin = origin or Generator.from_pretrained(source)
     theirs, sample = origin.config, origin.config.sample
     size = "Use data of that shape"
     if theirs.preprocessing is not None:
@@ -309,13 +312,18 @@ def start_from(
     ):
         if here != there:
             raise ConfigError(
-                f"The {what} of {config.init_from} is {there}, but this training has {here}. {fix}."
+                f"The {what} of {source} is {there}, but this training has {here}. {fix}."
             )
     generator.load_state_dict(origin.module.state_dict())
     judge = origin.discriminator()
-    if judge is not None:
+    if judge is None:
+        notices.append(f"{source} has no discriminator: D starts anew")
+    else:
         discriminator.load_state_dict(judge.state_dict())
-    return judge is not None
+    place = theirs.origin
+    if place is None or storage.expanded(source).is_dir():
+        return config
+    return config.model_copy(update={"init_from": f"{place.repo_id}@{place.revision}"})
 
 
 def _said(name: str, numbers: tuple[float, ...]) -> str:
