@@ -344,17 +344,9 @@ class Trainer:
         cls,
         run: str | Path | Run,
         *,
-        dataset: Any = None,
-        steps: int | None = None,
-        epochs: float | None = None,
-        device: str | None = None,
-        workers: int | None = None,
-        nan_policy: str | None = None,
-        metrics: Any = None,
-        patience: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
-        **others: Any,
+        **settings: Any,
     ) -> Trainer:
         """Return a trainer that continues a run from its newest checkpoint that is whole.
 
@@ -363,17 +355,12 @@ class Trainer:
 
         Args:
             run: The run or its folder.
-            dataset: The data again, where they were an object in memory.
-            steps: A new total number of steps.
-            epochs: A new total number of epochs.
-            device: Another device.
-            workers: Another number of processes that read data; the result is the same.
-            nan_policy: From here on, what follows numbers that are not finite.
-            metrics: The metrics again, where one uses a net or function in memory.
-            patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
-            others: Any other setting is refused, with the way to train on with it.
+            settings: A new total (``steps`` or ``epochs``), another ``device`` or number of
+                ``workers``, another ``nan_policy`` or ``patience`` from here on; ``dataset`` and
+                ``metrics`` again, where they were objects in memory. Any other setting is
+                refused, with the way to train on with it.
 
         Raises:
             RunFolderError: If there is no run, another process trains in it, or its checkpoints
@@ -384,9 +371,7 @@ class Trainer:
         """
         refuse_several()
         run = run if isinstance(run, Run) else Run(run)
-        given = {"steps": steps, "epochs": epochs, "device": device, "dataset": dataset}
-        given |= {"workers": workers, "nan_policy": nan_policy, "metrics": metrics}
-        config, settings = resuming.resumed(run, given | {"patience": patience}, others)
+        config, settings = resuming.resumed(run, settings)
         found, notices = resuming.recover(run)
         if found.path is not None:
             settings["precision"] = found.state.get("precision")
