@@ -138,12 +138,12 @@ class Loader:
         Raises:
             DataError: If an item of a stream cannot be read.
         """
-        chosen = self._order.permutation("preview")[:count]
         if self._stream is None:
-            stored, labels = self._chosen(chosen)
+            stored, labels = self._chosen(self._order.permutation("preview")[:count])
         else:
             if count not in self._seen:
-                request = Request(derive(self.seed, "stream", "preview"), chosen.tolist())
+                chosen = self._order.permutation("preview")[:count].tolist()
+                request = Request(derive(self.seed, "stream", "preview"), chosen)
                 self._seen[count] = self._stream.fetch(request, self._workers)
             stored, labels = self._seen[count][0].clone(), self._seen[count][1]
         if self._size is not None:

@@ -25,13 +25,8 @@ __all__ = ["environment_changes", "recover", "restore", "resumed"]
 
 
 def recover(run: Run) -> tuple[checkpoint.Newest, list[str]]:
-    """Find the newest whole checkpoint, and put in order what an unclean end has left.
-
-    Raises:
-        RunFolderError: If another process trains in the run, or its checkpoints are gone.
-        CheckpointError: If no checkpoint is whole.
-    """
-    writer = RunWriter.open(run)
+    """Find the newest whole checkpoint, and put in order what an unclean end has left."""
+    writer = RunWriter(run)
     try:
         return writer.recover()
     finally:

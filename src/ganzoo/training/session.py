@@ -87,7 +87,7 @@ class Session:
         self._write_into(RunWriter.begin(self._out, stem, stage.describe))
 
     def _continue(self, run: Run) -> None:
-        self._write_into(RunWriter.open(run))
+        self._write_into(RunWriter(run))
         if self.stage.keeper.unclean:
             self._recover()
         self.saver.check_newest()
