@@ -31,10 +31,8 @@ _SCORES = (("D(x)", "d_real"), ("D(G(z))", "d_fake"))
 class Progress(Callback):
     """Shows how training goes: a live display on a terminal, plain lines elsewhere.
 
-    Args:
-        console: Where to write; standard error by default.
-        every: Seconds between plain lines.
-        results: Whether to say at the end where picture and generator are.
+    Writes to standard error by default; ``every`` are the seconds between plain lines. With
+    ``results``, it says at the end where picture and generator are.
     """
 
     def __init__(
@@ -135,18 +133,13 @@ class Progress(Callback):
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False)
 
-    def _pace(self, trainer: Trainer) -> tuple[float, float]:
-        """Images per second and seconds left."""
+    def _speed(self, trainer: Trainer) -> tuple[str, str]:
+        """Samples per second and time left, in words."""
         seconds = max(time.monotonic() - self._began, 1e-9)
         done = trainer.step - self._first
         left = (trainer.total_steps - trainer.step) * seconds / done if done else 0.0
-        return done * trainer.images_per_step / seconds, left
-
-    def _speed(self, trainer: Trainer) -> tuple[str, str]:
-        """Both in words."""
-        speed, left = self._pace(trainer)
         unit = "images" if trainer.spec.kind == "image" else "samples"
-        return f"{speed:.0f} {unit}/s", f"{_clock(left)} left"
+        return f"{done * trainer.images_per_step / seconds:.0f} {unit}/s", f"{_clock(left)} left"
 
     def _numbers(self) -> str:
         if self._waits_for:

@@ -111,15 +111,13 @@ class Trainer:
         self.stopped = False
         self._out = storage.expanded(out) if out is not None else None
         self._stage: Stage | None = None
+        self._showing = any(isinstance(each, Progress) for each in self.callbacks)
 
     @classmethod
     def from_recipe(cls, recipe: str, dataset: Any = None, **settings: Any) -> Trainer:
-        """Return a trainer of a known system.
+        """Return a trainer of a known system; ``ganzoo.recipes.names()`` has all.
 
-        Args:
-            recipe: Its name; ``ganzoo.recipes.names()`` has all.
-            dataset: Other data than the recipe's.
-            settings: What else ``Trainer`` takes; it wins over the recipe.
+        What else is given wins over the recipe.
 
         Raises:
             UnknownNameError: If there is no such recipe.
@@ -212,10 +210,6 @@ class Trainer:
         self._stage = stage
         return stage
 
-    @property
-    def _showing(self) -> bool:
-        return any(isinstance(each, Progress) for each in self.callbacks)
-
     # -- training -----------------------------------------------------------------------------
 
     def iterations(self) -> Iterator[Step]:
@@ -277,27 +271,19 @@ class Trainer:
             stage.validation.prepare(stage.generator(), stage.samples, showing=self._showing)
             stage.samples = None
         self.stopped = False
-        number: int | None = None
-
-        def asked(signal: int) -> None:
-            nonlocal number
-            number = signal
-            self.stop()
-
         with Session(self, stage, self._out, self._build) as session:
-            with on_signals(asked), deterministic(self.config.deterministic):
-                over = False
-                while not over:
+            with on_signals(self.stop) as signals, deterministic(self.config.deterministic):
+                while True:
                     try:
                         session.begin()
                         for step in self._iterate():
                             session.after(step)
                         session.finish()
-                        over = True
+                        break
                     except DivergenceError as error:
                         session.go_back(error)
-            if number is not None:
-                leave(number)
+            if signals:
+                leave(signals[0])
             session.summarize()
         return Run(session.run.path)
 
@@ -310,10 +296,7 @@ class Trainer:
     # -- saving and resuming ------------------------------------------------------------------
 
     def save_checkpoint(self, folder: str | Path) -> Path:
-        """Write the whole state of the training as a new checkpoint below ``folder``.
-
-        Returns:
-            The checkpoint's own folder.
+        """Write the whole state of the training as a new checkpoint below ``folder``; return it.
 
         Raises:
             CheckpointError: If it cannot be written.
@@ -395,10 +378,9 @@ class Trainer:
             discriminator: Whether to publish the discriminator too.
             options: Those of ``Generator.push_to_hub``, whose result and errors these are.
         """
-        opponent: nn.Module | bool = discriminator
         if self.run is not None:
             generator = Generator.from_pretrained(self.run.path)
-        else:
-            generator = self.generator
-            opponent = discriminator and self.game.discriminator
+            return generator.push_to_hub(repo_id, discriminator=discriminator, **options)
+        generator = self.generator
+        opponent = discriminator and self.game.discriminator
         return generator.push_to_hub(repo_id, discriminator=opponent, **options)
