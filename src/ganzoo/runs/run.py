@@ -158,13 +158,10 @@ class Run:
 
         Args:
             step: Iterations finished.
-            whole: Whether the row of a step covers a whole interval; one that does not, because
-                the training was left there, is going to be completed.
+            whole: Whether the row of a step covers a whole interval; another one, of where the
+                training was left, is going to be completed.
             pictured: Whether a step's picture belongs to the schedule.
             evaluated: Step of the newest scores that are known.
-
-        Raises:
-            OSError: If the folder cannot be written.
         """
         for name in (METRICS, DIAGNOSES):
             rows = [row for row in _lines(self.path / name) if row["step"] <= step]
@@ -198,11 +195,7 @@ class Run:
             (self.path / summary).unlink(missing_ok=True)
 
     def clean_partial_writes(self) -> list[str]:
-        """Clear away what writes that a kill cut short have left; say what was done.
-
-        Raises:
-            OSError: If the folder cannot be written.
-        """
+        """Clear away what writes that a kill cut short have left; say what was done."""
         return [line for part in PARTS for line in clean_partial_writes(self.path / part)]
 
     def curves(self) -> Image:

@@ -56,12 +56,9 @@ class RunWriter:
 
     @classmethod
     def begin(cls, out: Path | None, stem: str, describe: Callable[[Path], None]) -> RunWriter:
-        """Make a new run.
+        """Make a new run in ``out``, or in ``runs/<stem>-<number>``.
 
-        Args:
-            out: Its folder, which must not hold anything; None for ``runs/<stem>-<number>``.
-            stem: What a folder without a name is called.
-            describe: Writes ``config.yaml`` and whatever else belongs to it into the folder.
+        ``describe`` writes ``config.yaml`` and whatever else belongs to it into the folder.
 
         Raises:
             RunFolderError: If the folder holds something, or cannot be written; then nothing is
@@ -153,13 +150,11 @@ class RunWriter:
         measured = {name: evaluation.measured_as(score) for name, score in scores.items()}
         self.append(METRICS, {"step": step, "evaluated": step, **values, "measured": measured})
         with writing(self.run.path):
-            plain = {name: evaluation.plain(score) for name, score in scores.items()}
-            write_json(self.run.path / SCORES, {"step": step, "scores": plain})
+            write_json(self.run.path / SCORES, {"step": step, "scores": _plain(scores)})
 
     def best(self, generator: Generator, scores: Mapping[str, Score]) -> None:
         """Keep a generator as the best so far, with its scores; both at once."""
-        plain = {name: evaluation.plain(score) for name, score in scores.items()}
-        content = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = json.dumps(_plain(scores), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with writing(self.run.path):
             bundle.write(
                 self.run.path / BEST,
@@ -232,3 +227,7 @@ class RunWriter:
         with writing(path):
             prune(folder)
         return saved
+
+
+def _plain(scores: Mapping[str, Score]) -> dict[str, Any]:
+    return {name: evaluation.plain(score) for name, score in scores.items()}

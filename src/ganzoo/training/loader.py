@@ -132,11 +132,7 @@ class Loader:
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Return samples for pictures, always the same, cropped in the middle and not mirrored.
 
-        Returns:
-            At most ``count`` samples and their labels, as ``next`` has them.
-
-        Raises:
-            DataError: If an item of a stream cannot be read.
+        At most ``count`` samples and their labels, as ``next`` has them.
         """
         if self._stream is None:
             stored, labels = self._chosen(self._order.permutation("preview")[:count])

@@ -228,10 +228,7 @@ class Validation:
         return better
 
     def unlike_the_best(self, found: Scored) -> tuple[str, ...]:
-        """Return in what it was measured otherwise than the best one, on another machine maybe.
-
-        What was returned the last time is not returned again.
-        """
+        """Return in what it was measured otherwise than the best one, if that is new."""
         best, score = self.eval_state.best, found.scores.get(self._name)
         if best is None or score is None:
             return ()
@@ -271,11 +268,7 @@ class Validation:
         return {}, self.eval_state.model_dump(mode="json")
 
     def restore(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` returned; without any, nothing is known.
-
-        Raises:
-            ValueError: If it is something else, or of another training.
-        """
+        """Continue from what ``state`` returned; raises ValueError if it is of another training."""
         try:
             found = EvalState.model_validate(values)
         except GanzooError as error:
