@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganzoo.errors import ConfigError
-from ganzoo.losses.goodfellow import Minimax, NonSaturating
+from ganzoo.losses.logistic import Minimax, NonSaturating
 from ganzoo.losses.hinge import Hinge
 from ganzoo.losses.least_squares import LeastSquares
 from ganzoo.losses.wasserstein import Wasserstein

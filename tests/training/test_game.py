@@ -17,7 +17,7 @@ from ganzoo.core.spec import LatentSpec
 from ganzoo.core.step import OWN, Output, Step
 from ganzoo.errors import ConfigError
 from ganzoo.losses.base import Loss
-from ganzoo.losses.goodfellow import NonSaturating
+from ganzoo.losses.logistic import NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 from ganzoo.optimizers import SGD, Adam
 from ganzoo.training.ema import EMA

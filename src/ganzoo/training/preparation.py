@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ganzoo.core.spec import SampleSpec
 
-__all__ = ["frame", "inherited", "kept_settings", "load", "settings", "start_from"]
+__all__ = ["RESUMED", "frame", "inherited", "kept_settings", "load", "settings", "start_from"]
 
 _LOOKED_AT, _VALUES = 1024, 2**24  # samples, and values of all of them
 _ROOM = 1e-3  # of their range: floats are rounded
@@ -178,8 +178,14 @@ def inherited(origin: Generator) -> dict[str, Any]:
     return settings
 
 
+<<<<<<< HEAD
 # What a run may be resumed with, and what a generator decides that a training starts from.
 _RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
+=======
+RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
+"""The settings that a run may be resumed with."""
+
+>>>>>>> w/runs
 _DECIDED = ("arch", "latent", "conditional", "size", "value_range", "recipe", "init_from")
 
 
@@ -193,7 +199,7 @@ def kept_settings(given: Mapping[str, Any], run: Path) -> str:
     """
     typed = any(word.startswith("--") for word in given)
     # A net or function that a metric sees by has no name for a command line.
-    taken = [name for name in _RESUMED if not typed or name != "metrics"]
+    taken = [name for name in RESUMED if not typed or name != "metrics"]
     allowed = [flag_of(name) for name in taken] if typed else taken
     changes: dict[tuple[str, ...], Any] = {}
     for word, value in given.items():

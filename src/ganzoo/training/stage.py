@@ -133,7 +133,7 @@ class Stage:
                 f"the run was on {self.random.moved_from} and goes on on {self.device.type}: "
                 f"from here on its random numbers differ."
             )
-        self.keeper.saw(self.step)
+        self.keeper.newest = max(self.keeper.newest, self.step)
 
     def retain_steps(self) -> list[int]:
         """Return steps whose checkpoints this state needs: the best, and those to be scored."""
