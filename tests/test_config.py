@@ -17,8 +17,8 @@ from ganzoo.config import TrainConfig, defaults, read_config, resolve
 from ganzoo.core.spec import LatentSpec
 from ganzoo.datasets.in_memory import InMemoryDataset
 from ganzoo.errors import ConfigError, UnknownNameError
-from ganzoo.losses.logistic import NonSaturating
 from ganzoo.losses.hinge import Hinge
+from ganzoo.losses.logistic import NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 from ganzoo.optimizers import SGD, Adam, RMSprop
 from ganzoo.schedules import Constant, Cosine

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ganzoo.errors import ConfigError
-from ganzoo.losses.logistic import Minimax, NonSaturating
 from ganzoo.losses.hinge import Hinge
 from ganzoo.losses.least_squares import LeastSquares
+from ganzoo.losses.logistic import Minimax, NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 
 REAL = [0.3, -1.2, 2.5, 0.0, 0.9]

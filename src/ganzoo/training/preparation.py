@@ -178,14 +178,9 @@ def inherited(origin: Generator) -> dict[str, Any]:
     return settings
 
 
-<<<<<<< HEAD
-# What a run may be resumed with, and what a generator decides that a training starts from.
-_RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
-=======
 RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
 """The settings that a run may be resumed with."""
 
->>>>>>> w/runs
 _DECIDED = ("arch", "latent", "conditional", "size", "value_range", "recipe", "init_from")
 
 
