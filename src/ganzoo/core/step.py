@@ -36,9 +36,10 @@ class Output:
 
     @classmethod
     def of(cls, found: Tensor | Output) -> Output:
-        """Return what a discriminator said as an ``Output`` with logits in float32."""
+        """Return what a discriminator said as an ``Output`` with logits in float32 at least."""
         output = found if isinstance(found, Output) else cls(found)
-        return replace(output, logits=output.logits.float())
+        short = output.logits.element_size() < 4
+        return replace(output, logits=output.logits.float()) if short else output
 
 
 class Judge:
@@ -88,6 +89,7 @@ class Play(Protocol):
     discriminator: nn.Module
     d_steps: int
     g_steps: int
+    generator_sees_real: bool
 
     def update_discriminator(self, real: Tensor, labels: Tensor | None) -> Step:
         """Play D's phase on real samples (N, *shape) and as many generated ones."""
@@ -152,6 +154,7 @@ class Step:
             their means are columns of ``metrics.jsonl``. Reading one with ``.item()`` waits for
             the device; the trainer itself reads them in batches.
         built: What the ``build`` of the component that is asked has returned: its own state.
+        player: Whose phase it is, ``discriminator`` or ``generator``; empty in your own loop.
     """
 
     number: int
@@ -165,3 +168,4 @@ class Step:
     fake_output: Output | None = None
     scalars: dict[str, Any] = field(default_factory=dict)
     built: Any = None
+    player: str = ""

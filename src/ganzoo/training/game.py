@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from ganzoo.core.nets import evaluating, frozen
+from ganzoo.core.nets import evaluating, frozen, last_input
 from ganzoo.core.step import OWN, Judge, Output, Step
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
 from ganzoo.training.contract import blaming
@@ -73,6 +73,11 @@ class Term:
     def part(self) -> str:
         """Name of its part of the state."""
         return f"penalty-{self.penalty.name.replace('.', '-')}"
+
+    def column(self, player: str) -> str:
+        """Return the name of its mean in a player's phase."""
+        both = len(self.penalty.players) > 1
+        return f"{player[0]}_{self.penalty.name}" if both else self.penalty.name
 
 
 @dataclass(eq=False)
@@ -157,6 +162,10 @@ class Game:
         self._scalars: dict[str, Tensor] = {}  # of this iteration
         self._updated: dict[str, Player] = {}  # in this phase
         self._evaluated: set[str] = set()  # penalties of the first iteration
+        self._collects = False  # features of D, in this phase
+        self.generator_sees_real = self.loss.generator_sees_real or any(
+            term.penalty.generator_sees_real for term in self.terms
+        )
 
     def play(self, batch: Batch) -> Step:
         """Play one iteration, by default ``d_steps`` updates of D, then ``g_steps`` of G.
@@ -197,20 +206,21 @@ class Game:
         self._real = real
         with self.phase():
             wanted = self._wanted("discriminator")
+            self._collects = "features" in wanted
             with self.precision():
                 latent = self.draw(len(real))
                 with torch.no_grad():  # D learns nothing through G
                     fake = self.make(latent, labels)
                 if "real" in wanted:
                     real = real.detach().requires_grad_()
-                if "fake" in wanted:  # in float32, as real samples are
-                    fake = fake.float().requires_grad_()
+                if "fake" in wanted:
+                    fake = fake.to(real.dtype).requires_grad_()
                 if self.joint_batch:
                     both = None if labels is None else torch.cat((labels, labels))
                     real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
                 else:
                     real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
-            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            step = self._step("discriminator", latent, fake, real, labels, real_output, fake_output)
             self._follow("discriminator", step)
             (self.first or self.loss).constrain(self.discriminator)
             score = (self.first or self.loss).score
@@ -230,13 +240,14 @@ class Game:
             frozen(*self.players["discriminator"].modules.values()),
             evaluating(judge, self.d_eval_for_g),
         ):
+            self._collects = "features" in self._wanted("generator")
             with self.precision():
                 latent = self.draw(count)
                 fake = self.make(latent, labels)
                 fake_output = self.judge(fake, labels)
                 with torch.no_grad():  # D is frozen and G has no part in real samples
                     real_output = None if real is None else self.judge(real, labels)
-            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            step = self._step("generator", latent, fake, real, labels, real_output, fake_output)
             self._follow("generator", step)
         self._scalars |= step.scalars
         return step
@@ -256,7 +267,8 @@ class Game:
             penalty, step.scalars, step.built = term.penalty, {}, term.built
             value = self._penalty(term, step)
             total = total + value * (penalty.weight * penalty.every)
-            scalars |= _reported({**step.scalars, penalty.name: value}, penalty, self.noise.device)
+            step.scalars[term.column(player)] = value
+            scalars |= _reported(step.scalars, penalty, self.noise.device)
         norm = self.update(player, total, step)
         letter = player[0]
         step.scalars = scalars | {f"{letter}_loss": loss.detach(), f"{letter}_grad": norm}
@@ -291,11 +303,11 @@ class Game:
         return [
             term
             for term in self.terms
-            if term.penalty.player == player and self.played % term.penalty.every == 0
+            if player in term.penalty.players and self.played % term.penalty.every == 0
         ]
 
     def _wanted(self, player: str) -> frozenset[str]:
-        """Inputs of D that need gradients in a phase."""
+        """What penalties of a phase need of D's pass."""
         return frozenset().union(*(term.penalty.wants for term in self._due(player)))
 
     def _adapt(self, augmentation: Augmentation, module: nn.Module, step: Step) -> None:
@@ -321,6 +333,13 @@ class Game:
         """Return what D says of samples (N, *shape), augmented; its logits in float32."""
         if self._augment is not None:
             samples = self._augment(samples)
+        if not self._collects:
+            return self._output(samples, labels)
+        with last_input(self.discriminator) as features:
+            output = self._output(samples, labels)
+        return output if output.features is not None else replace(output, features=features[-1])
+
+    def _output(self, samples: Tensor, labels: Tensor | None) -> Output:
         if self.first is not None:
             return self.first.judge(self.discriminator, samples, labels)
         # Losses work in float32 whatever the nets computed in.
@@ -378,6 +397,7 @@ class Game:
 
     def _step(
         self,
+        player: str,
         latent: Tensor,
         fake: Tensor,
         real: Tensor | None,
@@ -396,6 +416,7 @@ class Game:
             labels=labels,
             real_output=real_output,
             fake_output=fake_output,
+            player=player,
         )
 
     def _buffers(self) -> Iterator[tuple[tuple[str, str], Tensor]]:
