@@ -36,10 +36,9 @@ class Output:
 
     @classmethod
     def of(cls, found: Tensor | Output) -> Output:
-        """Return what a discriminator said as an ``Output`` with logits in float32 at least."""
+        """Return what a discriminator said as an ``Output`` with logits in float32."""
         output = found if isinstance(found, Output) else cls(found)
-        short = output.logits.element_size() < 4
-        return replace(output, logits=output.logits.float()) if short else output
+        return replace(output, logits=output.logits.float())
 
 
 class Judge:
