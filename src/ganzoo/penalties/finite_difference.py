@@ -59,7 +59,7 @@ class FiniteDifference(Penalty):
 
 
 class ApproximateR1(FiniteDifference):
-    """R1 by finite differences: no second derivative, so that every layer, bf16 and compiling do.
+    """R1 by finite differences, without a second derivative, so that every layer and bf16 will do.
 
     Lin et al. 2025, arXiv:2501.08316, sec. 3.3, here by central differences and divided by
     sigma^2, so that its expectation is that of ``r1`` for small sigma, and weights agree.
@@ -74,7 +74,7 @@ class ApproximateR1(FiniteDifference):
 
 
 class ApproximateR2(FiniteDifference):
-    """R2 by finite differences: no second derivative, so that every layer, bf16 and compiling do.
+    """R2 by finite differences, without a second derivative, so that every layer and bf16 will do.
 
     As ``approximate-r1``, at generated samples.
     """
