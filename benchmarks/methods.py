@@ -39,7 +39,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "orthogonal": {"penalties": ["orthogonal"]},
     "feature-matching": {"penalties": ["feature-matching"]},
     "diffaugment": {"augmentation": "diffaugment"},
-    "ada at .5": {"augmentation": {"name": "ada", "start": 0.5, "pace": 0}},
+    "ada at .5": {"augmentation": {"name": "ada", "start": 0.5, "ramp": None}},
 }
 WGAN_GP = {"loss": {"name": "wasserstein", "clip": None}, "penalties": ["gp"], "d_steps": 5}
 

@@ -86,7 +86,9 @@ def test_zero_centred(name: str, heads: int | None) -> None:
     net, samples = Net(heads), batch().requires_grad_()
     penalty = penalties.create(name)
     value = penalty.value(net(samples), samples)
-    assert float(value.detach()) == pytest.approx(float(slopes(net, samples.detach()).square().mean() / 2))
+    assert float(value.detach()) == pytest.approx(
+        float(slopes(net, samples.detach()).square().mean() / 2)
+    )
     check_gradient(net, lambda: penalty.value(net(samples), samples))
 
 
@@ -164,7 +166,9 @@ def test_finite_differences(name: str, heads: int | None, share: float) -> None:
         for side in (1, -1)
     )
     rows = ((above - below) / 0.2).reshape(count, -1).mean(1)
-    assert float(value.detach()) == pytest.approx(float(rows.detach().square().mean() / 2), rel=1e-4)
+    assert float(value.detach()) == pytest.approx(
+        float(rows.detach().square().mean() / 2), rel=1e-4
+    )
 
 
 def test_finite_differences_of_many_directions_are_r1() -> None:
@@ -270,7 +274,9 @@ def test_path_length() -> None:
     average = 0.4 * np.mean(lengths)
     assert float(built.mean) == pytest.approx(average, rel=1e-5)
     assert float(one.scalars["path length"]) == pytest.approx(average, rel=1e-5)
-    assert float(value.detach()) == pytest.approx(np.mean((np.array(lengths) - average) ** 2), rel=1e-5)
+    assert float(value.detach()) == pytest.approx(
+        np.mean((np.array(lengths) - average) ** 2), rel=1e-5
+    )
 
 
 def test_consistency() -> None:

@@ -188,5 +188,7 @@ def test_a_net_without_layers_has_no_features() -> None:
     bare.forward = lambda samples, labels=None: bare.inside.forward(samples)
     made.game.discriminator = made.game.players["discriminator"].net = bare
     made.game.first = None
-    with pytest.raises(ContractError, match=r"features for no penalty: .* Return Output\(logits, features="):
+    with pytest.raises(
+        ContractError, match=r"features for no penalty: .* Return Output\(logits, features="
+    ):
         made.game.update_generator(8, torch.randn(8, 1, 16, 16), None)

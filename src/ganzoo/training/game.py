@@ -312,8 +312,14 @@ class Game:
 
     def _adapt(self, augmentation: Augmentation, module: nn.Module, step: Step) -> None:
         scalars, step.scalars, step.built = step.scalars, {}, None
+        output = step.real_output
+        assert output is not None
         with torch.no_grad():
+            low, high = self.loss.score(output.logits.new_tensor([-1.0, 1.0]))
+            upwards = torch.where(high < low, -1, 1)  # a loss may score low logits as real
+            step.real_output = replace(output, logits=output.logits * upwards)
             augmentation.adapt(module, step)
+        step.real_output = output
         step.scalars = scalars | _reported(step.scalars, augmentation, self.noise.device)
 
     # -- what phases are made of --------------------------------------------------------------
