@@ -62,7 +62,7 @@ class Loss(Component):
             real, labels = batch()
             game.update_discriminator(real, labels)
         for _ in range(game.g_steps):
-            fresh = batch() if self.generator_sees_real else (None, labels)
+            fresh = batch() if game.generator_sees_real else (None, labels)
             step = game.update_generator(len(real), *fresh)
         return step
 

@@ -132,7 +132,9 @@ def _note_oddities(stage: Stage) -> None:
 
 def _numbers(config: TrainConfig, visualizer: SampleVisualizer) -> list[str]:
     """Names of what rows of ``metrics.jsonl`` have, as far as they are known before."""
-    numbers = [*NAMES, *visualizer.numbers, *(each.name for each in config.penalties)]
+    numbers = [*NAMES, *visualizer.numbers]
+    for term in map(Term, config.penalties):
+        numbers += map(term.column, sorted(term.penalty.players))
     numbers += ["diversity"] * (config.batch_size > 1)
     return numbers + ["skipped"] * (config.nan_policy == "skip")
 

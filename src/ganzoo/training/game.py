@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from ganzoo.core.nets import evaluating, frozen
+from ganzoo.core.nets import evaluating, frozen, last_input
 from ganzoo.core.step import OWN, Judge, Output, Step
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
 from ganzoo.training.contract import blaming, check_scalar, describe, require
@@ -66,6 +66,11 @@ class Term:
     def part(self) -> str:
         """Name of its part of the state."""
         return f"penalty-{self.penalty.name.replace('.', '-')}"
+
+    def column(self, player: str) -> str:
+        """Return the name of its mean in a player's phase."""
+        both = len(self.penalty.players) > 1
+        return f"{player[0]}_{self.penalty.name}" if both else self.penalty.name
 
 
 @dataclass(eq=False)
@@ -135,6 +140,10 @@ class Game:
         self._scalars: dict[str, Tensor] = {}  # of this iteration
         self._updated: dict[str, Player] = {}  # in this phase
         self._evaluated: set[str] = set()  # penalties of the first iteration
+        self._collects = False  # features of D, in this phase
+        self.generator_sees_real = self.loss.generator_sees_real or any(
+            term.penalty.generator_sees_real for term in self.terms
+        )
 
     def _player(
         self, name: str, net: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA | None = None
@@ -188,22 +197,22 @@ class Game:
         """Play D's phase on real samples (N, *shape) and as many generated ones."""
         self._real = real
         with self.phase():
-            due = self._due("discriminator")
-            wanted = {side for term in due for side in term.penalty.wants}
+            wanted = self._wanted("discriminator")
+            self._collects = "features" in wanted
             with self.precision():
                 latent = self.draw(len(real))
                 with torch.no_grad():  # D learns nothing through G
                     fake = self.make(latent, labels)
                 if "real" in wanted:
                     real = real.detach().requires_grad_()
-                if "fake" in wanted:  # in float32, as real samples are
-                    fake = fake.float().requires_grad_()
+                if "fake" in wanted:
+                    fake = fake.to(real.dtype).requires_grad_()
                 if self.joint_batch:
                     both = None if labels is None else torch.cat((labels, labels))
                     real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
                 else:
                     real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
-            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            step = self._step("discriminator", latent, fake, real, labels, real_output, fake_output)
             self._follow("discriminator", step)
             (self.first or self.loss).constrain(self.discriminator)
             score = (self.first or self.loss).score
@@ -223,13 +232,14 @@ class Game:
             frozen(*self.players["discriminator"].modules.values()),
             evaluating(judge, self.d_eval_for_g),
         ):
+            self._collects = "features" in self._wanted("generator")
             with self.precision():
                 latent = self.draw(count)
                 fake = self.make(latent, labels)
                 fake_output = self.judge(fake, labels)
                 with torch.no_grad():  # D is frozen and G has no part in real samples
                     real_output = None if real is None else self.judge(real, labels)
-            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            step = self._step("generator", latent, fake, real, labels, real_output, fake_output)
             self._follow("generator", step)
         self._scalars |= step.scalars
         return step
@@ -249,7 +259,8 @@ class Game:
             penalty, step.scalars, step.built = term.penalty, {}, term.built
             value = self._evaluated_term(term, step)
             total = total + value * (penalty.weight * penalty.every)
-            scalars |= _reported({**step.scalars, penalty.name: value}, penalty, self.noise.device)
+            step.scalars[term.column(player)] = value
+            scalars |= _reported(step.scalars, penalty, self.noise.device)
         norm = self.update(player, total, step)
         letter = player[0]
         step.scalars = scalars | {f"{letter}_loss": loss.detach(), f"{letter}_grad": norm}
@@ -277,13 +288,23 @@ class Game:
         return [
             term
             for term in self.terms
-            if term.penalty.player == player and self.played % term.penalty.every == 0
+            if player in term.penalty.players and self.played % term.penalty.every == 0
         ]
+
+    def _wanted(self, player: str) -> frozenset[str]:
+        """What penalties of a phase need of D's pass."""
+        return frozenset().union(*(term.penalty.wants for term in self._due(player)))
 
     def _adapt(self, augmentation: Augmentation, module: nn.Module, step: Step) -> None:
         scalars, step.scalars, step.built = step.scalars, {}, None
+        output = step.real_output
+        assert output is not None
         with torch.no_grad():
+            low, high = self.loss.score(output.logits.new_tensor([-1.0, 1.0]))
+            upwards = torch.where(high < low, -1, 1)  # a loss may score low logits as real
+            step.real_output = replace(output, logits=output.logits * upwards)
             augmentation.adapt(module, step)
+        step.real_output = output
         step.scalars = scalars | _reported(step.scalars, augmentation, self.noise.device)
 
     # -- what phases are made of --------------------------------------------------------------
@@ -303,6 +324,13 @@ class Game:
         """Return what D says of samples (N, *shape), augmented; its logits in float32."""
         if self._augment is not None:
             samples = self._augment(samples)
+        if not self._collects:
+            return self._output(samples, labels)
+        with last_input(self.discriminator) as features:
+            output = self._output(samples, labels)
+        return output if output.features is not None else replace(output, features=features[-1])
+
+    def _output(self, samples: Tensor, labels: Tensor | None) -> Output:
         if self.first is not None:
             return self.first.judge(self.discriminator, samples, labels)
         # Losses work in float32 whatever the nets computed in.
@@ -358,10 +386,12 @@ class Game:
             self._scalars |= {f"{name}_loss": loss.detach(), f"{name}_grad": norm}
         return norm
 
-    def _step(self, latent: Tensor, fake: Tensor, *seen: Any) -> Step:
+    def _step(self, player: str, latent: Tensor, fake: Tensor, *seen: Any) -> Step:
         autocast = self.noise.device.type if self.autocast else None
         judge = Judge(self.discriminator, autocast, self._augment)
-        return Step(self.played, self.generator, judge, latent, fake, *seen)
+        step = Step(self.played, self.generator, judge, latent, fake, *seen)
+        step.player = player
+        return step
 
     def _buffers(self) -> Iterator[tuple[tuple[str, str], Tensor]]:
         for player in self.players.values():
