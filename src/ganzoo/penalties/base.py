@@ -40,6 +40,10 @@ class Penalty(Component):
     """
     second_order: ClassVar[bool] = False
     """Whether it differentiates a gradient, so that all layers need a second derivative."""
+    instead: ClassVar[str] = ""
+    """The penalty to take where a layer has no second derivative."""
+    per_sample: ClassVar[bool] = False
+    """Whether it is meant for a D whose logit of a sample depends on that sample alone."""
     generator_sees_real: ClassVar[bool] = False
     """Whether G's phase needs fresh real samples and D's output on them."""
 

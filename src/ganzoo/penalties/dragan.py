@@ -33,6 +33,8 @@ class Dragan(Penalty):
         'Kodali et al. 2017, "On Convergence and Stability of GANs", arXiv:1705.07215'
     )
     second_order: ClassVar[bool] = True
+    per_sample: ClassVar[bool] = True
+    instead: ClassVar[str] = "approximate-r1"
 
     weight: float = Field(10.0, ge=0, allow_inf_nan=False, description="factor of the term")
     target: float = Field(1.0, ge=0, allow_inf_nan=False, description="norm without penalty")

@@ -47,6 +47,8 @@ class GradientPenalty(Penalty):
         'Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", arXiv:1704.00028'
     )
     second_order: ClassVar[bool] = True
+    per_sample: ClassVar[bool] = True
+    instead: ClassVar[str] = "approximate-r1"
 
     weight: float = Field(10.0, ge=0, allow_inf_nan=False, description="factor of the term")
     target: float = Field(1.0, ge=0, allow_inf_nan=False, description="norm without penalty")

@@ -43,6 +43,7 @@ class R1(ZeroCentred):
 
     name: ClassVar[str] = "r1"
     wants: ClassVar[frozenset[str]] = frozenset({"real"})
+    instead: ClassVar[str] = "approximate-r1"
 
     def penalty(self, step: Step) -> Tensor:
         """Return E |grad D(x)|^2 / 2, a scalar."""
@@ -59,6 +60,7 @@ class R2(ZeroCentred):
 
     name: ClassVar[str] = "r2"
     wants: ClassVar[frozenset[str]] = frozenset({"fake"})
+    instead: ClassVar[str] = "approximate-r2"
 
     def penalty(self, step: Step) -> Tensor:
         """Return E |grad D(G(z))|^2 / 2, a scalar."""

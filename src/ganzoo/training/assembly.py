@@ -9,12 +9,11 @@ import torch
 from torch import nn
 
 from ganzoo.core import seeds
-from ganzoo.core.nets import uses_batch_norm
 from ganzoo.datasets import Samples
 from ganzoo.errors import ContractError, listing
 from ganzoo.generators.generator import Generator
 from ganzoo.showing import plots
-from ganzoo.training import contract_nets, preparation
+from ganzoo.training import combinations, contract_nets, preparation
 from ganzoo.training.accumulator import NAMES, MetricAccumulator
 from ganzoo.training.contract import attributed_to
 from ganzoo.training.ema import EMA
@@ -107,6 +106,7 @@ def assemble(
         keeper=Keeper(config),
     )
     stage.parts()  # which refuses what has no state
+    combinations.check_second_derivatives(game, config.arch, spec)
     _note_oddities(stage)
     stage.config = stage.keeper.config = resolve_evals(
         config, spec, samples.mixture, _numbers(config, stage.visualizer)
@@ -120,13 +120,10 @@ def assemble(
 
 
 def _note_oddities(stage: Stage) -> None:
-    arch, visualizer = stage.config.arch, stage.visualizer
-    if stage.config.joint_batch and uses_batch_norm(stage.game.discriminator):
-        stage.note(
-            f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose batch "
-            f"norm then tells them apart: training is known to collapse. Leave joint_batch off."
-        )
-    if visualizer.plotted and not plots.available():
+    config = stage.config
+    for notice in combinations.notices(stage.game, config.arch, joint_batch=config.joint_batch):
+        stage.note(notice)
+    if stage.visualizer.plotted and not plots.available():
         stage.note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
 
 
