@@ -18,7 +18,7 @@ from ganzoo.core.spec import LatentSpec
 from ganzoo.datasets.in_memory import InMemoryDataset
 from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.losses.hinge import Hinge
-from ganzoo.losses.non_saturating import NonSaturating
+from ganzoo.losses.logistic import NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 from ganzoo.optimizers import SGD, Adam, RMSprop
 from ganzoo.schedules import Constant, Cosine

@@ -85,10 +85,6 @@ def test_updates(optimizer, expected) -> None:
     assert follow(optimizer) == pytest.approx(expected, rel=1e-12)
 
 
-def test_names() -> None:
-    assert optimizers.names() == ["adam", "adamw", "rmsprop", "sgd"]
-
-
 @pytest.mark.parametrize("name", optimizers.names())
 def test_every_optimizer_learns(name) -> None:
     weights = [nn.Parameter(torch.full((3, 2), 1.0)), nn.Parameter(torch.full((2,), -1.0))]

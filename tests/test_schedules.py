@@ -14,10 +14,6 @@ def factors(schedule, total: int) -> list[float]:
     return [schedule.factor(step, total) for step in range(total)]
 
 
-def test_names() -> None:
-    assert schedules.names() == ["constant", "cosine", "linear"]
-
-
 CASES = [
     (Constant(), [1, 1, 1, 1]),
     (Constant(warmup=3), [0.25, 0.5, 0.75, 1, 1]),

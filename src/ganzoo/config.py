@@ -284,7 +284,9 @@ class TrainConfig(Model):
     @property
     def batches_per_step(self) -> int:
         """Batches of real samples that one iteration draws, for D and, where it sees them, G."""
-        return self.d_steps + self.g_steps * self.loss.generator_sees_real
+        penalties = (penalty.generator_sees_real for penalty in self.penalties)
+        sees = self.loss.generator_sees_real or any(penalties)
+        return self.d_steps + self.g_steps * sees
 
     def dump(self) -> dict[str, Any]:
         """Return the settings as plain values; ``resolve`` reads them back."""

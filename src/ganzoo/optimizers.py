@@ -24,6 +24,8 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(gt=0, le=FLOAT32_MAX)]
 WeightDecay = Annotated[float, Field(ge=0, le=FLOAT32_MAX)]
 
+_OF_ADAM = ("lr", "betas", "eps", "weight_decay")
+
 
 class Optimizer(Component):
     """How one net's weights follow its gradients."""
@@ -35,6 +37,9 @@ class Optimizer(Component):
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """Return the torch optimizer of these parameters."""
+
+    def _options(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
 
 
 class Adam(Optimizer):
@@ -49,15 +54,7 @@ class Adam(Optimizer):
         """Return ``torch.optim.Adam`` with its fused kernel."""
         from torch import optim
 
-        return optim.Adam(parameters, **self._settings(), fused=True)
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "lr": self.lr,
-            "betas": self.betas,
-            "eps": self.eps,
-            "weight_decay": self.weight_decay,
-        }
+        return optim.Adam(parameters, **self._options(*_OF_ADAM), fused=True)
 
 
 class AdamW(Adam):
@@ -70,7 +67,7 @@ class AdamW(Adam):
         """Return ``torch.optim.AdamW`` with its fused kernel."""
         from torch import optim
 
-        return optim.AdamW(parameters, **self._settings(), fused=True)
+        return optim.AdamW(parameters, **self._options(*_OF_ADAM), fused=True)
 
 
 class RMSprop(Optimizer):
@@ -86,15 +83,8 @@ class RMSprop(Optimizer):
         """Return ``torch.optim.RMSprop``."""
         from torch import optim
 
-        return optim.RMSprop(
-            parameters,
-            lr=self.lr,
-            alpha=self.alpha,
-            eps=self.eps,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            foreach=True,
-        )
+        options = self._options("lr", "alpha", "eps", "momentum", "weight_decay")
+        return optim.RMSprop(parameters, **options, foreach=True)
 
 
 class SGD(Optimizer):
@@ -117,14 +107,8 @@ class SGD(Optimizer):
         """Return ``torch.optim.SGD`` with its fused kernel."""
         from torch import optim
 
-        return optim.SGD(
-            parameters,
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        options = self._options("lr", "momentum", "nesterov", "weight_decay")
+        return optim.SGD(parameters, **options, fused=True)
 
 
 registry: Registry[Optimizer] = Registry(
@@ -136,10 +120,7 @@ registry: Registry[Optimizer] = Registry(
         "rmsprop": "ganzoo.optimizers:RMSprop",
         "sgd": "ganzoo.optimizers:SGD",
     },
-    synonyms={
-        "momentum": "sgd",
-        "rms": "rmsprop",
-    },
+    synonyms={"momentum": "sgd", "rms": "rmsprop"},
 )
 register = registry.register
 names = registry.names

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+
+@pytest.fixture
+def cache_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of decoded pictures of this test alone."""
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/decoded"
 
 
 @pytest.fixture

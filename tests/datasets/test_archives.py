@@ -9,23 +9,22 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from folders import load, refused
 from PIL import Image
 
 import ganzoo
 from ganzoo import datasets
-from ganzoo.datasets import archives
+from ganzoo.datasets import archives, picture_files
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
 
-
-@pytest.fixture(autouse=True)
-def cache_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache_place")
 
 
 @pytest.fixture
@@ -33,17 +32,6 @@ def root(tmp_path: Path) -> Path:
     path = tmp_path / "pictures"
     path.mkdir()
     return path
-
-
-def load(path: Path, **options: object) -> Samples:
-    return datasets.create("folder", path=path, **options).load()
-
-
-def refused(path: Path, **options: object) -> str:
-    with pytest.raises(DataError) as caught:
-        load(path, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def fill(root: Path, *folders: str, count: int = 6, suffix: str = ".png") -> None:
@@ -84,34 +72,6 @@ def same(root: Path, path: Path, **options: object) -> Samples:
     return ours
 
 
-def as_it_is(root: Path) -> Path:
-    return packed(root)
-
-
-def as_a_whole(root: Path) -> Path:
-    return packed(root, inside="pictures/")
-
-
-def in_two_folders(root: Path) -> Path:
-    return packed(root, inside="data/pictures/")
-
-
-def with_dots(root: Path) -> Path:
-    return packed(root, inside="./")
-
-
-def deflated(root: Path) -> Path:
-    return packed(root, method=zipfile.ZIP_DEFLATED)
-
-
-def with_bzip2(root: Path) -> Path:
-    return packed(root, method=zipfile.ZIP_BZIP2)
-
-
-def with_lzma(root: Path) -> Path:
-    return packed(root, method=zipfile.ZIP_LZMA)
-
-
 def from_windows(root: Path) -> Path:
     path = packed(root, inside="windows|")
     content = path.read_bytes()
@@ -124,7 +84,7 @@ def from_windows(root: Path) -> Path:
 
 
 def from_a_mac(root: Path) -> Path:
-    path = as_a_whole(root)
+    path = packed(root, inside="pictures/")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("__MACOSX/pictures/a/._0.png", b"rubbish")
         archive.writestr("pictures/.DS_Store", b"rubbish")
@@ -132,50 +92,44 @@ def from_a_mac(root: Path) -> Path:
 
 
 def with_folders(root: Path) -> Path:
-    path = as_it_is(root)
+    path = packed(root)
     with zipfile.ZipFile(path, "a") as archive:
         archive.mkdir("a")
         archive.mkdir("empty")
     return path
 
 
-def as_tar(root: Path) -> Path:
-    return packed(root, ".tar")
-
-
-def as_tar_of_a_folder(root: Path) -> Path:
-    return packed(root, ".tar", "pictures/")
-
-
 def in_upper_case(root: Path) -> Path:
-    return as_it_is(root).rename(root.parent / "PICTURES.ZIP")
+    return packed(root).rename(root.parent / "PICTURES.ZIP")
 
 
-WAYS: list[Callable[[Path], Path]] = [
-    as_it_is,
-    as_a_whole,
-    in_two_folders,
-    with_dots,
-    deflated,
-    with_bzip2,
-    with_lzma,
-    from_windows,
-    from_a_mac,
-    with_folders,
-    as_tar,
-    as_tar_of_a_folder,
-    in_upper_case,
-]
+as_a_whole = partial(packed, inside="pictures/")
+as_tar = partial(packed, suffix=".tar")
+WAYS: dict[str, Callable[[Path], Path]] = {
+    "as it is": packed,
+    "as a whole": as_a_whole,
+    "in two folders": partial(packed, inside="data/pictures/"),
+    "with dots": partial(packed, inside="./"),
+    "deflated": partial(packed, method=zipfile.ZIP_DEFLATED),
+    "with bzip2": partial(packed, method=zipfile.ZIP_BZIP2),
+    "with lzma": partial(packed, method=zipfile.ZIP_LZMA),
+    "from windows": from_windows,
+    "from a mac": from_a_mac,
+    "with folders": with_folders,
+    "as tar": as_tar,
+    "as tar of a folder": partial(packed, suffix=".tar", inside="pictures/"),
+    "in upper case": in_upper_case,
+}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_an_archive_is_its_folder(root: Path, way: Callable[[Path], Path]) -> None:
     fill(root, "b", "a/deep", "10")
     samples = same(root, way(root))
     assert samples.spec.classes == ("10", "a", "b")
 
 
-@pytest.mark.parametrize("way", [as_it_is, as_a_whole, as_tar])
+@pytest.mark.parametrize("way", [packed, as_a_whole, as_tar])
 @pytest.mark.parametrize(
     "names", [("1", "2", "10"), ("00000", "00001"), ("0", "5"), (".",), ("a", ".")]
 )
@@ -340,8 +294,8 @@ def test_a_bomb_is_passed_over(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     path = packed(root)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/bomb.png", bytes(2**20))
-    monkeypatch.setattr(archives, "MOST_BYTES", 2**16)
-    assert "'a/bomb.png' (more than 1 GiB)" in refused(path)
+    monkeypatch.setattr(picture_files, "MOST_BYTES", 2**16)
+    assert "'a/bomb.png' (it has 1,048,576 bytes, more than 65,536)" in refused(path)
 
 
 def test_names_that_lead_elsewhere_do_no_harm(root: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -76,36 +77,31 @@ def test_the_tool_is_reproducible(tool: ModuleType, tmp_path: Path) -> None:
         assert np.array_equal(read["images"], arrays["images"])
 
 
-def _truncated(path: Path) -> None:
-    path.write_bytes(FILE.read_bytes()[:100_000])
+def saved(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
 
 
-def _other_shape(path: Path) -> None:
-    np.savez(path, images=np.zeros((2, 28, 28), np.uint8), labels=np.zeros(2, np.uint8))
+WHOLE = FILE.read_bytes()
+LABELS = np.zeros(10_000, np.uint8)
+DAMAGED = {
+    "truncated": WHOLE[:100_000],
+    "other shape": saved(images=np.zeros((2, 28, 28), np.uint8), labels=LABELS[:2]),
+    "other dtype": saved(images=np.zeros((10_000, 28, 28), bool), labels=LABELS),
+    "other keys": saved(pictures=np.zeros(2)),
+    "a flipped byte": WHOLE[:2_000_000] + bytes([WHOLE[2_000_000] ^ 255]) + WHOLE[2_000_001:],
+    "absent": None,
+}
 
 
-def _other_dtype(path: Path) -> None:
-    np.savez(path, images=np.zeros((10000, 28, 28), bool), labels=np.zeros(10000, np.uint8))
-
-
-def _other_keys(path: Path) -> None:
-    np.savez(path, pictures=np.zeros(2))
-
-
-def _flipped(path: Path) -> None:
-    content = bytearray(FILE.read_bytes())
-    content[2_000_000] ^= 255
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    "spoil", [_truncated, _other_shape, _other_dtype, _other_keys, _flipped, lambda path: None]
-)
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_file_asks_to_reinstall(
-    spoil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").mkdir()
-    spoil(tmp_path / "data" / FILE.name)
+    if content is not None:
+        (tmp_path / "data" / FILE.name).write_bytes(content)
     monkeypatch.setattr(fashion_mnist_10k.resources, "files", lambda package: tmp_path)
     with pytest.raises(DataError, match=r"absent or damaged .*; reinstall ganzoo") as caught:
         fashion_mnist_10k.FashionMNIST10k().load()

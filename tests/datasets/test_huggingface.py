@@ -3,13 +3,16 @@ from __future__ import annotations
 import io
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
+import folders
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
+from folders import notices
 from PIL import Image as Pillow
 
 from ganzoo import datasets
@@ -22,8 +25,7 @@ Features, Image, ClassLabel = hf.Features, hf.Image, hf.ClassLabel
 
 
 @pytest.fixture(autouse=True)
-def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(cache.ENVIRONMENT, str(tmp_path / "cache"))
+def own_caches(cache_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
     hf.disable_progress_bars()
     yield
@@ -54,21 +56,8 @@ def plain(path: Path, **columns: list) -> Path:
     return path
 
 
-def load(path: Path, **options: object) -> Samples:
-    return datasets.create("huggingface", path=path, **options).load()
-
-
-def notices(samples: Samples) -> tuple[str, ...]:
-    """All but those about the range of values, of which pictures here fill little."""
-    about = ("The values go from", "All values are")
-    return tuple(each for each in samples.notices if not each.startswith(about))
-
-
-def refused(kind: type[Exception], path: Path, **options: object) -> str:
-    with pytest.raises(kind) as caught:
-        load(path, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+load = partial(folders.load, dataset="huggingface")
+refused = partial(folders.refused, dataset="huggingface")
 
 
 def check(samples: Samples, count: int = 12) -> None:
@@ -94,7 +83,7 @@ def test_a_saved_dataset_of_several_parts(tmp_path: Path) -> None:
     parts.save_to_disk(str(tmp_path / "saved"))
     check(load(tmp_path / "saved"))
     check(load(tmp_path / "saved", split="test"), 6)
-    text = refused(ConfigError, tmp_path / "saved", split="tset")
+    text = refused(tmp_path / "saved", ConfigError, split="tset")
     assert text.endswith("has no split 'tset'. Did you mean 'test'? Splits: train, test.")
 
 
@@ -124,9 +113,9 @@ def test_a_folder_of_files(tmp_path: Path, place: str) -> None:
     check(load(tmp_path / "repo"))
     check(load(tmp_path / "repo", split="test"), 6)
     check(load(tmp_path / "repo", split="train[:9]"), 9)
-    text = refused(DataError, tmp_path / "repo", split="val")
+    text = refused(tmp_path / "repo", DataError, split="val")
     assert "Unknown split" in text and text.endswith("choose one with the option split.")
-    text = refused(DataError, tmp_path / "repo", subset="other")
+    text = refused(tmp_path / "repo", DataError, subset="other")
     assert "'other' not found" in text and text.endswith("choose one with the option subset.")
     assert as_dataset(tmp_path / "repo")["name"] == "huggingface"
 
@@ -148,12 +137,12 @@ def test_pictures_in_files_beside(tmp_path: Path) -> None:
     column = [*column, {"bytes": None, "path": str(tmp_path / "b.png")}, None]
     column += [{"bytes": None, "path": name} for name in (str(tmp_path), "a\nb", "a\0b")]
     path = plain(tmp_path / "y.parquet", image=column)
-    text = refused(DataError, path)
+    text = refused(path, DataError)
     assert f"'row 1' ({tmp_path / 'b.png'}: No such file" in text
     assert "'row 2' (an empty cell)" in text
     assert len(load(path, max_bad=5)) == 1
     files = tmp_path.glob("cache/decoded/*/cache.json")
-    records = [json.loads(file.read_text())["record"] for file in files]
+    records = [json.loads(file.read_text()) for file in files]
     reasons = [reason for record in records for _, _, reason in record["skipped"][2:]]
     assert reasons[0] == f"{tmp_path}: no regular file"
     assert reasons[1].startswith(r"a\nb: No such file") and reasons[2].startswith(r"a\x00b: ")
@@ -195,7 +184,7 @@ def test_bars_of_the_libraries_are_silenced_too(tmp_path: Path, capfd) -> None:
 
 def test_damaged_pictures(tmp_path: Path) -> None:
     path = plain(tmp_path / "x.parquet", image=[png(1), png(2)[:30], b"text"])
-    text = refused(DataError, path)
+    text = refused(path, DataError)
     assert "2 pictures are unreadable among 3" in text and "'row 2' (no picture" in text
     samples = load(path, max_bad=2)
     assert len(samples) == 1 and "'row 1'" in notices(samples)[0]
@@ -206,17 +195,17 @@ def test_damaged_pictures(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_clear(tmp_path: Path) -> None:
     path = plain(tmp_path / "x.parquet", front=[png(1)], back=[png(2)], kind=["u"])
-    text = refused(ConfigError, path)
+    text = refused(path, ConfigError)
     assert "has several columns of pictures; say which one to take with image_column='" in text
     assert text.endswith("Columns: front, back, kind.")
     samples = load(path, image_column="back", label_column="kind")
     assert samples.data[0, 0, 0, 0] == 2 and samples.spec.classes == ("u",)
-    assert "Did you mean 'back'?" in refused(ConfigError, path, image_column="bakc")
-    assert "no column 'x'" in refused(ConfigError, path, image_column="back", label_column="x")
+    assert "Did you mean 'back'?" in refused(path, ConfigError, image_column="bakc")
+    assert "no column 'x'" in refused(path, ConfigError, image_column="back", label_column="x")
     path = plain(tmp_path / "y.parquet", image=[png(1)], mask=[png(2)])
     assert load(path).data[0, 0, 0, 0] == 1  # the one that is named like a picture
     path = plain(tmp_path / "z.parquet", text=["a"])
-    assert "has no column of pictures" in refused(ConfigError, path)
+    assert "has no column of pictures" in refused(path, ConfigError)
 
 
 def test_labels_that_are_not_clear(tmp_path: Path) -> None:
@@ -237,7 +226,7 @@ def test_labels_that_are_missing(tmp_path: Path, values: list) -> None:
     samples = load(path)
     assert samples.labels is None and "has no label for 1 of 3 rows" in notices(samples)[0]
     assert "labels='none'" in notices(samples)[0]
-    assert "1 of 3 rows" in refused(DataError, path, label_column="label")
+    assert "1 of 3 rows" in refused(path, DataError, label_column="label")
     assert notices(load(path, labels="none")) == ()
 
 
@@ -259,7 +248,7 @@ def test_classes_without_a_name(tmp_path: Path, wrong: int) -> None:
     rows = pyarrow.parquet.read_table(path)
     changed = rows.set_column(1, rows.field("label"), pyarrow.array([0, 1, wrong]))
     pyarrow.parquet.write_table(changed, path)
-    text = refused(DataError, path, label_column="label")
+    text = refused(path, DataError, label_column="label")
     assert notices(load(path))[0].startswith(text.partition(";")[0])
     assert f"classes from {min(0, wrong)} to {max(1, wrong)}, and 3 have names" in text
     assert len(load(path, labels="none")) == 3
@@ -268,7 +257,7 @@ def test_classes_without_a_name(tmp_path: Path, wrong: int) -> None:
 def test_labels_that_are_no_labels(tmp_path: Path) -> None:
     path = plain(tmp_path / "x.parquet", image=[png(1)], score=[0.5])
     assert load(path).labels is None
-    assert "holds float64 values" in refused(DataError, path, label_column="score")
+    assert "holds float64 values" in refused(path, DataError, label_column="score")
 
 
 @pytest.mark.parametrize("names", [["1", "2", "10"], ["b", "c"], ["01", "2", "11"]])
@@ -328,7 +317,7 @@ def test_columns_that_hold_no_classes_are_left_out(tmp_path: Path, values: list)
     samples = load(path)
     assert samples.labels is None
     assert notices(samples)[0].startswith(f"The column 'label' of '{path}' h")
-    assert "column 'label'" in refused(DataError, path, label_column="label")
+    assert "column 'label'" in refused(path, DataError, label_column="label")
 
 
 # -- the Hub ----------------------------------------------------------------------------------
@@ -373,7 +362,7 @@ def test_what_the_hub_answers(monkeypatch: pytest.MonkeyPatch, error: Exception,
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    text = refused(DataError, tmp_path)
+    text = refused(tmp_path, DataError)
     assert text.startswith("The dataset 'huggingface' needs the package datasets (")
     assert text.endswith('; install it: pip install "ganzoo[datasets]"')
 
@@ -393,13 +382,13 @@ def test_options_that_contradict(options: dict, text: str) -> None:
 
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
-    assert "There is no file or folder" in refused(DataError, tmp_path / "x.parquet")
+    assert "There is no file or folder" in refused(tmp_path / "x.parquet", DataError)
     (tmp_path / "x.csv").touch()
-    assert "is not a table of pictures; give a .parquet" in refused(DataError, tmp_path / "x.csv")
+    assert "is not a table of pictures; give a .parquet" in refused(tmp_path / "x.csv", DataError)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
-    assert "x.parquet' cannot be loaded (" in refused(DataError, tmp_path / "x.parquet")
+    assert "x.parquet' cannot be loaded (" in refused(tmp_path / "x.parquet", DataError)
     (tmp_path / "empty").mkdir()
-    assert "empty' cannot be loaded (" in refused(DataError, tmp_path / "empty")
+    assert "empty' cannot be loaded (" in refused(tmp_path / "empty", DataError)
 
 
 def test_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import load, refused
 from PIL import Image
 
 from ganzoo import datasets
 from ganzoo.datasets import label_files
 from ganzoo.datasets.samples import Samples
-from ganzoo.errors import ConfigError, DataError
+from ganzoo.errors import ConfigError
 
 COUNT = 12
 
 
-@pytest.fixture(autouse=True)
-def cache_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache_place")
 
 
 @pytest.fixture
@@ -39,17 +38,6 @@ def root(tmp_path: Path) -> Path:
 
 def name(index: int) -> str:
     return f"{index // 6:05}/img{index:08}.png"
-
-
-def load(path: Path, **options: object) -> Samples:
-    return datasets.create("folder", path=path, **options).load()
-
-
-def refused(path: Path, kind: type[Exception] = DataError, **options: object) -> str:
-    with pytest.raises(kind) as caught:
-        load(path, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def class_of(samples: Samples) -> list[str]:

@@ -5,15 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from folders import idx
 
 import ganzoo
 from ganzoo import datasets
 from ganzoo.errors import ConfigError, DataError
-
-
-def idx(array: np.ndarray) -> bytes:
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
 
 
 @pytest.fixture

@@ -520,11 +520,11 @@ def _watch(disk: Disk, plan: Plan) -> None:
         told["asked"] = trainer.step + 1
 
     @contextlib.contextmanager
-    def heeded(act: Callable[[int], None]) -> Iterator[None]:
-        with heed(act):
+    def heeded(act: Callable[[], object]) -> Iterator[list[int]]:
+        with heed(act) as numbers:
             told["began"] = 1
             try:
-                yield
+                yield numbers
             finally:
                 told["ended"] = 1
 

@@ -283,12 +283,6 @@ def test_a_config_without_its_hash(folder: Path) -> None:
     assert refused(folder) == (f"{folder / 'config.json'} cannot be used ({CHANGED}). {ANEW}")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1e999}', f'{{"a": {"9" * 5000}}}'])
-def test_a_config_that_is_absurd(folder: Path, text: str) -> None:
-    (folder / "config.json").write_text(text, encoding="utf-8")
-    assert "config.json cannot be used (" in refused(folder)
-
-
 def test_a_config_that_is_huge_is_not_read(folder: Path) -> None:
     with (folder / "config.json").open("ab") as file:
         file.truncate(2**40)  # sparse: no test should need so much memory
@@ -313,13 +307,6 @@ def test_a_config_that_could_not_be_read_again_is_not_written(
     with pytest.raises(BundleError, match=f"could not be read again .{problem}.: put less"):
         bundle.write(tmp_path / "b", talkative, weights())
     assert not (tmp_path / "b").exists()
-
-
-def test_a_damaged_bundle_does_not_block_a_new_one(folder: Path) -> None:
-    path = folder / "config.json"
-    path.write_bytes(path.read_bytes()[:-40])
-    bundle.write(folder, CONFIG, weights())
-    assert filled(folder) is not None
 
 
 def test_an_unknown_key(folder: Path) -> None:
@@ -405,14 +392,6 @@ def test_damaged_weights(folder: Path, damage: str) -> None:
     )
 
 
-def test_weights_that_are_no_safetensors(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(b"\x80\x04K\x01.")  # a pickle, which is never loaded
-    edit(folder, weights={"model.safetensors": {"size": 5, "sha256": sha256(path)}})
-    message = refused(folder)
-    assert "cannot be used (it is a pickle, which may run code and is never loaded)" in message
-
-
 # -- weights and the net built for them -----------------------------------------------------------
 
 
@@ -431,42 +410,26 @@ def test_filling(folder: Path) -> None:
     assert all(torch.equal(found[name], value) for name, value in weights().items())
 
 
-def test_a_missing_tensor(folder: Path) -> None:
-    tensors = weights()
-    tensors.pop("output.bias")
-    exchange(folder, tensors)
-    with pytest.raises(BundleError) as caught:
-        filled(folder)
-    assert str(caught.value) == (
-        f"{folder} lacks the weight 'output.bias' that its architecture has. {AGAIN}"
-    )
-
-
-def test_an_extra_tensor(folder: Path) -> None:
-    exchange(folder, {**weights(), "extra": torch.ones(1)})
-    with pytest.raises(BundleError) as caught:
-        filled(folder)
-    assert str(caught.value) == (
-        f"{folder} has a weight 'extra' that its architecture lacks. {AGAIN}"
-    )
-
-
 @pytest.mark.parametrize(
-    ("value", "have"),
+    ("changes", "problem"),
     [
-        (torch.ones(15), "(15,) torch.float32"),
-        (torch.ones(16, 1), "(16, 1) torch.float32"),
-        (torch.ones(16, dtype=torch.float64), "(16,) torch.float64"),
+        ({"output.bias": None}, "lacks the weight 'output.bias' that its architecture has"),
+        ({"extra": torch.ones(1)}, "has a weight 'extra' that its architecture lacks"),
+        ({"output.bias": torch.ones(15)}, "(15,) torch.float32"),
+        ({"output.bias": torch.ones(16, 1)}, "(16, 1) torch.float32"),
+        ({"output.bias": torch.ones(16, dtype=torch.float64)}, "(16,) torch.float64"),
     ],
 )
-def test_another_shape_or_dtype(folder: Path, value, have: str) -> None:
-    exchange(folder, {**weights(), "output.bias": value})
+def test_weights_of_another_net(folder: Path, changes, problem: str) -> None:
+    exchange(folder, {n: v for n, v in {**weights(), **changes}.items() if v is not None})
     with pytest.raises(BundleError) as caught:
         filled(folder)
-    assert str(caught.value) == (
-        f"{folder} has the weight 'output.bias' as {have}, but its architecture needs (16,) "
-        f"torch.float32. {AGAIN}"
-    )
+    if problem.startswith("("):
+        problem = (
+            f"has the weight 'output.bias' as {problem}, but its architecture needs (16,) "
+            f"torch.float32"
+        )
+    assert str(caught.value) == f"{folder} {problem}. {AGAIN}"
 
 
 @pytest.mark.parametrize(
@@ -713,42 +676,29 @@ def test_a_bundle_goes_into_an_empty_folder(tmp_path: Path) -> None:
     assert filled(tmp_path / "empty") is not None
 
 
-def holds_something_else(folder: Path) -> str:
-    return (
-        f"{folder} holds something that is not a bundle, which saving would replace. "
-        f"Choose another folder."
-    )
-
-
-def test_other_things_are_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(BundleError) as caught:
-        bundle.write(tmp_path, CONFIG, weights())
-    assert str(caught.value) == holds_something_else(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_the_config_of_something_else_is_not_replaced(tmp_path: Path) -> None:
-    """Many programs keep a config.json."""
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(BundleError) as caught:
-        bundle.write(tmp_path, CONFIG, weights())
-    assert str(caught.value) == holds_something_else(tmp_path)
-    assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "years of work"
-
-
-def test_a_config_that_only_names_ganzoo_is_not_replaced(tmp_path: Path) -> None:
-    mine = {
-        "config.json": '{"deps": [{"library": "ganzoo"}], "mine": 1}',
-        "metrics.json": "{}",
-        "training.json": '{"of": "mine"}',
-    }
+@pytest.mark.parametrize(
+    "mine",
+    [
+        {"thesis.txt": "years of work"},
+        # Many programs keep a config.json.
+        {"config.json": '{"model_type": "bert"}', "thesis.txt": "years of work"},
+        {
+            "config.json": '{"deps": [{"library": "ganzoo"}], "mine": 1}',
+            "metrics.json": "{}",
+            "training.json": '{"of": "mine"}',
+        },
+    ],
+    ids=["no config", "another config", "a config that names ganzoo"],
+)
+def test_other_things_are_not_replaced(tmp_path: Path, mine: dict[str, str]) -> None:
     for name, text in mine.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(BundleError) as caught:
         bundle.write(tmp_path, CONFIG, weights())
-    assert str(caught.value) == holds_something_else(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} holds something that is not a bundle, which saving would replace. "
+        f"Choose another folder."
+    )
     assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == mine
 
 
@@ -766,10 +716,10 @@ def test_a_pipe_that_would_stay_is_named(folder: Path, place: str) -> None:
     os.mkfifo(folder / place)
     with pytest.raises(BundleError) as caught:
         bundle.write(folder, CONFIG, weights())
-    assert str(caught.value) == (
-        f"The generator cannot be written to {folder}: {folder / place}, which would stay, is not "
-        f"a regular file and cannot be copied. Move it away, or choose another folder."
-    )
+    message = str(caught.value)
+    assert message.startswith(f"The generator cannot be written to {folder} (")
+    assert f"`{folder / place}` is a named pipe" in message
+    assert message.endswith("or choose another folder.")
     assert filled(folder) is not None and (folder / place).is_fifo()
 
 

@@ -244,9 +244,7 @@ class Fault:
 
     where: re.Pattern[str]
     times: int | None
-    delay: float
     answer: Answer | None
-    headers: Mapping[str, str]
     content: bytes | None
     cut: int | None
 
@@ -307,7 +305,6 @@ class HubServer:
         self._faults: list[Fault] = []
         self._now = datetime(2026, 1, 1, tzinfo=UTC)
         self._lock = threading.RLock()
-        self._leaving = threading.Event()
         self._listener: Listener | None = None
         self.port = 0
 
@@ -405,28 +402,22 @@ class HubServer:
         times: int | None = 1,
         status: int | None = None,
         message: str = "Internal Error, we are sorry",
-        delay: float = 0,
         cut: int | None = None,
         content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Let the next requests go wrong whose line (``GET /path``) the regular expression finds.
 
         Args:
             where: A regular expression. The path of a large file ends with its name too.
             times: How often; None for always.
-            status: Answer this instead, with ``message`` and ``headers``.
+            status: Answer this instead, with ``message``.
             message: What that answer says.
-            delay: Seconds to wait before the answer, or less when the server closes.
             cut: End the connection after so many bytes of the body, all of which was promised; -1
                 answers nothing at all. What was asked is done nevertheless.
             content: Send this body instead of the true one, under the true ETag.
-            headers: Replace these headers of the answer, ``{"ETag": '"other"'}`` for instance.
         """
-        answer = None
-        if status is not None:
-            answer = refused(status, None, message, headers)
-        fault = Fault(re.compile(where), times, delay, answer, headers or {}, content, cut)
+        answer = None if status is None else refused(status, None, message)
+        fault = Fault(re.compile(where), times, answer, content, cut)
         with self._lock:
             self._faults.append(fault)
 
@@ -480,7 +471,6 @@ class HubServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leaving.set()
         self._stop()
         assert not self.errors, "\n".join(self.errors)  # of this server, not of who asked
 
@@ -504,11 +494,8 @@ class HubServer:
         with self._lock:
             self.requests.append(request)
             fault = next((each for each in self._faults if each.strikes(request)), None)
-        if fault is not None:
-            if fault.delay:
-                self._leaving.wait(fault.delay)
-            if fault.answer is not None:
-                return fault.answer
+        if fault is not None and fault.answer is not None:
+            return fault.answer
         try:
             with self._lock:
                 answer = self._dispatch(request)
@@ -520,7 +507,7 @@ class HubServer:
         if fault is not None:
             if fault.content is not None:
                 answer = replace(answer, body=fault.content)
-            answer = replace(answer, headers={**answer.headers, **fault.headers}, cut=fault.cut)
+            answer = replace(answer, cut=fault.cut)
         return answer.part(request.headers.get("range"))
 
     def _dispatch(self, request: Request) -> Answer:

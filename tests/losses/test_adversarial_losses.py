@@ -8,8 +8,7 @@ import torch
 from ganzoo.errors import ConfigError
 from ganzoo.losses.hinge import Hinge
 from ganzoo.losses.least_squares import LeastSquares
-from ganzoo.losses.minimax import Minimax
-from ganzoo.losses.non_saturating import NonSaturating
+from ganzoo.losses.logistic import Minimax, NonSaturating
 from ganzoo.losses.wasserstein import Wasserstein
 
 REAL = [0.3, -1.2, 2.5, 0.0, 0.9]

@@ -44,15 +44,17 @@ def test_without_a_range_the_samples_give_it() -> None:
     assert pixels(second) == [[255, 0, 255]]
 
 
-def test_without_a_range_flat_samples_are_black() -> None:
-    (picture,) = pictures.images(torch.full((1, 1, 2, 3), 4.0), spec(value_range=None))
-    assert pixels(picture) == [[0, 0, 0], [0, 0, 0]]
-
-
-def test_what_is_no_number_is_black_and_infinity_is_the_end() -> None:
-    values = [float("nan"), float("inf"), float("-inf")]
-    (picture,) = pictures.images(torch.tensor(values).reshape(1, 1, 1, 3), spec(size=(1, 3)))
-    assert pixels(picture) == [[0, 255, 0]]
+@pytest.mark.parametrize(
+    ("values", "value_range", "shown"),
+    [
+        ([4.0, 4.0, 4.0], None, [0, 0, 0]),  # flat ones are black
+        ([float("nan"), float("inf"), float("-inf")], (-1.0, 1.0), [0, 255, 0]),
+    ],
+)
+def test_odd_values(values, value_range, shown) -> None:
+    samples = torch.tensor(values).reshape(1, 1, 1, 3)
+    (picture,) = pictures.images(samples, spec(size=(1, 3), value_range=value_range))
+    assert pixels(picture) == [shown]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
@@ -157,17 +159,18 @@ def test_empty_places_look_like_paper(channels, mode, blank) -> None:
     assert (array[2:66, 2:66] == 9).all()
 
 
-@pytest.mark.parametrize("columns", [0, -3])
-def test_no_columns(columns) -> None:
+@pytest.mark.parametrize(
+    ("samples", "columns", "text"),
+    [
+        (1, 0, "A grid needs at least one column, not 0."),
+        (1, -3, "A grid needs at least one column, not -3."),
+        (0, None, "A grid needs at least one sample, and there are none."),
+    ],
+)
+def test_grids_of_nothing(samples, columns, text) -> None:
     with pytest.raises(ConfigError) as caught:
-        pictures.grid(flat([1], WIDE), WIDE, columns)
-    assert str(caught.value) == f"A grid needs at least one column, not {columns}."
-
-
-def test_a_grid_of_nothing() -> None:
-    with pytest.raises(ConfigError) as caught:
-        pictures.grid(torch.empty(0, 1, 2, 3), spec())
-    assert str(caught.value) == "A grid needs at least one sample, and there are none."
+        pictures.grid(torch.zeros(samples, 1, 64, 64), WIDE, columns)
+    assert str(caught.value) == text
 
 
 @pytest.mark.parametrize("show", [pictures.images, pictures.grid])
@@ -288,24 +291,22 @@ def test_one_frame(tmp_path) -> None:
         assert pixels(file.convert("L")) == pixels(made[0])
 
 
-def test_animations_of_nothing(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("count", "name", "seconds", "text"),
+    [
+        (0, "a.gif", 6, "An animation needs at least one frame, and there are none."),
+        (2, "a.mp4", 6, "An animation is written as .gif or .webp, not as 'a.mp4'."),
+        (2, "a", 6, "An animation is written as .gif or .webp, not as 'a'."),
+        (2, "a.gif", 0, "An animation takes more than 0 seconds, not 0."),
+        (2, "a.gif", -1.0, "An animation takes more than 0 seconds, not -1.0."),
+        (2, "a.gif", float("inf"), "An animation takes more than 0 seconds, not inf."),
+        (2, "a.gif", float("nan"), "An animation takes more than 0 seconds, not nan."),
+    ],
+)
+def test_animations_that_cannot_be(tmp_path, count, name, seconds, text) -> None:
     with pytest.raises(ConfigError) as caught:
-        pictures.animate([], tmp_path / "animation.gif")
-    assert str(caught.value) == "An animation needs at least one frame, and there are none."
-
-
-@pytest.mark.parametrize("name", ["animation.mp4", "animation"])
-def test_animations_of_another_kind(tmp_path, name) -> None:
-    with pytest.raises(ConfigError) as caught:
-        pictures.animate(frames(tmp_path, noise(2)), tmp_path / name)
-    assert str(caught.value) == f"An animation is written as .gif or .webp, not as '{name}'."
-
-
-@pytest.mark.parametrize("seconds", [0, -1.0, float("inf"), float("nan")])
-def test_time_is_positive(tmp_path, seconds) -> None:
-    with pytest.raises(ConfigError) as caught:
-        pictures.animate(frames(tmp_path, noise(2)), tmp_path / "animation.gif", seconds)
-    assert str(caught.value) == f"An animation takes more than 0 seconds, not {seconds}."
+        pictures.animate(frames(tmp_path, noise(count)), tmp_path / name, seconds)
+    assert str(caught.value) == text
 
 
 def test_frames_of_different_sizes(tmp_path) -> None:

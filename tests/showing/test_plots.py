@@ -228,14 +228,11 @@ def test_scores_beyond_probability_decide_their_axis(figure) -> None:
 
 def test_rows_may_lack_columns_and_hold_what_is_not_finite(figure) -> None:
     given = [*rows(3), {"step": 80}, {"step": 100, "g_loss": float("nan"), "d_loss": 1.0}]
-    losses = lines(figure(plots.curves, given).axes[0])
+    above = figure(plots.curves, given, "a title").axes[0]
+    assert above.get_title("left") == "a title"
+    losses = lines(above)
     assert losses["generator"][:, 0].tolist() == [20, 40, 60]
     assert losses["discriminator"][:, 0].tolist() == [20, 40, 60, 100]
-
-
-def test_a_title_of_ones_own(figure) -> None:
-    losses = figure(plots.curves, rows(3), "a title").axes[0]
-    assert losses.get_title("left") == "a title"
 
 
 def test_curves_of_nothing() -> None:
@@ -348,37 +345,26 @@ def test_points_are_drawn(figure) -> None:
     assert axes.get_aspect() == 1
 
 
-def test_the_ground_says_what_the_judge_says() -> None:
+@pytest.mark.parametrize(
+    ("axis", "real", "fake"),
+    [(1, (0.25, 300), (0.75, 300)), (0, (0.5, 600), (0.5, 120))],
+    ids=["upper and lower", "right and left"],
+)
+def test_the_ground_says_what_the_judge_says(axis, real, fake) -> None:
     nothing = torch.full((1, 2), 100.0)
     picture = plots.scatter(
-        nothing, nothing, lambda places: (places[:, 1] > 0).float(), ((-1, 1), (-1, 1))
+        nothing, nothing, lambda places: (places[:, axis] > 0).float(), ((-1, 1), (-1, 1))
     )
     pixels = np.asarray(picture).astype(int)
-    upper, lower = pixels[picture.height // 4, 300], pixels[3 * picture.height // 4, 300]
-    assert upper[2] > upper[0] + 20  # blue: taken for real
-    assert lower[0] > lower[2] + 20  # orange: taken for generated
-
-
-def test_axes_of_the_ground_are_not_exchanged() -> None:
-    nothing = torch.full((1, 2), 100.0)
-    picture = plots.scatter(
-        nothing, nothing, lambda places: (places[:, 0] > 0).float(), ((-1, 1), (-1, 1))
-    )
-    pixels = np.asarray(picture).astype(int)
-    left, right = pixels[picture.height // 2, 120], pixels[picture.height // 2, 600]
-    assert right[2] > right[0] + 20 and left[0] > left[2] + 20
+    blue, orange = (pixels[int(row * picture.height), at] for row, at in (real, fake))
+    assert blue[2] > blue[0] + 20  # taken for real
+    assert orange[0] > orange[2] + 20  # taken for generated
 
 
 @pytest.mark.parametrize("value", [0.5, -7.0, float("nan"), float("inf")])
 def test_a_judge_without_an_opinion(value) -> None:
     plots.scatter(points(50), points(50), lambda places: torch.full((len(places),), value))
     plots.density(points(50, 1), points(50, 1), lambda places: torch.full((len(places),), value))
-
-
-def test_a_judge_with_gradients_is_left_alone(figure) -> None:
-    weight = torch.ones(1, requires_grad=True)
-    plots.density(points(50, 1), points(50, 1), lambda places: places[:, 0] * weight)
-    assert weight.grad is None
 
 
 # -- both -----------------------------------------------------------------------------------------
@@ -421,8 +407,10 @@ def test_limits_that_are_none(function, dimensions, limits, text) -> None:
 def test_samples_are_not_changed_and_may_have_gradients() -> None:
     samples = points(50).requires_grad_()
     before = samples.detach().clone()
-    plots.scatter(samples, samples, logistic)
+    weight = torch.ones(1, requires_grad=True)
+    plots.scatter(samples, samples, lambda places: places[:, 0] * weight)
     assert torch.equal(samples, before)
+    assert weight.grad is None
 
 
 # -- scores ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from torch import nn
 
 from ganzoo import architectures, datasets, features, losses, metrics, trackers
-from ganzoo.architectures import Architecture, Output
+from ganzoo.architectures import Architecture
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets import Dataset, Samples
 from ganzoo.errors import ConfigError, UnknownNameError, UnsupportedSampleError
@@ -81,22 +81,6 @@ def test_sound_architecture(registered):
     check_architecture("broken", SPEC, LatentSpec(shape=(2,)))
 
 
-def test_output_with_heads_is_sound(registered):
-    class Heads(Sound):
-        def discriminator(self, spec):
-            class Judge(Net):
-                def __init__(self):
-                    super().__init__(outputs=1, finish=squeeze)
-                    self.classes = nn.Linear(3, 2)
-
-                def forward(self, x, labels=None):
-                    return Output(super().forward(x), self.classes(x), x)
-
-            return Judge()
-
-    check_architecture(registered(Heads), SPEC)
-
-
 def test_random_state_is_left_alone(registered):
     registered(Sound)
     state = torch.get_rng_state()
@@ -113,11 +97,6 @@ class Unused(Net):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self.spare = nn.Parameter(torch.zeros(1))
-
-
-class Detached(Net):
-    def forward(self, x, labels=None):
-        return super().forward(x).detach()
 
 
 class Noisy(Net):
@@ -147,29 +126,12 @@ class Extra(Net):
         pass
 
 
-def linear(x):
-    return x
-
-
-def double(x):
-    return torch.tanh(x).double()
-
-
-def nan(x):
-    return torch.tanh(x) * float("nan")
+# What the first batch of a training finds too is in tests/training/test_contract.py.
 
 
 @pytest.mark.parametrize(
     ("net", "fault"),
     [
-        (lambda n: "net", r"generator\(\) must return an nn.Module, not a str"),
-        (NoLabels, r"The generator's forward.*declare it as forward\(self, z, labels=None\)"),
-        (lambda n: Net(n, 2), r"must return a float32 tensor of shape \(4, 3\).*shape \(4, 2\)"),
-        (lambda n: Net(n, finish=double), "it returned a float64 tensor"),
-        (lambda n: Net(n, finish=nan), "generator made values that are not finite"),
-        (lambda n: Net(n, finish=linear), r"outside the spec's range.*output_activation\(spec\)"),
-        (Unused, "No gradient reaches 'spare' of the generator"),
-        (Detached, r"No gradient reaches 'layer.weight', 'layer.bias' of the generator"),
         (lambda n: Noisy(n, finish=lambda x: 0.5 * torch.tanh(x)), "different results for the sa"),
         (Hidden, "other results after its state_dict is loaded.*register_buffer"),
         (Mixing, "another sample from the same latent when the batch has another size"),
@@ -189,9 +151,7 @@ def test_broken_generators(registered, net, fault):
     ("net", "fault"),
     [
         (NoLabels, r"The discriminator's forward.*declare it as forward\(self, x, labels=None\)"),
-        (lambda **_: Net(outputs=1, finish=linear), r"shape \(N,\), here \(4,\).*shape \(4, 1\)"),
         (Unused, "No gradient reaches 'spare' of the discriminator"),
-        (Detached, "The logits have no gradient"),
         (Noisy, "The discriminator gives different results"),
         (Hidden, "The discriminator gives other results after its state_dict"),
     ],
@@ -203,14 +163,6 @@ def test_broken_discriminators(registered, net, fault):
 
     with pytest.raises(AssertionError, match=fault):
         check_architecture(registered(Broken), SPEC)
-
-
-def test_discriminator_may_compare_samples(registered):
-    class Comparing(Sound):
-        def discriminator(self, spec):
-            return Mixing(outputs=1, finish=squeeze)
-
-    check_architecture(registered(Comparing), SPEC)
 
 
 def test_nets_that_share_parameters(registered):
@@ -292,61 +244,50 @@ def test_unregistered():
         check_loss(Unregistered)
 
 
-def test_options_that_do_not_survive_json(registered):
-    class Infinite(SoundLoss):
-        bound: float = Field(float("inf"), description="bound")
-
-    with pytest.raises(AssertionError, match="cannot be read back from its own JSON"):
-        check_loss(registered(Infinite))
+class Infinite(SoundLoss):
+    bound: float = Field(float("inf"), description="bound")
 
 
-def test_options_that_change_in_json(registered):
-    class Changing(SoundLoss):
-        bound: float | None = Field(float("inf"), description="bound")
-
-    with pytest.raises(AssertionError, match="changes on its way through JSON"):
-        check_loss(registered(Changing))
+class Changing(SoundLoss):
+    bound: float | None = Field(float("inf"), description="bound")
 
 
-def test_options_that_are_no_json(registered):
-    class Holding(SoundLoss):
-        model_config = ConfigDict(arbitrary_types_allowed=True)
-        net: nn.Module = Field(nn.Linear(1, 1), description="a net")
-
-    with pytest.raises(AssertionError, match="cannot be written as JSON"):
-        check_loss(registered(Holding))
+class Holding(SoundLoss):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    net: nn.Module = Field(nn.Linear(1, 1), description="a net")
 
 
-def test_recommendations_that_are_no_json(registered):
-    class Advising(SoundLoss):
-        recommended: ClassVar = {"g_optimizer": object}
-
-    with pytest.raises(AssertionError, match="cannot be written as JSON"):
-        check_loss(registered(Advising))
+class Advising(SoundLoss):
+    recommended: ClassVar = {"g_optimizer": object}
 
 
-def test_recommendations_that_do_not_exist(registered):
-    class Advising(SoundLoss):
-        recommended: ClassVar = {"d_step": 5}
-
-    with pytest.raises(AssertionError, match=r"recommends 'd_step'.*Did you mean 'd_steps'"):
-        check_loss(registered(Advising))
+class Misspelt(SoundLoss):
+    recommended: ClassVar = {"d_step": 5}
 
 
-def test_private_state(registered):
-    class Private(SoundLoss):
-        _seen: int = PrivateAttr(0)
-
-    with pytest.raises(AssertionError, match=r"has private attributes \(_seen\)"):
-        check_loss(registered(Private))
+class Private(SoundLoss):
+    _seen: int = PrivateAttr(0)
 
 
-def test_thawed_config(registered):
-    class Thawed(SoundLoss):
-        model_config = ConfigDict(frozen=False)
+class Thawed(SoundLoss):
+    model_config = ConfigDict(frozen=False)
 
-    with pytest.raises(AssertionError, match="must stay frozen"):
-        check_loss(registered(Thawed))
+
+@pytest.mark.parametrize(
+    ("cls", "fault"),
+    [
+        (Infinite, "cannot be read back from its own JSON"),
+        (Changing, "changes on its way through JSON"),
+        (Holding, "cannot be written as JSON"),
+        (Advising, "cannot be written as JSON"),
+        (Misspelt, r"recommends 'd_step'.*Did you mean 'd_steps'"),
+        (Private, r"has private attributes \(_seen\)"),
+        (Thawed, "must stay frozen"),
+    ],
+)
+def test_broken_components(registered, cls, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_loss(registered(cls))
 
 
 # -- losses ---------------------------------------------------------------------------------------
@@ -356,22 +297,12 @@ def unstable(fake):
     return torch.log(1 + torch.exp(-fake)).mean()
 
 
-@pytest.mark.parametrize(
-    ("generator", "fault"),
-    [
-        (lambda fake: -fake, r"scalar tensor of shape \(\); it is a float32 tensor of shape \(4,"),
-        (lambda fake: 1.0, "it is a float"),
-        (lambda fake: -fake.detach().mean(), "The generator's loss has no gradient"),
-        (lambda fake: torch.ones((), requires_grad=True) * 1, "does not depend on the generator"),
-        (unstable, r"The generator's loss is .*inf.* around \+-100.*softplus"),
-        (lambda fake: fake.sub_(1).mean(), "changes the logits in place"),
-    ],
-)
-def test_broken_generator_losses(registered, generator, fault):
+def test_unstable_generator_loss(registered):
     class Broken(SoundLoss):
         def generator(self, fake, real=None):
-            return generator(fake)
+            return unstable(fake)
 
+    fault = r"The generator's loss is .*inf.* around \+-100.*softplus"
     with pytest.raises(AssertionError, match=fault):
         check_loss(registered(Broken))
 
@@ -379,9 +310,6 @@ def test_broken_generator_losses(registered, generator, fault):
 @pytest.mark.parametrize(
     ("discriminator", "fault"),
     [
-        (lambda real, fake: real.mean(), "does not depend on its logits of fake samples"),
-        (lambda real, fake: fake.mean(), "does not depend on its logits of real samples"),
-        (lambda real, fake: (fake - real).square().sqrt().mean() * 0 + real, r"shape \(4,\)"),
         (lambda real, fake: unstable(real) + unstable(-fake), "discriminator's loss is .*inf"),
         (
             lambda real, fake: fake.mean() + (real * 0).sqrt().mean(),
@@ -405,15 +333,6 @@ def test_missing_half(registered):
 
     with pytest.raises(ConfigError, match="has no generator loss"):
         check_loss(registered(Half))
-
-
-def test_broken_score(registered):
-    class Scoring(SoundLoss):
-        def score(self, logits):
-            return logits.mean()
-
-    with pytest.raises(AssertionError, match=r"one value per logit, shape \(4,\)"):
-        check_loss(registered(Scoring))
 
 
 def test_broken_constrain(registered):
@@ -479,16 +398,9 @@ def test_sound_datasets(registered, samples):
 @pytest.mark.parametrize(
     ("samples", "fault"),
     [
-        (BYTES, r"load\(\) must return Samples\(data, spec, ...\), not Tensor"),
-        (Samples(BYTES[:0], POINTS), "The dataset is empty"),
         (Samples(BYTES.int(), POINTS), "must be uint8 or float32 on the CPU; these are a int32"),
-        (Samples(FLOATS / 0, POINTS, stored_range=None), "Some samples are not finite"),
-        (Samples(FLOATS, POINTS), r"between -3 and 9, outside their stored_range \(0.0, 255.0\)"),
-        (Samples(FLOATS, UNIT, stored_range=None), r"outside their spec's value_range \(-1.0, 1."),
         (Samples(BYTES, NAMED), "names classes but there are no labels"),
         (Samples(BYTES, POINTS, torch.tensor([0, 1])), "labels but the spec names no classes"),
-        (Samples(BYTES, NAMED, torch.tensor([0, 2])), "run from 0 to 2 but there are 2 classes"),
-        (Samples(BYTES, NAMED, torch.tensor([0.0, 1.0])), "Labels must be int64"),
     ],
 )
 def test_broken_datasets(registered, samples, fault):
@@ -581,46 +493,43 @@ def test_broken_logs(registered, methods, fault):
         check_tracker(registered(tracker_of(**methods)))
 
 
-def test_tracker_that_changes_settings(registered):
-    class Popping(Tracker):
-        def open(self, folder, settings, step):
-            settings["arch"].pop("name")
-            return Silent()
-
-    with pytest.raises(AssertionError, match="The tracker changes its settings or rows"):
-        check_tracker(registered(Popping))
+class Popping(Tracker):
+    def open(self, folder, settings, step):
+        settings["arch"].pop("name")
+        return Silent()
 
 
-def test_tracker_that_opens_no_log(registered):
-    class Lost(Tracker):
-        def open(self, folder, settings, step):
-            return None
-
-    with pytest.raises(AssertionError, match=r"open\(\) must return a Log, not a NoneType"):
-        check_tracker(registered(Lost))
+class Lost(Tracker):
+    def open(self, folder, settings, step):
+        return None
 
 
-def test_tracker_that_cannot_go_on(registered):
-    class Once(Tracker):
-        def open(self, folder, settings, step):
-            (folder / "mine").mkdir()
-            return Silent()
+class Once(Tracker):
+    def open(self, folder, settings, step):
+        (folder / "mine").mkdir()
+        return Silent()
 
-    fault = r"open\(folder, settings, step=1\) raised FileExistsError.*is resumed: go on after what"
+
+class Counting(Tracker):
+    opened: list[int] = Field([], description="counts")
+
+    def open(self, folder, settings, step):
+        self.opened.append(step)
+        return Silent()
+
+
+@pytest.mark.parametrize(
+    ("cls", "fault"),
+    [
+        (Popping, "The tracker changes its settings or rows"),
+        (Lost, r"open\(\) must return a Log, not a NoneType"),
+        (Once, r"open\(folder, settings, step=1\) raised FileExistsError.*is resumed: go on after"),
+        (Counting, "Using the tracker changed its options"),
+    ],
+)
+def test_broken_trackers(registered, cls, fault):
     with pytest.raises(AssertionError, match=fault):
-        check_tracker(registered(Once))
-
-
-def test_tracker_with_state(registered):
-    class Counting(Tracker):
-        opened: list[int] = Field([], description="counts")
-
-        def open(self, folder, settings, step):
-            self.opened.append(step)
-            return Silent()
-
-    with pytest.raises(AssertionError, match="Using the tracker changed its options"):
-        check_tracker(registered(Counting))
+        check_tracker(registered(cls))
 
 
 def test_tracker_that_lacks_something(registered):

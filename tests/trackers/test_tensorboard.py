@@ -42,9 +42,12 @@ TAGS = {
 
 
 @pytest.fixture
-def log(tmp_path):
+def log(tmp_path, monkeypatch):
     """Open a log of the run in tmp_path that continues from a step."""
     opened = []
+    # Files of one second are told apart by a count per process, which sorts 10 before 9.
+    counter = event_file_writer.AtomicCounter(0)
+    monkeypatch.setattr(event_file_writer, "_global_uid", counter)
 
     def open_(step=0, **settings):
         opened.append(trackers.create("tensorboard").open(tmp_path, settings, step))

@@ -93,13 +93,21 @@ def trainer() -> SimpleNamespace:
 RUN = SimpleNamespace(path=Path("runs/one"))
 
 
+def shown(**options) -> tuple[Progress, StringIO]:
+    """A progress and what it writes; options are its own or of the console."""
+    own = {key: options.pop(key) for key in ("every", "results") if key in options}
+    file = StringIO()
+    return Progress(
+        Console(**{"file": file, "width": 200, "highlight": False} | options), **own
+    ), file
+
+
 def lines(file: StringIO) -> list[str]:
     return file.getvalue().splitlines()
 
 
 def test_plain_lines(trainer, clock) -> None:
-    file = StringIO()
-    progress = Progress(Console(file=file, width=200, highlight=False), every=10)
+    progress, file = shown(every=10)
     progress.on_start(trainer, RUN)
     assert lines(file) == [
         "arch on dataset (28x28 greyscale image) with loss: 1000 steps of 8, cpu, fp32 (as asked)",
@@ -135,8 +143,7 @@ def test_plain_lines(trainer, clock) -> None:
 
 
 def test_a_resumed_training_counts_its_own_steps(trainer, clock) -> None:
-    file = StringIO()
-    progress = Progress(Console(file=file, width=200, highlight=False), every=0)
+    progress, file = shown(every=0)
     trainer.step = 900
     progress.on_start(trainer, RUN)
     clock.seconds, trainer.step = 110.0, 950
@@ -145,8 +152,7 @@ def test_a_resumed_training_counts_its_own_steps(trainer, clock) -> None:
 
 
 def test_an_end_without_numbers(trainer, clock) -> None:
-    file = StringIO()
-    progress = Progress(Console(file=file, width=200))
+    progress, file = shown()
     progress.on_end(trainer, RUN)
     assert lines(file) == [f"generator: {RUN.path / 'generator'}"]
 
@@ -160,9 +166,7 @@ def test_long_lines_are_not_broken(trainer, capsys, clock) -> None:
 
 
 def test_the_display_on_a_terminal(trainer, clock) -> None:
-    file = StringIO()
-    console = Console(file=file, force_terminal=True, width=120, height=30, color_system=None)
-    progress = Progress(console)
+    progress, file = shown(force_terminal=True, width=120, height=30, color_system=None)
     progress.on_start(trainer, RUN)
     try:
         clock.seconds, trainer.step = 110.0, 250
@@ -187,8 +191,7 @@ def test_the_display_on_a_terminal(trainer, clock) -> None:
 
 
 def test_the_display_before_the_first_numbers(trainer, clock) -> None:
-    file = StringIO()
-    progress = Progress(Console(file=file, force_terminal=True, width=120, color_system=None))
+    progress, file = shown(force_terminal=True, width=120, color_system=None)
     progress.on_start(trainer, RUN)
     progress.on_close(trainer)
     assert "0/1000" in file.getvalue()
@@ -199,8 +202,7 @@ WARNING = Diagnosis(340, "d-wins", f"D wins [{'word ' * 50}--d-optimizer.lr 5e-0
 
 
 def test_a_diagnosis_is_printed_at_once(trainer, clock) -> None:
-    file = StringIO()
-    progress = Progress(Console(file=file, soft_wrap=True, highlight=False), every=1e9)
+    progress, file = shown(soft_wrap=True, every=1e9)
     progress.on_start(trainer, RUN)
     trainer.step = 340
     progress.on_log(trainer, ROW)  # too early for a line of numbers
@@ -209,9 +211,7 @@ def test_a_diagnosis_is_printed_at_once(trainer, clock) -> None:
 
 
 def test_a_diagnosis_stays_above_the_display(trainer, clock) -> None:
-    file = StringIO()
-    console = Console(file=file, force_terminal=True, soft_wrap=True, width=80, color_system=None)
-    progress = Progress(console)
+    progress, file = shown(force_terminal=True, soft_wrap=True, width=80, color_system=None)
     progress.on_start(trainer, RUN)
     try:
         progress.on_diagnosis(trainer, WARNING)
@@ -228,8 +228,7 @@ def test_a_diagnosis_stays_above_the_display(trainer, clock) -> None:
 
 
 def test_an_end_that_is_none_shows_nothing_more(trainer, clock) -> None:
-    file = StringIO()
-    progress = Progress(Console(file=file, width=200), every=1e9)
+    progress, file = shown(every=1e9)
     progress.on_start(trainer, RUN)
     progress.on_log(trainer, ROW)
     progress.on_picture(trainer, Path("a.png"))
@@ -256,8 +255,7 @@ def test_clock(seconds, text) -> None:
 def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
     trainer.spec = SampleSpec(kind="vector", shape=(2,), value_range=None)
     trainer.modes = 3
-    file = StringIO()
-    progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
+    progress, file = shown(soft_wrap=True, every=0.0, results=False)
     progress.on_start(trainer, SimpleNamespace(path=Path("run")))
     clock.seconds += 1
     progress.on_log(trainer, {**ROW, "modes": modes, "high_quality": 0.975, "rarest_mode": 0.25})
@@ -273,8 +271,7 @@ def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
 def test_one_mode_is_no_news(clock, trainer) -> None:
     trainer.spec = SampleSpec(kind="vector", shape=(1,), value_range=None)
     trainer.modes = 1
-    file = StringIO()
-    progress = Progress(Console(file=file, soft_wrap=True), every=0.0, results=False)
+    progress, file = shown(soft_wrap=True, every=0.0, results=False)
     progress.on_start(trainer, RUN)
     clock.seconds += 1
     progress.on_log(trainer, {**ROW, "modes": 1, "high_quality": 0.975, "rarest_mode": 1.0})
@@ -341,8 +338,7 @@ def tracked(*trackers: FakeTracker) -> SimpleNamespace:
 
 def test_trackers_are_told_everything(picture) -> None:
     fake, other = FakeTracker(), FakeTracker()
-    trainer = tracked(fake, other)
-    tracking = Tracking()
+    trainer, tracking = tracked(fake, other), Tracking()
     tracking.on_start(trainer, RUN)
     trainer.step = 100
     tracking.on_log(trainer, {"step": 100, **ROW})
@@ -392,8 +388,7 @@ def test_scores_go_to_trackers_that_take_them() -> None:
 @pytest.mark.parametrize("breaks_at", ["scalars", "images"])
 def test_a_tracker_that_fails_is_given_up(picture, caplog, breaks_at) -> None:
     broken, sound = FakeTracker("broken", breaks_at), FakeTracker("sound")
-    trainer = tracked(broken, sound)
-    tracking = Tracking()
+    trainer, tracking = tracked(broken, sound), Tracking()
     tracking.on_start(trainer, RUN)
     for trainer.step in (40, 60):
         tracking.on_log(trainer, ROW)
@@ -412,8 +407,7 @@ def test_a_tracker_that_fails_is_given_up(picture, caplog, breaks_at) -> None:
 
 def test_a_tracker_that_fails_in_the_end(caplog) -> None:
     broken, sound = FakeTracker("broken", "finish"), FakeTracker("sound")
-    trainer = tracked(broken, sound)
-    tracking = Tracking()
+    trainer, tracking = tracked(broken, sound), Tracking()
     tracking.on_start(trainer, RUN)
     tracking.on_close(trainer)
     assert [record.getMessage()[:36] for record in caplog.records] == [
@@ -481,8 +475,7 @@ def test_a_tracker_that_cannot_be_opened() -> None:
 
 
 def test_scores_are_printed_with_which_is_the_best(trainer, tmp_path) -> None:
-    file = StringIO()
-    progress = Progress(Console(file=file, width=200, highlight=False))
+    progress, file = shown()
     trainer.best_step = 20
     for step, value in ((10, 3.25), (20, 1.5)):
         progress.on_scores(trainer, step, {"fid": SimpleNamespace(value=value)})

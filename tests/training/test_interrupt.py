@@ -16,12 +16,12 @@ NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, na
 def test_the_first_signal_asks(name: str) -> None:
     number = getattr(signal, name)
     before = {each: signal.getsignal(getattr(signal, each)) for each in NAMES}
-    asked: list[int] = []
-    with on_signals(asked.append):
+    acts: list[str] = []
+    with on_signals(lambda: acts.append(name)) as asked:
         signal.raise_signal(number)
-        assert asked == [number]
+        assert asked == [number] and acts == [name]
         signal.raise_signal(signal.SIGTERM)  # says it once more
-        assert asked == [number]
+        assert asked == [number] and acts == [name]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert {each: signal.getsignal(getattr(signal, each)) for each in NAMES} == before
@@ -40,7 +40,7 @@ def test_in_another_thread_signals_are_left_alone() -> None:
     seen = []
 
     def work() -> None:
-        with on_signals(lambda number: None):
+        with on_signals(lambda: None):
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -52,8 +52,7 @@ def test_in_another_thread_signals_are_left_alone() -> None:
 def test_what_the_parent_has_ignored_stays_ignored() -> None:
     """As nohup, and shells for commands in the background, have it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asked: list[int] = []
-    with on_signals(asked.append):
+    with on_signals(lambda: None) as asked:
         signal.raise_signal(signal.SIGINT)
     assert asked == []
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN

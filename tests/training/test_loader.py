@@ -525,7 +525,7 @@ def test_a_preview_of_a_stream_takes_no_part() -> None:
 def test_a_preview_that_is_kept_draws_nothing(monkeypatch) -> None:
     loader = streamed()
     kept, _ = loader.preview(5)
-    monkeypatch.delattr(Loader, "_permutation")
+    monkeypatch.delattr("ganzoo.training.loader._Order.permutation")
     assert torch.equal(loader.preview(5)[0], kept)
 
 

@@ -200,17 +200,6 @@ def test_what_builds_no_part_is_refused_before_training() -> None:
         trainer(loss="odd").setup()
 
 
-@pytest.mark.parametrize("name", ["ema", "a.b", "generator"])
-def test_nets_of_other_names(name: str) -> None:
-    class Further(Headed):
-        def nets(self, spec: Any, latent: Any) -> Any:
-            return {name: nn.Linear(1, 1)}
-
-    losses.register(f"further-{name.replace('.', '-')}")(Further)
-    with pytest.raises(ContractError, match=f"a net called '{name}'"):
-        trainer(loss=Further()).setup()
-
-
 def test_a_penalty_that_is_no_scalar() -> None:
     class Rows(Slope):
         def penalty(self, step: Step) -> Tensor:

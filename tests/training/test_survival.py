@@ -51,6 +51,15 @@ class At(Callback):
             self.act(trainer)
 
 
+def on(hook: str, act: Callable[..., object]) -> Callback:
+    """A callback that calls something in one hook, with what the hook gets."""
+    return type("On", (Callback,), {hook: lambda self, *what: act(*what)})()
+
+
+def die(*what: Any) -> None:
+    raise RuntimeError("gone")
+
+
 def train(dataset: Any, out: str, *callbacks: Callback, **settings: Any) -> ganzoo.Trainer:
     return ganzoo.Trainer(dataset=dataset, out=out, callbacks=callbacks, **{**SETTINGS, **settings})
 
@@ -110,9 +119,6 @@ def test_pictures_off_the_schedule_do_not_stay(pictures: Tensor) -> None:
 
 
 def test_a_run_without_checkpoint_starts_afresh_and_says_so(pictures: Tensor) -> None:
-    def die(trainer: ganzoo.Trainer) -> None:
-        raise RuntimeError("gone")
-
     with pytest.raises(RuntimeError, match="gone"):
         train(pictures, "out", At(3, die), checkpoint_every=100).fit()
     assert not steps_kept("out")
@@ -234,16 +240,15 @@ def test_a_failing_save_does_not_hide_why_training_ended(
     def full() -> Path:
         raise CheckpointError("No space left on device")
 
-    class Dies(Callback):
-        def on_log(self, trainer: ganzoo.Trainer, row: Any) -> None:
-            if trainer.step == 2:
-                background = trainer.parts()["keeper"].background
-                background.submit(full)
-                background.settle()
-                raise RuntimeError("gone")
+    def fail(trainer: ganzoo.Trainer, row: Any) -> None:
+        if trainer.step == 2:
+            background = trainer.parts()["keeper"].background
+            background.submit(full)
+            background.settle()
+            die()
 
     with pytest.raises(RuntimeError, match="gone"):
-        train(pictures, "out", Dies()).fit()
+        train(pictures, "out", on("on_log", fail)).fit()
     assert "No space left on device" in caplog.text
 
 
@@ -491,14 +496,9 @@ def test_skipping_everything_is_no_training(pictures: Tensor) -> None:
 
 def test_going_back_halves_the_learning_rates_and_goes_on(pictures: Tensor) -> None:
     told: list[Any] = []
-
-    class Hear(Callback):
-        def on_diagnosis(self, trainer: ganzoo.Trainer, diagnosis: Any) -> None:
-            told.append(diagnosis)
-
-    run = train(
-        pictures, "out", At(5, poison("generator gradient")), Hear(), nan_policy="rollback"
-    ).fit()
+    hear = on("on_diagnosis", lambda _, diagnosis: told.append(diagnosis))
+    bad = At(5, poison("generator gradient"))
+    run = train(pictures, "out", bad, hear, nan_policy="rollback").fit()
     rates = {row["step"]: row["g_lr"] for row in run.history}
     assert [*rates] == [2, 4, 6, 8]
     assert rates[4] == 2 * rates[6] == 2 * rates[8]
@@ -527,13 +527,13 @@ def test_going_back_is_possible_before_the_first_checkpoint(pictures: Tensor) ->
 
 
 def test_going_back_ends_after_a_limit(pictures: Tensor) -> None:
-    class Always(Callback):
-        def on_step(self, trainer: ganzoo.Trainer, step: Any) -> None:
-            if trainer.step == 5:
-                poison("generator gradient")(trainer)
+    def always(trainer: ganzoo.Trainer, step: Any) -> None:
+        if trainer.step == 5:
+            poison("generator gradient")(trainer)
 
+    bad = on("on_step", always)
     with pytest.raises(DivergenceError, match="2 times half of them was not enough"):
-        train(pictures, "out", Always(), nan_policy="rollback", max_rollbacks=2).fit()
+        train(pictures, "out", bad, nan_policy="rollback", max_rollbacks=2).fit()
     assert len(ganzoo.Run("out").diagnoses) == 2
     assert steps_kept("out")[-1] == "step-00000004"
 
@@ -594,13 +594,9 @@ def test_a_signal_counts_though_the_same_iteration_goes_back(pictures: Tensor) -
 
 
 def test_stopping_on_the_way_back_is_heard(pictures: Tensor) -> None:
-    class Enough(Callback):
-        def on_diagnosis(self, trainer: ganzoo.Trainer, diagnosis: Any) -> None:
-            trainer.stop()
-
-    trainer = train(
-        pictures, "out", At(5, poison("generator gradient")), Enough(), nan_policy="rollback"
-    )
+    enough = on("on_diagnosis", lambda trainer, _: trainer.stop())
+    bad = At(5, poison("generator gradient"))
+    trainer = train(pictures, "out", bad, enough, nan_policy="rollback")
     trainer.fit()
     assert trainer.step == 4
 
@@ -640,14 +636,13 @@ def test_training_goes_on_in_the_same_process_after_any_end(
 def test_a_hook_that_fails_once_costs_nothing(hook: str, pictures: Tensor) -> None:
     failed = []
 
-    def fail(self: Callback, trainer: ganzoo.Trainer, *what: Any) -> None:
+    def fail(trainer: ganzoo.Trainer, *what: Any) -> None:
         if not failed and trainer.step >= 4:
             failed.append(trainer.step)
-            raise RuntimeError("odd")
+            die()
 
-    once = type("Once", (Callback,), {hook: fail})()
-    trainer = train(pictures, "out", once)
-    with pytest.raises(RuntimeError, match="odd"):
+    trainer = train(pictures, "out", on(hook, fail))
+    with pytest.raises(RuntimeError, match="gone"):
         trainer.fit()
     RunLock(Path("out")).release()  # free
     trainer.fit()
@@ -683,13 +678,8 @@ def test_nobody_else_comes_in_while_a_write_goes_on(
 
 
 def test_closing_is_complete_whatever_fails(pictures: Tensor) -> None:
-    closed = []
-
-    class Closed(Callback):
-        def on_close(self, trainer: ganzoo.Trainer) -> None:
-            closed.append(trainer.step)
-
-    trainer = train(pictures, "out", Closed())
+    closed: list[int] = []
+    trainer = train(pictures, "out", on("on_close", lambda trainer: closed.append(trainer.step)))
     trainer.setup()
 
     def interrupted() -> None:
@@ -774,14 +764,9 @@ def test_going_back_past_a_damaged_checkpoint_sets_it_aside(pictures: Tensor) ->
 
 
 def test_a_kill_after_going_back_does_not_forget_it(pictures: Tensor) -> None:
-    class Dies(Callback):
-        def on_diagnosis(self, trainer: ganzoo.Trainer, diagnosis: Any) -> None:
-            raise RuntimeError("gone")
-
+    bad = At(5, poison("generator gradient"))
     with pytest.raises(RuntimeError, match="gone"):
-        train(
-            pictures, "out", At(5, poison("generator gradient")), Dies(), nan_policy="rollback"
-        ).fit()
+        train(pictures, "out", bad, on("on_diagnosis", die), nan_policy="rollback").fit()
     resumed = resume("out", pictures)
     keeper = resumed.parts()["keeper"]
     assert (resumed.step, keeper.rollbacks, keeper.lr_scale) == (4, 1, 0.5)
@@ -812,13 +797,9 @@ def test_at_most_one_copy_of_the_state_is_held(
 
 
 def test_hooks_are_told_of_checkpoints_that_are_there(pictures: Tensor) -> None:
-    seen = []
-
-    class OutputFormat(Callback):
-        def on_checkpoint(self, trainer: ganzoo.Trainer, path: Path) -> None:
-            seen.append((path.name, path.is_dir()))
-
-    train(pictures, "out", OutputFormat(), checkpoint_every=1, keep_checkpoints=1).fit()
+    seen: list[tuple[str, bool]] = []
+    hear = on("on_checkpoint", lambda _, path: seen.append((path.name, path.is_dir())))
+    train(pictures, "out", hear, checkpoint_every=1, keep_checkpoints=1).fit()
     assert seen == [(f"step-{step:08d}", True) for step in range(1, 9)]
 
 
@@ -849,11 +830,8 @@ def test_a_total_below_what_is_done_is_refused(pictures: Tensor) -> None:
 
 
 def test_stopping_before_the_first_iteration_ends_well(pictures: Tensor, plotted: None) -> None:
-    class Never(Callback):
-        def on_start(self, trainer: ganzoo.Trainer, run: Any) -> None:
-            trainer.stop()
-
-    trainer = train(pictures, "out", Never(), checkpoint_every=0, sample_every=0)
+    never = on("on_start", lambda trainer, run: trainer.stop())
+    trainer = train(pictures, "out", never, checkpoint_every=0, sample_every=0)
     trainer.stop()  # before fit it is no request
     assert trainer.fit().history == []
     trainer.callbacks = []
@@ -878,12 +856,8 @@ def test_scores_that_are_not_finite_are_noticed(pictures: Tensor) -> None:
 
 
 def test_saving_comes_first_when_time_is_short(pictures: Tensor) -> None:
-    def fail(self: Callback, trainer: ganzoo.Trainer, what: Any) -> None:
-        raise RuntimeError("odd")
-
-    broken = type("Broken", (Callback,), {"on_picture": fail})()
-    stop = At(3, lambda trainer: trainer.stop())
-    with pytest.raises(RuntimeError, match="odd"):
+    broken, stop = on("on_picture", die), At(3, lambda trainer: trainer.stop())
+    with pytest.raises(RuntimeError, match="gone"):
         train(pictures, "out", broken, stop, sample_every=100, checkpoint_every=100).fit()
     assert steps_kept("out") == ["step-00000003"]
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from ganzoo.core.component import Component
+from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ganzoo.core.spec import SampleSpec
     from ganzoo.core.step import Step
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "images_only"]
 
 
 class Augmentation(Component):
@@ -34,6 +35,19 @@ class Augmentation(Component):
     def adapt(self, module: nn.Module, step: Step) -> None:
         """Change the module's buffers after an update of D, without host-device sync.
 
-        ``step.real_output`` has D's logits. What is written into ``step.scalars`` is a column of
-        ``metrics.jsonl``.
+        ``step.real_output`` has D's logits, turned so that higher means more real whatever the
+        loss. What is written into ``step.scalars`` is a column of ``metrics.jsonl``.
         """
+
+
+def images_only(augmentation: Augmentation, spec: SampleSpec) -> None:
+    """Refuse samples that are no images (C, H, W).
+
+    Raises:
+        ConfigError: With what to do.
+    """
+    if spec.kind != "image" or len(spec.shape) != 3:
+        raise ConfigError(
+            f"Augmentation '{augmentation.name}' changes images, not {spec.kind} samples of shape "
+            f"{spec.shape}. Leave it out, or take 'noise', which suits samples of any kind."
+        )

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["build_on_meta", "evaluating", "frozen", "uses_batch_norm"]
+from ganzoo.errors import ContractError
+
+__all__ = ["build_on_meta", "evaluating", "frozen", "last_input", "uses_batch_norm"]
 
 _DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "exponential_", "random_"})
 
@@ -44,6 +46,38 @@ def evaluating(module: nn.Module, asked: bool = True) -> Iterator[None]:
 def uses_batch_norm(module: nn.Module) -> bool:
     """Whether the net normalises over the batch, so that samples of a batch see each other."""
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+@contextlib.contextmanager
+def last_input(net: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect the input (N, *shape) of a net's last layer with weights at each of its passes.
+
+    Raises:
+        ContractError: If no layer with weights was called in this block.
+    """
+    layers = [part for part in net.modules() if _has_weights(part)]
+    inputs: list[torch.Tensor] = []
+
+    def take(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        inputs.append(arguments[0])
+
+    hook = layers[-1].register_forward_pre_hook(take) if layers else None
+    try:
+        yield inputs
+    finally:
+        if hook is not None:
+            hook.remove()
+    if not inputs:
+        raise ContractError(
+            "The discriminator has features for no penalty: none of its layers with weights was "
+            "called last. Return Output(logits, features=...), with features (N, ...)."
+        )
+
+
+def _has_weights(part: nn.Module) -> bool:
+    own = next(part.parameters(recurse=False), None) is not None
+    inside = isinstance(part, nn.utils.parametrize.ParametrizationList)
+    return (own or nn.utils.parametrize.is_parametrized(part)) and not inside
 
 
 def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:

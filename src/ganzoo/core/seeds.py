@@ -59,14 +59,20 @@ def seed_all(seed: int) -> None:
 def states(device: torch.device) -> dict[str, Tensor]:
     """Return the states of the global generators: ``python``, ``numpy``, ``cpu``, ``device``."""
     import numpy as np
-    import torch
 
     _, key, *rest = np.random.get_state(legacy=True)
     tensors = {
         "python": _packed(random.getstate()),
         "numpy": _packed([np.asarray(key).tolist(), *rest]),
-        "cpu": torch.get_rng_state(),
     }
+    return tensors | torch_states(device)
+
+
+def torch_states(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's global generators: ``cpu`` and that of the ``device``."""
+    import torch
+
+    tensors = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         tensors["device"] = torch.cuda.get_rng_state(device)
     elif device.type == "mps":
@@ -87,12 +93,20 @@ def restore(tensors: Mapping[str, Tensor], device: torch.device, same_kind: bool
         KeyError, RuntimeError, TypeError, ValueError: If they are of something else.
     """
     import numpy as np
-    import torch
 
     version, internal, gauss = _unpacked(tensors["python"])
     random.setstate((version, tuple(internal), gauss))
     key, *rest = _unpacked(tensors["numpy"])
     np.random.set_state(("MT19937", np.array(key, dtype=np.uint32), *rest))
+    restore_torch(tensors, device, same_kind)
+
+
+def restore_torch(
+    tensors: Mapping[str, Tensor], device: torch.device, same_kind: bool = True
+) -> None:
+    """Put back what ``torch_states`` returned; arguments as those of ``restore``."""
+    import torch
+
     torch.set_rng_state(tensors["cpu"])
     if same_kind and device.type == "cuda":
         torch.cuda.set_rng_state(tensors["device"], device)

@@ -88,6 +88,7 @@ class Play(Protocol):
     discriminator: nn.Module
     d_steps: int
     g_steps: int
+    generator_sees_real: bool
 
     def update_discriminator(self, real: Tensor, labels: Tensor | None) -> Step:
         """Play D's phase on real samples (N, *shape) and as many generated ones."""
@@ -152,6 +153,7 @@ class Step:
             their means are columns of ``metrics.jsonl``. Reading one with ``.item()`` waits for
             the device; the trainer itself reads them in batches.
         built: What the ``build`` of the component that is asked has returned: its own state.
+        player: Whose phase it is, ``discriminator`` or ``generator``; empty in your own loop.
     """
 
     number: int
@@ -165,3 +167,4 @@ class Step:
     fake_output: Output | None = None
     scalars: dict[str, Any] = field(default_factory=dict)
     built: Any = None
+    player: str = ""

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from struct import error as struct_error
 
-from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.label_files import NAMES
-from ganzoo.datasets.picture_files import MOST_BYTES, PictureFile, PictureFiles, printable, reason
+from ganzoo.datasets.picture_files import PictureFile, PictureFiles, printable, reason
 from ganzoo.errors import DataError
 from ganzoo.files.storage import read_all
 
@@ -39,7 +38,7 @@ def opened(path: Path) -> Archive:
 
 
 def unpacking(path: Path) -> str:
-    """Return how an archive that is not read as it is gives a folder, to end a message."""
+    """Say how an archive that is not read as it is gives a folder."""
     name = path.name.lower()
     if name.endswith((".tgz", ".tbz", ".tbz2", ".txz")) or ".tar." in name:
         return f"unpack it (mkdir pictures; tar -xf '{path}' -C pictures) and give the folder"
@@ -51,45 +50,24 @@ class Archive(PictureFiles):
 
     A folder that holds everything else is passed over, as archives of a folder have it.
 
-    Args:
-        path: The archive.
-
     Raises:
         DataError: If it is damaged, encrypted or holds no pictures.
     """
 
-    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
-        """Yield the content of these pictures, or why there is none."""
-        for file in self._files[start:stop]:
-            if file.size > MOST_BYTES:
-                yield PictureError("more than 1 GiB")
-                continue
-            try:
-                yield self._content(file)
-            except _BROKEN as error:
-                yield PictureError(reason(error))
-
-    def text(self, name: bytes, most: int) -> bytes:
-        """Return the content of a label file.
-
-        Raises:
-            OSError: If it is damaged, or has more than so many bytes.
-        """
-        file = self.label_files[name]
-        if file.size > most:
-            raise OSError(f"it has {file.size:,} bytes, more than {most:,}")
-        try:
-            return self._content(file)
-        except _BROKEN as error:
-            raise OSError(reason(error)) from error
+    broken = (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        struct_error,
+    )
 
     @abstractmethod
     def _entries(self) -> Iterator[tuple[str, PictureFile]]:
         """Open the archive and yield its files with their names as they stand there."""
-
-    @abstractmethod
-    def _content(self, file: PictureFile) -> bytes:
-        """The content of a file."""
 
     def _listed(self) -> Iterator[PictureFile]:
         """Files with the names that a folder has; of those of one name, the last counts."""
@@ -104,14 +82,10 @@ class Archive(PictureFiles):
             yield file._replace(name=name[shared:])
 
     def _damaged(self, error: Exception) -> DataError:
+        problem, fix = f"is damaged or no {self.what}", "copy or make it again"
         if isinstance(error, OSError) and error.errno is not None:
-            return DataError(
-                f"The {self.what} {self.origin} cannot be read ({reason(error)}); make it readable."
-            )
-        return DataError(
-            f"The {self.what} {self.origin} is damaged or no {self.what} ({reason(error)}); copy "
-            f"or make it again."
-        )
+            problem, fix = "cannot be read", "make it readable"
+        return DataError(f"The {self.what} {self.origin} {problem} ({reason(error)}); {fix}.")
 
 
 class _Zip(Archive):
@@ -121,7 +95,7 @@ class _Zip(Archive):
     def _entries(self) -> Iterator[tuple[str, PictureFile]]:
         try:
             self._zip = zipfile.ZipFile(self._path)
-        except _BROKEN as error:
+        except self.broken as error:
             raise self._damaged(error) from error
         # What is open is counted without a lock.
         self._lock = threading.Lock()
@@ -165,7 +139,7 @@ class _Tar(Archive):
             self._handle = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             with tarfile.open(self._path, "r:") as archive:
                 members = archive.getmembers()
-        except _BROKEN as error:
+        except self.broken as error:
             raise self._damaged(error) from error
         for member in members:
             if member.isreg() and not member.issparse():
@@ -199,18 +173,6 @@ class _Tar(Archive):
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-
-
-_BROKEN = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    OSError,
-    ValueError,
-    RuntimeError,
-    struct_error,
-)
 
 
 def _shared_folder(names: list[bytes]) -> bytes:

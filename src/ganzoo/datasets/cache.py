@@ -5,40 +5,40 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import math
 import os
 import shutil
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import platformdirs
 
 from ganzoo.datasets import progress
 from ganzoo.datasets.decoding import decode, look_at, resized
 from ganzoo.datasets.formats import ImageStats, OutputFormat, PictureError, RequestedFormat
-from ganzoo.datasets.picture_files import printable
+from ganzoo.datasets.picture_files import Source, printable
 from ganzoo.datasets.ranges import Range
 from ganzoo.errors import DataError, some
-from ganzoo.files.storage import expanded, new_folder, sha256, write_json
+from ganzoo.files import artifact
+from ganzoo.files.storage import expanded, new_folder, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ganzoo.datasets.placing import Pixels
+    from ganzoo.files.artifact import FileFacts
 
 __all__ = [
     "ENVIRONMENT",
     "Decoded",
     "Skipped",
-    "Source",
     "cache_root",
     "decoded",
     "facts_of",
@@ -47,7 +47,7 @@ __all__ = [
 
 ENVIRONMENT = "GANZOO_CACHE"
 """Environment variable that names the folder of the cache of decoded pictures."""
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _PICTURES, _RECORD = "pictures.npy", "cache.json"
 _ALWAYS_HASHED = 32 * 2**20  # bytes up to which a file is hashed at every start
@@ -64,39 +64,6 @@ class Skipped(NamedTuple):
     number: int
     name: str
     reason: str
-
-
-class Source(Protocol):
-    """Where encoded pictures come from, in an order that is the same everywhere."""
-
-    @property
-    def origin(self) -> str:
-        """What it is, to start a message."""
-
-    @property
-    def key(self) -> str:
-        """Hash of its content and order."""
-
-    @property
-    def groups(self) -> NDArray[np.int32]:
-        """(N,) index of each picture's group, or -1."""
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """Names of the groups."""
-
-    @property
-    def notices(self) -> Sequence[str]:
-        """What a person should know about it, a line each."""
-
-    def __len__(self) -> int:
-        """Return the number of pictures."""
-
-    def read(self, start: int, stop: int) -> Iterable[bytes | PictureError]:
-        """Yield the content of these pictures, or why there is none, from any thread."""
-
-    def name(self, index: int) -> bytes:
-        """Return what a picture is called; it holds no NUL."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +94,10 @@ class Decoded:
 
 
 def cache_root(chosen: Path | None = None) -> Path:
-    """Return the folder of decoded pictures; it need not exist yet.
+    """Return the folder of decoded pictures, which need not exist yet.
 
-    Args:
-        chosen: What the caller asked for. None stands for the environment variable
-            ``GANZOO_CACHE``, and where that is unset or empty, for the user's cache folder of
-            ganzoo; ``decoded`` in it is the folder.
+    It is ``decoded`` in the chosen folder, by default in the one that the environment variable
+    ``GANZOO_CACHE`` names, or else in the user's cache folder of ganzoo.
     """
     place = chosen or os.environ.get(ENVIRONMENT)
     parent = expanded(place) if place else platformdirs.user_cache_path("ganzoo")
@@ -144,12 +109,10 @@ def decoded(
 ) -> Decoded:
     """Return the pictures of a source, from the cache or decoded now.
 
-    A cache is one folder per content and form. It is built under another name, flushed and
-    renamed, by one process at a time: others wait for it. Partial writes of killed builders are
-    removed.
-    At every start, files up to 32 MiB are compared with their SHA-256; larger ones with their size
-    and time of change, and with their SHA-256 where the time is another. What does not agree is
-    built again.
+    A cache is one folder per content and form, written as a whole by one process at a time: others
+    wait for it. At every start, a file up to 32 MiB is compared with its SHA-256; a larger one with
+    its size and time of change, and its SHA-256 where these differ. What does not agree is built
+    again.
 
     Args:
         source: Where the pictures come from.
@@ -170,10 +133,9 @@ def decoded(
                 found = _opened(folder)  # another process may have built it meanwhile
                 if not isinstance(found, Decoded):
                     _remove_leftovers(root, key)
-                    repaired = found
                     with new_folder(folder) as fresh:
-                        _build(source, wanted, fresh, threads, _limit(max_bad, len(source)))
-                    found = _opened(folder, repaired)
+                        _build(source, wanted, fresh, threads, max_bad)
+                    found = _opened(folder, repaired=found)
         except OSError as error:
             raise _unwritable(root, source.origin, error) from error
         if not isinstance(found, Decoded):
@@ -181,19 +143,13 @@ def decoded(
                 f"The decoded pictures of {source.origin} in {folder} are damaged right after "
                 f"writing ({found}); check the disk, or set the option cache or {ENVIRONMENT}."
             )
-    limit = _limit(max_bad, found.total)
-    if len(found.skipped) > limit:
-        raise _too_many(source.origin, found.skipped, limit, found.total)
+    _check_skipped(found.skipped, max_bad, source)
     return found
 
 
 def _key(source: Source, wanted: RequestedFormat) -> str:
     settings = {"format": FORMAT_VERSION, "source": source.key, **asdict(wanted)}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _limit(max_bad: float, total: int) -> int:
-    return int(max_bad * total) if max_bad < 1 else int(max_bad)
 
 
 # -- reading ----------------------------------------------------------------------------------
@@ -204,12 +160,11 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
     import numpy as np
 
     try:
-        whole = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        record = whole["record"]
-        if whole["sha256"] != _hash_of(record):
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        checksum = record.pop(artifact.CHECKSUM)
+        if artifact.with_checksum(record)[artifact.CHECKSUM] != checksum:
             return f"{_RECORD} has been changed"
-        if fault := _fault(folder / _PICTURES, record["file"]):
-            return f"{_PICTURES} {fault}"
+        _verify(folder / _PICTURES, record["file"], record["mtime_ns"])
         skipped = [Skipped(*each) for each in record["skipped"]]
         return Decoded(
             # "c" is copy-on-write: nothing changes the file, and torch finds memory it may write.
@@ -231,14 +186,12 @@ def _opened(folder: Path, repaired: str = "") -> Decoded | str:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _fault(path: Path, known: dict[str, Any]) -> str:
-    """What is wrong with a file of the cache, or nothing."""
+def _verify(path: Path, facts: FileFacts, mtime_ns: int) -> None:
+    """Check a file of the cache; a large one is not hashed while its size and time are the same."""
     state = path.stat()
-    if state.st_size != known["size"]:
-        return f"has {state.st_size:,} bytes instead of {known['size']:,}"
-    if state.st_mtime_ns == known["mtime_ns"] and state.st_size > _ALWAYS_HASHED:
-        return ""
-    return "" if sha256(path) == known["sha256"] else "has another SHA-256 than when it was written"
+    same = (state.st_size, state.st_mtime_ns) == (facts["size"], mtime_ns)
+    if not same or state.st_size <= _ALWAYS_HASHED:
+        artifact.check(path, facts)
 
 
 def facts_of(record: dict[str, Any]) -> ImageStats:
@@ -246,10 +199,6 @@ def facts_of(record: dict[str, Any]) -> ImageStats:
     low, high = tuple(record["low"]), tuple(record["high"])
     deep = tuple((depth, *extent) for depth, *extent in record["deep"])
     return ImageStats(**{**record, "low": low, "high": high, "deep": deep})
-
-
-def _hash_of(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 # -- building ---------------------------------------------------------------------------------
@@ -272,17 +221,19 @@ class _Batch:
     examples: dict[str, int] = field(default_factory=dict)
 
 
-def _build(source: Source, wanted: RequestedFormat, folder: Path, threads: int, limit: int) -> None:
+def _build(
+    source: Source, wanted: RequestedFormat, folder: Path, threads: int, max_bad: float
+) -> None:
     with warnings.catch_warnings():  # Pillow warns of what is odd in a file and reads on
         warnings.simplefilter("ignore")
         facts = None if wanted.settled else _survey(source)
         while True:
             try:
-                record = _write(source, wanted, facts, folder, threads, limit)
+                record = _write(source, wanted, facts, folder, threads, max_bad)
                 break
             except _OtherForm as other:
                 facts = other.facts
-    write_json(folder / _RECORD, {"record": record, "sha256": _hash_of(record)})
+    write_json(folder / _RECORD, artifact.with_checksum(record))
 
 
 def _survey(source: Source) -> ImageStats | None:
@@ -303,7 +254,7 @@ def _write(
     facts: ImageStats | None,
     folder: Path,
     threads: int,
-    limit: int,
+    max_bad: float,
 ) -> dict[str, Any]:
     """Decode everything into a file, in the form that follows from the facts."""
     output = wanted.output(facts)
@@ -316,12 +267,11 @@ def _write(
         (folder / _PICTURES).open("wb") as file,
         progress.Bar(f"decoding {source.origin}", len(source)) as bar,
     ):
-        file.write(_header(len(source), output))
+        _write_header(file, len(source), output)
         for batch in _batches(source, output, threads):
             for index, reason in batch.bad:
                 skipped.append(Skipped(index, printable(source.name(index)), reason))
-            if len(skipped) > limit:
-                raise _too_many(source.origin, skipped, limit, len(source))
+            _check_skipped(skipped, max_bad, source)
             if batch.facts is not None:
                 # What was once seen counts, so that the form changes a few times at most.
                 facts = batch.facts.merged(facts)
@@ -339,7 +289,7 @@ def _write(
                 f"{_some(skipped)}; repair or replace them."
             )
         file.seek(0)
-        file.write(_header(count, output))
+        _write_header(file, count, output)
     return {
         "format_version": FORMAT_VERSION,
         "origin": source.origin,
@@ -350,81 +300,72 @@ def _write(
         "extent": [min(low for low, _ in extents), max(high for _, high in extents)],
         "examples": examples,
         "skipped": [list(each) for each in skipped],
-        "file": _stamp(folder / _PICTURES),
+        "file": artifact.describe(folder / _PICTURES),
+        "mtime_ns": (folder / _PICTURES).stat().st_mtime_ns,
     }
 
 
-def _stamp(path: Path) -> dict[str, Any]:
-    state = path.stat()
-    return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256(path)}
-
-
-def _header(count: int, output: OutputFormat) -> bytes:
-    """The start of a .npy file; numpy gives it one length for all counts."""
+def _write_header(file: BinaryIO, count: int, output: OutputFormat) -> None:
+    """Write the start of a .npy file; numpy gives it one length for all counts."""
     import numpy as np
 
-    start = io.BytesIO()
-    form = {
-        "descr": "<f4" if output.deep else "|u1",
-        "fortran_order": False,
-        "shape": (count, *output.shape),
-    }
-    np.lib.format.write_array_header_1_0(start, form)
-    return start.getvalue()
+    kind, shape = "<f4" if output.deep else "|u1", (count, *output.shape)
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _batches(source: Source, output: OutputFormat, threads: int) -> Iterator[_Batch]:
     """Decode everything, a task at a time, and yield the outcomes in order."""
-    import numpy as np
-
-    kind = np.dtype("<f4" if output.deep else np.uint8)
-    together = max(1, min(_TOGETHER, _TASK_BYTES // (kind.itemsize * math.prod(output.shape))))
-
-    def decode_from(start: int) -> _Batch:
-        stop = min(start + together, len(source))
-        batch = _Batch(np.empty((stop - start, *output.shape), kind))
-        last: ImageStats | None = None
-        row = 0
-        other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
-        for index, content in enumerate(source.read(start, stop), start):
-            try:
-                if isinstance(content, PictureError):
-                    raise content
-                pixels, seen = decode(content, output)
-            except PictureError as error:
-                batch.bad.append((index, str(error)))
-                continue
-            if pixels.shape == output.shape:
-                batch.pixels[row] = pixels
-            else:
-                other_sizes.setdefault(pixels.shape, []).append((row, pixels))
-            row += 1
-            batch.examples.setdefault(seen.deep[0][0] if seen.deep else "uint8", index)
-            if seen != last:  # most pictures of a set are alike
-                last = seen
-                batch.facts = seen.merged(batch.facts)
-        for group in other_sizes.values():
-            rows, pictures = zip(*group, strict=True)
-            batch.pixels[list(rows)] = resized(list(pictures), output.size)
-        batch.pixels = batch.pixels[:row]
-        return batch
-
-    starts = range(0, len(source), together)
-    if threads == 1:
-        yield from map(decode_from, starts)
-        return
+    together = max(1, min(_TOGETHER, _TASK_BYTES // _picture_bytes(output)))
     # Pillow and torchvision decode outside the interpreter lock, so threads are enough.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ganzoo-decode")
     waiting: deque[Future[_Batch]] = deque()
     try:
-        for start in starts:
-            waiting.append(pool.submit(decode_from, start))
+        for start in range(0, len(source), together):
+            stop = min(start + together, len(source))
+            waiting.append(pool.submit(_decoded_batch, source, output, start, stop))
             if len(waiting) >= _AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decoded_batch(source: Source, output: OutputFormat, start: int, stop: int) -> _Batch:
+    import numpy as np
+
+    kind = np.dtype("<f4" if output.deep else np.uint8)
+    batch = _Batch(np.empty((stop - start, *output.shape), kind))
+    last: ImageStats | None = None
+    row = 0
+    other_sizes: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+    for index, content in enumerate(source.read(start, stop), start):
+        try:
+            if isinstance(content, PictureError):
+                raise content
+            pixels, seen = decode(content, output)
+        except PictureError as error:
+            batch.bad.append((index, str(error)))
+            continue
+        if pixels.shape == output.shape:
+            batch.pixels[row] = pixels
+        else:
+            other_sizes.setdefault(pixels.shape, []).append((row, pixels))
+        row += 1
+        batch.examples.setdefault(seen.deep[0][0] if seen.deep else "uint8", index)
+        if seen != last:  # most pictures of a set are alike
+            last = seen
+            batch.facts = seen.merged(batch.facts)
+    for group in other_sizes.values():
+        rows, pictures = zip(*group, strict=True)
+        batch.pixels[list(rows)] = resized(list(pictures), output.size)
+    batch.pixels = batch.pixels[:row]
+    return batch
+
+
+def _picture_bytes(output: OutputFormat) -> int:
+    return math.prod(output.shape) * (4 if output.deep else 1)
 
 
 # -- what may go wrong ------------------------------------------------------------------------
@@ -434,17 +375,20 @@ def _some(skipped: Sequence[Skipped]) -> str:
     return some([f"'{each.name}' ({each.reason})" for each in skipped], _NAMED)
 
 
-def _too_many(origin: str, skipped: Sequence[Skipped], limit: int, total: int) -> DataError:
+def _check_skipped(skipped: Sequence[Skipped], max_bad: float, source: Source) -> None:
+    limit = int(max_bad * len(source) if max_bad < 1 else max_bad)
+    if len(skipped) <= limit:
+        return
     are = "picture is" if len(skipped) == 1 else "pictures are"
-    return DataError(
-        f"{len(skipped):,} {are} unreadable among {total:,} of {origin}, more than the "
-        f"{limit:,} that max_bad allows: {_some(skipped)}; repair or remove them, or raise "
+    raise DataError(
+        f"{len(skipped):,} {are} unreadable among {len(source):,} of {source.origin}, more than "
+        f"the {limit:,} that max_bad allows: {_some(skipped)}; repair or remove them, or raise "
         f"max_bad."
     )
 
 
 def _check_space(folder: Path, source: Source, output: OutputFormat) -> None:
-    needed = len(source) * math.prod(output.shape) * (4 if output.deep else 1)
+    needed = len(source) * _picture_bytes(output)
     if needed > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, f"{needed / 2**30:.2f} GiB are needed")
 
@@ -468,12 +412,9 @@ def _unwritable(root: Path, origin: str, error: OSError) -> DataError:
 
 @contextlib.contextmanager
 def only_one(root: Path, key: str, doing: str) -> Iterator[None]:
-    """Hold the lock of an entry of a cache; the system frees it when its holder dies.
+    """Hold the lock of an entry of the cache in ``root``; the system frees it if its holder dies.
 
-    Args:
-        root: Folder of all entries, which is made.
-        key: Name of the entry.
-        doing: What the holder does, to tell others that wait.
+    Others that wait are told what the holder is ``doing``.
     """
     from filelock import FileLock, Timeout
 
@@ -497,8 +438,9 @@ def _remove_leftovers(root: Path, own: str) -> None:
 
     for path in (*root.glob(".*.tmp"), *root.glob(".*.old")):
         key = path.name[1:].partition(".")[0]
-        if key == own:
-            shutil.rmtree(path, ignore_errors=True)
-            continue
-        with contextlib.suppress(Timeout, OSError), FileLock(root / "locks" / f"{key}.lock", 0):
+        lock = FileLock(root / "locks" / f"{key}.lock", 0)
+        with (
+            contextlib.suppress(Timeout, OSError),
+            contextlib.nullcontext() if key == own else lock,
+        ):
             shutil.rmtree(path, ignore_errors=True)

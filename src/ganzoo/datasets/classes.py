@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ganzoo.datasets.conversion import as_numpy
@@ -39,13 +39,7 @@ _LONGEST_LABEL = 4096  # values of a label that may be a one-hot row
 
 
 class Classes(NamedTuple):
-    """The classes of data.
-
-    Attributes:
-        names: Of the classes, in the order of their numbers.
-        numbers: The number of the class that each label stands for.
-        notices: What was guessed.
-    """
+    """The names of classes by number, the number that each label stands for, what was guessed."""
 
     names: tuple[str, ...]
     numbers: Mapping[int | str, int]
@@ -53,12 +47,7 @@ class Classes(NamedTuple):
 
 
 def classes_named(names: Iterable[str], values: Sequence[int] | None = None) -> Classes:
-    """Return classes that the data name themselves; names stay in the order that they have.
-
-    Args:
-        names: Of the classes. They may be absent in the data.
-        values: The label of each; by default 0, 1, ...
-    """
+    """Return classes that the data name themselves; by default their labels are 0, 1, ..."""
     found = tuple(names)
     labels = range(len(found)) if values is None else values
     numbers: dict[int | str, int] = {label: number for number, label in enumerate(labels)}
@@ -80,18 +69,12 @@ def classes_of_values(values: Iterable[int | str]) -> Classes:
 
 
 def rare_classes(names: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
-    """Say which classes have one sample only.
-
-    Args:
-        names: Of the classes.
-        counts: How many samples each has.
-    """
+    """Say which of these classes have one sample only."""
     single = [f"'{name}'" for name, count in zip(names, counts, strict=True) if count == 1]
     if not single:
         return ()
-    if len(single) == 1:
-        which = f"class {single[0]} has"
-    else:
+    which = f"class {single[0]} has"
+    if len(single) > 1:
         more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
         which = f"classes {', '.join(single[:_SHOWN])}{more} have"
     return (
@@ -150,16 +133,14 @@ def read_labels(value: Any) -> Labels:
         array = np.empty(len(value), dtype=object)
         array[:] = list(value)
     if array.dtype.kind == "O" and array.size:
-        flat = list(array.flat)
-        if all(isinstance(item, bytes) for item in flat):
-            array = array.astype(bytes)
-        elif all(isinstance(item, str) for item in flat):
-            array = array.astype(str)
-        elif all(isinstance(item, (int, np.integer)) for item in flat):
-            try:
-                array = array.astype(np.int64)
-            except OverflowError:
-                return Labels(None, "integers beyond 64 bits")
+        plain = ((bytes, bytes), (str, str), ((int, np.integer), np.int64))
+        for kinds, dtype in plain:
+            if all(isinstance(item, kinds) for item in array.flat):
+                try:
+                    array = array.astype(dtype)
+                except OverflowError:
+                    return Labels(None, "integers beyond 64 bits")
+                break
     if array.dtype.kind == "S":  # as HDF5 keeps strings
         with contextlib.suppress(UnicodeDecodeError):
             array = np.char.decode(array, "utf-8")
@@ -218,11 +199,9 @@ def class_indices(
     """Return labels as numbers of classes, the names of these, and notices.
 
     Args:
-        labels: Array, tensor or sequence (N,) or (N, 1) of integers or strings, one-hot rows
-            (N, K), what ``read_labels`` returned, or None. Without ``classes``, classes are the
-            sorted distinct values.
+        labels: As ``read_labels`` takes or returns them, or None.
         count: How many samples there are.
-        classes: Those that the data themselves name.
+        classes: Those that the data themselves name; by default the distinct values in order.
         wanted: As ``as_samples`` has it.
         origin: What the labels belong to, to start a message.
         item: What messages call a sample, with ``{}`` for its number.
@@ -273,11 +252,7 @@ def choose_classes(found: Labels, classes: Classes | None) -> Classes | None:
 
 
 def _unused(problem: str, wanted: bool | None, origin: str) -> tuple[str, ...]:
-    """Return the notice that labels are left out, if they have a problem.
-
-    Raises:
-        DataError: If labels are wanted.
-    """
+    """The notice that labels are left out, if they have a problem; an error if wanted."""
     if not problem:
         return ()
     if problem.startswith("whole "):  # floats, as files of other programs keep classes
@@ -340,7 +315,7 @@ def labels_of_items(
     """Return the labels of items together; None where no item has one.
 
     Args:
-        found: The label of each, as ``read_items`` has it.
+        found: The label of each, as ``item_label`` has it.
         title: What messages call the dataset.
         indices: Which items they are of; by default 0, 1, ...
     """
@@ -348,79 +323,68 @@ def labels_of_items(
 
     if all(label is None for label in found):
         return None
-    missing = next((index for index, label in enumerate(found) if label is None), None)
-    if missing is not None:
-        index = missing if indices is None else indices[missing]
-        return Labels(
-            None, f"Item {index} of {title} has no label but others have; label all or none"
-        )
+    for index, label in enumerate(found):
+        if label is None:
+            number = index if indices is None else indices[index]
+            return Labels(
+                None, f"Item {number} of {title} has no label but others have; label all or none"
+            )
     other = next((label for label in found if isinstance(label, NoClass)), None)
-    if other is not None:
-        values = "" if " values" in other.type else "of type "
-        return Labels(None, f"{values}{other.type}")
     arrays = [label for label in found if isinstance(label, np.ndarray)]
-    if arrays and (len(arrays) < len(found) or len({each.shape for each in arrays}) > 1):
-        return Labels(None, "values of different shapes")
-    kinds = {isinstance(label, str) for label in found}
-    if len(kinds) > 1:
-        return Labels(None, "strings and numbers")
-    return as_labels(np.stack(found) if arrays else found)
+    if other is not None:
+        problem = other.type if " values" in other.type else f"of type {other.type}"
+    elif arrays and (len(arrays) < len(found) or len({each.shape for each in arrays}) > 1):
+        problem = "values of different shapes"
+    elif len({isinstance(label, str) for label in found}) > 1:
+        problem = "strings and numbers"
+    else:
+        return as_labels(np.stack(found) if arrays else found)
+    return Labels(None, problem)
 
 
 def classes_of(dataset: Any, labels_key: str | None = None) -> Classes | None:
     """Return the classes that a dataset says it has, without reading an item; None if it does not.
 
-    These are its ``classes`` (names in the order of their labels 0, 1, ..., or the labels where
-    they are integers), with the numbers of ``class_to_idx`` where it has them, the names of its
-    column of class labels, or else the distinct values of its ``targets``, ``labels`` or second
-    tensor. A ``Subset`` has those of its whole, a ``ConcatDataset`` those that its parts agree on.
-    What a ``target_transform`` turns into other labels does not count.
+    These are its ``classes`` (names in the order of their labels, or the labels where they are
+    integers), with the numbers of ``class_to_idx`` where it has them, the names of its column of
+    class labels, or else the distinct values of its ``targets``, ``labels`` or second tensor. A
+    ``Subset`` has those of its whole, a ``ConcatDataset`` those that its parts agree on.
 
     Raises:
         DataError: If the parts of a ``ConcatDataset`` have different classes.
     """
-    return _named(dataset, labels_key) or _valued(dataset, labels_key)
+    return _found_by(_names_of, dataset, labels_key) or _found_by(_targets_of, dataset, labels_key)
 
 
-def _named(dataset: Any, labels_key: str | None) -> Classes | None:
+def _found_by(
+    find: Callable[[Any, str | None], Classes | None], dataset: Any, labels_key: str | None
+) -> Classes | None:
     from torch.utils.data import ConcatDataset, Subset
 
-    found = _unless_transformed(dataset, _names_of(dataset, labels_key))
+    found = _unless_transformed(dataset, find(dataset, labels_key))
     if found is None and isinstance(dataset, Subset):
-        return _named(dataset.dataset, labels_key)
-    if found is None and isinstance(dataset, ConcatDataset):
-        parts = [one for each in dataset.datasets if (one := _named(each, labels_key))]
-        if len({each.names for each in parts}) > 1:
-            first, other = parts[0], next(each for each in parts if each.names != parts[0].names)
+        return _found_by(find, dataset.dataset, labels_key)
+    if found is not None or not isinstance(dataset, ConcatDataset):
+        return found
+    parts = [_found_by(find, each, labels_key) for each in dataset.datasets]
+    known = [each for each in parts if each is not None]
+    if find is _targets_of:
+        if not known or len(known) < len(parts):
+            return None
+        return classes_of_values(value for each in known for value in each.numbers)
+    for other in known[1:]:
+        if other.names != known[0].names:
             raise DataError(
                 f"The parts of {type(dataset).__name__} have different classes "
-                f"({listing(first.names[:4])} and {listing(other.names[:4])}), so that one label "
-                f"means several of them; give all parts the same classes, or say which with "
+                f"({listing(known[0].names[:4])} and {listing(other.names[:4])}), so that one "
+                f"label means several of them; give all parts the same classes, or say which with "
                 f"data.classes = [...]."
             )
-        return parts[0] if parts else None
-    return found
-
-
-def _valued(dataset: Any, labels_key: str | None) -> Classes | None:
-    from torch.utils.data import ConcatDataset, Subset
-
-    found = _unless_transformed(dataset, _targets_of(dataset, labels_key))
-    if found is None and isinstance(dataset, Subset):
-        return _valued(dataset.dataset, labels_key)
-    if found is None and isinstance(dataset, ConcatDataset):
-        parts = [_valued(each, labels_key) for each in dataset.datasets]
-        known = [each for each in parts if each is not None]
-        if known and len(known) == len(parts):
-            return classes_of_values(value for each in known for value in each.numbers)
-    return found
+    return known[0] if known else None
 
 
 def _unless_transformed(dataset: Any, classes: Classes | None) -> Classes | None:
-    """Return the classes unless the dataset gives other labels than those that they are of.
-
-    Its ``target_transform`` may do so; to one-hot rows or the same numbers is no other.
-    """
+    """The classes, unless the ``target_transform`` makes other labels than those they are of."""
     transform = getattr(dataset, "target_transform", None)
     if transform is None or classes is None:
         return classes
@@ -459,9 +423,8 @@ def _names_of(dataset: Any, labels_key: str | None) -> Classes | None:
     if words and all(isinstance(each, int) for each in words):
         values = classes_named(map(str, words), words)  # the labels themselves
         places: dict[int | str, int] = {number: number for number in range(len(words))}
-        if places.keys() & set(words):
-            return values
-        return values._replace(numbers={**values.numbers, **places})
+        known_too = {} if places.keys() & set(words) else places
+        return values._replace(numbers={**values.numbers, **known_too})
     if words and all(isinstance(each, str) for each in words):
         return classes_named(words)
     return None
@@ -478,11 +441,8 @@ def _pairs(mapping: Any) -> list[tuple[int, str]]:
 
 
 def _is_words(value: Any) -> bool:
-    return (
-        isinstance(value, (tuple, list))
-        and bool(value)
-        and all(isinstance(each, str) for each in value)
-    )
+    found = list(value) if isinstance(value, (tuple, list)) else []
+    return bool(found) and all(isinstance(each, str) for each in found)
 
 
 def _targets_of(dataset: Any, labels_key: str | None) -> Classes | None:

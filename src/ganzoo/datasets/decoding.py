@@ -56,10 +56,6 @@ def decode(data: bytes, output: OutputFormat) -> tuple[Pixels, ImageStats]:
     profiles are not applied. Transparent pixels are put on white where no alpha is retained. Sizes
     change with Pillow's antialiased bilinear filter.
 
-    Args:
-        data: Content of the file.
-        output: The form of the set.
-
     Returns:
         uint8 or, in a deep form, float32 (C, H, W), of that form or to be resized to it; and what
         was seen.
@@ -71,12 +67,12 @@ def decode(data: bytes, output: OutputFormat) -> tuple[Pixels, ImageStats]:
         if not output.deep and (quick := _quick(data, output)) is not None:
             return quick
         found, facts = _opened(data, output)
+        if output.deep:
+            if not isinstance(found, DeepPicture):
+                found = deep.carried(found, output.bounds)
+            return deep.arranged(found, output), facts
         if isinstance(found, DeepPicture):
-            if output.deep:
-                return deep.arranged(found, output), facts
             found = _image(deep.clipped(found))
-        elif output.deep:
-            return deep.arranged(deep.carried(found, output.bounds), output), facts
         return arranged(found, output), facts
 
 
@@ -132,7 +128,7 @@ def decode_as_programs(data: bytes, output: OutputFormat | None) -> tuple[Pixels
         uint8 or, of a deep output, float32 (C, H, W), and what was found.
 
     Raises:
-        PictureError: If it is damaged, incomplete, no picture, or too large.
+        PictureError: As ``decode``.
     """
     from PIL import Image
 
@@ -185,9 +181,9 @@ def _picture_errors() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
+    text = " ".join(str(error).split())
     if isinstance(error, UnidentifiedImageError):
         return "no picture, or damaged where it begins"
-    text = " ".join(str(error).split())
     if isinstance(error, Image.DecompressionBombError):
         return f"a decompression bomb: {text}"
     plain = isinstance(error, (OSError, SyntaxError, ValueError)) and text
@@ -213,7 +209,8 @@ def _quick(data: bytes, output: OutputFormat) -> tuple[Pixels, ImageStats] | Non
     if _reducible(height, width, output) or (pixels := _decoded_jpeg(data)) is None:
         return None
     facts = _jpeg_facts(height, width, channels)
-    if channels == output.channels and _only_size(height, width, output):
+    whole = output.stretch or height * output.size[1] == width * output.size[0]
+    if channels == output.channels and whole and height * width <= _SMALL:
         return pixels, facts
     return arranged(_image(pixels), output), facts
 
@@ -242,18 +239,10 @@ def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
         return None
 
 
-def _only_size(height: int, width: int, output: OutputFormat) -> bool:
-    """Whether a picture that is not too large to wait for others differs in nothing but size."""
-    whole = output.stretch or height * output.size[1] == width * output.size[0]
-    return whole and height * width <= _SMALL
-
-
 @functools.lru_cache(maxsize=256)
 def _jpeg_facts(height: int, width: int, channels: int) -> ImageStats:
     size = (height, width)
-    return ImageStats(
-        low=size, high=size, colour=channels == 3, any_opaque=True, any_transparent=False
-    )
+    return ImageStats(size, size, channels == 3, any_opaque=True, any_transparent=False)
 
 
 @functools.cache
@@ -273,11 +262,10 @@ def _decoded_jpeg(data: bytes) -> Pixels | None:
     """A JPEG as (C, H, W): the values that Pillow has too, with less around them."""
     import torch
 
-    operator = _jpeg_operator()
-    if operator is None:
+    if (operator := _jpeg_operator()) is None:
         return None
+    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     try:
-        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         pixels: Pixels = operator(encoded, 0, False).numpy()
     except RuntimeError:
         return None
@@ -291,14 +279,9 @@ def _image(pixels: Pixels) -> Image.Image:
 
 
 def resized(pixels: list[Pixels], size: tuple[int, int]) -> Pixels:
-    """Resize pictures of one shape, as Pillow's antialiased bilinear filter does it.
+    """Resize uint8 (C, H, W) of one shape to (N, C, *size), as Pillow's bilinear filter does it.
 
-    Args:
-        pixels: uint8 arrays (C, H, W).
-        size: Height and width to resize to.
-
-    Returns:
-        uint8 (N, C, *size); values may differ from Pillow's by 1.
+    Values may differ from Pillow's by 1.
     """
     import torch
     from torch.nn import functional
@@ -349,15 +332,8 @@ def _opened(
         if image.format not in ("JPEG", "MPO"):
             size = image.height, image.width
         plain, colour, alpha = _plain(image)
-    any_transparent = alpha and bool(np.asarray(plain.getchannel("A")).min() < 255)
-    return plain, ImageStats(
-        low=size,
-        high=size,
-        colour=colour,
-        any_opaque=not alpha,
-        any_transparent=any_transparent,
-        cut=cut,
-    )
+    clear = alpha and bool(np.asarray(plain.getchannel("A")).min() < 255)
+    return plain, ImageStats(size, size, colour, not alpha, clear, cut=cut)
 
 
 def _plain(image: Image.Image) -> tuple[Image.Image, bool, bool]:

@@ -14,15 +14,16 @@ from ganzoo.datasets.archives import ARCHIVES, opened
 from ganzoo.datasets.base import DataPath
 from ganzoo.datasets.classes import classes_of_values
 from ganzoo.datasets.folder_index import ImageFolderIndex
+from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.label_files import UnusableError, key_of
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.picture_files import printable, quoted, reason
+from ganzoo.datasets.picture_files import printable, quoted
 from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, listing, some
 
 if TYPE_CHECKING:
     from ganzoo.datasets.cache import Decoded
-    from ganzoo.datasets.picture_files import PictureFiles
+    from ganzoo.datasets.picture_files import PictureFiles, Source
 
 __all__ = ["Folder"]
 
@@ -36,9 +37,9 @@ _LISTED = 5  # folders that a notice names
 class Folder(PictureDataset):
     """Pictures in a folder and its sub-folders: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM.
 
-    A .zip, or a .tar without compression, is read like the folder that was packed into it, without
-    being unpacked. Files are recognised by their suffix; names that begin with a dot are passed
-    over, links are followed. Of an animation the first frame counts.
+    A .zip, or a .tar without compression, is read like the folder that was packed into it. Files
+    are recognised by their suffix; names that begin with a dot are passed over, links are followed.
+    Of an animation the first frame counts.
 
     With ``labels="auto"``, labels are those of a label file next to the pictures, where it has a
     class for each of them: ``dataset.json`` as StyleGAN's dataset_tool writes it, or
@@ -96,10 +97,10 @@ class Folder(PictureDataset):
         return ImageFolderIndex(self.path)
 
     def _labelled(self, found: Decoded, source: PictureFiles) -> Labelling:
-        notices: tuple[str, ...] = ()
         if self.labels == "none":
             return Labelling()
-        if self.labels in ("auto", "file"):
+        notices: tuple[str, ...] = ()
+        if self.labels != "folders":
             labelling, problem = self._of_files(found, source)
             if labelling.labels is not None:
                 return labelling
@@ -116,62 +117,64 @@ class Folder(PictureDataset):
         kinds: dict[str, list[bytes]] = {}
         for path in sorted(source.label_files):
             kinds.setdefault(path.rpartition(b"/")[2].decode(), []).append(path)
+        if not kinds:
+            known = listing(label_files.NAMES)
+            return Labelling(), f"{source.origin} has no label file ({known})"
         problems: list[str] = []
-        names = [] if not kinds else [key_of(os.fsdecode(name)) for name in _names(found, source)]
+        names = [key_of(os.fsdecode(name)) for name in _names(found, source)]
+        waiting = sorted(kinds, key=label_files.NAMES.index)
         shown = {kind: f"'{printable(paths[0])}'" for kind, paths in kinds.items()}
-        for kind in sorted(kinds, key=label_files.NAMES.index):
+        while waiting:
+            kind = waiting.pop(0)
             if len(kinds[kind]) > 1:
                 shown[kind] += f" and {len(kinds[kind]) - 1} more"
             try:
                 file = self._joined(kind, kinds[kind], source)
-                labels, classes, notices = file.of(names)
+                labels, classes = file.of(names)
             except UnusableError as error:
                 problems.append(
                     f"The label file {shown[kind]} in {source.origin} is not used: {error}"
                 )
                 continue
             column = f"the column '{file.column}' of " if file.column is not None else ""
+            count = len(classes.names)
             notes = [
-                f"Labels are those in {column}{shown[kind]} in {source.origin} "
-                f"({_counted(classes)}); {option('labels', 'folders')} takes the folders, "
-                f"{option('labels', 'none')} none."
+                f"Labels are those in {column}{shown[kind]} in {source.origin} ({count:,} "
+                f"class{'es' if count > 1 else ''}); {option('labels', 'folders')} takes the "
+                f"folders, {option('labels', 'none')} none.",
+                *(f"{each}." for each in problems),
             ]
-            notes += [f"{each}." for each in problems]
-            if rest := [shown[each] for each in kinds if label_files.counts_after(each, kind)]:
-                notes.append(f"Of several label files one counts; not used: {listing(rest)}.")
-            if absent := self._absent(file, names, source):
-                notes.append(absent)
-            return Labelling(np.array(labels, np.int64), classes, tuple(notes), notices), ""
-        if not problems:
-            known = listing(label_files.NAMES)
-            return Labelling(), f"{source.origin} has no label file ({known})"
+            if waiting:
+                rest = listing(shown[each] for each in waiting)
+                notes.append(f"Of several label files one counts; not used: {rest}.")
+            notes += self._absent(file, names, source)
+            numbers = np.array(labels, np.int64)
+            return Labelling(numbers, classes.names, tuple(notes), classes.notices), ""
         return Labelling(notices=tuple(f"{each}." for each in problems)), "; ".join(problems)
 
     def _joined(self, kind: str, paths: list[bytes], source: PictureFiles) -> label_files.LabelFile:
         """What all label files of a kind say; names in each are relative to its folder."""
-        joined: label_files.LabelFile | None = None
         values: dict[str, Any] = {}
         for path in paths:
-            try:
-                content = source.text(path, label_files.MOST_BYTES)
-            except OSError as error:
-                raise UnusableError(f"it cannot be read ({reason(error)})") from error
+            content = source.text(path, label_files.MOST_BYTES)
+            if isinstance(content, PictureError):
+                raise UnusableError(f"it cannot be read ({content})")
             file = label_files.read(kind, content, self.label_column)
             place = os.fsdecode(path.rpartition(b"/")[0])
             values |= {key_of(f"{place}/{name}"): value for name, value in file.values.items()}
-            joined = file if joined is None else joined
-        assert joined is not None
-        return joined._replace(values=values)
+        return file._replace(values=values)
 
-    def _absent(self, file: label_files.LabelFile, names: list[str], source: PictureFiles) -> str:
+    def _absent(
+        self, file: label_files.LabelFile, names: list[str], source: PictureFiles
+    ) -> list[str]:
         """What to say of names in a label file that no picture has."""
         absent = file.values.keys() - set(names)
         if absent:  # those that cannot be read are there
             absent -= {key_of(os.fsdecode(source.name(index))) for index in range(len(source))}
         if not absent:
-            return ""
+            return []
         files = "a picture that is" if len(absent) == 1 else f"{len(absent):,} pictures that are"
-        return f"The label file names {files} not there, such as '{min(absent)}'."
+        return [f"The label file names {files} not there, such as '{min(absent)}'."]
 
     def _of_folders(self, found: Decoded, source: PictureFiles) -> Labelling:
         """The folders of the first level as labels."""
@@ -206,55 +209,43 @@ class Folder(PictureDataset):
             way = f"Give one of them, such as {quoted(self.path / main)}"
             if self.path.is_file():
                 way = f"Pack one of them alone, such as '{main}'"
-            return (
-                f"{quoted(self.path)} has the folders {listing(names)}, which look like parts of a "
-                f"dataset: all pictures are taken, without labels. {way}, or say "
-                f"{option('labels', 'folders')}."
-            )
-        if _like_shards(names):
-            return (
-                f"{quoted(self.path)} has the folders {_listed(names)}, which look like numbered "
-                f"parts of one set: all pictures are taken, without labels. If they are classes, "
-                f"say {option('labels', 'folders')}."
-            )
-        return ""
+            what, fix = "parts of a dataset", f"{way}, or"
+        elif _like_shards(names):
+            what, fix = "numbered parts of one set", "If they are classes,"
+        else:
+            return ""
+        return (
+            f"{quoted(self.path)} has the folders {some(names, _LISTED)}, which look like {what}: "
+            f"all pictures are taken, without labels. {fix} say {option('labels', 'folders')}."
+        )
 
     def _no_classes(self, files: list[bytes], names: list[str], loose: int) -> tuple[str, ...]:
         """Say so where folders may well be classes but are not taken as such."""
         if len(names) > 1 and 2 * loose < len(files):
             which = "a picture lies" if loose == 1 else f"{loose:,} pictures lie"
             return (
-                f"{quoted(self.path)} has folders ({_listed(names)}), and {which} beside them, so "
-                f"that they are not taken as classes: all pictures are taken, without labels. If "
-                f"they are, move {'it' if loose == 1 else 'those'} away.",
+                f"{quoted(self.path)} has folders ({some(names, _LISTED)}), and {which} beside "
+                f"them, so that they are not taken as classes: all pictures are taken, without "
+                f"labels. If they are, move {'it' if loose == 1 else 'those'} away.",
             )
-        if len(names) == 1 and not loose:
-            inner = {name.split(b"/")[1] for name in files if name.count(b"/") > 1}
-            if len(inner) > 1:
-                place = f"Pack '{names[0]}' alone"
-                if self.path.is_dir():
-                    place = f"Give {quoted(self.path / names[0])}"
-                return (
-                    f"All pictures lie in the folder '{names[0]}' of {quoted(self.path)}, and are "
-                    f"taken without labels. {place} if the folders in it are classes "
-                    f"({_listed(sorted(map(printable, inner)))}).",
-                )
-        return ()
+        inner = {name.split(b"/")[1] for name in files if name.count(b"/") > 1}
+        if loose or len(names) != 1 or len(inner) < 2:
+            return ()
+        place = f"Pack '{names[0]}' alone"
+        if self.path.is_dir():
+            place = f"Give {quoted(self.path / names[0])}"
+        return (
+            f"All pictures lie in the folder '{names[0]}' of {quoted(self.path)}, and are taken "
+            f"without labels. {place} if the folders in it are classes "
+            f"({some(sorted(map(printable, inner)), _LISTED)}).",
+        )
 
 
-def _names(found: Decoded, source: PictureFiles) -> list[bytes]:
+def _names(found: Decoded, source: Source) -> list[bytes]:
     return [source.name(index) for index in found.indices]
-
-
-def _listed(names: list[str]) -> str:
-    return some(names, _LISTED)
 
 
 def _like_shards(names: list[str]) -> bool:
     """Whether folders are numbered from 0 on, as tools divide large sets."""
     alike = len({len(name) for name in names}) == 1
     return alike and all(map(_SHARD.fullmatch, names)) and any(int(name) == 0 for name in names)
-
-
-def _counted(classes: tuple[str, ...]) -> str:
-    return f"{len(classes):,} class{'es' if len(classes) > 1 else ''}"

@@ -9,25 +9,27 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ganzoo.datasets import label_files
 from ganzoo.datasets.archives import PACKED, unpacking
 from ganzoo.datasets.decoding import SUFFIXES
 from ganzoo.datasets.formats import PictureError
-from ganzoo.datasets.picture_files import MOST_BYTES, PictureFile, PictureFiles, printable, reason
+from ganzoo.datasets.picture_files import PictureFile, PictureFiles, printable, reason
 from ganzoo.errors import DataError
 from ganzoo.files.storage import read_all
 
 __all__ = ["ImageFolderIndex"]
 
 _NO_FILE, _BROKEN = -1, -2  # in place of a size
+_NO_CONTENT = {
+    _NO_FILE: "no regular file",
+    _BROKEN: "a link that leads nowhere, or not to be looked at",
+}
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _SAMPLED, _SAMPLE_BYTES = 16, 2**16  # files of which the start goes into the key
 
 
 class ImageFolderIndex(PictureFiles):
-    """The pictures of a folder, listed, without links that lead into a folder they lie in.
-
-    Args:
-        path: The folder.
+    """The pictures of a folder, without links that lead into a folder they lie in.
 
     Raises:
         DataError: If it is not a folder, holds no pictures, or cannot be listed.
@@ -45,45 +47,16 @@ class ImageFolderIndex(PictureFiles):
                     starts.update(self._start(file, _SAMPLE_BYTES)[1])
         self.key += f"-{starts.hexdigest()}"
 
-    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
-        """Yield the content of these pictures, or why there is none."""
-        for file in self._files[start:stop]:
-            yield self._content(file)
-
-    def text(self, name: bytes, most: int) -> bytes:
-        """Return the content of a label file.
-
-        Raises:
-            OSError: If it cannot be read, or has more than so many bytes.
-        """
-        # Without waiting, in case it is a pipe.
-        handle = os.open(self._root + b"/" + name, _OPEN | getattr(os, "O_NONBLOCK", 0))
+    def _content(self, file: PictureFile) -> bytes:
+        if file.size < 0:
+            raise PictureError(_NO_CONTENT[file.size])
         try:
-            state = os.fstat(handle)
-            if not stat.S_ISREG(state.st_mode):
-                raise OSError("no regular file")
-            if state.st_size > most:
-                raise OSError(f"it has {state.st_size:,} bytes, more than {most:,}")
-            return read_all(handle, state.st_size)
-        finally:
-            os.close(handle)
-
-    def _content(self, file: PictureFile) -> bytes | PictureError:
-        if file.size == _NO_FILE:
-            return PictureError("no regular file")
-        if file.size == _BROKEN:
-            return PictureError("a link that leads nowhere, or not to be looked at")
-        try:
-            state, content = self._start(file, MOST_BYTES)
+            state, content = self._start(file, file.size)
         except FileNotFoundError:
-            return PictureError("removed while the folder was read")
-        except OSError as error:
-            return PictureError(reason(error))
-        if state.st_size > MOST_BYTES:
-            return PictureError("more than 1 GiB")
+            raise PictureError("removed while the folder was read") from None
         same = (state.st_size, state.st_mtime_ns) == (file.size, file.stamp)
         if not same or len(content) != file.size:
-            return PictureError("changed while the folder was read")
+            raise PictureError("changed while the folder was read")
         return content
 
     def _start(self, file: PictureFile, most: int) -> tuple[os.stat_result, bytes]:
@@ -133,11 +106,13 @@ class ImageFolderIndex(PictureFiles):
             with os.scandir(self._root + b"/" + inside) as entries:
                 yield from entries
         except FileNotFoundError:
-            if not inside:
-                raise self._unlistable(inside, "it has been removed") from None
-            # A folder that is gone by now: its pictures are no longer in the tree.
+            pass  # it is gone by now, and its pictures with it
         except OSError as error:
-            raise self._unlistable(inside, reason(error)) from error
+            place = printable(self._root + b"/" + inside.rstrip(b"/")).rstrip("/")
+            raise DataError(
+                f"The folder '{place}' cannot be listed ({reason(error)}); make it readable, or "
+                f"move it out of the way."
+            ) from error
 
     def _loops(self, path: bytes, inside: bytes) -> bool:
         """Whether a link leads to one of the folders that it lies in, above the root as well."""
@@ -150,13 +125,6 @@ class ImageFolderIndex(PictureFiles):
         except OSError:  # gone by now, which listing it finds out
             return False
 
-    def _unlistable(self, inside: bytes, why: str) -> DataError:
-        place = printable(self._root + b"/" + inside.rstrip(b"/")).rstrip("/")
-        return DataError(
-            f"The folder '{place}' cannot be listed ({why}); make it readable, or move it out of "
-            f"the way."
-        )
-
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
     try:
@@ -166,7 +134,8 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
 
 
 def _listed_file(entry: os.DirEntry[bytes], name: bytes) -> PictureFile:
-    if entry.name[entry.name.rfind(b".") :].lower() not in SUFFIXES:
+    suffix = entry.name[entry.name.rfind(b".") :].lower()
+    if suffix not in SUFFIXES and os.fsdecode(entry.name) not in label_files.NAMES:
         return PictureFile(name, 0, 0)
     try:
         state = entry.stat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -18,14 +18,11 @@ from ganzoo.datasets.formats import PictureError
 from ganzoo.datasets.keys import LABEL_KEYS, PICTURE_KEYS, the_one
 from ganzoo.datasets.label_files import NAMES as LABEL_FILES
 from ganzoo.datasets.picture_dataset import Labelling, PictureDataset
-from ganzoo.datasets.picture_files import printable
+from ganzoo.datasets.picture_files import Source, printable
 from ganzoo.datasets.ranges import option
 from ganzoo.errors import ConfigError, DataError, did_you_mean, listing
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ganzoo.datasets.cache import Decoded
 
 __all__ = ["TABLE_SUFFIXES", "HuggingFace", "holds_tables"]
@@ -77,20 +74,10 @@ class HuggingFace(PictureDataset):
             raise ConfigError("With labels='none' there is no label_column; leave one of them out.")
         return self
 
-    def encoded(self) -> contextlib.AbstractContextManager[_Rows]:
+    def encoded(self) -> _Rows:
         """Open the rows, to be decoded by the caller; their files are memory-mapped."""
         origin = f"'{printable(os.fsencode(self.path or str(self.repo)))}'"
-        table = self._table(origin)
-        folder = self.path is not None and self.path.is_dir() and not holds_tables(self.path)
-        rows = _Rows(
-            table,
-            origin,
-            self.image_column,
-            self.label_column,
-            wants_labels=self.labels == "auto",
-            from_folders=folder and table.info.builder_name == "imagefolder",
-        )
-        return contextlib.nullcontext(rows)
+        return _Rows(self, self._table(origin), origin)
 
     def _labelled(self, found: Decoded, source: Any) -> Labelling:
         import numpy as np
@@ -115,7 +102,8 @@ class HuggingFace(PictureDataset):
         path = self.path
         if path is not None and not path.exists():
             raise DataError(f"There is no file or folder {origin}; correct the path.")
-        if path is not None and path.is_file() and path.suffix.lower() not in TABLE_SUFFIXES:
+        kind = "" if path is None else path.suffix.lower()
+        if path is not None and path.is_file() and kind not in TABLE_SUFFIXES:
             raise DataError(
                 f"{origin} is not a table of pictures; give a {' or '.join(TABLE_SUFFIXES)} file, "
                 f"a folder of them, or one that save_to_disk wrote."
@@ -123,23 +111,20 @@ class HuggingFace(PictureDataset):
         try:
             with _bars_of(datasets, hub):
                 if path is None:
-                    opened = load_dataset(
+                    return load_dataset(
                         self.repo, self.subset, split=self.split, revision=self.revision
                     )
-                elif path.is_file():
-                    kind = {".parquet": "parquet", ".arrow": "arrow"}[path.suffix.lower()]
-                    opened = load_dataset(kind, data_files={"train": str(path)}, split=self.split)
-                elif any((path / name).exists() for name in _SAVED):
-                    opened = load_from_disk(str(path))
-                    if not isinstance(opened, Dataset):
-                        opened = _part(opened, self.split, origin)
-                else:
-                    opened = load_dataset(str(path), self.subset, split=self.split)
-        except (ConfigError, DataError):
-            raise
+                if path.is_file():
+                    return load_dataset(kind[1:], data_files={"train": str(path)}, split=self.split)
+                if not any((path / name).exists() for name in _SAVED):
+                    return load_dataset(str(path), self.subset, split=self.split)
+                saved = load_from_disk(str(path))
         except Exception as error:  # datasets and what it is built on raise many classes
             raise _explained(origin, error, datasets) from error
-        return opened
+        if isinstance(saved, Dataset):
+            return saved
+        _require("split", self.split, saved, origin)
+        return saved[self.split]
 
 
 def holds_tables(folder: Path) -> bool:
@@ -157,9 +142,8 @@ def holds_tables(folder: Path) -> bool:
 @contextlib.contextmanager
 def _bars_of(*libraries: Any) -> Iterator[None]:
     """Have these libraries show bars only where ganzoo does."""
-    silenced = [each for each in libraries if not each.are_progress_bars_disabled()]
-    if progress.is_shown():
-        silenced = []
+    shown = [each for each in libraries if not each.are_progress_bars_disabled()]
+    silenced = [] if progress.is_shown() else shown
     for each in silenced:
         each.disable_progress_bars()
     try:
@@ -169,35 +153,35 @@ def _bars_of(*libraries: Any) -> Iterator[None]:
             each.enable_progress_bars()
 
 
-def _part(parts: Any, split: str, origin: str) -> Any:
-    if split not in parts:
+def _require(what: str, name: str, known: Any, origin: str) -> None:
+    if name not in known:
         raise ConfigError(
-            f"{origin} has no split '{split}'.{did_you_mean(split, list(parts))} Splits: "
-            f"{listing(parts)}."
+            f"{origin} has no {what} '{name}'.{did_you_mean(name, list(known))} "
+            f"{what.capitalize()}s: {listing(known)}."
         )
-    return parts[split]
 
 
 def _explained(origin: str, error: Exception, datasets: Any) -> DataError:
     text = " ".join(str(error).split()) or "no reason given"
-    fix = "check that it is what you mean, and that its files are whole"
-    known = datasets.exceptions
-    if isinstance(error, known.DatasetNotFoundError):
+    wrong_value = isinstance(error, ValueError)
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError):
         fix = "check the name; for a private or gated data set, set HF_TOKEN or run 'hf auth login'"
     elif "corresponds to no data" in text or isinstance(error, IndexError):  # as it reads nothing
         fix = "it has no rows: choose another split or file"
-    elif "split" in text.lower() and isinstance(error, ValueError):
+    elif wrong_value and "split" in text.lower():
         fix = "choose one with the option split"
-    elif "config" in text.lower() and isinstance(error, ValueError):
+    elif wrong_value and "config" in text.lower():
         fix = "choose one with the option subset"
     elif isinstance(error, (ConnectionError, TimeoutError)):
         fix = "connect to the network, or give downloaded files with the option path"
     elif isinstance(error, OSError) and error.errno is not None:
         fix = "free space or set HF_HOME to a folder of your own, where datasets keeps its files"
+    else:
+        fix = "check that it is what you mean, and that its files are whole"
     return DataError(f"{origin} cannot be loaded ({type(error).__name__}: {text}); {fix}.")
 
 
-class _Rows:
+class _Rows(Source):
     """The rows of a data set as a source of pictures, in their order.
 
     Raises:
@@ -205,33 +189,35 @@ class _Rows:
         DataError: If there are no rows, or their labels are not labels.
     """
 
-    def __init__(
-        self,
-        table: Any,
-        origin: str,
-        image_column: str | None,
-        label_column: str | None,
-        wants_labels: bool,
-        from_folders: bool = False,
-    ) -> None:
+    def __init__(self, asked: HuggingFace, table: Any, origin: str) -> None:
         import numpy as np
 
-        self.origin = origin
-        self.notices: list[str] = []
-        self.guessed: tuple[str, ...] = ()  # of classes
         if not len(table):
             raise DataError(f"{origin} has no rows; choose another split or file.")
-        self._column = _image_column(table.features, origin, image_column)
+        self.origin = origin
+        self.notices = []
+        self.guessed: tuple[str, ...] = ()  # of classes
+        self.groups = np.full(len(table), -1, np.int32)
+        self.group_names = []
+        self._column = _image_column(table.features, origin, asked.image_column)
         self._rows = table.with_format("arrow")
-        self._names_folders = from_folders
-        self.groups: NDArray[np.int32] = np.full(len(table), -1, np.int32)
-        self.group_names: Sequence[str] = ()
-        column = self._label_column(table.features, label_column) if wants_labels else None
-        if column is not None:
-            self._read_labels(table.features[column], column, required=label_column is not None)
         # datasets keeps this hash of content and of what was done to it, and has no other name.
         parts = (table._fingerprint, len(table), self._column)
         self.key = "rows-" + hashlib.sha256(repr(parts).encode()).hexdigest()
+        column = asked.label_column
+        if asked.labels == "none":
+            return
+        if column is not None:
+            _require("column", column, table.features, origin)
+        elif (column := self._label_column(table.features)) is None:
+            return
+        problem = self._read_labels(table, column, asked.path)
+        if problem:
+            text = f"The column '{column}' of {origin} {problem}"
+            fix = f"choose another with label_column, or say {option('labels', 'none')}."
+            if asked.label_column is not None:
+                raise DataError(f"{text}; {fix}")
+            self.notices.append(f"{text}, and is not used for labels; {fix}")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -245,20 +231,15 @@ class _Rows:
         for value in self._rows[start:stop].column(self._column):
             yield _content(value.as_py())
 
-    def _label_column(self, features: Any, asked: str | None) -> str | None:
+    def _label_column(self, features: Any) -> str | None:
         from datasets import ClassLabel
 
-        if asked is not None:
-            _require_column(asked, features, self.origin)
-            return asked
         found: list[str] = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
+        named = [name for name in features if name in LABEL_KEYS and name != self._column]
         found = found or [
-            name
-            for name, kind in features.items()
-            if name in LABEL_KEYS and getattr(kind, "dtype", "").startswith(_CLASSES)
+            name for name in named if getattr(features[name], "dtype", "").startswith(_CLASSES)
         ]
-        # A column that is called labels and holds none gets a notice.
-        found = found or [name for name in features if name in LABEL_KEYS and name != self._column]
+        found = found or named  # one that is called labels and holds none gets a notice
         chosen = the_one(found, LABEL_KEYS)
         if found and chosen is None:
             self.notices.append(
@@ -267,64 +248,47 @@ class _Rows:
             )
         return chosen
 
-    def _read_labels(self, feature: Any, column: str, required: bool) -> None:
-        """Read classes; a column without any is refused if it was asked for, else left out."""
+    def _read_labels(self, table: Any, column: str, path: Path | None) -> str:
+        """Read classes; return what keeps the column from being labels."""
         import numpy as np
-
-        from datasets import ClassLabel
 
         values: list[Any] = []
         for start in range(0, len(self), _LABELS_READ):
-            part = self._rows[start : start + _LABELS_READ].column(column)
-            values += part.to_pylist()
-        named = isinstance(feature, ClassLabel)
-        missing = sum(value is None or (named and value == -1) for value in values)
+            values += self._rows[start : start + _LABELS_READ].column(column).to_pylist()
         if all(value is None or value == -1 for value in values):
             self.notices.append(f"The column '{column}' of {self.origin} holds no labels.")
-            return
-        problem, classes, notices = "", classes_named(()), tuple[str, ...]()
+            return ""
+        names = getattr(table.features[column], "names", None)  # of a ClassLabel
+        missing = sum(value is None or (names is not None and value == -1) for value in values)
         if missing:
-            problem = f"has no label for {missing:,} of {len(values):,} rows"
-        elif named:
-            classes = classes_named(feature.names)
+            return f"has no label for {missing:,} of {len(values):,} rows"
+        notices: tuple[str, ...] = ()
+        if names is not None:
             low, high = min(values), max(values)
-            if low < 0 or high >= len(feature.names):
-                problem = f"holds classes from {low} to {high}, and {len(feature.names)} have names"
-            elif self._names_folders:  # which the library puts in the order of text
-                classes = classes_of_values(feature.names)
-                values = [feature.names[value] for value in values]
+            if low < 0 or high >= len(names):
+                return f"holds classes from {low} to {high}, and {len(names)} have names"
+            classes = classes_named(names)
+            folder = path is not None and path.is_dir() and not holds_tables(path)
+            if folder and table.info.builder_name == "imagefolder":
+                classes = classes_of_values(names)  # which the library puts in the order of text
+                values = [names[value] for value in values]
         else:
             found = read_labels(values)
             if found.values is None:
-                problem = f"holds {found.problem}, which are not classes"
-            else:
-                values, notices = found.values.tolist(), found.notices
-                classes = found.classes or classes_of_values(values)
-        if problem:
-            text = f"The column '{column}' of {self.origin} {problem}"
-            fix = f"choose another with label_column, or say {option('labels', 'none')}."
-            if required:
-                raise DataError(f"{text}; {fix}")
-            self.notices.append(f"{text}, and is not used for labels; {fix}")
-            return
+                return f"holds {found.problem}, which are not classes"
+            values, notices = found.values.tolist(), found.notices
+            classes = found.classes or classes_of_values(values)
         self.groups = np.array([classes.numbers[value] for value in values], np.int32)
         self.group_names = list(classes.names)
         self.guessed = (*notices, *classes.notices)
-
-
-def _require_column(name: str, features: Any, origin: str) -> None:
-    if name not in features:
-        raise ConfigError(
-            f"{origin} has no column '{name}'.{did_you_mean(name, features)} Columns: "
-            f"{listing(features)}."
-        )
+        return ""
 
 
 def _image_column(features: Any, origin: str, asked: str | None) -> str:
     from datasets import Image
 
     if asked is not None:
-        _require_column(asked, features, origin)
+        _require("column", asked, features, origin)
         return asked
     found: list[str] = [name for name, kind in features.items() if isinstance(kind, Image)]
     # Files that datasets did not write hold the same without saying so.
@@ -356,8 +320,7 @@ def _content(value: Any) -> bytes | PictureError:
     if not isinstance(value, str):
         what = "an empty cell" if value is None else f"a cell of {type(value).__name__}"
         return PictureError(what)
-    path = Path(value)
-    shown = printable(value.encode())
+    path, shown = Path(value), printable(value.encode())
     try:
         if path.exists() and not path.is_file():  # a device may be read for ever
             return PictureError(f"{shown}: no regular file")

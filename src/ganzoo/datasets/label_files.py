@@ -18,10 +18,8 @@ from ganzoo.errors import some
 __all__ = [
     "MOST_BYTES",
     "NAMES",
-    "Found",
     "LabelFile",
     "UnusableError",
-    "counts_after",
     "key_of",
     "read",
 ]
@@ -41,52 +39,32 @@ class UnusableError(Exception):
     """A file that names no classes; the text says why, as a sentence that begins with 'it'."""
 
 
-class Found(NamedTuple):
-    """The classes of pictures.
-
-    Attributes:
-        labels: The class of each picture, from 0.
-        classes: Names of the classes.
-        notices: What was guessed.
-    """
-
-    labels: list[int]
-    classes: tuple[str, ...]
-    notices: tuple[str, ...] = ()
-
-
 class LabelFile(NamedTuple):
-    """What a label file says.
+    """The label of each file that a label file names, and in which column if it has columns.
 
-    Attributes:
-        values: The label of each file that it names.
-        column: Where its labels are, if it has columns.
-        sure: Whether they are said to be labels, or only look like it.
+    ``sure`` is whether they are said to be labels, or only look like it.
     """
 
     values: Mapping[str, Any]
     column: str | None
     sure: bool
 
-    def of(self, names: Iterable[str]) -> Found:
-        """Return the classes of pictures of these names.
+    def of(self, names: Sequence[str]) -> tuple[list[int], Classes]:
+        """Return the class of each of these pictures, from 0, and the classes.
 
         Raises:
             UnusableError: If a picture has none, or labels are not classes.
         """
-        wanted = list(names)
         what = "its labels"
         if self.column is not None:
             what = f"the values of its column '{self.column}'"
-        values = [self.values.get(name) for name in wanted]
-        missing = [
-            name for name, value in zip(wanted, values, strict=True) if value is None or value == ""
-        ]
+        values = [self.values.get(name) for name in names]
+        missing = [names[place] for place, value in enumerate(values) if value in (None, "")]
         if len(missing) == len(values):
-            names = ""
+            likely = ""
             if self.values:
-                names = f", which are named like '{min(wanted)}' and not '{min(self.values)}'"
-            raise UnusableError(f"it has a label for none of the pictures{names}")
+                likely = f", which are named like '{min(names)}' and not '{min(self.values)}'"
+            raise UnusableError(f"it has a label for none of the pictures{likely}")
         if missing:
             raise UnusableError(
                 f"it has no label for {len(missing):,} of {len(values):,} pictures, such as "
@@ -99,25 +77,20 @@ class LabelFile(NamedTuple):
         if found.values is None:
             raise UnusableError(f"{what} are {found.problem}, which are not classes")
         labels: list[Any] = found.values.tolist()
-        distinct = len(set(labels))
+        distinct = set(labels)
         texts = isinstance(labels[0], str)
-        if texts and _numbers(set(labels)):
+        if texts and _are_fractions(distinct):
             raise UnusableError(f"{what} are numbers with a fraction, which are not classes")
-        if not self.sure and 2 * distinct > len(labels):
+        if not self.sure and 2 * len(distinct) > len(labels):
             raise UnusableError(
-                f"{what} have {distinct:,} different values for {len(labels):,} pictures, too "
+                f"{what} have {len(distinct):,} different values for {len(labels):,} pictures, too "
                 f"many for classes"
             )
-        if texts and distinct == len(labels) > 1 and any(" " in label for label in labels):
+        if texts and len(distinct) == len(labels) > 1 and any(" " in label for label in labels):
             raise UnusableError(f"{what} differ for each picture, as captions do")
-        classes: Classes = found.classes or classes_of_values(labels)
-        numbers = [classes.numbers[label] for label in labels]
-        return Found(numbers, classes.names, (*found.notices, *classes.notices))
-
-
-def counts_after(kind: str, other: str) -> bool:
-    """Whether a kind of label file counts only where there is none of the other."""
-    return NAMES.index(kind) > NAMES.index(other)
+        classes = found.classes or classes_of_values(labels)
+        notices = (*found.notices, *classes.notices)
+        return [classes.numbers[label] for label in labels], classes._replace(notices=notices)
 
 
 def key_of(name: str) -> str:
@@ -127,12 +100,7 @@ def key_of(name: str) -> str:
 
 
 def read(name: str, content: bytes, column: str | None = None) -> LabelFile:
-    """Read a label file.
-
-    Args:
-        name: One of ``NAMES``.
-        content: Of the file.
-        column: Which column holds the labels, where it has columns; None to find it.
+    """Read a label file of one of ``NAMES``; ``column`` holds the labels, by default one is found.
 
     Raises:
         UnusableError: If it is damaged, of another form, or it is not clear what its labels are.
@@ -157,10 +125,9 @@ def _from_json(content: bytes, column: str | None) -> LabelFile:
     labels = whole["labels"]
     if labels is None:
         raise UnusableError("its labels are null")
-    pairs = labels.items() if isinstance(labels, dict) else labels
     values: dict[str, Any] = {}
     try:
-        for file, value in pairs:
+        for file, value in labels.items() if isinstance(labels, dict) else labels:
             _set(values, key_of(file), value)
     except (TypeError, ValueError, AttributeError):
         raise UnusableError('its labels are not of the form [["picture.png", 0], ...]') from None
@@ -216,20 +183,23 @@ def _columns(columns: Sequence[str], asked: str | None) -> tuple[str, str]:
     lower = {name.lower(): name for name in reversed(columns) if name}
     files = next((lower[name] for name in _FILE_COLUMNS if name in lower), None)
     if files is None:
-        raise UnusableError(f"it has no column file_name (columns: {_some(columns)})")
+        shown = some(columns, _NAMED) or "none"
+        raise UnusableError(f"it has no column file_name (columns: {shown})")
     rest = [name for name in columns if name and name != files]
+    shown = some(rest, _NAMED) or "none"
     if asked is not None:
         if asked not in rest:
-            raise UnusableError(f"it has no column '{asked}' (columns: {_some(rest)})")
+            raise UnusableError(f"it has no column '{asked}' (columns: {shown})")
         return files, asked
+    if not rest:
+        raise UnusableError("it has no column besides that of the files")
     named = [name for name in rest if name.lower() in _LABEL_COLUMNS]
     chosen = rest if len(rest) == 1 else named
     if len(chosen) != 1:
-        why = "it has no column besides that of the files"
-        if rest:
-            why = f"it is not clear which of its columns holds labels ({_some(rest)})"
-            why += f"; choose one with {option('label_column', (named or rest)[0])}"
-        raise UnusableError(why)
+        raise UnusableError(
+            f"it is not clear which of its columns holds labels ({shown}); choose one with "
+            f"{option('label_column', (named or rest)[0])}"
+        )
     return files, chosen[0]
 
 
@@ -240,21 +210,14 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _as_integers(values: list[Any]) -> list[Any]:
-    """Labels as integers where they are whole numbers with a fraction of 0, as pandas makes them.
-
-    It does so where other rows have none.
-    """
+    """Labels as integers where all are whole numbers with a fraction of 0, as pandas has them."""
     texts = all(isinstance(value, str) and _WHOLE.fullmatch(value) for value in values)
     if texts or all(isinstance(value, float) and value.is_integer() for value in values):
         return [int(float(value)) for value in values]
     return values
 
 
-def _some(names: Sequence[str]) -> str:
-    return some(names, _NAMED) or "none"
-
-
-def _numbers(values: Iterable[str]) -> bool:
+def _are_fractions(values: Iterable[str]) -> bool:
     """Whether texts are numbers, at least one of which has a fraction."""
     try:
         return any(not float(value).is_integer() for value in values)

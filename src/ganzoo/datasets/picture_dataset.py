@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.datasets.cache import Decoded, Source
+    from ganzoo.datasets.cache import Decoded
     from ganzoo.datasets.formats import ImageStats
+    from ganzoo.datasets.picture_files import Source
     from ganzoo.datasets.stream import Stream
 
 __all__ = ["Labelling", "PictureDataset"]
@@ -44,11 +44,7 @@ def _pair(value: Any) -> Any:
 class Labelling(NamedTuple):
     """Labels (N,) and the names of their classes, or neither; and what to say about them.
 
-    Attributes:
-        labels: (N,) numbers of classes.
-        classes: Their names.
-        notices: What is said in any case.
-        guessed: What is said where labels are used.
+    ``guessed`` is what is said only where labels are used.
     """
 
     labels: NDArray[np.int64] | None = None
@@ -105,11 +101,7 @@ class PictureDataset(Dataset):
         return self if self.size is not None else self.replace(size=size)
 
     def stream(self, workers: int, labels: bool = False) -> Stream:
-        """Refuse to be read while training.
-
-        Raises:
-            ConfigError: Always, with what to say instead.
-        """
+        """Refuse to be read while training, and say what to say instead."""
         threads = f"threads={workers} (--dataset.threads {workers})" if workers else "threads"
         raise ConfigError(
             f"'workers' are processes that read a torch Dataset while training; pictures of the "
@@ -136,42 +128,35 @@ class PictureDataset(Dataset):
 
         with self.encoded() as source:
             found = self._decoded(source)
-            bounds, about_range = self.ranged(
-                found.facts, found.examples, found.extent, source.origin
-            )
-            labels, classes, own, guessed = self._labelled(found, source)
-            notices = [*source.notices, *self._notices(found), *about_range, *own]
+            bounds, about = self.ranged(found.facts, found.examples, found.extent, source.origin)
+            labelling = self._labelled(found, source)
+            notices = [*source.notices, *self._notices(found), *about, *labelling.notices]
+        labels, classes = None, labelling.classes
+        if labelling.labels is not None:
+            labels = torch.from_numpy(labelling.labels)
         if wanted is not False and labels is not None and classes is not None:
-            counts = torch.bincount(torch.from_numpy(labels), minlength=len(classes))
-            notices += [*guessed, *rare_classes(classes, counts.tolist())]
+            counts = torch.bincount(labels, minlength=len(classes))
+            notices += [*labelling.guessed, *rare_classes(classes, counts.tolist())]
         size = self.wanted.size_of(found.facts)
         return Samples(
             data=torch.from_numpy(found.pictures),
             spec=SampleSpec(kind="image", shape=(found.pictures.shape[1], *size), classes=classes),
-            labels=None if labels is None else torch.from_numpy(labels),
+            labels=labels,
             stored_range=bounds,
             flip=self.flip,
             notices=tuple(notices),
         )
 
     @abstractmethod
-    def encoded(self) -> AbstractContextManager[Source]:
-        """Open the pictures as they are stored, to be decoded by the caller.
-
-        Raises:
-            DataError: If there are none.
-        """
+    def encoded(self) -> Source:
+        """Open the pictures as they are stored; a ``DataError`` says that there are none."""
 
     def ranged(
         self, facts: ImageStats, names: Mapping[str, str], extent: Range, origin: str
     ) -> tuple[Range, list[str]]:
         """Return the range of values, and what to say about it.
 
-        Args:
-            facts: What was seen in all pictures.
-            names: Name of a picture of each depth.
-            extent: Lowest and highest number in them.
-            origin: What they are, to start a message.
+        ``names`` has a picture of each depth, ``extent`` the lowest and highest number in all.
 
         Raises:
             DataError: If it cannot be decided, or numbers are outside the ``stored_range``.

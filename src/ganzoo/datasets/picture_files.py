@@ -9,32 +9,63 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ganzoo.datasets import label_files
 from ganzoo.datasets.decoding import SUFFIXES
+from ganzoo.datasets.formats import PictureError
 from ganzoo.errors import DataError, listing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.datasets.formats import PictureError
-
-__all__ = ["MOST_BYTES", "PictureFile", "PictureFiles", "printable", "quoted", "reason"]
+__all__ = ["MOST_BYTES", "PictureFile", "PictureFiles", "Source", "printable", "quoted", "reason"]
 
 MOST_BYTES = 2**30
 """Most bytes of one file."""
 
 
-class PictureFile(NamedTuple):
-    """One file.
+class Source(AbstractContextManager["Source"]):
+    """Where encoded pictures come from, in an order that is the same everywhere.
 
     Attributes:
-        name: Relative to the folder or archive.
-        size: Bytes.
-        stamp: What tells another content of that size: time of change, checksum or place.
-        entry: What the archive knows it by.
+        origin: What it is, to start a message.
+        key: Hash of its content and order.
+        groups: (N,) index of each picture's group, or -1.
+        group_names: Names of the groups.
+        notices: What a person should know about it, a line each.
+    """
+
+    origin: str
+    key: str
+    groups: NDArray[np.int32]
+    group_names: list[str]
+    notices: list[str]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
+        """Yield the content of these pictures, or why there is none, from any thread."""
+
+    @abstractmethod
+    def name(self, index: int) -> bytes:
+        """Return what a picture is called; it holds no NUL."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class PictureFile(NamedTuple):
+    """One file: its name in the folder or archive, its size, and what the archive knows it by.
+
+    ``stamp`` tells another content of that size: time of change, checksum or place.
     """
 
     name: bytes
@@ -43,31 +74,25 @@ class PictureFile(NamedTuple):
     entry: Any = None
 
 
-class PictureFiles(AbstractContextManager["PictureFiles"]):
+class PictureFiles(Source):
     """The pictures among some files, which subclasses list and read.
 
-    The order follows from a hash of each name, not from the file system or the alphabet.
-
-    Args:
-        path: The folder or archive.
+    The order follows from a hash of each name. Groups are the folders of the first level.
 
     Attributes:
-        origin: The path, to start a message.
-        notices: What a person should know, a line each.
         label_files: Files that may hold labels, by name.
-        groups: (N,) index of the first-level folder of each picture, or -1.
-        group_names: Names of these folders.
-        key: Hash of names, sizes and stamps.
 
     Raises:
         DataError: If there are no pictures.
     """
 
-    what = "folder"
+    what: ClassVar[str] = "folder"
+    broken: ClassVar[tuple[type[Exception], ...]] = (OSError,)
+    """What reading a file may raise."""
 
     def __init__(self, path: Path) -> None:
         self.origin = quoted(path)
-        self.notices: list[str] = []
+        self.notices = []
         self.label_files: dict[bytes, PictureFile] = {}
         self._path = path
         try:
@@ -81,25 +106,8 @@ class PictureFiles(AbstractContextManager["PictureFiles"]):
         """List all files."""
 
     @abstractmethod
-    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
-        """Yield the content of these pictures, or why there is none, from any thread."""
-
-    @abstractmethod
-    def text(self, name: bytes, most: int) -> bytes:
-        """Return the content of a label file.
-
-        Raises:
-            OSError: If it cannot be read, or has more than so many bytes.
-        """
-
-    def close(self) -> None:
-        """Close the archive."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def _content(self, file: PictureFile) -> bytes:
+        """Return the content of a file, or raise ``PictureError`` or what is ``broken``."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -107,6 +115,25 @@ class PictureFiles(AbstractContextManager["PictureFiles"]):
     def name(self, index: int) -> bytes:
         """Return the name of a picture."""
         return self._files[index].name
+
+    def read(self, start: int, stop: int) -> Iterator[bytes | PictureError]:
+        """Yield the content of these pictures, or why there is none, from any thread."""
+        for file in self._files[start:stop]:
+            yield self._read(file, MOST_BYTES)
+
+    def text(self, name: bytes, most: int) -> bytes | PictureError:
+        """Return the content of a label file of at most so many bytes, or why there is none."""
+        return self._read(self.label_files[name], most)
+
+    def _read(self, file: PictureFile, most: int) -> bytes | PictureError:
+        if file.size > most:
+            return PictureError(f"it has {file.size:,} bytes, more than {most:,}")
+        try:
+            return self._content(file)
+        except PictureError as error:
+            return error
+        except self.broken as error:
+            return PictureError(reason(error))
 
     def _sort(self, files: list[PictureFile]) -> None:
         import numpy as np
@@ -127,7 +154,7 @@ class PictureFiles(AbstractContextManager["PictureFiles"]):
         tops = [file.name.partition(b"/")[0] if b"/" in file.name else b"" for file in self._files]
         folders = sorted({top for top in tops if top})
         rank = {b"": -1, **{top: number for number, top in enumerate(folders)}}
-        self.groups: NDArray[np.int32] = np.array([rank[top] for top in tops], np.int32)
+        self.groups = np.array([rank[top] for top in tops], np.int32)
         self.group_names = [printable(folder) for folder in folders]
         digest = hashlib.blake2b(digest_size=32)
         for file in self._files:

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import math
 import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -23,13 +20,12 @@ from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.base import DataPath, Dataset
 from ganzoo.datasets.cache import cache_root, decoded
 from ganzoo.datasets.formats import PictureError, RequestedFormat, span
+from ganzoo.datasets.picture_files import Source
 from ganzoo.datasets.root import ENVIRONMENT, data_root
 from ganzoo.datasets.samples import Samples
 from ganzoo.errors import DataError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["CIFAR10", "MNIST", "CelebA", "FashionMNIST", "TorchvisionDataset"]
@@ -39,27 +35,17 @@ _CELEBA_WIDTH = 178
 _MOST_THREADS = 8
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(NamedTuple):
     """One file that torchvision downloads.
 
-    Attributes:
-        path: Where it is put.
-        md5: Its checksum.
-        address: Where torchvision fetches it from.
-        unpacked: What it is unpacked to, with the checksum where one is known; empty where the
-            file is used as it is.
+    ``unpacked`` is what it is unpacked to, with the checksum where one is known; empty where the
+    file is used as it is.
     """
 
     path: Path
     md5: str
     address: str
     unpacked: tuple[tuple[Path, str | None], ...] = ()
-
-    @property
-    def present(self) -> bool:
-        """Whether there is something to read."""
-        return all(path.exists() for path, _ in self.unpacked or ((self.path, self.md5),))
 
 
 class TorchvisionDataset(Dataset):
@@ -80,9 +66,12 @@ class TorchvisionDataset(Dataset):
         Raises:
             DataError: If they are absent and cannot be downloaded, or a file is damaged.
         """
+        from numpy.exceptions import VisibleDeprecationWarning
+
         root = data_root(self.root)
         try:
-            with _hushed():
+            with warnings.catch_warnings():  # of how CIFAR-10's files were written
+                warnings.simplefilter("ignore", VisibleDeprecationWarning)
                 return self._read(root, self.download or self._complete(root))
         except DataError:
             raise
@@ -97,43 +86,35 @@ class TorchvisionDataset(Dataset):
     def _sources(self, root: Path) -> list[_Source]:
         """The files that torchvision downloads."""
 
-    def _damaged(self, root: Path) -> Path | None:
-        """The first file that is there but is not what it should be."""
+    def _is_whole(self, path: Path, md5: str | None) -> bool:
         from torchvision.datasets.utils import check_integrity
 
-        for source in self._sources(root):
-            for path, md5 in (*source.unpacked, (source.path, source.md5)):
-                if path.is_file() and not check_integrity(path, md5):
-                    return path
-        return None
+        return bool(check_integrity(path, md5))
 
     def _complete(self, root: Path) -> bool:
         """Whether all archives are there, so that torchvision's download only unpacks them."""
-        from torchvision.datasets.utils import check_integrity
-
-        return all(check_integrity(each.path, each.md5) for each in self._sources(root))
+        return all(self._is_whole(each.path, each.md5) for each in self._sources(root))
 
     def _explained(self, root: Path, error: Exception) -> DataError:
-        lines = str(error).split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        reason = last.strip("<>") or type(error).__name__
-        sources = self._sources(root)
+        lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+        reason = lines[-1].strip("<>") if lines else type(error).__name__
         if isinstance(error, PermissionError):
             return DataError(
                 f"The dataset '{self.name}' needs to write to {root}, which is not allowed "
                 f"({reason}); set root or {ENVIRONMENT} to a folder of your own."
             )
-        if damaged := self._damaged(root):
-            origin = next(
-                each.address
-                for each in sources
-                if damaged in (each.path, *(path for path, _ in each.unpacked))
-            )
-            return DataError(
-                f"The file {damaged} of the dataset '{self.name}' is damaged; delete it and run "
-                f"again, or fetch it anew from {origin}."
-            )
-        missing = [each for each in sources if not each.present]
+        missing: dict[str, list[str]] = {}
+        for source in self._sources(root):
+            for path, md5 in (*source.unpacked, (source.path, source.md5)):
+                if path.is_file() and not self._is_whole(path, md5):
+                    return DataError(
+                        f"The file {path} of the dataset '{self.name}' is damaged; delete it and "
+                        f"run again, or fetch it anew from {source.address}."
+                    )
+            used = [path for path, _ in source.unpacked] or [source.path]
+            if not all(path.exists() for path in used):
+                missing.setdefault(source.address, []).append(source.path.name)
+                place = source.path.parent
         if not missing:
             return DataError(
                 f"The dataset '{self.name}' in {root} cannot be read "
@@ -142,10 +123,10 @@ class TorchvisionDataset(Dataset):
         cause = f"could not be downloaded ({reason})" if self.download else "download is off"
         if self.download and self._lacks_gdown():
             cause = 'downloading it needs gdown: pip install "ganzoo[celeba]"'
+        wanted = "; ".join(f"{', '.join(names)} from {where}" for where, names in missing.items())
         return DataError(
-            f"The dataset '{self.name}' is not in {root}, and {cause}. By hand: fetch "
-            f"{_shopping_list(missing)} into {missing[0].path.parent}; or set root or "
-            f"{ENVIRONMENT} to the folder that has it."
+            f"The dataset '{self.name}' is not in {root}, and {cause}. By hand: fetch {wanted} "
+            f"into {place}; or set root or {ENVIRONMENT} to the folder that has it."
         )
 
     def _lacks_gdown(self) -> bool:
@@ -189,10 +170,16 @@ class MNIST(TorchvisionDataset):
             for filename, md5 in source.resources
         ]
 
-    def _damaged(self, root: Path) -> Path | None:
-        unpacked = [path for source in self._sources(root) for path, _ in source.unpacked]
-        short = (path for path in unpacked if path.is_file() and not _is_whole_idx(path))
-        return next(short, None) or super()._damaged(root)
+    def _is_whole(self, path: Path, md5: str | None) -> bool:
+        from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+
+        if path.suffix == ".gz":
+            return super()._is_whole(path, md5)
+        try:
+            read_sn3_pascalvincent_tensor(str(path))
+        except Exception:  # it asserts, or fails where it views the numbers
+            return False
+        return True
 
 
 class FashionMNIST(MNIST):
@@ -328,16 +315,16 @@ def _grouped(data: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Samples:
     return Samples(data=data, spec=spec, labels=labels.long())
 
 
-class _Faces:
+class _Faces(Source):
     """The pictures of CelebA as a source of the cache, in the order of its list."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         import numpy as np
 
         self.origin = f"CelebA in '{folder}'"
-        self.notices: list[str] = []
-        self.groups: NDArray[np.int32] = np.full(len(names), -1, np.int32)
-        self.group_names: list[str] = []
+        self.notices = []
+        self.groups = np.full(len(names), -1, np.int32)
+        self.group_names = []
         self._folder, self._names = folder, names
         digest = hashlib.sha256()
         for name in names:
@@ -369,32 +356,3 @@ class _Faces:
             f"The picture {path} is {state}; unpack img_align_celeba.zip in {path.parents[1]} "
             f"again."
         )
-
-
-def _is_whole_idx(path: Path) -> bool:
-    """Whether a file in the idx format of MNIST, of bytes, is as long as its header says."""
-    with path.open("rb") as file:
-        magic = file.read(4)
-        if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or magic[3] not in (1, 3):
-            return False
-        sizes = file.read(4 * magic[3])
-    axes = [int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4)]
-    return path.stat().st_size == 4 + len(sizes) + math.prod(axes) and len(axes) == magic[3]
-
-
-def _shopping_list(sources: list[_Source]) -> str:
-    """What to fetch from where: files with the same address are named together."""
-    by_address: dict[str, list[str]] = {}
-    for source in sources:
-        by_address.setdefault(source.address, []).append(source.path.name)
-    return "; ".join(f"{', '.join(names)} from {place}" for place, names in by_address.items())
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep numpy from warning about how CIFAR-10's files were written."""
-    from numpy.exceptions import VisibleDeprecationWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VisibleDeprecationWarning)
-        yield

@@ -23,8 +23,8 @@ from ganzoo.features.programs import PROGRAMS
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.datasets.cache import Source
     from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.datasets.picture_files import Source
     from ganzoo.datasets.ranges import Range
     from ganzoo.features.programs import Reading
 

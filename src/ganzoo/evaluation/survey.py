@@ -28,8 +28,8 @@ from ganzoo.features import tensor_cache
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.datasets.cache import Source
     from ganzoo.datasets.picture_dataset import PictureDataset
+    from ganzoo.datasets.picture_files import Source
     from ganzoo.datasets.placing import Pixels
     from ganzoo.datasets.ranges import Range
     from ganzoo.evaluation.options import Size

@@ -1,7 +1,6 @@
-"""Artifacts: folders with a JSON manifest of the size and SHA-256 of each file.
+"""Artifacts: folders with a JSON manifest of the size and SHA-256 of each file, without pickles.
 
-Checkpoints, bundles and caches are artifacts. A folder appears whole or not at all, nothing in it
-is a pickle, and a reader learns which file is damaged.
+Checkpoints, bundles and caches are artifacts.
 """
 
 from __future__ import annotations
@@ -9,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -74,10 +75,7 @@ class TooLargeError(ValueError):
 def new(folder: Path, manifest: str, facts: Mapping[str, Any]) -> Iterator[Path]:
     """Give a temporary folder to write files into; it becomes ``folder`` with its manifest.
 
-    Args:
-        folder: One that is there is replaced, at the end.
-        manifest: The name of the manifest, such as ``record.json``.
-        facts: What else it says; the files that were written are added as ``files``.
+    One that is there is replaced, at the end. The manifest says the facts, and ``files``.
 
     Raises:
         BeyondBoundsError: If the facts are more than ``read_manifest`` reads again.
@@ -110,15 +108,9 @@ def write_manifest(path: Path, facts: Mapping[str, Any], *, largest: int = LARGE
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, copied: bool = False) -> None:
-    """Write a safetensors file.
+    """Write a safetensors file of tensors on any device, of any layout, which may share memory.
 
-    Args:
-        path: The file.
-        tensors: By name; they may be on any device, of any layout, and share memory.
-        copied: Whether they come from ``own_copies`` already.
-
-    Raises:
-        OSError: If the disk is full or the place is not writable.
+    Those that are ``copied`` come from ``own_copies`` already. A full disk is an ``OSError``.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -136,16 +128,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, copied: bool = Fa
 def read_manifest(
     path: Path, *, newest: int = 1, largest: int = LARGEST, root: Path | None = None
 ) -> dict[str, Any]:
-    """Read a manifest and verify its checksum; how it is laid out does not matter.
+    """Read a manifest, verify its checksum, and return the rest; its layout does not matter.
 
     Args:
         path: The manifest.
         newest: The latest ``format_version`` that the caller understands.
         largest: Bytes that it may have.
         root: A link may lead anywhere below it; by default, below the manifest's own folder.
-
-    Returns:
-        What it says, without the checksum.
 
     Raises:
         OSError: If it cannot be read.
@@ -185,9 +174,7 @@ def check(path: Path, facts: FileFacts, *, root: Path | None = None) -> None:
         OSError: If it cannot be read.
         ValueError: If it is not a regular file, or of another size or SHA-256, in a clause.
     """
-    with untrusted.opened(path, root) as file:
-        if untrusted.size(file) != facts["size"]:
-            raise ValueError("size mismatch")
+    with _of_its_size(path, facts, root) as file:
         if untrusted.digest(file) != facts["sha256"]:
             raise ValueError("checksum mismatch")
 
@@ -199,15 +186,21 @@ def read(path: Path, facts: FileFacts, *, root: Path | None = None) -> bytes:
         OSError, ValueError: As ``check``.
         TooLargeError: If it is larger than ``GANZOO_MAX_BYTES`` allows; it is not read.
     """
-    with untrusted.opened(path, root) as file:
-        if untrusted.size(file) != facts["size"]:
-            raise ValueError("size mismatch")
+    with _of_its_size(path, facts, root) as file:
         if facts["size"] > untrusted.max_bytes():
             raise TooLargeError(untrusted.too_large(f"{path} has {facts['size']:,} bytes"))
         content = file.read(facts["size"])
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
         raise ValueError("checksum mismatch")
     return content
+
+
+@contextlib.contextmanager
+def _of_its_size(path: Path, facts: FileFacts, root: Path | None) -> Iterator[BufferedReader]:
+    with untrusted.opened(path, root) as file:
+        if os.fstat(file.fileno()).st_size != facts["size"]:
+            raise ValueError("size mismatch")
+        yield file
 
 
 def read_tensors(path: Path, facts: FileFacts, *, root: Path | None = None) -> dict[str, Tensor]:

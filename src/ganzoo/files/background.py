@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from ganzoo.errors import CheckpointError
@@ -20,9 +21,7 @@ class Background:
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
-        self._result: Path | BaseException | None = None
-        self._guard = threading.Lock()
-        self._following: list[Callable[[], object]] | None = None  # while a job is at work
+        self._result: Future[Path] = Future()
 
     def submit(self, job: Callable[[], Path]) -> None:
         """Begin a job; the one before must have been waited for.
@@ -32,36 +31,30 @@ class Background:
         """
         if self._thread is not None:
             raise RuntimeError("a job is begun before the one before it was waited for")
+        result: Future[Path] = Future()
 
         def work() -> None:
             try:
-                self._result = job()
+                result.set_result(job())
             except BaseException as error:
-                self._result = error
-            with self._guard:
-                following, self._following = self._following or [], None
-            for act in following:
-                act()
+                result.set_exception(error)
 
         thread = threading.Thread(target=work, name="ganzoo-save", daemon=True)
-        self._following = []
         try:
             thread.start()
         except RuntimeError as error:
-            self._following = None
             raise CheckpointError(
                 f"Nothing can be saved beside the training ({error}). Allow the process more "
                 f"threads (ulimit -u), then resume."
             ) from error
-        self._thread = thread
+        self._thread, self._result = thread, result
 
     def afterwards(self, act: Callable[[], object]) -> None:
         """Do something at once, or, if a job is at work, at its end, without waiting here."""
-        with self._guard:
-            if self._following is not None:
-                self._following.append(act)
-                return
-        act()
+        if self._thread is None:
+            act()
+        else:
+            self._result.add_done_callback(lambda _: act())
 
     def settle(self) -> None:
         """Wait until the job is over; ``poll`` or ``wait`` gives its result."""
@@ -69,10 +62,9 @@ class Background:
             self._thread.join()
 
     def poll(self) -> Path | None:
-        """Return what a job has written that has ended since the last call, without waiting.
+        """Return what a job has written that has ended since the last call; raise what it raised.
 
-        Raises:
-            Exception: What it has raised.
+        This does not wait.
         """
         return None if self._thread is None or self._thread.is_alive() else self.wait()
 
@@ -85,7 +77,5 @@ class Background:
         if self._thread is None:
             return None
         self._thread.join()  # an interruption here loses nothing
-        result, self._thread, self._result = self._result, None, None
-        if isinstance(result, BaseException):
-            raise result
-        return result
+        self._thread = None
+        return self._result.result()

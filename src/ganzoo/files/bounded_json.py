@@ -21,14 +21,12 @@ _DEEPEST, _MOST = 32, 50_000
 def read(path: Path, *, largest: int = LARGEST, root: Path | None = None) -> Any:
     """Read a JSON file, whatever its indentation, line ends, order of keys or byte order mark.
 
-    Args:
-        path: The file.
-        largest: Bytes that it may have.
-        root: A link may lead anywhere below it; by default, below the file's own folder.
+    Links may lead anywhere below ``root``; by default, below the file's own folder.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is not a regular file, too large, or ``parse`` refuses it.
+        ValueError: If it is not a regular file, has more bytes than ``largest``, or ``parse``
+            refuses it.
     """
     with untrusted.opened(path, root) as file:
         content = file.read(largest + 1)

@@ -57,7 +57,7 @@ def save(
     *,
     copied: bool = False,
 ) -> Path:
-    """Write one checkpoint below ``folder``; it appears whole or not at all.
+    """Write one checkpoint below ``folder`` and return its own folder; it is whole or not there.
 
     Args:
         folder: The run's ``checkpoints`` folder.
@@ -65,9 +65,6 @@ def save(
         tensors: Every tensor of the state, by a name that is unique in it.
         state: The rest, as JSON holds it.
         copied: Whether the tensors come from ``own_copies`` already.
-
-    Returns:
-        The checkpoint's folder.
 
     Raises:
         CheckpointError: If it cannot be written (a full or read-only disk), or the state is too
@@ -96,10 +93,7 @@ def place(folder: Path, step: int) -> Path:
 
 
 def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read and verify one checkpoint.
-
-    Returns:
-        Its tensors, on the CPU, and the rest of the state.
+    """Verify one checkpoint, and return its tensors, on the CPU, and the rest of the state.
 
     Raises:
         CheckpointError: If a file is missing, damaged, unreadable, too large, or from a newer
@@ -136,8 +130,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def latest(folder: Path) -> Path | None:
     """Return the newest checkpoint below ``folder``, or None where there is none."""
-    found = _all(folder)
-    return found[-1] if found else None
+    return max(_all(folder), key=step_of, default=None)
 
 
 @dataclass(frozen=True)
@@ -190,11 +183,7 @@ def newest(folder: Path) -> Newest:
 
 
 def quarantine(checkpoint: Path) -> Path:
-    """Rename a broken checkpoint, so that it is never used and can still be looked at.
-
-    Returns:
-        Its new place, ``broken-step-...`` next to the others.
-    """
+    """Rename a broken checkpoint to ``broken-step-...``: it is never used but still there."""
     for number in itertools.count(1):
         place = checkpoint.with_name(f"broken-{checkpoint.name}" + f"-{number}" * (number > 1))
         if not place.exists():
@@ -205,13 +194,9 @@ def quarantine(checkpoint: Path) -> Path:
 def steps_to_keep(
     steps: Sequence[int], last: int, every: int = 0, wanted: Collection[int] = ()
 ) -> list[int]:
-    """Return which checkpoints stay.
+    """Return which of some steps, ascending, stay.
 
-    Args:
-        steps: Of all that there are, ascending.
-        last: How many of the newest stay.
-        every: Those of multiples of this step stay too; 0 for none.
-        wanted: Those of these steps stay too.
+    They are the last ones, the multiples of ``every`` (0 for none), and those that are wanted.
     """
     newest = set(steps[-last:])
     return [s for s in steps if s in newest or s in wanted or (every and s % every == 0)]
@@ -241,9 +226,7 @@ def pack_optimizer(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split an optimizer's state into tensors and the rest, by ``<parameter>.<key>``.
 
-    Args:
-        optimizer: The optimizer.
-        names: Its parameters' names, in the order in which it was given them.
+    The names are those of its parameters, in the order in which it was given them.
     """
     import torch
 
@@ -271,9 +254,8 @@ def unpack_optimizer(
     import torch
 
     parameters = [item for group in optimizer.param_groups for item in group["params"]]
-    elementwise = isinstance(
-        optimizer, (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)
-    )  # which do not look
+    unchecked = (torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD)  # which do not look
+    elementwise = isinstance(optimizer, unchecked)
     shapes = {name: item.shape for name, item in zip(names, parameters, strict=True)}
     if problem := mismatch(shapes, tensors, rest, elementwise=elementwise):
         raise ValueError(f"an optimizer {problem}")
@@ -303,11 +285,8 @@ def mismatch(
 ) -> str:
     """Return in words why an optimizer cannot take what was packed; empty if it can.
 
-    Args:
-        shapes: Of its parameters, by name.
-        tensors: Those that were packed.
-        rest: What else was packed.
-        elementwise: Whether each tensor of its state is a number, or of its parameter's shape.
+    The shapes are those of its parameters. With ``elementwise``, each tensor of its state is a
+    number, or of its parameter's shape.
     """
     found = set()
     for path, value in {**tensors, **rest}.items():
@@ -332,18 +311,17 @@ def after(folder: Path, step: int) -> list[Path]:
 
 
 def _all(folder: Path) -> list[Path]:
-    found = (
-        path
-        for path in folder.glob(f"{_PREFIX}*")
-        if path.is_dir() and path.name.removeprefix(_PREFIX).isdecimal()
-    )
-    return sorted(found, key=step_of)
+    paths = [path for path in folder.glob(f"{_PREFIX}*") if path.is_dir()]
+    return sorted(filter(_is_named, paths), key=step_of)
+
+
+def _is_named(checkpoint: Path) -> bool:
+    return checkpoint.name.removeprefix(_PREFIX).isdecimal()
 
 
 def misnamed(checkpoint: Path, state: Mapping[str, Any]) -> bool:
     """Whether a checkpoint's name tells another step than its state; other names tell none."""
-    digits = checkpoint.name.removeprefix(_PREFIX)
-    return digits.isdecimal() and int(digits) != state.get("step")
+    return _is_named(checkpoint) and step_of(checkpoint) != state.get("step")
 
 
 def step_of(checkpoint: Path) -> int:

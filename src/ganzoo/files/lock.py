@@ -10,11 +10,14 @@ import time
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import RunFolderError
 from ganzoo.files import bounded_json, untrusted
 from ganzoo.files.storage import write_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["LOCK", "OWNER", "RunLock", "owner"]
 
@@ -26,14 +29,11 @@ _LEAVING: set[Path] = set()  # folders that this process lets go of when a last 
 
 
 class RunLock:
-    """Held by the one process that may write into a folder.
+    """Held by the one process that may write into a folder, which must exist.
 
-    The system releases it when its process ends, in whatever way, so that no stale lock stays
-    behind. On file systems that cannot lock, a file stands for the lock: it is stale, and taken
-    over, when its process is no longer there on this host.
-
-    Args:
-        folder: The run, which must exist.
+    The system releases it when its process ends, in whatever way. On file systems that cannot
+    lock, a file stands for the lock: it is stale, and taken over, when its process is no longer
+    there on this host.
 
     Raises:
         RunFolderError: If another process holds it, with its host and pid; or if the folder
@@ -47,42 +47,35 @@ class RunLock:
         try:
             folder.stat()  # filelock would make it
             self._lock = self._taken()
+            facts = {"host": socket.gethostname(), "pid": os.getpid()}
             try:
-                write_json(
-                    folder / OWNER,
-                    {
-                        "host": socket.gethostname(),
-                        "pid": os.getpid(),
-                        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                    },
-                )
+                started = datetime.now(UTC).isoformat(timespec="seconds")
+                write_json(folder / OWNER, {**facts, "started": started})
             except BaseException:
                 self._lock.release()
                 raise
+        except Timeout:
+            raise _held(folder) from None
         except OSError as error:
-            if isinstance(error, Timeout):
-                raise _held(folder) from None
             raise RunFolderError(
                 f"The run folder {folder} cannot be written ({error.strerror or error}). Free "
                 f"some space or use another folder."
             ) from error
 
-    def _taken(self) -> Any:
-        from filelock import FileLock, SoftFileLock, Timeout
+    def _taken(self) -> BaseFileLock:
+        from filelock import FileLock, SoftFileLock
 
-        path = self.folder / LOCK
         try:
-            lock = FileLock(path, thread_local=False)
-            self._take(lock, Timeout)
+            return self._take(FileLock(self.folder / LOCK, thread_local=False))
         except (NotImplementedError, OSError) as error:
             # The first is what filelock makes of ENOSYS.
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
-            lock = SoftFileLock(path, thread_local=False)
-            self._take(lock, Timeout)
-        return lock
+            return self._take(SoftFileLock(self.folder / LOCK, thread_local=False))
 
-    def _take(self, lock: Any, timeout: type[Exception]) -> None:
+    def _take(self, lock: BaseFileLock) -> BaseFileLock:
+        from filelock import Timeout
+
         began = time.monotonic()
         while True:
             try:
@@ -90,8 +83,8 @@ class RunLock:
                     # Newer filelocks change to a SoftFileLock by themselves, and say so.
                     warnings.filterwarnings("ignore", "flock not supported")
                     lock.acquire(timeout=0)
-                return
-            except timeout:
+                return lock
+            except Timeout:
                 # Its owner is gone, but processes that it had started hold the lock still; or it
                 # is this very process, which is about to let go.
                 orphaned = _running(owner(self.folder)) is False

@@ -88,13 +88,8 @@ def read(path: Path) -> list[StateDict]:
     """Return every mapping of names to tensors in a file of ``torch.save`` or of safetensors.
 
     Nothing is unpickled but tensors, numbers and containers. Tensors of a file that torch 1.6 or
-    later wrote are memory-mapped.
-
-    Args:
-        path: The file.
-
-    Returns:
-        At least one, on the CPU, in the order of the file. States of optimizers are left out.
+    later wrote are memory-mapped. There is at least one mapping; all are on the CPU, in the order
+    of the file. States of optimizers are left out.
 
     Raises:
         CheckpointError: If the file is absent, damaged, of another kind, or would run code.
@@ -182,8 +177,12 @@ def _content(path: Path) -> tuple[Any, bool]:
                     _check_pickle(path, file)
         else:
             raise CheckpointError(f"{path} {_what_else(head)}")
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+    except Exception as error:  # a damaged file can make zipfile and pickletools raise anything
+        raise CheckpointError(f"{path} is damaged or cut off ({error}). Copy it again.") from error
     return _torch(path, mapped=head.startswith(_ZIP)), True
 
 
@@ -225,48 +224,40 @@ def _what_else(head: bytes) -> str:
 
 def _check_zip(path: Path) -> None:
     """Refuse, before torch reads it, a zip that would grow or that holds more than weights."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            names = [entry.filename.casefold() for entry in entries]  # as torch looks them up
-            inner = [name.partition("/")[2] for name in names]
-            if len({*names}) < len(names):
-                raise CheckpointError(
-                    f"{path} holds two files whose names differ in nothing or only in case, which "
-                    f"no file of torch.save does. Get it from somewhere else."
-                )
-            if "constants.pkl" in inner:
-                raise CheckpointError(
-                    f"{path} is a TorchScript program, not weights, and is not loaded. {_REMEDY}"
-                )
-            if inner.count("data.pkl") != 1:
-                raise CheckpointError(
-                    f"{path} is a zip archive, but not one of torch.save. Give the file of weights."
-                )
-            packed = any(entry.compress_size != entry.file_size for entry in entries)
-            if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
-                raise CheckpointError(
-                    f"{path} claims to hold more bytes than it has, which no file of torch.save "
-                    f"does. Get it from somewhere else."
-                )
-            with archive.open(entries[inner.index("data.pkl")]) as file:
-                _check_pickle(path, file)
-    except (CheckpointError, OSError):
-        raise
-    except Exception as error:  # a damaged archive can make zipfile raise anything
-        raise CheckpointError(f"{path} is damaged or cut off ({error}). Copy it again.") from error
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        names = [entry.filename.casefold() for entry in entries]  # as torch looks them up
+        inner = [name.partition("/")[2] for name in names]
+        if len({*names}) < len(names):
+            raise CheckpointError(
+                f"{path} holds two files whose names differ in nothing or only in case, which "
+                f"no file of torch.save does. Get it from somewhere else."
+            )
+        if "constants.pkl" in inner:
+            raise CheckpointError(
+                f"{path} is a TorchScript program, not weights, and is not loaded. {_REMEDY}"
+            )
+        if inner.count("data.pkl") != 1:
+            raise CheckpointError(
+                f"{path} is a zip archive, but not one of torch.save. Give the file of weights."
+            )
+        packed = any(entry.compress_size != entry.file_size for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise CheckpointError(
+                f"{path} claims to hold more bytes than it has, which no file of torch.save "
+                f"does. Get it from somewhere else."
+            )
+        with archive.open(entries[inner.index("data.pkl")]) as file:
+            _check_pickle(path, file)
 
 
 def _check_pickle(path: Path, file: IO[bytes]) -> None:
     """Refuse a pickle that names anything but what plain weights need; it is only looked at."""
-    try:
-        names = {
-            str(argument).replace(" ", "."): None
-            for operation, argument, _ in pickletools.genops(file)
-            if operation.name == "GLOBAL"
-        }
-    except Exception as error:  # of whatever kind, it is not a pickle
-        raise CheckpointError(f"{path} is damaged or cut off ({error}). Copy it again.") from error
+    names = {
+        str(argument).replace(" ", "."): None
+        for operation, argument, _ in pickletools.genops(file)
+        if operation.name == "GLOBAL"
+    }
     odd = [ascii(name)[1:-1] for name in names if not _PLAIN.fullmatch(name)]
     if any(map(_ODD.fullmatch, odd)):
         raise CheckpointError(

@@ -61,9 +61,8 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Its files and both folders are flushed to the disk first, so that ``target`` is never there
     in part. An older ``target`` is moved aside as ``.<name>.<random>.old`` and removed once the
-    new one has its place; a crash between the two moves leaves both, whole, under those hidden
-    names, and ``clean_partial_writes`` puts it back. When the block raises, the temporary folder
-    is removed and the older one stays.
+    new one has its place; a crash between leaves both, whole, and ``clean_partial_writes`` puts
+    it back. When the block raises, the older one stays.
 
     Raises:
         ContendedError: If another process puts a folder there at the same moment; that one stays.
@@ -82,7 +81,12 @@ def new_folder(target: Path) -> Iterator[Path]:
                 path.chmod(fresh.stat().st_mode & 0o666)
             flush(path)
         flush(fresh)
-        old = _aside(target, fresh.with_suffix(".old")) if target.exists() else None
+        old = None
+        if target.exists():
+            try:
+                old = target.rename(fresh.with_suffix(".old"))
+            except FileNotFoundError as error:
+                raise ContendedError(target) from error
         try:
             fresh.rename(target)
         except BaseException as error:
@@ -101,20 +105,8 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _aside(target: Path, old: Path) -> Path:
-    """Move a folder out of the way of its successor."""
-    try:
-        return target.rename(old)
-    except FileNotFoundError as error:
-        raise ContendedError(target) from error
-
-
 def make(folder: Path) -> None:
-    """Make a folder and its parents, if they are not there, and flush them to the disk.
-
-    Raises:
-        OSError: If the disk is full or the place is not writable.
-    """
+    """Make a folder and its parents, if they are not there, and flush them to the disk."""
     if not folder.is_dir():
         make(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -159,16 +151,10 @@ def state_of(place: Path) -> tuple[int, ...] | None:
 
 
 def clean_partial_writes(folder: Path) -> list[str]:
-    """Clear away what writes that a kill cut short have left in a folder.
+    """Clear away what writes that a kill cut short have left in a folder; say it, a line each.
 
     An older folder that was moved aside returns to its place if no newer one has come there.
     Nothing else may be writing there.
-
-    Returns:
-        What was done, a line each; empty where there was nothing to do.
-
-    Raises:
-        OSError: If the folder cannot be written.
     """
     done = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -201,9 +187,6 @@ def new_file(target: Path) -> Iterator[Path]:
     """Give a temporary path whose file becomes ``target`` when the block ends well.
 
     When the block raises, an older ``target`` stays as it was.
-
-    Raises:
-        OSError: If the disk is full or the place is not writable.
     """
     fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -251,11 +234,7 @@ def read_all(handle: int, size: int) -> bytes:
 
 
 def flush(path: Path) -> None:
-    """Have the system write a file's content, or a folder's entries, to the disk itself.
-
-    Raises:
-        OSError: If that fails.
-    """
+    """Have the system write a file's content, or a folder's entries, to the disk itself."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open a directory
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

@@ -16,7 +16,7 @@ from ganzoo.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["digest", "max_bytes", "opened", "size", "tensors", "too_large"]
+__all__ = ["digest", "max_bytes", "opened", "tensors", "too_large"]
 
 _LARGEST = 16 * 2**30  # bytes in memory, unless GANZOO_MAX_BYTES says otherwise
 _LARGEST_HEADER = 8 * 2**20  # bytes of a safetensors file's header, which takes more as an object
@@ -54,11 +54,6 @@ def opened(path: Path, root: Path | None = None) -> Iterator[io.BufferedReader]:
 def _require_file(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("it is not a regular file")
-
-
-def size(file: io.BufferedReader) -> int:
-    """Return the size of an open file, in bytes."""
-    return os.fstat(file.fileno()).st_size
 
 
 def digest(file: io.BufferedReader) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo.core.state_dicts import mismatch
 from ganzoo.errors import BundleError, GanzooError
-from ganzoo.files import untrusted
-from ganzoo.files.untrusted import max_bytes
+from ganzoo.files.untrusted import max_bytes, too_large
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ganzoo.core.spec import LatentSpec, SampleSpec
-    from ganzoo.generators.bundle import BundleConfig
+    from ganzoo.generators.bundle_config import BundleConfig
 
-__all__ = ["assemble", "check_affordable", "check_sizes", "stored", "too_large"]
+__all__ = ["assemble", "check_sizes", "stored"]
 
 
 def assemble(
@@ -52,7 +50,7 @@ def assemble(
     with contextlib.nullcontext() if own else torch.random.fork_rng(devices=[]):
         plan = _plan(config, file, place)
         if plan is not None:
-            check_affordable(place, plan, config.sample, config.latent)
+            _check_affordable(place, plan, config)
             if file in config.weights:
                 _check_size(config, file, plan, place)
         weights = read()
@@ -61,12 +59,8 @@ def assemble(
             if own:
                 plan.load_state_dict(fitting, strict=True, assign=True)
                 return plan
-        try:
+        with _building(place):
             module = config.build(file)
-        except GanzooError:
-            raise
-        except Exception as error:
-            raise _unbuildable(place, error) from error
     module.load_state_dict(_fitting(place, module.state_dict(), weights, half), strict=True)
     return module
 
@@ -84,34 +78,10 @@ def check_sizes(config: BundleConfig, owner: str) -> None:
     """
     for name, facts in sorted(config.weights.items(), reverse=True):  # the generator first
         if facts.size > max_bytes():
-            raise too_large(f"{name} of {owner} has {facts.size:,} bytes")
+            raise BundleError(too_large(f"{name} of {owner} has {facts.size:,} bytes"))
         # A plug-in's net may need memory only to be looked at.
         if not config.architecture.provider and (plan := _plan(config, name, owner)):
             _check_size(config, name, plan, owner)
-
-
-def check_affordable(owner: Path, net: nn.Module, sample: SampleSpec, latent: LatentSpec) -> None:
-    """Refuse a net that needs more memory than it may, before it is allocated.
-
-    Args:
-        owner: What describes the net, for the message.
-        net: Its ``build_on_meta``.
-        sample: What it makes or judges.
-        latent: What it or its opponent is fed.
-
-    Raises:
-        BundleError: If the net and one sample need more than ``max_bytes``.
-    """
-    parts = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    needed = sum(part.numel() * part.element_size() for part in parts.values())
-    needed += 4 * (sample.numel + latent.numel)
-    if needed > max_bytes():
-        raise too_large(f"{owner} needs {needed:,} bytes for its net and one sample")
-
-
-def too_large(fact: str) -> BundleError:
-    """Return the error for what exceeds ``max_bytes``; the fact is a clause."""
-    return BundleError(untrusted.too_large(fact))
 
 
 def stored(weights: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
@@ -121,18 +91,26 @@ def stored(weights: Mapping[str, Tensor], half: bool) -> dict[str, Tensor]:
     return {n: v.half() if v.is_floating_point() else v for n, v in weights.items()}
 
 
+def _check_affordable(owner: Path, net: nn.Module, config: BundleConfig) -> None:
+    """Refuse a net that needs too much memory for itself and one sample, before it is allocated."""
+    parts = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    needed = sum(part.numel() * part.element_size() for part in parts.values())
+    needed += 4 * (config.sample.numel + config.latent.numel)
+    if needed > max_bytes():
+        raise BundleError(too_large(f"{owner} needs {needed:,} bytes for its net and one sample"))
+
+
 def _plan(config: BundleConfig, file: str, place: object) -> nn.Module | None:
     """The net on the meta device; None where a plug-in's cannot be built there."""
     from ganzoo.core.nets import build_on_meta
 
     try:
-        return build_on_meta(lambda: config.build(file))
-    except GanzooError:
-        raise
-    except Exception as error:
+        with _building(place):
+            return build_on_meta(lambda: config.build(file))
+    except BundleError:
         if config.architecture.provider:  # its net may need numbers while it is built
             return None
-        raise _unbuildable(place, error) from error
+        raise
 
 
 def _check_size(config: BundleConfig, file: str, plan: nn.Module, owner: object) -> None:
@@ -159,9 +137,16 @@ def _fitting(
     return {name: value.to(expected[name].dtype) for name, value in weights.items()}
 
 
-def _unbuildable(place: object, error: Exception) -> BundleError:
-    return BundleError(
-        f"The net that the configuration of {place} describes cannot be built "
-        f"({type(error).__name__}: {error}). Load another one, or upgrade what its architecture "
-        f"comes from."
-    )
+@contextlib.contextmanager
+def _building(place: object) -> Iterator[None]:
+    """Say whose net it is that cannot be built."""
+    try:
+        yield
+    except GanzooError:
+        raise
+    except Exception as error:
+        raise BundleError(
+            f"The net that the configuration of {place} describes cannot be built "
+            f"({type(error).__name__}: {error}). Load another one, or upgrade what its "
+            f"architecture comes from."
+        ) from error

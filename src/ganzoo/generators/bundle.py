@@ -1,8 +1,7 @@
 """Bundles: a trained generator as a folder that anyone can read, move and publish.
 
-``config.json`` says what the net is and carries the SHA-256 of every weight file and of itself;
-``model.safetensors`` holds the weights, and ``discriminator.safetensors``, where it is there, those
-of the other player. Never a pickle, never code.
+``config.json`` says what the net is and carries the SHA-256 of every weight file and of itself.
+Never a pickle, never code.
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
-
-from ganzoo import architectures
-from ganzoo._version import __version__
-from ganzoo.architectures.base import Architecture
-from ganzoo.core.model import Model
-from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.state_dicts import mismatch, not_finite
-from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.errors import BundleError, ConfigError
 from ganzoo.files import artifact, bounded_json, storage, untrusted
 from ganzoo.files.bounded_json import LARGEST
-from ganzoo.files.untrusted import max_bytes
-from ganzoo.generators.assembly import assemble, stored, too_large
+from ganzoo.generators.assembly import assemble, stored
+from ganzoo.generators.bundle_config import (
+    DISCRIMINATOR,
+    FORMAT_VERSION,
+    WEIGHTS,
+    BundleConfig,
+    Half,
+    Origin,
+    WeightFile,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,10 +58,7 @@ __all__ = [
     "write",
 ]
 
-FORMAT_VERSION = 1
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-DISCRIMINATOR = "discriminator.safetensors"
 CARD, SAMPLES, CURVES = "README.md", "samples.png", "curves.png"
 TRAINING, METRICS = "training.json", "metrics.json"
 EXTRAS = (CARD, SAMPLES, CURVES, TRAINING, METRICS)
@@ -73,94 +69,6 @@ SCORED = re.compile(r"\w[\w.@+: -]{0,99}")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_CONFIG = 2**20  # bytes
 _OURS = re.compile(rb'"library"\s*:\s*"ganzoo"')
-
-
-class WeightFile(Model):
-    """What a weight file must be."""
-
-    error_label: ClassVar[str] = "The weight file"
-
-    size: int = Field(gt=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class Origin(Model):
-    """Where on the Hugging Face Hub a bundle was pulled from."""
-
-    error_label: ClassVar[str] = "The origin"
-
-    repo_id: str = Field(max_length=200, pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$")
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
-
-
-class Half(Model):
-    """What storing in half precision costs the samples.
-
-    Attributes:
-        largest: Largest error of a value, as a share of the width of the value range; of the
-            samples' own where it has none.
-        mean: Mean error, in the same unit.
-    """
-
-    error_label: ClassVar[str] = "The error of half precision"
-
-    largest: float = Field(ge=0)
-    mean: float = Field(ge=0)
-
-
-class BundleConfig(Model):
-    """The content of ``config.json``.
-
-    Attributes:
-        format_version: Version of this layout.
-        library: ``ganzoo``.
-        library_version: The ganzoo that wrote it.
-        architecture: The architecture with its options.
-        sample: What the net makes, at the size of its output.
-        preprocessing: How native images were brought to that size; undone when sampling.
-        latent: What the net is fed.
-        weights: Size and hash of every weight file, by name.
-        training: Where the weights come from: dataset, loss, steps and the like.
-        origin: Where on the Hub it was pulled from, if it was.
-        half: Set if floating-point weights are stored as float16.
-    """
-
-    error_label: ClassVar[str] = "The bundle"
-
-    format_version: int = FORMAT_VERSION
-    library: str = "ganzoo"
-    library_version: str = __version__
-    architecture: SerializeAsAny[Architecture]
-    sample: SampleSpec
-    preprocessing: Preprocessing | None = None
-    latent: LatentSpec
-    weights: dict[str, WeightFile] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-    origin: Origin | None = Field(None, exclude_if=lambda value: value is None)
-    half: Half | None = Field(None, exclude_if=lambda value: value is None)
-
-    @field_validator("architecture", mode="before")
-    @classmethod
-    def _named(cls, value: Any) -> Architecture:
-        return architectures.create(value)
-
-    @model_validator(mode="after")
-    def _framed(self) -> BundleConfig:
-        preprocessing, sample = self.preprocessing, self.sample
-        if preprocessing is not None and (
-            sample.kind != "image" or sample.size != preprocessing.size
-        ):
-            raise ConfigError(
-                f"The preprocessing makes images of {preprocessing.size[0]}x{preprocessing.size[1]}"
-                f", but the net a {sample}."
-            )
-        return self
-
-    def build(self, file: str) -> nn.Module:
-        """Build the net of a weight file, ``WEIGHTS`` or ``DISCRIMINATOR``, with fresh weights."""
-        if file == WEIGHTS:
-            return self.architecture.generator(self.sample, self.latent)
-        return self.architecture.discriminator(self.sample)
 
 
 def write(
@@ -264,32 +172,21 @@ def replaceable(folder: Path) -> bool:
         BundleError: If no folder can be there: its name is too long, say.
     """
     try:
-        return _replaceable(folder.resolve())
+        place = folder.resolve()
+        if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+            return True
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL in the name
         raise BundleError(
             f"The generator cannot be written to {folder} ({error}). Choose another folder."
         ) from error
-
-
-def _replaceable(folder: Path) -> bool:
-    if not folder.exists():
-        return True
-    if not folder.is_dir():
-        return False
-    if not any(folder.iterdir()):
-        return True
     try:
-        return is_ours(folder / CONFIG)
+        return is_ours(place / CONFIG)
     except (OSError, ValueError):
         return False
 
 
 def is_ours(path: Path, root: Path | None = None) -> bool:
     """Whether a ``config.json`` is that of a bundle, be it damaged.
-
-    Args:
-        path: The file.
-        root: A link may lead anywhere below it; by default, below the file's own folder.
 
     Raises:
         OSError, ValueError: If it cannot be read.
@@ -304,13 +201,7 @@ def is_ours(path: Path, root: Path | None = None) -> bool:
 
 
 def _carry_over(older: Path, newer: Path, weights: str) -> None:
-    """Copy the files that others have put into the older bundle, and extras that are still true.
-
-    Args:
-        older: The bundle that is replaced, if there is one.
-        newer: The one in its place.
-        weights: SHA-256 of its generator's weights.
-    """
+    """Copy what others have put into the older bundle, and extras if it has the same weights."""
     try:
         with untrusted.opened(older / WEIGHTS) as file:
             same = untrusted.digest(file) == weights
@@ -322,24 +213,12 @@ def _carry_over(older: Path, newer: Path, weights: str) -> None:
             target = newer / path.name
             if path.name in left or target.exists():
                 continue
-            _refuse_special(path)
             if path.is_dir() and not path.is_symlink():
                 shutil.copytree(path, target, symlinks=True)
             else:
                 shutil.copy2(path, target, follow_symlinks=False)
     except FileNotFoundError as error:  # it was there a moment ago
         raise storage.ContendedError(older) from error
-
-
-def _refuse_special(path: Path) -> None:
-    """Refuse pipes, sockets and devices, which cannot be copied."""
-    within = () if path.is_symlink() else path.rglob("*")
-    for each in (path, *within):
-        if not (each.is_symlink() or each.is_file() or each.is_dir()):
-            raise BundleError(
-                f"The generator cannot be written to {path.parent}: {each}, which would stay, is "
-                f"not a regular file and cannot be copied. Move it away, or choose another folder."
-            )
 
 
 def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
@@ -386,22 +265,13 @@ def config(folder: Path, *, root: Path | None = None) -> BundleConfig:
 def read(
     folder: Path, file: str = WEIGHTS, *, root: Path | None = None
 ) -> tuple[BundleConfig, dict[str, Tensor]]:
-    """Read a bundle, verify all of its files, and return one of its nets' weights.
+    """Verify all files of a bundle, and return its configuration and one of its nets' weights.
 
-    Whether they fit the architecture, only ``load`` knows.
-
-    Args:
-        folder: The bundle.
-        file: ``WEIGHTS`` or ``DISCRIMINATOR``.
-        root: Links may lead anywhere below it; by default, below the folder itself.
-
-    Returns:
-        Its configuration and the weights on the CPU, as float32 where they are stored in half
-        precision.
+    They are on the CPU, in float32 where they are stored in half precision. Whether they fit the
+    architecture, only ``load`` knows.
 
     Raises:
-        BundleError: If a file is missing, damaged, malformed, not finite or from a newer ganzoo.
-        PluginError: If its architecture comes from a plug-in that is not installed.
+        BundleError, PluginError: As ``load``.
     """
     found = config(folder, root=root)
     weights = _weights(folder, found, file, root)
@@ -411,7 +281,7 @@ def read(
 
 
 def load(folder: Path, *, root: Path | None = None) -> tuple[BundleConfig, nn.Module]:
-    """Verify a bundle and return its generator.
+    """Verify a bundle and return its configuration and its generator, on the CPU.
 
     Names, shapes and types of all weights are compared with those of the architecture, and the
     memory that they need with ``GANZOO_MAX_BYTES``, before a net is allocated. The global random
@@ -420,9 +290,6 @@ def load(folder: Path, *, root: Path | None = None) -> tuple[BundleConfig, nn.Mo
     Args:
         folder: The bundle.
         root: Links may lead anywhere below it; by default, below the folder itself.
-
-    Returns:
-        Its configuration and the net, on the CPU.
 
     Raises:
         BundleError: If a file is missing, damaged, malformed, not finite, too large, from a newer
@@ -437,12 +304,8 @@ def load(folder: Path, *, root: Path | None = None) -> tuple[BundleConfig, nn.Mo
 def discriminator(folder: str | Path, *, root: Path | None = None) -> nn.Module:
     """Return the discriminator of a bundle that has one, on the CPU, ready to train on.
 
-    Args:
-        folder: The bundle, such as a snapshot of a run.
-        root: Links may lead anywhere below it; by default, below the folder itself.
-
     Raises:
-        BundleError: If the bundle was saved without it, or is damaged, as for ``load``.
+        BundleError: If the bundle was saved without it, or as for ``load``.
         PluginError: If its architecture comes from a plug-in that is not installed.
     """
     folder = storage.expanded(folder)
@@ -450,17 +313,10 @@ def discriminator(folder: str | Path, *, root: Path | None = None) -> nn.Module:
 
 
 def extras(folder: Path, *, root: Path | None = None) -> dict[str, bytes]:
-    """Read the ``EXTRAS`` of a bundle.
+    """Return the content of the ``EXTRAS`` of a bundle, by name.
 
     Skipped are links out of ``root``, anything but regular files, too large files, and pictures
     that are not PNG.
-
-    Args:
-        folder: The bundle.
-        root: Links may lead anywhere below it; by default, below the folder itself.
-
-    Returns:
-        The contents by name.
     """
     found = {}
     for name in EXTRAS:
@@ -480,17 +336,20 @@ def extras(folder: Path, *, root: Path | None = None) -> dict[str, bytes]:
 
 def _root(folder: Path, root: Path | None) -> Path:
     """Where links may lead; the Hub's cache has links from snapshots to blobs."""
-    if root is None and folder.parent.name == "snapshots":
-        repository = folder.parent.parent
-        if repository.name.startswith("models--"):
-            # The client's own cache may share files among repositories; a folder that looks like
-            # one is untrusted.
-            from huggingface_hub.constants import HF_HUB_CACHE
+    repository = folder.parent.parent
+    if (
+        root is not None
+        or folder.parent.name != "snapshots"
+        or not repository.name.startswith("models--")
+    ):
+        return folder if root is None else root
+    # The client's own cache may share files among repositories; a folder that looks like one is
+    # untrusted.
+    from huggingface_hub.constants import HF_HUB_CACHE
 
-            shared = Path(os.path.realpath(HF_HUB_CACHE))
-            own = Path(os.path.realpath(repository)).is_relative_to(shared)
-            return shared if own else repository
-    return folder if root is None else root
+    shared = Path(os.path.realpath(HF_HUB_CACHE))
+    own = Path(os.path.realpath(repository)).is_relative_to(shared)
+    return shared if own else repository
 
 
 def _net(folder: Path, config: BundleConfig, file: str, root: Path | None) -> nn.Module:
@@ -511,13 +370,13 @@ def _weights(
     weights: dict[str, Tensor] = {}
     for name, facts in sorted(config.weights.items(), reverse=True):  # the generator first
         path, described = folder / name, artifact.FileFacts(size=facts.size, sha256=facts.sha256)
-        if facts.size > max_bytes():
-            raise too_large(f"{path} has {facts.size:,} bytes")
         try:
             if name == wanted:
                 weights = artifact.read_tensors(path, described, root=_root(folder, root))
             else:
                 artifact.check(path, described, root=_root(folder, root))
+        except artifact.TooLargeError as error:
+            raise BundleError(str(error)) from None
         except (OSError, ValueError) as error:
             raise BundleError(
                 f"{path}, which {CONFIG} lists, cannot be used ({error}). Copy the whole folder "

@@ -65,15 +65,14 @@ def render(
 ) -> str:
     """Return the README.md of a bundle; the same files give the same text.
 
+    It is front matter, Markdown, and a last line with the SHA-256 of all above it.
+
     Args:
         folder: The bundle; its weights are not read.
         repo_id: Repository that it is published in; without it, the card loads its own folder.
         license: Of the weights, as the Hub or SPDX names it; by default that of the data, unless
             the weights started from others.
         source: The bundle that its files were copied from, for messages; by default the folder.
-
-    Returns:
-        Front matter, Markdown, and a last line with the SHA-256 of all above it.
 
     Raises:
         BundleError: If a file is missing, damaged or malformed.
@@ -84,7 +83,7 @@ def render(
 
     if repo_id is not None and not REPO.fullmatch(repo_id):
         raise ConfigError(f"'{repo_id}' is not a repository of the Hub: give org/name.")
-    facts = Facts.of(folder, repo_id, source)
+    facts = Facts.of(folder, repo_id, source or folder)
     licensed = _licensed(facts, license)
     template = resources.files(__package__).joinpath("card.md").read_text(encoding="utf-8")
     filled = Template(template).substitute(
@@ -101,14 +100,8 @@ def render(
 def hide(folder: Path, source: Path | None = None) -> None:
     """Leave out of training.json and metrics.json what a card leaves out: secrets and folders.
 
-    A file in which there is none of it stays as it is.
-
-    Args:
-        folder: The bundle.
-        source: The bundle that its files were copied from, for messages; by default the folder.
-
     Raises:
-        BundleError: If a file is damaged or malformed.
+        BundleError: If a file is damaged or malformed; ``source`` is where it was copied from.
     """
     for name in (bundle.TRAINING, bundle.METRICS):
         content = read(folder, name, source or folder)
@@ -175,7 +168,7 @@ def _front_matter(facts: Facts, repo_id: str | None, licensed: Mapping[str, str]
 
     architecture, (name, loss) = facts.config.architecture, facts.loss
     tags = ["gan", architecture.name.rpartition(":")[2], name.rpartition(":")[2]]
-    tags += ["class-conditional"] if facts.spec.classes else []
+    tags += ["class-conditional"] if facts.config.shown.classes else []
     for component in (type(architecture), loss):
         papers = re.findall(r"arXiv:\d{4}\.\d{4,5}", component.citation) if component else []
         tags += [paper.lower() for paper in papers]
@@ -189,7 +182,9 @@ def _front_matter(facts: Facts, repo_id: str | None, licensed: Mapping[str, str]
     return ModelCardData(
         library_name="ganzoo",
         # For images of a class too: the Hub has no other tag for them.
-        pipeline_tag="unconditional-image-generation" if facts.spec.kind == "image" else None,
+        pipeline_tag="unconditional-image-generation"
+        if facts.config.shown.kind == "image"
+        else None,
         tags=list(filter(_TAG.fullmatch, tags)),
         datasets=[facts.data.hub] if facts.data.hub else None,
         base_model=pinned[1] if pinned else None,
@@ -229,7 +224,9 @@ def _results(facts: Facts) -> Iterator[EvalResult]:
             split = word(score.protocol.get("split"))
         short = score.protocol and len(json.dumps(score.protocol)) <= _LONGEST_ARGUMENTS
         yield EvalResult(
-            task_type="unconditional-image-generation" if facts.spec.kind == "image" else "other",
+            task_type="unconditional-image-generation"
+            if facts.config.shown.kind == "image"
+            else "other",
             dataset_type=called,
             dataset_name=called,
             dataset_config=word(reals.get("subset")) or None,
@@ -246,7 +243,7 @@ def _results(facts: Facts) -> Iterator[EvalResult]:
 
 def _fields(facts: Facts, repo_id: str | None, licensed: Mapping[str, str]) -> dict[str, str]:
     """What the template takes, but for pictures; Markdown by name."""
-    data, noun, image = facts.data, facts.noun, facts.spec.kind == "image"
+    data, noun, image = facts.data, facts.noun, facts.config.shown.kind == "image"
     terms = f"whose licence is {prose(data.license)}" if data.license else "of unknown licence"
     name = licensed.get("license_name") or licensed.get("license")
     return {
@@ -286,7 +283,7 @@ def _bullets(rows: Mapping[str, str]) -> str:
 
 def _rows(facts: Facts) -> dict[str, str]:
     """What the generator is and how it was trained; Markdown by label, empty if not known."""
-    config, spec, training, data = facts.config, facts.spec, facts.training, facts.data
+    config, spec, training, data = facts.config, facts.config.shown, facts.training, facts.data
     name, (loss_name, loss) = config.architecture.name, facts.loss
     latent, half, origin = config.latent, config.half, config.origin
     classes, ends, count = spec.classes or (), spec.value_range, _parameters(config)
@@ -330,7 +327,7 @@ def _parameters(config: BundleConfig) -> int | None:
 
     try:
         with torch.random.fork_rng(devices=[]):  # a plug-in's net may draw random numbers
-            net = build_on_meta(lambda: config.architecture.generator(config.sample, config.latent))
+            net = build_on_meta(lambda: config.build(bundle.WEIGHTS))
     except Exception:  # a plug-in's net may need a real device
         return None
     return sum(parameter.numel() for parameter in net.parameters())
@@ -364,7 +361,7 @@ def _more(facts: Facts, repo_id: str | None) -> str:
     parts = []
     if repo_id:
         parts.append("With `revision=` and a commit, it loads the same weights for good.")
-    if facts.spec.classes:
+    if facts.config.shown.classes:
         parts.append("With `labels=` it makes samples of these classes, else of random ones.")
     if bundle.DISCRIMINATOR in facts.config.weights:
         command = f"ganzoo train --init-from {repo_id or '.'} --dataset DATA"

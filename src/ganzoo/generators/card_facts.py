@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from ganzoo.generators.markdown import prose, public, word
 if TYPE_CHECKING:
     from ganzoo.core.component import Component
     from ganzoo.core.registry import Registry
-    from ganzoo.core.spec import SampleSpec
     from ganzoo.generators.bundle import BundleConfig
 
 __all__ = ["NAME", "REPO", "Data", "Facts", "Record", "Score", "mapping", "read"]
@@ -98,33 +98,23 @@ class Facts:
     copied: bool
 
     @classmethod
-    def of(cls, folder: Path, repo_id: str | None, source: Path | None = None) -> Facts:
+    def of(cls, folder: Path, repo_id: str | None, source: Path) -> Facts:
         """Read a bundle that is published in ``repo_id``; its files were copied from ``source``."""
-        config = bundle.config(folder)
-        training = public(config.training)
-        record = _record(folder, source or folder)
-        origin = config.origin
+        config, record = bundle.config(folder), _record(folder, source)
+        training, origin = public(config.training), config.origin
         return cls(
             config=config,
             training={**record.config, **training},
             record=record,
-            scores=_scores(folder, source or folder),
+            scores=_scores(folder, source),
             data=Data.of(training),
             copied=origin is not None and origin.repo_id != repo_id,
         )
 
     @property
-    def spec(self) -> SampleSpec:
-        """What one sample is, as users get it."""
-        preprocessing, spec = self.config.preprocessing, self.config.sample
-        if preprocessing is not None and preprocessing.method == "pad":
-            return spec.resized(preprocessing.original_size)
-        return spec
-
-    @property
     def noun(self) -> str:
         """What several samples are called."""
-        return _NOUNS[self.spec.kind]
+        return _NOUNS[self.config.sample.kind]
 
     @property
     def title(self) -> str:
@@ -170,22 +160,17 @@ def _scores(folder: Path, source: Path) -> dict[str, Score]:
 def read(folder: Path, name: str, source: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file of a bundle; empty if there is no file.
 
-    Args:
-        folder: The bundle.
-        name: ``TRAINING`` or ``METRICS``.
-        source: The folder that the file was copied from, for messages.
-
     Raises:
-        BundleError: If the file cannot be read or is no mapping.
+        BundleError: If the file cannot be read or is no mapping; it names the one in ``source``.
     """
     try:
         value = bounded_json.read(folder / name, largest=_LARGEST)
+        if not isinstance(value, dict):
+            raise ValueError("it is not a mapping")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise _malformed(source / name, error) from None
-    if not isinstance(value, dict):
-        raise _malformed(source / name, ConfigError("it is not a mapping"))
     return value
 
 
@@ -200,12 +185,10 @@ def _component(registry: Registry[Any], value: Any) -> tuple[Mapping[str, Any], 
     """Options of a saved component, and its class; None if that is not installed."""
     options = {"name": value} if isinstance(value, str) else mapping(value)
     name, provider = options.get("name"), options.get("provider", "")
-    if not isinstance(name, str) or not isinstance(provider, str):
-        return options, None
-    try:
-        return options, registry.get(name, provider=provider)
-    except (UnknownNameError, PluginError):
-        return options, None
+    if isinstance(name, str) and isinstance(provider, str):
+        with contextlib.suppress(UnknownNameError, PluginError):
+            return options, registry.get(name, provider=provider)
+    return options, None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo.core.device import pick_device
-from ganzoo.core.labels import numbers
-from ganzoo.core.nets import evaluating
-from ganzoo.core.seeds import checked
-from ganzoo.errors import BundleError, ConfigError, quoted
+from ganzoo.errors import BundleError
 from ganzoo.files import storage
 from ganzoo.generators import bundle, card, hub, locating, markdown, sampling, saving
 from ganzoo.showing import pictures
@@ -24,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ganzoo.core.spec import LatentSpec, SampleSpec
-    from ganzoo.datasets.preprocessing import Preprocessing
 
 __all__ = ["Generator", "of_repository"]
 
@@ -43,10 +37,13 @@ class Generator:
         place: Where it was loaded from; None of one that was not.
     """
 
-    def __init__(self, module: nn.Module, config: bundle.BundleConfig) -> None:
-        self.module = module.eval()
-        self.config = config
-        self.place: locating.Place | None = None
+    def __init__(
+        self,
+        module: nn.Module,
+        config: bundle.BundleConfig,
+        place: locating.Place | None = None,
+    ) -> None:
+        self.module, self.config, self.place = module.eval(), config, place
 
     def __repr__(self) -> str:
         return (
@@ -56,12 +53,8 @@ class Generator:
     def __call__(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Run the net itself: gradients flow, and nothing is cropped.
 
-        Args:
-            latents: (N, *latent.shape), on the net's device.
-            labels: (N,) int64 where the generator knows classes.
-
-        Returns:
-            (N, *config.sample.shape) in the value range of ``spec``.
+        Latents (N, *latent.shape) on the net's device, with labels (N,) int64 where it knows
+        classes, give (N, *config.sample.shape) in the value range of ``spec``.
         """
         output: Tensor = self.module(latents, labels)
         return output
@@ -74,16 +67,7 @@ class Generator:
     @property
     def spec(self) -> SampleSpec:
         """What one sample of ``sample()`` is."""
-        padding = self._padding
-        return self.config.sample.resized(padding.original_size) if padding else self.config.sample
-
-    @property
-    def _padding(self) -> Preprocessing | None:
-        """What to crop from the net's output, if anything."""
-        preprocessing = self.config.preprocessing
-        return (
-            preprocessing if preprocessing is not None and preprocessing.method == "pad" else None
-        )
+        return self.config.shown
 
     @classmethod
     def from_pretrained(
@@ -122,7 +106,7 @@ class Generator:
         """
         target = pick_device(device)
         cache_dir = None if cache_dir is None else storage.expanded(cache_dir)
-        loaded = locating.load(
+        module, config, place = locating.load(
             source,
             revision,
             token=token,
@@ -130,13 +114,7 @@ class Generator:
             local_files_only=local_files_only,
             force_download=force_download,
         )
-        return cls._of(loaded, target)
-
-    @classmethod
-    def _of(cls, loaded: locating.Loaded, device: torch.device) -> Generator:
-        generator = cls(loaded.module.requires_grad_(False).to(device), loaded.config)
-        generator.place = loaded.place
-        return generator
+        return cls(module.requires_grad_(False).to(target), config, place)
 
     def save_pretrained(
         self,
@@ -148,9 +126,8 @@ class Generator:
         """Write the generator as a bundle: ``config.json`` and ``model.safetensors``.
 
         Of one that was loaded and has its weights still, the record of the training, the pictures
-        and the scores go with it, as far as they are on this machine; not its README.md. Scores
-        stay behind where half precision changes the weights. Changed weights are not a copy of a
-        commit any more: ``origin`` becomes what they started from.
+        and the scores go with it, not its README.md; scores only where half precision changes no
+        weight. Changed weights are no copy of a commit: ``origin`` becomes what they started from.
 
         Args:
             folder: Where to; an older bundle there is replaced.
@@ -168,7 +145,8 @@ class Generator:
                 be written.
         """
         target = storage.expanded(folder)
-        saving.write(self, target, self.config, self._opponent(discriminator), half)
+        opponent = self._opponent(discriminator)
+        saving.write(target, self.module, self.config, self.place, opponent, half)
         return target
 
     def push_to_hub(
@@ -228,11 +206,12 @@ class Generator:
         config = self.config.model_copy(update={"training": markdown.hidden(training)})
         if origin is not None and origin.repo_id == repo_id:  # which is no origin of itself
             config = config.model_copy(update={"origin": None})
+        opponent = self._opponent(discriminator)
         with hub.workplace(repo_id) as place:
             folder = place / "bundle"
             locating.fetch_extras(self.place, origin, token, dry_run)
             try:
-                saving.write(self, folder, config, self._opponent(discriminator), half)
+                saving.write(folder, self.module, config, self.place, opponent, half)
             except BundleError as error:
                 if isinstance(error.__cause__, OSError):  # of the temporary folder
                     raise error.__cause__ from None
@@ -257,11 +236,8 @@ class Generator:
     def discriminator(self) -> nn.Module | None:
         """Load the discriminator that this generator was trained against, ready to train on.
 
-        It is that of the bundle that this was loaded from or, where that has none and belongs to a
-        run, of the run's newest checkpoint.
-
-        Returns:
-            The net on the CPU; None where it was not saved.
+        It is that of its bundle or, where that has none and belongs to a run, of the run's newest
+        checkpoint; on the CPU, and None where it was not saved.
 
         Raises:
             BundleError: If the bundle is damaged or gone, or the checkpoint holds another net.
@@ -302,41 +278,19 @@ class Generator:
             ConfigError: If the count, the seed, the labels or the latents do not fit the
                 generator, or more memory would be needed than is allowed.
         """
-        asked = (batch_size,) if count is None else (batch_size, count)
-        if not all(map(sampling.is_whole, asked)) or min(asked) < 0 or batch_size < 1:
-            raise ConfigError(
-                f"Cannot draw {quoted(count)} samples in batches of {quoted(batch_size)}: both are "
-                f"whole numbers, of at least 0 and 1."
-            )
-        labels = self._numbers(labels, count)
-        count = sampling.number_of(count, labels, latents, 16)
-        batch_size = sampling.affordable_batch(
-            self.module, self.config, count, operator.index(batch_size)
+        return sampling.draw(
+            self.module,
+            self.config,
+            count,
+            seed=seed,
+            labels=labels,
+            latents=latents,
+            batch_size=batch_size,
         )
-        seed = secrets.randbits(63) if seed is None else checked(seed)
-        if latents is None:
-            latents = sampling.draw_latents(self.latent, count, seed)
-        elif tuple(latents.shape) != (count, *self.latent.shape):
-            raise ConfigError(
-                f"The latents have shape {tuple(latents.shape)}; {count} samples of this "
-                f"generator need {(count, *self.latent.shape)}."
-            )
-        classes = self._labels(count, labels, seed)
-        device = sampling.device_of(self.module)
-        parts = []
-        with evaluating(self.module), torch.no_grad():
-            for start in range(0, count, batch_size):
-                part = slice(start, start + batch_size)
-                chosen = None if classes is None else classes[part].to(device)
-                parts.append(self.module(latents[part].to(device), chosen).float().cpu())
-        if not parts:
-            return torch.empty(0, *self.spec.shape)
-        return self.seen(torch.cat(parts))
 
     def seen(self, samples: Tensor) -> Tensor:
         """Return samples at the size of the net (N, *config.sample.shape) as people see them."""
-        padding = self._padding
-        return (padding.undo(samples) if padding else samples).contiguous()
+        return self.config.cropped(samples)
 
     def images(self, count: int | None = None, **options: Any) -> list[Image]:
         """Draw samples as pictures; options are those of ``sample``.
@@ -359,40 +313,15 @@ class Generator:
         Raises:
             ConfigError: If the samples are not images.
         """
-        options["labels"] = self._numbers(options.get("labels"), count)
-        count = sampling.number_of(count, options["labels"], options.get("latents"), 64)
-        return pictures.grid(self.sample(count, **options), self.spec, columns)
-
-    def _numbers(self, labels: Any, count: int | None) -> Tensor | None:
-        """The numbers of the classes that are asked for: () or (N,)."""
-        if labels is None:
-            return None
-        if self.spec.classes is None:
-            raise ConfigError(
-                "This generator was trained without labels, so it cannot be asked for a "
-                "class; leave out 'labels'."
-            )
-        return numbers(labels, self.spec.classes, count)
-
-    def _labels(self, count: int, chosen: Tensor | None, seed: int) -> Tensor | None:
-        """One class for each sample, drawn where none is chosen; None where there are none."""
-        classes = self.spec.classes
-        if classes is None or chosen is not None:
-            return None if chosen is None else chosen.expand(count)
-        return sampling.draw_labels(len(classes), count, seed)
+        labels = sampling.class_numbers(self.spec, options.pop("labels", None), count)
+        count = sampling.number_of(count, labels, options.get("latents"), 64)
+        return pictures.grid(self.sample(count, labels=labels, **options), self.spec, columns)
 
 
 def of_repository(repo_id: str, *, device: torch.device | str = "cpu", **options: Any) -> Generator:
-    """Load a generator from the Hub, even if a folder here has the repository's name.
+    """Load ``org/repo`` from the Hub, even if a folder here has that name.
 
-    Args:
-        repo_id: ``org/repo``.
-        device: Where to.
-        options: Those of ``Generator.from_pretrained``.
-
-    Raises:
-        BundleError: If it is damaged.
-        HubError: If the Hub refuses, cannot be reached, or has no such generator.
-        PluginError: If the architecture comes from a plug-in that is not installed.
+    Options, and errors, are those of ``Generator.from_pretrained``.
     """
-    return Generator._of(locating.load_repository(repo_id, **options), torch.device(device))
+    module, config, place = locating.load_repository(repo_id, **options)
+    return Generator(module.requires_grad_(False).to(device), config, place)

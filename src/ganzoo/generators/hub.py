@@ -1,7 +1,7 @@
-"""The Hugging Face Hub: the only module that loads generators from it and pushes them to it.
+"""The Hugging Face Hub: generators are fetched from it and pushed to it.
 
-Every failure is a ``HubError`` with fact, cause and remedy. Nothing of a repository is executed:
-only the files of a bundle are downloaded, each after a check of its size, all from one commit.
+Nothing of a repository is executed: only the files of a bundle are downloaded, each after a check
+of its size, all from one commit.
 """
 
 from __future__ import annotations
@@ -35,18 +35,7 @@ _FILES = (bundle.CONFIG, *_WEIGHTS, *bundle.EXTRAS)
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How to push a generator.
-
-    Attributes:
-        private: Create the repository as private, if it does not exist.
-        token: A token with write access; by default the token of this machine.
-        commit_message: First line of the commit.
-        revision: The branch, created if it does not exist, or ``refs/pr/1``.
-        create_pr: Open a pull request instead of changing the main branch.
-        dry_run: Send nothing and use no network.
-        license: Licence of the weights, as the Hub names it, such as ``mit``.
-        overwrite_card: Replace a README.md even if someone has edited it.
-    """
+    """How to push a generator: the arguments of ``Generator.push_to_hub`` by the same names."""
 
     private: bool | None = None
     token: str | bool | None = field(default=None, repr=False)
@@ -75,13 +64,10 @@ class HubOptions:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A bundle in the cache of the Hub's client.
+    """A bundle in the cache of the Hub's client, all of it from the commit ``revision``.
 
-    Attributes:
-        folder: The folder with its files.
-        revision: The commit that all files come from.
-        extras: Names of its other files, if they were asked for; a file that is too large is
-            listed but not downloaded.
+    The ``extras`` are the names of its other files, if they were asked for; one that is too large
+    is listed but not downloaded.
     """
 
     folder: Path
@@ -121,14 +107,10 @@ class Push:
 
 @dataclass(frozen=True)
 class Published:
-    """A generator on the Hub, as its listing describes it.
+    """A generator on the Hub, as its listing describes it: latest commit and tags of the card.
 
-    Attributes:
-        repo_id: The repository.
-        revision: Its latest commit.
-        tags: Tags of its card, such as the name of the architecture.
-        license: Identifier of the licence, if there is one.
-        size: Size of the generator's weights in bytes, if the Hub knows it.
+    The licence is None where there is not one; the size is that of the generator's weights in
+    bytes, if the Hub knows it.
     """
 
     repo_id: str
@@ -153,17 +135,9 @@ def fetch(
 ) -> Fetched:
     """Download a bundle into the cache, all of it from one commit.
 
-    Files in the cache are not downloaded again. Without a network, a branch or tag is the commit
-    that it was last time.
-
-    Args:
-        repo_id: ``org/repo``.
-        revision: Branch, tag, ``refs/pr/1`` or commit; the main branch by default.
-        token: A token instead of that of this machine; False for none.
-        cache_dir: A cache instead of that of the Hub's client.
-        local_files_only: Use no network.
-        force_download: Download files even if they are in the cache, because they are damaged.
-        extras: Also download card, pictures and scores, except files that are too large.
+    Arguments are those of ``Generator.from_pretrained``; with ``extras``, card, pictures and
+    scores are downloaded too, except files that are too large. Files in the cache are not
+    downloaded again. Without a network, a branch or tag is the commit that it was last time.
 
     Raises:
         HubError: If the Hub refuses, cannot be reached, or does not have it.
@@ -203,7 +177,7 @@ def fetch(
 
 @dataclass
 class _Download:
-    """Downloads files of one commit into the cache, each after a check of its size."""
+    """Downloads files of one commit into the cache."""
 
     client: Client
     commit: str
@@ -212,13 +186,7 @@ class _Download:
     force: bool = False
 
     def __call__(self, name: str, most: int, least: int = 0) -> Path:
-        """Return the path of a file, which is downloaded if it is not in the cache.
-
-        Args:
-            name: The file.
-            most: Bytes that it may have.
-            least: Bytes that it must have.
-        """
+        """Return the path of a file of ``least`` to ``most`` bytes, downloaded unless cached."""
         if not (self.local or self.cached(name)):
             size, where = self.sizes.get(name), self.client.where
             if size is None:
@@ -249,10 +217,10 @@ class _Download:
 
     def extras(self) -> tuple[str, ...]:
         """Download the other files of a bundle except those too large, and name all of them."""
-        try:
-            sizes = {} if self.local else self.sizes
-        except HubError:  # no network
-            sizes = {}
+        sizes: Mapping[str, int] = {}
+        if not self.local:
+            with contextlib.suppress(HubError):  # no network
+                sizes = self.sizes
         if not sizes:
             return tuple(filter(self.cached, bundle.EXTRAS))
         found = tuple(name for name in bundle.EXTRAS if name in sizes)
@@ -287,13 +255,9 @@ def _is_ours(found: Fetched) -> bool:
 
 
 def published(*, token: str | bool | None = None, limit: int = 100) -> list[Published]:
-    """List the generators of ganzoo on the Hub, the newest first.
+    """List at most so many generators of ganzoo on the Hub, the newest first.
 
     Tags are what authors of cards wrote, reduced to printable text.
-
-    Args:
-        token: A token instead of that of this machine; False for none.
-        limit: How many at most.
 
     Raises:
         HubError: If the Hub refuses or cannot be reached.
@@ -347,11 +311,7 @@ def _bits(kind: str) -> int:
 
 @contextlib.contextmanager
 def workplace(repo_id: str) -> Iterator[Path]:
-    """Give a temporary folder to prepare a push in.
-
-    Raises:
-        HubError: If there is none, or the files do not fit into it.
-    """
+    """Give a temporary folder to prepare a push in; no room there is a ``HubError``."""
     try:
         with tempfile.TemporaryDirectory(prefix="ganzoo-") as place:
             yield Path(place)
@@ -363,15 +323,10 @@ def workplace(repo_id: str) -> Iterator[Path]:
 
 
 def push(folder: Path, repo_id: str, options: HubOptions | None = None) -> Push:
-    """Push a bundle to the Hub in one commit; pushing the same again changes nothing.
+    """Push a bundle with its card to the Hub in one commit; the same again changes nothing.
 
     Files of an older bundle that this one lacks are deleted. Other files of the repository stay,
     and so does a card that someone has edited.
-
-    Args:
-        folder: The bundle with its card and other files.
-        repo_id: ``org/repo``; created if it does not exist.
-        options: How to push.
 
     Raises:
         BundleError: If the bundle is damaged.
@@ -436,31 +391,24 @@ def _additions(folder: Path, config: bundle.BundleConfig) -> dict[str, CommitOpe
             continue
         try:
             found[name] = CommitOperationAdd(name, str(path))
+            if facts is not None and found[name].upload_info.sha256.hex() != facts.sha256:
+                raise ValueError("checksum mismatch")
         except (OSError, ValueError) as error:
             raise BundleError(
-                f"{path} is missing or cannot be read ({error}). Copy the whole folder again."
+                f"{path} cannot be sent ({error}). Copy the whole folder again."
             ) from error
-        if facts is not None and found[name].upload_info.sha256.hex() != facts.sha256:
-            raise BundleError(
-                f"{path} does not match {bundle.CONFIG} (checksum mismatch). Copy the whole folder "
-                f"again."
-            )
     return found
 
 
 def _head(client: Client, options: HubOptions) -> str:
     """The commit to build on; repository and branch are created if they do not exist."""
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import RevisionNotFoundError
 
     api, repo_id, branch = client.api, client.repo_id, options.revision
     with client.errors():
-        try:
-            info = api.model_info(repo_id)
-        except RepositoryNotFoundError:
-            if options.create_pr:
-                raise
+        if not options.create_pr:
             api.create_repo(repo_id, private=options.private, exist_ok=True)
-            info = api.model_info(repo_id)
+        info = api.model_info(repo_id)
         if options.private and info.private is False:
             raise HubError(
                 f"{repo_id} is public, which a push does not change. Make it private at "

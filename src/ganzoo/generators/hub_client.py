@@ -26,10 +26,7 @@ _LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 
 
 def parse(source: str) -> tuple[str, str | None]:
-    """Split ``org/repo`` or ``org/repo@revision``.
-
-    Returns:
-        The repository, and the revision or None.
+    """Split ``org/repo`` or ``org/repo@revision``; None where there is no revision.
 
     Raises:
         HubError: If it is not the name of a repository.
@@ -121,11 +118,7 @@ class Client:
 
     @contextlib.contextmanager
     def errors(self, file: str = "") -> Iterator[None]:
-        """Raise errors of the client as ``HubError``, and never show the token.
-
-        Args:
-            file: The file that is downloaded.
-        """
+        """Raise errors of the client, say on downloading a file, as ``HubError`` with no token."""
         try:
             yield
         except (GanzooError, MemoryError):

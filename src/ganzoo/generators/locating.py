@@ -19,7 +19,9 @@ from ganzoo.generators.assembly import assemble
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Loaded", "Place", "fetch_extras", "load", "load_discriminator", "load_repository"]
+    Loaded = tuple[nn.Module, bundle.BundleConfig, "Place"]  # the net is on the CPU
+
+__all__ = ["Place", "fetch_extras", "load", "load_discriminator", "load_repository"]
 
 _WAIT = 0.2  # seconds
 _GIVE = "Give the folder of a run or of a saved generator"
@@ -40,17 +42,8 @@ class Place:
     cache_dir: str | Path | None = None
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A bundle's configuration and generator, on the CPU, and its place."""
-
-    config: bundle.BundleConfig
-    module: nn.Module
-    place: Place
-
-
 def load(source: str | Path, revision: str | None, **options: Any) -> Loaded:
-    """Load a generator from what ``Generator.from_pretrained`` takes; options are for the Hub."""
+    """Load a net from what ``Generator.from_pretrained`` takes; options are for the Hub."""
     folder = storage.expanded(source)
     places = (folder, folder / "generator")  # of a bundle or a run
     before = [storage.state_of(place) for place in places]
@@ -66,24 +59,25 @@ def load(source: str | Path, revision: str | None, **options: Any) -> Loaded:
 
 
 def _load(source: str | Path, revision: str | None, options: dict[str, Any]) -> Loaded:
-    found = _locate(source, revision)
+    found, at = _locate(source, revision)
     if isinstance(found, Path):
-        return Loaded(*bundle.load(found), Place(found))
-    return load_repository(found[0], revision=found[1], **options)
+        config, module = bundle.load(found)
+        return module, config, Place(found)
+    return load_repository(found, revision=at, **options)
 
 
-def _locate(source: str | Path, revision: str | None) -> Path | tuple[str, str | None]:
+def _locate(source: str | Path, revision: str | None) -> tuple[Path | str, str | None]:
     """Find what a source means: the folder of a bundle, or a repository and its revision."""
     name, folder = os.fspath(source), storage.expanded(source)
     with contextlib.suppress(OSError):  # no name of a file at all
         if folder.is_dir():
             _refuse_revision(f"{folder} is a folder, which", revision)
-            return _bundle_in(folder)
+            return _bundle_in(folder), None
         _refuse_absent(folder)
     if not isinstance(source, Path) and name in pretrained.names():
         _refuse_revision(f"'{name}' is one generator, which", revision)
         chosen = pretrained.get(name)
-        return chosen.folder or (str(chosen.repo_id), chosen.revision)
+        return chosen.folder or str(chosen.repo_id), chosen.revision
     path = name.partition("@")[0]
     if isinstance(source, Path) or (
         "://" not in name
@@ -156,9 +150,7 @@ def _bundle_in(folder: Path) -> Path:
 def load_repository(repo_id: str, **options: Any) -> Loaded:
     """Load from the Hub; a damaged file in the cache is fetched a second time.
 
-    Args:
-        repo_id: ``org/repo``.
-        options: Those of ``hub.fetch``.
+    Options are those of ``hub.fetch``.
     """
 
     def attempt(**changed: Any) -> Loaded:
@@ -166,7 +158,7 @@ def load_repository(repo_id: str, **options: Any) -> Loaded:
         config, module = bundle.load(fetched.folder, root=fetched.root)
         origin = bundle.Origin(repo_id=repo_id, revision=fetched.revision)
         place = Place(fetched.folder, fetched.root, options.get("cache_dir"))
-        return Loaded(config.model_copy(update={"origin": origin}), module, place)
+        return module, config.model_copy(update={"origin": origin}), place
 
     try:
         return attempt()
@@ -187,14 +179,7 @@ def load_repository(repo_id: str, **options: Any) -> Loaded:
 def fetch_extras(
     place: Place | None, origin: bundle.Origin | None, token: str | bool | None, local: bool
 ) -> None:
-    """Bring the extras of a generator of the Hub into the cache, as far as they can be had.
-
-    Args:
-        place: Where it was loaded from.
-        origin: Its repository and commit.
-        token: For the Hub.
-        local: Ask the Hub for nothing.
-    """
+    """Bring the extras of a generator of the Hub into the cache, as far as they can be had."""
     if place is not None and place.root is not None and origin is not None:
         with contextlib.suppress(HubError):  # a card with less is better than none
             hub.fetch(

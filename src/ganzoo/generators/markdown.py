@@ -22,8 +22,7 @@ __all__ = [
     "word",
 ]
 
-HIDDEN = "(left out)"
-"""Stands for a secret."""
+HIDDEN = "(left out)"  # stands for a secret
 
 _SECRET_KEY = re.compile(
     r"(?:.*(?:[_.-]|[A-Za-z\d](?=[A-Z])))?"
@@ -52,14 +51,9 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 def hidden(value: Any, tidy: Callable[[str], str] = str, depth: int = 0) -> Any:
-    """Return a JSON value without secrets and folders of a machine.
+    """Return a JSON value without secrets and folders of a machine; ``tidy`` cleans each text.
 
     Of a path, the last part stays. Mappings and lists deeper than 32 levels are cut.
-
-    Args:
-        value: The value.
-        tidy: What is done to each text before.
-        depth: Levels above it.
     """
     if isinstance(value, str):
         return _without_places(_SECRETS.sub(HIDDEN, tidy(value)))

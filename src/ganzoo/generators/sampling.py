@@ -1,30 +1,102 @@
-"""Latents and labels that follow from a seed, and how many samples fit into memory at once."""
+"""Samples of a net: latents and labels that follow from a seed, and batches that fit memory."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import operator
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganzoo.core.nets import build_on_meta
-from ganzoo.core.seeds import derive
-from ganzoo.errors import ConfigError
+from ganzoo.core import labels as labelling
+from ganzoo.core.nets import build_on_meta, evaluating
+from ganzoo.core.seeds import checked, derive
+from ganzoo.errors import ConfigError, quoted
 from ganzoo.files.untrusted import max_bytes
+from ganzoo.generators.bundle_config import WEIGHTS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ganzoo.core.spec import LatentSpec
-    from ganzoo.generators.bundle import BundleConfig
+    from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.generators.bundle_config import BundleConfig
 
-__all__ = ["affordable_batch", "device_of", "draw_labels", "draw_latents", "is_whole", "number_of"]
+__all__ = ["affordable_batch", "class_numbers", "draw", "draw_latents", "number_of", "widest"]
 
 _BLOCK = 64
 _BATCH = 2**30  # bytes that one layer's outputs may have; a hundred layers never live at once
+
+Labels = int | str | Iterable[int | str]
+
+
+def draw(
+    module: nn.Module,
+    config: BundleConfig,
+    count: int | None = None,
+    *,
+    seed: int | None = None,
+    labels: Labels | Tensor | None = None,
+    latents: Tensor | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Return samples of a net as people see them; see ``Generator.sample``.
+
+    Raises:
+        ConfigError: If the count, the seed, the labels or the latents do not fit the generator,
+            or more memory would be needed than is allowed.
+    """
+    asked = (batch_size,) if count is None else (batch_size, count)
+    if not all(map(_is_whole, asked)) or min(asked) < 0 or batch_size < 1:
+        raise ConfigError(
+            f"Cannot draw {quoted(count)} samples in batches of {quoted(batch_size)}: both are "
+            f"whole numbers, of at least 0 and 1."
+        )
+    spec = config.shown
+    classes = class_numbers(spec, labels, count)
+    count = number_of(count, classes, latents, 16)
+    batch_size = affordable_batch(module, config, count, operator.index(batch_size))
+    seed = secrets.randbits(63) if seed is None else checked(seed)
+    if latents is None:
+        latents = draw_latents(config.latent, count, seed)
+    elif tuple(latents.shape) != (count, *config.latent.shape):
+        raise ConfigError(
+            f"The latents have shape {tuple(latents.shape)}; {count} samples of this generator "
+            f"need {(count, *config.latent.shape)}."
+        )
+    if classes is not None:
+        classes = classes.expand(count)
+    elif spec.classes is not None:
+        classes = _draw_labels(len(spec.classes), count, seed)
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    device = next((value.device for value in tensors), torch.device("cpu"))
+    parts = []
+    with evaluating(module), torch.no_grad():
+        for start in range(0, count, batch_size):
+            part = slice(start, start + batch_size)
+            chosen = None if classes is None else classes[part].to(device)
+            parts.append(module(latents[part].to(device), chosen).float().cpu())
+    return config.cropped(torch.cat(parts)) if parts else torch.empty(0, *spec.shape)
+
+
+def class_numbers(
+    spec: SampleSpec, labels: Labels | Tensor | None, count: int | None
+) -> Tensor | None:
+    """Return the numbers of the classes that are asked for, () or (N,) int64; None for none.
+
+    Raises:
+        ConfigError: If there is no such class, or there are no classes at all.
+    """
+    if labels is None:
+        return None
+    if spec.classes is None:
+        raise ConfigError(
+            "This generator was trained without labels, so it cannot be asked for a class; leave "
+            "out 'labels'."
+        )
+    return labelling.numbers(labels, spec.classes, count)
 
 
 def number_of(
@@ -38,7 +110,7 @@ def number_of(
     return default if latents is None else len(latents)
 
 
-def is_whole(value: Any) -> bool:
+def _is_whole(value: Any) -> bool:
     """Whether a value is a whole number, of whatever type, and no bool."""
     try:
         return type(value) is not bool and operator.index(value) == value
@@ -48,32 +120,25 @@ def is_whole(value: Any) -> bool:
 
 def draw_latents(latent: LatentSpec, count: int, seed: int) -> Tensor:
     """Return (count, *latent.shape) latents that begin alike whatever the count."""
-    blocks = _blocks("latents", count, seed, lambda source: latent.sample(_BLOCK, generator=source))
-    return torch.cat(blocks)[:count] if blocks else torch.empty(0, *latent.shape)
+    return _blocks("latents", count, seed, lambda source: latent.sample(_BLOCK, generator=source))
 
 
-def draw_labels(classes: int, count: int, seed: int) -> Tensor:
-    """Return (count,) int64 numbers of classes that begin alike whatever the count."""
-    blocks = _blocks(
+def _draw_labels(classes: int, count: int, seed: int) -> Tensor:
+    """(count,) int64 numbers of classes that begin alike whatever the count."""
+    return _blocks(
         "labels", count, seed, lambda source: torch.randint(classes, (_BLOCK,), generator=source)
     )
-    return torch.cat(blocks)[:count] if blocks else torch.empty(0, dtype=torch.int64)
 
 
 def _blocks(
-    purpose: str, count: int, seed: int, draw: Callable[[torch.Generator], Tensor]
-) -> list[Tensor]:
+    purpose: str, count: int, seed: int, make: Callable[[torch.Generator], Tensor]
+) -> Tensor:
     """Whole blocks, each from a seed of its own, so that no count changes another's numbers."""
-    return [
-        draw(torch.Generator().manual_seed(derive(seed, "sample", purpose, number)))
-        for number in range(-(-count // _BLOCK))
+    blocks = [
+        make(torch.Generator().manual_seed(derive(seed, "sample", purpose, number)))
+        for number in range(max(1, -(-count // _BLOCK)))
     ]
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Return where a net computes; the CPU where it holds no tensor at all."""
-    held = itertools.chain(module.parameters(), module.buffers())
-    return next((value.device for value in held), torch.device("cpu"))
+    return torch.cat(blocks)[:count]
 
 
 def affordable_batch(module: nn.Module, config: BundleConfig, count: int, batch_size: int) -> int:
@@ -116,7 +181,7 @@ def widest(config: BundleConfig) -> int:
             largest = max(largest, output.numel() * output.element_size())
 
     with contextlib.suppress(Exception), torch.random.fork_rng(devices=[]):
-        plan = build_on_meta(lambda: config.architecture.generator(config.sample, config.latent))
+        plan = build_on_meta(lambda: config.build(WEIGHTS))
         for layer in plan.modules():
             layer.register_forward_hook(look)
         labels = None

@@ -1,4 +1,4 @@
-"""Writes a generator as a bundle, with the files of its former bundle that are still true of it."""
+"""Writes a net as a bundle, with the files of its former bundle that are still true of it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 
 from ganzoo.core.state_dicts import not_finite
 from ganzoo.errors import GanzooError
-from ganzoo.generators import bundle
+from ganzoo.generators import bundle, sampling
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ganzoo.generators.generator import Generator
+    from ganzoo.generators.locating import Place
 
 __all__ = ["write"]
 
@@ -24,29 +24,31 @@ _DRAWN = 64  # samples by which the error of half precision is measured
 
 
 def write(
-    generator: Generator,
     folder: Path,
+    module: nn.Module,
     config: bundle.BundleConfig,
+    place: Place | None,
     discriminator: nn.Module | None,
     half: bool,
 ) -> None:
-    """Write a bundle, with the extras of the one that the generator was loaded from.
+    """Write a bundle, with the extras of the one that the net was loaded from.
 
     Args:
-        generator: Whose weights they are.
         folder: Where to.
+        module: The generator's net.
         config: What it is.
+        place: Where it was loaded from, if it was.
         discriminator: To be saved too.
         half: Whether to store in half precision.
 
     Raises:
         BundleError: If weights cannot be saved so, or the folder cannot be written.
     """
-    weights = generator.module.state_dict()
-    if config.half is None or not all(torch.equal(_rounded(v), v) for v in weights.values()):
-        error = _rounding_error(generator) if half else None
+    weights, loaded_as_half = module.state_dict(), config.half is not None
+    if not loaded_as_half or not all(torch.equal(_rounded(v), v) for v in weights.values()):
+        error = _rounding_error(module, config) if half else None
         config = config.model_copy(update={"half": error})
-    extras = _extras(generator, weights, config)
+    extras = None if place is None else _extras(place, weights, config, loaded_as_half)
     if extras is None and config.origin is not None:
         base = f"{config.origin.repo_id}@{config.origin.revision}"
         training = {**config.training, "init_from": base}
@@ -56,50 +58,39 @@ def write(
 
 
 def _extras(
-    generator: Generator, weights: Mapping[str, Tensor], config: bundle.BundleConfig
+    place: Place, weights: Mapping[str, Tensor], config: bundle.BundleConfig, loaded_as_half: bool
 ) -> dict[str, bytes] | None:
-    """The extras of the bundle that this was loaded from, as far as they are true of these weights.
+    """The extras of the bundle at a place, as far as they are true of weights written anew.
 
-    Args:
-        generator: Which was loaded.
-        weights: Its own, now.
-        config: With which they are to be written.
-
-    Returns:
-        The contents by name; None if the weights are others, or that bundle is gone.
+    None if the weights are others, or that bundle is gone.
     """
-    if generator.place is None:
-        return None
-    place, root = generator.place.folder, generator.place.root
-    found = bundle.extras(place, root=root)
+    found = bundle.extras(place.folder, root=place.root)
     found.pop(bundle.CARD, None)  # it says where that bundle is loaded from
     if not found and config.origin is None:
         return None
     try:
-        theirs, there = bundle.read(place, root=root)
+        theirs, there = bundle.read(place.folder, root=place.root)
     except GanzooError:  # it has gone or changed since
         return None
     if _equal(weights, there, rounded=config.half is not None):
         return found
     # A rounded copy, or the exact one of a bundle that was rounded since it was loaded.
-    since = theirs.half is not None and generator.config.half is None
-    if not _equal(weights, there, rounded=since):
+    if not _equal(weights, there, rounded=theirs.half is not None and not loaded_as_half):
         return None
     found.pop(bundle.METRICS, None)  # measured with the others
     return found
 
 
-def _rounding_error(generator: Generator) -> bundle.Half:
+def _rounding_error(module: nn.Module, config: bundle.BundleConfig) -> bundle.Half:
     """What half precision costs the samples."""
-    weights = generator.module.state_dict()
-    rounded = {name: _rounded(value) for name, value in weights.items()}
-    if not_finite(rounded):
+    weights = {name: _rounded(value) for name, value in module.state_dict().items()}
+    if not_finite(weights):
         return bundle.Half(largest=0, mean=0)  # ``bundle.write`` refuses such weights
-    module = copy.deepcopy(generator.module)
-    module.load_state_dict(rounded)
-    exact = generator.sample(_DRAWN, seed=0)
-    error = (type(generator)(module, generator.config).sample(_DRAWN, seed=0) - exact).abs()
-    low, high = generator.spec.value_range or (float(exact.min()), float(exact.max()))
+    rounded = copy.deepcopy(module)
+    rounded.load_state_dict(weights)
+    exact = sampling.draw(module, config, _DRAWN, seed=0)
+    error = (sampling.draw(rounded, config, _DRAWN, seed=0) - exact).abs()
+    low, high = config.shown.value_range or (float(exact.min()), float(exact.max()))
     width = high - low or 1.0
     return bundle.Half(largest=float(error.max()) / width, mean=float(error.mean()) / width)
 

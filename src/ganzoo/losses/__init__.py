@@ -12,8 +12,8 @@ registry: Registry[Loss] = Registry(
         "bce": "ganzoo.losses.bce:BCE",
         "hinge": "ganzoo.losses.hinge:Hinge",
         "least-squares": "ganzoo.losses.least_squares:LeastSquares",
-        "minimax": "ganzoo.losses.minimax:Minimax",
-        "non-saturating": "ganzoo.losses.non_saturating:NonSaturating",
+        "minimax": "ganzoo.losses.logistic:Minimax",
+        "non-saturating": "ganzoo.losses.logistic:NonSaturating",
         "wasserstein": "ganzoo.losses.wasserstein:Wasserstein",
     },
     synonyms={

@@ -54,20 +54,15 @@ class Loss(Component):
         return {}
 
     def iteration(self, game: Play, batch: Callable[[], tuple[Tensor, Tensor | None]]) -> Step:
-        """Play one iteration: D's updates, then G's.
+        """Play one iteration, D's updates and then G's, and return the step of the last.
 
-        Args:
-            game: What an iteration is made of.
-            batch: Returns a fresh batch of real samples (N, *shape) with labels (N,) or None.
-
-        Returns:
-            The step of the last update of G.
+        ``batch`` returns fresh real samples (N, *shape) with labels (N,) or None.
         """
         for _ in range(game.d_steps):
             real, labels = batch()
             game.update_discriminator(real, labels)
         for _ in range(game.g_steps):
-            fresh = batch() if self.generator_sees_real else (None, labels)
+            fresh = batch() if game.generator_sees_real else (None, labels)
             step = game.update_generator(len(real), *fresh)
         return step
 

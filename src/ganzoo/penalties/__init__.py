@@ -5,7 +5,39 @@ from ganzoo.penalties.base import Penalty
 
 __all__ = ["Penalty", "create", "get", "names", "register", "registry"]
 
-registry: Registry[Penalty] = Registry(Penalty, group="ganzoo.penalties", builtins={})
+registry: Registry[Penalty] = Registry(
+    Penalty,
+    group="ganzoo.penalties",
+    builtins={
+        "approximate-r1": "ganzoo.penalties.finite_difference:ApproximateR1",
+        "approximate-r2": "ganzoo.penalties.finite_difference:ApproximateR2",
+        "consistency": "ganzoo.penalties.consistency:Consistency",
+        "dragan": "ganzoo.penalties.dragan:Dragan",
+        "feature-matching": "ganzoo.penalties.feature_matching:FeatureMatching",
+        "gp": "ganzoo.penalties.gradient_penalty:GradientPenalty",
+        "lecam": "ganzoo.penalties.lecam:LeCam",
+        "orthogonal": "ganzoo.penalties.orthogonal:Orthogonal",
+        "path-length": "ganzoo.penalties.path_length:PathLength",
+        "r1": "ganzoo.penalties.zero_centred:R1",
+        "r2": "ganzoo.penalties.zero_centred:R2",
+    },
+    synonyms={
+        "gradient-penalty": "gp",
+        "wgan-gp": "gp",
+        "wgangp": "gp",
+        "ar1": "approximate-r1",
+        "ar2": "approximate-r2",
+        "cr": "consistency",
+        "bcr": "consistency",
+        "zcr": "consistency",
+        "icr": "consistency",
+        "le-cam": "lecam",
+        "ppl": "path-length",
+        "path": "path-length",
+        "fm": "feature-matching",
+        "ortho": "orthogonal",
+    },
+)
 register = registry.register
 names = registry.names
 get = registry.get

@@ -17,27 +17,45 @@ if TYPE_CHECKING:
 
 __all__ = ["Penalty"]
 
+Player = Literal["discriminator", "generator"]
+
 
 class Penalty(Component):
-    """A term that is added to the loss of one player.
+    """A term that is added to the loss of one player, or of both.
 
-    Its mean is a column of ``metrics.jsonl`` by the penalty's name, without the weight.
+    Its mean is a column of ``metrics.jsonl`` by the penalty's name, without the weight. Where both
+    players have one, the columns begin with ``d_`` and ``g_``.
     """
 
     kind: ClassVar[str] = "penalty"
-    player: ClassVar[Literal["discriminator", "generator"]] = "discriminator"
-    """Whose loss it is added to."""
+    player: ClassVar[Player] = "discriminator"
+    """Whose loss it is added to, and whose optimizer trains what ``build`` returns."""
     wants: ClassVar[frozenset[str]] = frozenset()
-    """Inputs of D that it differentiates: ``real``, ``fake`` or both.
+    """What it needs of D's one forward pass: ``real``, ``fake``, ``features``.
 
-    The game makes them require gradients before D's one forward pass, so that ``penalty`` takes
-    the gradient of ``step.real_output.logits`` with respect to ``step.real``.
+    ``real`` and ``fake`` are inputs that it differentiates: the game makes them require gradients
+    before that pass, so that ``penalty`` takes the gradient of ``step.real_output.logits`` with
+    respect to ``step.real``. With ``features``, outputs have the inputs of D's last layer where
+    D returns no features itself.
     """
+    second_order: ClassVar[bool] = False
+    """Whether it differentiates a gradient, so that all layers need a second derivative."""
+    instead: ClassVar[str] = ""
+    """The penalty to take where a layer has no second derivative."""
+    per_sample: ClassVar[bool] = False
+    """Whether it is meant for a D whose logit of a sample depends on that sample alone."""
+    generator_sees_real: ClassVar[bool] = False
+    """Whether G's phase needs fresh real samples and D's output on them."""
 
-    weight: float = Field(1.0, ge=0, description="factor of the term")
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="factor of the term")
     every: int = Field(
         1, ge=1, description="iterations between two terms, whose weight is multiplied by it"
     )
+
+    @property
+    def players(self) -> frozenset[Player]:
+        """Whose losses it is added to: ``player``, unless an option decides."""
+        return frozenset({self.player})
 
     def build(self, spec: SampleSpec, latent: LatentSpec) -> Any:
         """Return what the penalty remembers between steps, or None; ``step.built`` has it.

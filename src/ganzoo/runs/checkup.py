@@ -28,7 +28,9 @@ from ganzoo.runs.run import (
     DIAGNOSES,
     GENERATOR,
     METRICS,
+    PARTS,
     SCORES,
+    numbered,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Finding:
 
     Attributes:
         place: Its path below the folder that is examined; ``.`` is the folder itself.
-        verdict: ``ok``; ``note`` if it is harmless; ``wrong``.
+        verdict: A ``note`` is harmless.
         text: What it is, or what is wrong and what to do, in one line.
     """
 
@@ -144,16 +146,13 @@ def _run(folder: Path) -> Iterator[Finding]:
 
 def _numbered(folder: Path) -> list[Path]:
     """The folders that are named by a step, in order."""
-    found = {
-        int(path.name.removeprefix("step-")): path
-        for path in folder.glob("step-*")
-        if path.name.removeprefix("step-").isdecimal()
-    }
-    return [found[step] for step in sorted(found)]
+    found = {path: numbered(path.name) for path in folder.glob("step-*")}
+    steps = {path: step for path, step in found.items() if step is not None}
+    return sorted(steps, key=lambda path: steps[path])
 
 
 def _leftovers(folder: Path) -> Iterator[Finding]:
-    for part in ("", "checkpoints", "snapshots", "samples", GENERATOR, BEST):
+    for part in PARTS:
         for path in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():
             place = path.relative_to(folder).as_posix()
             if path.name.startswith("broken-"):
@@ -208,20 +207,16 @@ def _rows(path: Path) -> str:
             )
         last[scored] = step
         count[scored] += 1
+    if not any(count.values()):
+        return "no rows"
     scores = f" and {count[True]} of scores" if rising and count[True] else ""
     rows = count[False] if rising else sum(count.values())
-    return (
-        f"{rows} rows{scores}, to step {max(last.values())}" if any(count.values()) else "no rows"
-    )
+    return f"{rows} rows{scores}, to step {max(last.values())}"
 
 
 def _newest_scores(path: Path) -> str:
     step, found, wrong = records.newest_scores(path)
     return f"step {step}: {_listed(found, wrong)}"
-
-
-def _scores(path: Path) -> str:
-    return _listed(*records.scores(path))
 
 
 def _listed(found: dict[str, Score], wrong: dict[str, str]) -> str:
@@ -298,7 +293,7 @@ def _bundles(folder: Path, place: str, settings: TrainConfig | None = None) -> I
     yield _look(folder, place, partial(_bundle, settings))
     if os.path.lexists(folder / place / bundle.METRICS):
         scores = bundle.METRICS if place == "." else f"{place}/{bundle.METRICS}"
-        yield _look(folder, scores, _scores)
+        yield _look(folder, scores, lambda path: _listed(*records.scores(path)))
 
 
 def _bundle(settings: TrainConfig | None, folder: Path) -> str:

@@ -20,7 +20,7 @@ from ganzoo.evaluation import Score, differences
 from ganzoo.files.storage import expanded
 from ganzoo.generators import bundle, pretrained
 from ganzoo.runs.run import BEST, GENERATOR
-from ganzoo.runs.scores import Measured, Point, Recorded, comparable, read_folder
+from ganzoo.runs.scores import Measured, Point, Recorded, comparable
 from ganzoo.showing import plots
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class TableCell:
     """The scores of a row in a column.
 
     Attributes:
-        last: Of the generator that was trained longest of those with a score.
+        last: Of the generator that was trained longest.
         best: The best one; None where no direction is the better one.
         protocol: How they were measured, with seed, source and versions of one of them.
         curves: Step and score, in order of the steps, of each run of the row.
@@ -119,11 +119,8 @@ class Comparison:
 
         There are none where fewer than two rows have a score, or no direction is the better one.
         """
-        values = {}
-        for row in self.rows:
-            cell = row.scores.get(column.title)
-            if cell is not None and (point := getattr(cell, part)) is not None:
-                values[row.name] = point.value
+        cells = {row.name: getattr(row.scores.get(column.title), part, None) for row in self.rows}
+        values = {name: point.value for name, point in cells.items() if point is not None}
         if len(values) < 2 or column.better is None:
             return ()
         best = (min if column.better == "lower" else max)(values.values())
@@ -184,7 +181,7 @@ def compare(
     folders = [_folder(source) for source in sources]
     if len(folders) < 2:
         raise ConfigError(f"There is nothing to compare with {len(folders)} run: give two or more.")
-    read = [read_folder(name, path) for name, path in zip(_names(folders), folders, strict=True)]
+    read = [Recorded(name, path) for name, path in zip(_names(folders), folders, strict=True)]
     notices = [notice for source in read for notice in source.notices]
     columns: list[Column] = []
     cells: list[dict[str, TableCell]] = [{} for _ in read]
@@ -325,16 +322,16 @@ def _cell(measured: Measured, better: Better) -> TableCell:
 
 
 def _better(name: str, protocols: Sequence[Score], notices: list[str]) -> Better:
-    provider = next((score.protocol.get("provider") for score in protocols), None)
+    provider = protocols[0].protocol.get("provider")
     try:
-        cls = all_metrics.registry.get(name, provider=provider if isinstance(provider, str) else "")
+        registered = all_metrics.registry.get
+        return registered(name, provider=provider if isinstance(provider, str) else "").better
     except GanzooError:
         notices.append(
             f"The metric '{name}' is not installed, so it is not known whether lower or higher is "
             f"better: none of its scores is marked."
         )
         return None
-    return cls.better
 
 
 def _difference(one: Score, other: Score) -> str:
@@ -434,12 +431,11 @@ def _merged(rows: Sequence[Row]) -> Row:
     scores = {}
     for title, first in rows[0].scores.items():
         found = [row.scores[title] for row in rows]
+        best = [cell.best for cell in found if cell.best is not None]
         scores[title] = replace(
             first,
             last=_mean([cell.last for cell in found]),
-            best=_mean([cell.best for cell in found if cell.best is not None])
-            if first.best
-            else None,
+            best=_mean(best) if best else None,
             curves=tuple(curve for cell in found for curve in cell.curves),
         )
     return Row(

@@ -90,29 +90,17 @@ def bundle_config(
     steps: int,
     precision: Precision,
 ) -> BundleConfig:
-    """Return the configuration of a training's generator.
-
-    Args:
-        config: All settings.
-        spec: What one sample is, at the size of the net.
-        preprocessing: How native images were brought to that size.
-        steps: Iterations finished.
-        precision: How it was trained.
-    """
+    """Return the configuration of a training's generator after so many steps."""
     settings = _portable(config)
     for part in ("arch", "latent"):  # which a bundle says elsewhere
         del settings[part]
+    settings |= {"steps": steps, "precision": precision.name}
     return BundleConfig(
         architecture=config.arch,
         sample=spec,
         preprocessing=preprocessing,
         latent=config.latent,
-        training={
-            **settings,
-            "steps": steps,
-            "precision": precision.name,
-            "data_license": config.dataset.license,
-        },
+        training={**settings, "data_license": config.dataset.license},
     )
 
 
@@ -131,7 +119,7 @@ def training(
         environment: As ``environment`` returns it.
         steps: Iterations finished.
         images: Real samples seen.
-        settings_unchanged: Whether it was these settings all the way.
+        settings_unchanged: If not, no command repeats it.
     """
     facts = ("ganzoo", "python", "torch", "device", "device_name", "threads", "precision")
     whole = settings_unchanged and steps == config.steps
@@ -145,15 +133,10 @@ def training(
 
 
 def command(config: TrainConfig, precision: str) -> str | None:
-    """Return the command line that repeats a training.
+    """Return the command line that repeats a training, which computed in that precision.
 
-    Args:
-        config: All settings.
-        precision: What the training computed in, where the setting is ``auto``.
-
-    Returns:
-        The line; None where there is none: data that were an object, components that a script
-        defines, or values that no option takes.
+    None where there is none: data that were an object, components that a script defines, or
+    values that no option takes.
     """
     chosen = {key: getattr(config, key) for key in COMPONENTS}
     if isinstance(config.dataset, InMemoryDataset) or not all(map(_installed, chosen.values())):
@@ -199,10 +182,10 @@ def _words(value: Any, path: tuple[str, ...]) -> list[str] | None:
 def _portable(config: TrainConfig) -> dict[str, Any]:
     """The settings without what belongs to this machine."""
     settings = {key: value for key, value in config.dump().items() if key not in _NON_ALGORITHMIC}
-    dataset = dict(settings["dataset"])
-    for _, *option in _PLACES:
-        if option and dataset.get(option[0]):
-            dataset[option[0]] = _public(dataset[option[0]])
+    dataset = {
+        option: _public(value) if value and ("dataset", option) in _PLACES else value
+        for option, value in settings["dataset"].items()
+    }
     return {**settings, "dataset": dataset, "init_from": _public(config.init_from)}
 
 

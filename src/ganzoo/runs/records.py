@@ -54,7 +54,7 @@ def mapping(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: If the file is absent or cannot be read.
-        ValueError: If it is something else, too large, or holds numbers that are not finite.
+        ValueError: If it is something else.
     """
     value = bounded_json.read(path, largest=MAX_BYTES)
     if not isinstance(value, dict):
@@ -63,23 +63,16 @@ def mapping(path: Path) -> dict[str, Any]:
 
 
 def scores(path: Path) -> tuple[dict[str, Score], dict[str, str]]:
-    """Read ``metrics.json`` of a saved generator.
+    """Read ``metrics.json`` of a saved generator; raises as ``mapping``.
 
     Returns:
         The scores by the names of their metrics; what is wrong with the others, likewise.
-
-    Raises:
-        OSError: If the file is absent or cannot be read.
-        ValueError: If it is not a JSON object.
     """
     return _parsed(mapping(path))
 
 
 def newest_scores(path: Path) -> tuple[int, dict[str, Score], dict[str, str]]:
-    """Read ``scores.json`` of a run.
-
-    Returns:
-        The step of the generator that was scored, and its scores as ``scores`` returns them.
+    """Read ``scores.json`` of a run: the step of the generator, and what ``scores`` returns.
 
     Raises:
         OSError: If the file is absent or cannot be read.

@@ -40,6 +40,8 @@ METRICS, DIAGNOSES = "metrics.jsonl", "diagnoses.jsonl"
 COMPARISON, CURVES, ANIMATION = "comparison.png", "curves.png", "animation.gif"
 GENERATOR, BEST = "generator", "best"
 SCORES = "scores.json"
+PARTS = ("", "checkpoints", "snapshots", "samples", GENERATOR, BEST)
+"""Folders that hold files; the first is the run's own."""
 
 
 class Run:
@@ -156,13 +158,10 @@ class Run:
 
         Args:
             step: Iterations finished.
-            whole: Whether the row of a step covers a whole interval; one that does not, because
-                the training was left there, is going to be completed.
+            whole: Whether the row of a step covers a whole interval; another one, of where the
+                training was left, is going to be completed.
             pictured: Whether a step's picture belongs to the schedule.
             evaluated: Step of the newest scores that are known.
-
-        Raises:
-            OSError: If the folder cannot be written.
         """
         for name in (METRICS, DIAGNOSES):
             rows = [row for row in _lines(self.path / name) if row["step"] <= step]
@@ -181,11 +180,11 @@ class Run:
         if _scored_at(self.path / SCORES) > evaluated:
             (self.path / SCORES).unlink()
         for picture in self.samples:
-            when = _numbered(picture.stem)
+            when = numbered(picture.stem)
             if when is not None and (when > step or not pictured(when)):
                 picture.unlink()
         for snapshot in (self.path / "snapshots").glob("step-*"):
-            if (_numbered(snapshot.name) or 0) > step:
+            if (numbered(snapshot.name) or 0) > step:
                 remove(snapshot)
         for later in checkpoint.after(self.path / "checkpoints", step):
             remove(later)
@@ -196,14 +195,8 @@ class Run:
             (self.path / summary).unlink(missing_ok=True)
 
     def clean_partial_writes(self) -> list[str]:
-        """Clear away what writes that a kill cut short have left; say what was done.
-
-        Raises:
-            OSError: If the folder cannot be written.
-        """
-        names = ("checkpoints", "snapshots", "samples", GENERATOR, BEST)
-        parts = (self.path, *(self.path / name for name in names))
-        return [line for part in parts for line in clean_partial_writes(part)]
+        """Clear away what writes that a kill cut short have left; say what was done."""
+        return [line for part in PARTS for line in clean_partial_writes(self.path / part)]
 
     def curves(self) -> Image:
         """Draw losses, mean scores and, where they are counted, modes covered over the training.
@@ -233,27 +226,24 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows, pictures = self.history, self.samples
-        parts = [f"<p><b>{html.escape(str(self.path))}</b></p>"]
+        text = f"<p><b>{html.escape(str(self.path))}</b></p>"
         if pictures:
             data = base64.b64encode(pictures[-1].read_bytes()).decode("ascii")
-            parts.append(
-                f'<img alt="samples" style="max-width:32em" src="data:image/png;base64,{data}">'
-            )
+            text += f'<img alt="samples" style="max-width:32em" src="data:image/png;base64,{data}">'
         if rows:
-            last = rows[-1]
-            cells = "".join(
+            cells = (
                 f"<tr><th style='text-align:left'>{html.escape(key)}</th><td>{value:.5g}</td></tr>"
-                for key, value in last.items()
+                for key, value in rows[-1].items()
             )
-            parts.append(f"<table>{cells}</table>")
-        return f"<div>{''.join(parts)}</div>"
+            text += f"<table>{''.join(cells)}</table>"
+        return f"<div>{text}</div>"
 
 
 def check_free(path: Path) -> None:
     """Refuse a folder that holds something.
 
     Raises:
-        RunFolderError: If it holds something.
+        RunFolderError: If it does, or cannot be read.
     """
     try:
         holds_run = (path / "config.yaml").exists()
@@ -272,11 +262,7 @@ def check_free(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of a new run, unless an empty one is there.
-
-    Raises:
-        RunFolderError: If the folder holds something, or cannot be written.
-    """
+    """Make the folder of a new run, unless an empty one is there; raises as ``check_free``."""
     check_free(path)
     try:
         make(path)
@@ -368,7 +354,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _numbered(name: str) -> int | None:
+def numbered(name: str) -> int | None:
     """The step in ``step-00000150``; None in what is no such name."""
     digits = name.removeprefix("step-")
     return int(digits) if digits != name and digits.isdecimal() else None

@@ -17,7 +17,7 @@ from ganzoo.generators import bundle
 from ganzoo.runs import records
 from ganzoo.runs.run import BEST, GENERATOR, METRICS, SCORES
 
-__all__ = ["Measured", "Point", "Recorded", "comparable", "read_folder"]
+__all__ = ["Measured", "Point", "Recorded", "comparable"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,8 @@ class Point:
     Attributes:
         value: The score.
         error: Its standard error or spread, as the metric says; over seeds, the standard
-            deviation, with N - 1; None where it is not known.
-        step: Iterations that this generator was trained for; None where they are not known or
-            differ.
+            deviation, with N - 1. None if unknown.
+        step: Iterations of training; None if unknown or different.
     """
 
     value: float
@@ -48,15 +47,12 @@ class Measured:
 
 @dataclass(eq=False)
 class Recorded:
-    """A run or a saved generator as its files describe it.
+    """A run or a saved generator as its files describe it; damaged ones are left out, noticed.
 
     Attributes:
-        name: What notices call it.
-        path: Its folder.
         settings: Of its training; None where they cannot be read.
         known: Those of the settings that its files name; the others are defaults.
-        step: Iterations so far.
-        total: Iterations that it is to have.
+        step, total: Iterations so far, and iterations that it is to have.
         measured: Its scores, by metric and protocol.
         notices: What could not be read, a line each.
     """
@@ -70,8 +66,7 @@ class Recorded:
     measured: list[Measured] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def read(self) -> None:
-        """Read all files."""
+    def __post_init__(self) -> None:
         if not os.path.lexists(self.path / "config.yaml"):
             self._bundle_settings()
             self.step = self._bundle_scores(self.path)
@@ -119,15 +114,22 @@ class Recorded:
     def _skip(self, what: str, reason: object) -> None:
         self._notice(f"not used: {what}", reason)
 
-    def _checked(
-        self, path: Path, found: Mapping[str, Score], wrong: Mapping[str, str]
-    ) -> Mapping[str, Score]:
+    def _stored(self, path: Path) -> tuple[int, Mapping[str, Score]]:
+        """Read the scores of a file, and their step where it says one."""
+        place, step = path.relative_to(self.path).as_posix(), 0
+        try:
+            if path.name == SCORES:
+                step, found, wrong = records.newest_scores(path)
+            else:
+                found, wrong = records.scores(path)
+        except FileNotFoundError:
+            return 0, {}
+        except (OSError, ValueError) as error:
+            self._skip(place, error)
+            return 0, {}
         for name, reason in wrong.items():
-            self._skip(f"the score '{name:.100}' of {self._place(path)}", reason)
-        return found
-
-    def _place(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix()
+            self._skip(f"the score '{name:.100}' of {place}", reason)
+        return step, found
 
     def _bundle_scores(self, folder: Path) -> int | None:
         """Add the scores of a saved generator; return the iterations of its training."""
@@ -135,15 +137,7 @@ class Recorded:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             step = records.mapping(folder / bundle.CONFIG).get("training", {}).get("steps")
         step = step if records.is_step(step) else None
-        path = folder / bundle.METRICS
-        try:
-            scores = self._checked(path, *records.scores(path))
-        except FileNotFoundError:
-            scores = {}
-        except (OSError, ValueError) as error:
-            self._skip(self._place(path), error)
-            scores = {}
-        for name, score in scores.items():
+        for name, score in self._stored(folder / bundle.METRICS)[1].items():
             self._add(name, score, {step: Point(score.value, score.error, step)})
         return step
 
@@ -156,15 +150,7 @@ class Recorded:
 
     def _training_scores(self) -> None:
         """Add the scores of the training, from ``scores.json`` and rows of ``metrics.jsonl``."""
-        path, last = self.path / SCORES, 0
-        newest: Mapping[str, Score] = {}
-        try:
-            last, found, wrong = records.newest_scores(path)
-            newest = self._checked(path, found, wrong)
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError) as error:
-            self._skip(SCORES, error)
+        last, newest = self._stored(self.path / SCORES)
         points = self._points(newest)
         for name in dict.fromkeys((*newest, *sorted(points))):
             score, scored = newest.get(name), points.get(name, {})
@@ -224,13 +210,6 @@ def _finite(value: Any) -> float | None:
 
 def _numbers(noun: str, numbers: Sequence[int]) -> str:
     return f"{noun}{'s' * (len(numbers) > 1)} {some(map(str, numbers))}"
-
-
-def read_folder(name: str, path: Path) -> Recorded:
-    """Read a run or a saved generator; damaged files are left out with a notice."""
-    found = Recorded(name, path)
-    found.read()
-    return found
 
 
 def comparable(first: Score, second: Score) -> bool:

@@ -46,30 +46,19 @@ _CHECKPOINTS, _SAMPLES = "checkpoints", "samples"
 class RunWriter:
     """A run, open for writing; no other process may write into it until ``release``.
 
-    Get one from ``RunWriter.begin`` or ``RunWriter.open``.
+    Raises:
+        RunFolderError: If another process trains in it, or it cannot be written.
     """
 
-    def __init__(self, run: Run, lock: RunLock) -> None:
+    def __init__(self, run: Run, lock: RunLock | None = None) -> None:
         self.run = run
-        self._lock = lock
-
-    @classmethod
-    def open(cls, run: Run) -> RunWriter:
-        """Take up a run that is there.
-
-        Raises:
-            RunFolderError: If another process trains in it, or it cannot be written.
-        """
-        return cls(run, RunLock(run.path))
+        self._lock = lock or RunLock(run.path)
 
     @classmethod
     def begin(cls, out: Path | None, stem: str, describe: Callable[[Path], None]) -> RunWriter:
-        """Make a new run.
+        """Make a new run in ``out``, or in ``runs/<stem>-<number>``.
 
-        Args:
-            out: Its folder, which must not hold anything; None for ``runs/<stem>-<number>``.
-            stem: What a folder without a name is called.
-            describe: Writes ``config.yaml`` and whatever else belongs to it into the folder.
+        ``describe`` writes ``config.yaml`` and whatever else belongs to it into the folder.
 
         Raises:
             RunFolderError: If the folder holds something, or cannot be written; then nothing is
@@ -110,9 +99,8 @@ class RunWriter:
     def recover(self) -> tuple[checkpoint.Newest, list[str]]:
         """Find the newest whole checkpoint, and put in order what an unclean end has left.
 
-        Returns:
-            The checkpoint, and what was done, a line each: what a kill had left unfinished is
-            removed, and what is damaged is renamed.
+        What a kill has left unfinished is removed, and what is damaged is renamed; a line of the
+        result each.
 
         Raises:
             CheckpointError: If there are checkpoints but none is whole.
@@ -151,36 +139,22 @@ class RunWriter:
             )
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Add a line to ``metrics.jsonl`` or ``diagnoses.jsonl``.
-
-        Raises:
-            RunFolderError: If it cannot be written.
-        """
+        """Add a line to ``metrics.jsonl`` or ``diagnoses.jsonl``."""
         path = self.run.path
         with writing(path), (path / name).open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def scored(self, step: int, scores: Mapping[str, Score]) -> None:
-        """Add scores to ``metrics.jsonl``, and keep them with their protocols as the newest.
-
-        Raises:
-            RunFolderError: If they cannot be written.
-        """
+        """Add scores to ``metrics.jsonl``, and keep them with their protocols as the newest."""
         values = {name: score.value for name, score in scores.items()}
         measured = {name: evaluation.measured_as(score) for name, score in scores.items()}
         self.append(METRICS, {"step": step, "evaluated": step, **values, "measured": measured})
         with writing(self.run.path):
-            plain = {name: evaluation.plain(score) for name, score in scores.items()}
-            write_json(self.run.path / SCORES, {"step": step, "scores": plain})
+            write_json(self.run.path / SCORES, {"step": step, "scores": _plain(scores)})
 
     def best(self, generator: Generator, scores: Mapping[str, Score]) -> None:
-        """Keep a generator as the best so far, with its scores; both at once.
-
-        Raises:
-            BundleError, RunFolderError: If it cannot be written.
-        """
-        plain = {name: evaluation.plain(score) for name, score in scores.items()}
-        content = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        """Keep a generator as the best so far, with its scores; both at once."""
+        content = json.dumps(_plain(scores), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with writing(self.run.path):
             bundle.write(
                 self.run.path / BEST,
@@ -202,11 +176,7 @@ class RunWriter:
         return config.training.get("steps") == step and bool(scores)
 
     def set_best_aside(self) -> list[str]:
-        """Rename what is kept as the best generator and is not; say so.
-
-        Raises:
-            RunFolderError: If it cannot be renamed.
-        """
+        """Rename what is kept as the best generator and is not; say so."""
         folder = self.run.path / BEST
         if not folder.exists():
             return []
@@ -217,11 +187,7 @@ class RunWriter:
         ]
 
     def picture(self, step: int, picture: Image) -> Path:
-        """Write the picture of a step.
-
-        Raises:
-            RunFolderError: If it cannot be written.
-        """
+        """Write the picture of a step."""
         path = self.run.path / _SAMPLES / f"step-{step:08d}.png"
         with writing(self.run.path):
             make(path.parent)
@@ -234,16 +200,11 @@ class RunWriter:
         tensors: Mapping[str, Tensor],
         state: Mapping[str, Any],
         generator: bundle.BundleConfig,
-        keep: Callable[[Path], None],
+        prune: Callable[[Path], None],
     ) -> Path:
-        """Write the generator's bundle and a checkpoint, and remove the checkpoints that are over.
+        """Write the generator's bundle and a checkpoint; ``prune`` removes those that are over.
 
-        Args:
-            step: Iterations finished.
-            tensors: The whole state, copied; ``ema.*`` are the generator's.
-            state: The rest of it.
-            generator: What the generator is.
-            keep: Removes what is over from the folder of the checkpoints.
+        Of the tensors, which must be copies, ``ema.*`` are the generator's.
 
         Raises:
             CheckpointError, BundleError, RunFolderError: If something cannot be written; earlier
@@ -264,5 +225,9 @@ class RunWriter:
             with writing(path):  # which says so if the folder has vanished
                 raise
         with writing(path):
-            keep(folder)
+            prune(folder)
         return saved
+
+
+def _plain(scores: Mapping[str, Score]) -> dict[str, Any]:
+    return {name: evaluation.plain(score) for name, score in scores.items()}

@@ -28,14 +28,10 @@ _STUDIED = 8  # frames that an animation's colours are chosen from
 
 
 def images(samples: Tensor, spec: SampleSpec) -> list[Image]:
-    """Return samples as pictures: greyscale, RGB or RGBA by their number of channels.
+    """Return samples (N, C, H, W) as pictures: greyscale, RGB or RGBA by their channels.
 
-    Of samples with another number of channels the first three are shown as RGB, or the first
-    one as greyscale where there are only two.
-
-    Args:
-        samples: (N, C, H, W) in the spec's value range; values beyond it are clipped.
-        spec: What one sample is.
+    Of two channels the first is shown, of more than four the first three. Values beyond the spec's
+    range are clipped.
 
     Raises:
         ConfigError: If the samples are not images.
@@ -61,8 +57,7 @@ def grid(samples: Tensor, spec: SampleSpec, columns: int | None = None) -> Image
     if len(samples) == 0:
         raise ConfigError("A grid needs at least one sample, and there are none.")
     pixels = _pixels(samples, spec)
-    if columns is None:
-        columns = math.ceil(math.sqrt(len(pixels)))
+    columns = math.ceil(math.sqrt(len(pixels))) if columns is None else columns
     if columns < 1:
         raise ConfigError(f"A grid needs at least one column, not {columns}.")
     enlarge = math.ceil(_LEGIBLE / max(spec.size))
@@ -108,8 +103,7 @@ def side_by_side(pictures: Sequence[Image], captions: Sequence[str]) -> Image:
     left = gap
     for picture, caption in zip(pictures, captions, strict=True):
         draw.text((left, head // 2), caption, fill="black", font=font, anchor="lm")
-        alpha = picture if picture.mode == "RGBA" else None
-        canvas.paste(picture, (left, head), alpha)
+        canvas.paste(picture, (left, head), picture if picture.mode == "RGBA" else None)
         left += picture.width + gap
     return canvas
 
@@ -162,9 +156,8 @@ def neighbours(
         row, column = divmod(index, columns)
         left, top = gap + column * width, head + row * height
         canvas.paste(pair, (left, top), pair if pair.mode == "RGBA" else None)
-        ratio = named.get("ratio")
         place = (left + pair.width // 2, top + pair.height + 9)
-        text = "-" if ratio is None else f"{ratio:.2f}"
+        text = "-" if named.get("ratio") is None else f"{named['ratio']:.2f}"
         draw.text(place, text, fill="black", font=font, anchor="mm")
     return canvas
 
@@ -197,23 +190,22 @@ def animate(frames: Sequence[Path], target: Path, seconds: float = 6.0) -> None:
         raise ConfigError("An animation needs at least one frame, and there are none.")
     total = 1000 * seconds
     count = min(len(frames), max(2, int(total * (1 - _HELD) / _TICK)))
-    shown = [_opaque(frames[place]) for place in _spread(len(frames), count)]
-    for place, picture in zip(_spread(len(frames), count), shown, strict=True):
+    places = _spread(len(frames), count)
+    shown = [_opaque(frames[place]) for place in places]
+    for place, picture in zip(places, shown, strict=True):
         if picture.size != shown[0].size:
+            (wide, high), (width, height) = shown[0].size, picture.size
             raise ConfigError(
-                f"The frames of an animation have one size, but {frames[0]} has "
-                f"{_text(shown[0].size)} pixels and {frames[place]} has {_text(picture.size)}."
+                f"The frames of an animation have one size, but {frames[0]} has {wide}x{high} "
+                f"pixels and {frames[place]} has {width}x{height}."
             )
     each = 10 * max(1, round(total * (1 - _HELD) / count / 10))  # GIF counts hundredths
     last = max(each, 10 * round(total / 10) - each * (count - 1))
     durations = [*[each] * (count - 1), last]
     kind: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {"optimize": False}
     if suffix == ".gif" and any(picture.mode != "L" for picture in shown):
-        palette = _palette(shown)
-        shown = [
-            picture.convert("RGB").quantize(palette=palette, dither=Dither.NONE)
-            for picture in shown
-        ]
+        colours: dict[str, Any] = {"palette": _palette(shown), "dither": Dither.NONE}
+        shown = [picture.convert("RGB").quantize(**colours) for picture in shown]
     first, *rest = shown
     kind |= {"save_all": True, "append_images": rest, "duration": durations, "loop": 0}
     with new_file(target) as fresh:
@@ -268,7 +260,3 @@ def _palette(pictures: Sequence[Image]) -> Image:
         strip.paste(picture, (0, row * height))
     # Median cut, the default, makes white paper slightly grey.
     return strip.quantize(256, method=Quantize.MAXCOVERAGE, kmeans=3)
-
-
-def _text(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

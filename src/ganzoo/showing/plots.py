@@ -75,12 +75,9 @@ _DECADE = 10.0  # of the largest to the smallest score, from which on the axis i
 
 
 class Trace(NamedTuple):
-    """Scores of one run.
+    """Steps and scores of one run, in order; a score without a step is a level.
 
-    Attributes:
-        number: Of the run; those of one number share colour and legend.
-        label: What the legend says.
-        points: Step and score, in order of the steps; a score without a step is a level.
+    Traces of one number share colour and legend, which says the label.
     """
 
     number: int
@@ -89,13 +86,7 @@ class Trace(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Scores by one metric.
-
-    Attributes:
-        title: What is written above.
-        better: Which of two scores is the better one; None where neither direction is.
-        traces: Of the runs.
-    """
+    """Scores by one metric; ``better`` is None where neither direction is."""
 
     title: str
     better: Literal["lower", "higher"] | None
@@ -112,7 +103,7 @@ def limits_of(real: Tensor) -> tuple[tuple[float, float], ...]:
 
     The same limits for every picture of a training make the pictures comparable.
     """
-    values = _points(real, "The real samples", real.shape[1] if real.dim() == 2 else 0)
+    values = _points(real, "real", real.shape[1] if real.dim() == 2 else 0)
     limits = []
     for axis in values.T:
         axis = axis[np.isfinite(axis)]
@@ -143,14 +134,16 @@ def curves(rows: Iterable[Mapping[str, float]], title: str = "") -> Image:
     panels = _CURVES if any("modes" in row for row in rows) else _CURVES[:2]
     figure = _figure(height=1.2 + 1.9 * len(panels))
     column = _stacked(figure, len(panels))
+    last = rows[-1]
+    epoch = f" (epoch {last['epoch']:,.1f})" if "epoch" in last else ""
+    reached = title or f"to step {last['step']:,.0f}{epoch}"
     for axes, (name, lines) in zip(column, panels, strict=True):
         _lines(axes, rows, lines)
         axes.set_ylabel(name)
-        _style(axes)
+        _style(axes, "" if axes is not column[0] else reached)
     if all(0 <= row.get(key, 0) <= 1 for row in rows for key in ("d_real", "d_fake")):
         column[1].set_ylim(-0.03, 1.03)
         column[1].axhline(0.5, color="0.75", linewidth=0.8, zorder=0)
-    column[0].set_title(title or _reached(rows[-1]), loc="left", fontsize="medium")
     steps = [row["step"] for row in rows]
     if len(set(steps)) > 1:
         column[-1].set_xlim(min(steps), max(steps))
@@ -182,19 +175,16 @@ def density(
     Raises:
         ConfigError: If samples are not of one dimension, or matplotlib is not installed.
     """
-    kinds = _kinds(real, fake, 1)
-    ((low, high),) = _checked(limits or limits_of(real), 1)
+    kinds, ((low, high),) = _kinds(real, fake, limits, 1)
     figure = _figure(height=4.6)
     axes = figure.add_axes((0.08, 0.115, 0.82, 0.8))  # fixed, so that pictures can be compared
-    axes.set_title(title, loc="left", fontsize="medium")
     edges = np.linspace(low, high, _BINS + 1)
     tallest = 0.0
     for label, values, colour in kinds:
         counts, _ = np.histogram(values, edges)
         heights = counts / max(1, len(values)) / (edges[1] - edges[0])
-        name = label + _beyond(values, ((low, high),))
         axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)
-        axes.stairs(heights, edges, color=colour, linewidth=1.6, label=name)
+        axes.stairs(heights, edges, color=colour, linewidth=1.6, label=label)
         tallest = tallest or float(heights.max())  # of the real ones: the same in every picture
     axes.set(xlim=(low, high), ylim=(0, 1.6 * tallest or 1.0), xlabel="x", ylabel="density")
     handles, _ = axes.get_legend_handles_labels()
@@ -209,7 +199,7 @@ def density(
             right.set_ylim(0, 1.6 / 1.5)  # 1 stays below the edge
             right.set_yticks(_QUARTERS)
             right.axhline(0.5, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
-    _style(axes, handles)
+    _style(axes, title, handles)
     return _drawn(figure)
 
 
@@ -224,40 +214,25 @@ def scatter(
 ) -> Image:
     """Draw real and generated points over D's score of every place.
 
-    Args:
-        real: Real samples (N, 2); the first 2,000 are drawn.
-        fake: Generated samples (M, 2); the first 2,000 are drawn.
-        judge: D's score of points; it colours the ground.
-        limits: As for ``density``.
-        title: As for ``density``.
-        probability: As for ``density``.
+    Args are those of ``density``: the first 2,000 of real (N, 2) and of generated samples (M, 2)
+    are drawn, and ``judge`` colours the ground.
 
     Raises:
         ConfigError: If samples are not of two dimensions, or matplotlib is not installed.
     """
-    kinds = _kinds(real, fake, 2)
-    across, along = box = _checked(limits or limits_of(real), 2)
+    kinds, (across, along) = _kinds(real, fake, limits, 2)
     figure = _figure(height=6.8)
     axes = figure.add_axes((0.08, 0.08, 0.76, 0.86))  # fixed, so that pictures can be compared
-    axes.set_title(title, loc="left", fontsize="medium")
     if judge is not None:
         x, y = torch.linspace(*across, _ACROSS), torch.linspace(*along, _ACROSS)
         scores, name, bounded = _judged(judge, torch.cartesian_prod(y, x).flip(1), probability)
         _ground(figure, axes, x, y, scores.reshape(_ACROSS, _ACROSS), name, bounded)
     for label, values, colour in kinds:
-        name = label + _beyond(values, box)
-        axes.scatter(
-            values[:_DOTS, 0],
-            values[:_DOTS, 1],
-            s=9,
-            color=colour,
-            alpha=0.45,
-            linewidths=0,
-            label=name,
-        )
+        xs, ys = values[:_DOTS].T
+        axes.scatter(xs, ys, s=9, color=colour, alpha=0.45, linewidths=0, label=label)
     axes.set(xlim=across, ylim=along, xlabel="x", ylabel="y")
     axes.set_aspect("equal", anchor="W")
-    _style(axes, grid=False)
+    _style(axes, title, grid=False)
     for handle in axes.get_legend().legend_handles:  # type: ignore[union-attr]
         handle.set(alpha=1, sizes=[30])  # type: ignore[union-attr]
     return _drawn(figure)
@@ -276,9 +251,8 @@ def scores(panels: Sequence[Panel]) -> Image:
     panels = [panel for panel in panels if any(trace.points for trace in panel.traces)]
     if not panels:
         raise ConfigError("A plot of scores needs at least one score, and there are none.")
-    labels = {
-        trace.number: trace.label for panel in panels for trace in panel.traces if trace.points
-    }
+    traces = [trace for panel in panels for trace in panel.traces if trace.points]
+    labels = {trace.number: " ".join(trace.label.split()) for trace in traces}
     figure = _figure(height=0.3 + 2.6 * len(panels) + 0.22 * len(labels))
     handles: dict[int, Any] = {}
     for axes, panel in zip(_stacked(figure, len(panels)), panels, strict=True):
@@ -286,12 +260,10 @@ def scores(panels: Sequence[Panel]) -> Image:
             if trace.points:
                 handles.setdefault(trace.number, _trace(axes, trace, panel.better))
         direction = f", {panel.better} is better" if panel.better else ""
-        title = axes.set_title(f"{panel.title}{direction}", loc="left", fontsize="medium")
-        title.set_parse_math(False)
         values = [value for trace in panel.traces for _, value in trace.points]
         if panel.better == "lower" and min(values) > 0 and max(values) >= _DECADE * min(values):
             _logarithmic(axes)
-        _style(axes, [])
+        _style(axes, panel.title + direction, [])
     legend = figure.legend(
         [handles[number] for number in sorted(labels)],
         [_shortened(labels[number]) for number in sorted(labels)],
@@ -335,8 +307,6 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _shortened(label: str) -> str:
-    """A label in one line of the legend."""
-    label = " ".join(label.split())
     return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 3]}..."
 
 
@@ -368,7 +338,9 @@ def _lines(
     """Columns of the rows, each with its label and colour: faint, and strong its running mean."""
     usual = []
     for key, (label, colour) in columns.items():
-        found = _column(rows, key)
+        listed = [(row["step"], row[key]) for row in rows if key in row]
+        found = np.array(listed, dtype=float).reshape(-1, 2)
+        found = found[np.isfinite(found).all(axis=1)]
         if len(found) == 0:
             continue
         marker = "o" if len(found) == 1 else ""
@@ -380,73 +352,46 @@ def _lines(
         axes.set_ylim(min(usual) - room, max(usual) + room)
 
 
-def _column(rows: Sequence[Mapping[str, float]], key: str) -> Any:
-    """Step and value (N, 2) of the rows that have a finite one."""
-    found = [(row["step"], row[key]) for row in rows if key in row]
-    points = np.array(found, dtype=float).reshape(-1, 2)
-    return points[np.isfinite(points).all(axis=1)]
-
-
 def _smoothed(points: Any) -> Any:
     """Running mean of points (N, 2) over a twentieth of them, at about ``_POINTS`` of their places.
 
     At both ends it is over those that are there.
     """
-    half = len(points) // 20 // 2
-    means = [
-        (points[at, 0], points[max(0, at - half) : at + half + 1, 1].mean())
-        for at in _places(len(points))
-    ]
-    return np.array(means)
+    count, half = len(points), len(points) // 20 // 2
+    places = np.linspace(0, count - 1, min(count, _POINTS)).round().astype(int)
+    means = [points[max(0, at - half) : at + half + 1, 1].mean() for at in places]
+    return np.column_stack((points[places, 0], means))
 
 
-def _places(count: int) -> Any:
-    """At most ``_POINTS`` of the places 0 to ``count - 1``, evenly, with the first and the last."""
-    return np.linspace(0, count - 1, min(count, _POINTS)).round().astype(int)
+def _kinds(
+    real: Tensor, fake: Tensor, limits: Limits | None, dimensions: int
+) -> tuple[list[tuple[str, Any, str]], tuple[tuple[float, float], ...]]:
+    """Label, values (N, D) and colour of both kinds of samples; and the limits of the plot."""
+    kinds = (("real", real, _REAL), ("generated", fake, _GENERATED))
+    found = [(kind, _points(samples, kind, dimensions), colour) for kind, samples, colour in kinds]
+    pairs = tuple((float(low), float(high)) for low, high in limits or limits_of(real))
+    if len(pairs) != dimensions or not all(low < high for low, high in pairs):
+        raise ConfigError(
+            f"The limits of this plot are {dimensions} pair{'s' * (dimensions > 1)} (low, high) "
+            f"with low < high, not {limits}."
+        )
+    low, high = np.array(pairs).T
+    labelled = []
+    for kind, values, colour in found:
+        beyond = 1 - ((low <= values) & (values <= high)).all(axis=1).mean()
+        labelled.append((f"{kind} ({beyond:.1%} outside)" if beyond else kind, values, colour))
+    return labelled, pairs
 
 
-def _reached(row: Mapping[str, float]) -> str:
-    """How far the training was at a row."""
-    epoch = f" (epoch {row['epoch']:,.1f})" if "epoch" in row else ""
-    return f"to step {row['step']:,.0f}{epoch}"
-
-
-def _kinds(real: Tensor, fake: Tensor, dimensions: int) -> list[tuple[str, Any, str]]:
-    """Label, values (N, D) and colour of both kinds of samples."""
-    return [
-        ("real", _points(real, "The real samples", dimensions), _REAL),
-        ("generated", _points(fake, "The generated samples", dimensions), _GENERATED),
-    ]
-
-
-def _points(samples: Tensor, what: str, dimensions: int) -> Any:
+def _points(samples: Tensor, kind: str, dimensions: int) -> Any:
     """Samples (N, D) as a float64 array; those that are not finite are out of the picture."""
     if dimensions < 1 or samples.shape[1:] != (dimensions,) or len(samples) == 0:
         raise ConfigError(
-            f"{what} must be a tensor (N, {dimensions or 'D'}) with at least one row to be "
-            f"plotted, not {tuple(samples.shape)}."
+            f"The {kind} samples must be a tensor (N, {dimensions or 'D'}) with at least one row "
+            f"to be plotted, not {tuple(samples.shape)}."
         )
     values = samples.detach().cpu().double()
     return torch.where(values.isfinite(), values, torch.inf).numpy()
-
-
-def _checked(limits: Limits, axes: int) -> tuple[tuple[float, float], ...]:
-    pairs = tuple((float(low), float(high)) for low, high in limits)
-    if len(pairs) != axes or not all(low < high for low, high in pairs):
-        raise ConfigError(
-            f"The limits of this plot are {axes} pair{'s' * (axes > 1)} (low, high) with "
-            f"low < high, not {tuple(limits)}."
-        )
-    return pairs
-
-
-def _beyond(values: Any, limits: Limits) -> str:
-    """How many of the samples are not in the picture, in words; empty if all are."""
-    inside = np.ones(len(values), dtype=bool)
-    for axis, (low, high) in zip(values.T, limits, strict=True):
-        inside &= (low <= axis) & (axis <= high)
-    missing = 1 - inside.mean() if len(values) else 0
-    return f" ({missing:.1%} outside)" if missing else ""
 
 
 def _judged(judge: Judge, places: Tensor, probability: bool | None) -> tuple[Any, str, bool]:
@@ -481,8 +426,11 @@ def _stacked(figure: Figure, count: int) -> Any:
     return column
 
 
-def _style(axes: Axes, handles: Sequence[Any] | None = None, *, grid: bool = True) -> None:
+def _style(
+    axes: Axes, title: str, handles: Sequence[Any] | None = None, *, grid: bool = True
+) -> None:
     """The looks of all axes: few lines, and a legend in one line above, where it hides nothing."""
+    axes.set_title(title, loc="left", fontsize="medium").set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     if grid:
         axes.grid(color="0.92", linewidth=0.8)
@@ -490,14 +438,8 @@ def _style(axes: Axes, handles: Sequence[Any] | None = None, *, grid: bool = Tru
     if handles is None:
         handles, _ = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(
-            handles=handles,
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            ncols=len(handles),
-            frameon=False,
-            borderaxespad=0.1,
-        )
+        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "frameon": False}
+        axes.legend(handles=handles, ncols=len(handles), borderaxespad=0.1, **above)
 
 
 def _drawn(figure: Figure) -> Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,10 @@ from torch import Tensor, nn
 from ganzoo import architectures
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.step import Output
-from ganzoo.errors import ContractError, UnsupportedSampleError
+from ganzoo.errors import ContractError, UnsupportedSampleError, some
 from ganzoo.testing.component import SPECS, checked, first_accepted
 from ganzoo.training import contract_nets as on_nets
-from ganzoo.training.contract import require, some
+from ganzoo.training.contract import require
 
 if TYPE_CHECKING:
     from ganzoo.architectures import Architecture
@@ -36,10 +35,10 @@ def check_architecture(
 ) -> None:
     """Check that an architecture keeps its contract.
 
-    Its nets must have the promised shapes and types, stay in the value range, use all of the
-    latent and labels, let gradients reach all parameters, be deterministic in eval mode, and be
-    restored completely by ``state_dict``. The generator in eval mode must make the same sample in
-    any batch, also once it is exported. A conditional one is checked with classes and without.
+    Its nets must have the promised shapes, types and value range, use all of the latent and labels,
+    let gradients reach all parameters, be deterministic in eval mode, and be restored completely by
+    ``state_dict``. The generator in eval mode must make the same sample in any batch, also once it
+    is exported. A conditional one is checked with classes and without.
 
     Args:
         component: The architecture, its class or its registered name.
@@ -58,20 +57,25 @@ def check_architecture(
         if spec is None:
             image, vector, audio, sequence = SPECS
             image = image.resized(arch.nearest_size(*image.size))
-            audio = audio.model_copy(update={"shape": (1, 4096)})
-            specs = (image, vector, audio, sequence)
-            named = tuple(_with_classes(each, _NAMES) for each in specs)
-            spec = first_accepted(arch, arch.check, specs + named * arch.conditional)
+            plain = (image, vector, _with(audio, shape=(1, 4096)), sequence)
+            named = tuple(_with(each, classes=_NAMES) for each in plain)
+            spec = first_accepted(arch, arch.check, plain + named * arch.conditional)
         arch.check(spec)
         arch.check_latent(latent, spec)
         if spec.kind == "image":
             _check_nearest_size(arch, spec)
-        for each in _with_and_without_classes(arch, spec):
+        specs = [spec]
+        if arch.conditional:
+            other = _with(spec, classes=None if spec.classes else _NAMES)
+            with suppress(UnsupportedSampleError):  # it may need classes, or have none
+                arch.check(other)
+                specs.append(other)
+        for each in specs:
             _check_nets(arch, each, latent)
 
 
-def _with_classes(spec: SampleSpec, classes: tuple[str, ...] | None) -> SampleSpec:
-    return spec.model_copy(update={"classes": classes})
+def _with(spec: SampleSpec, **changes: Any) -> SampleSpec:
+    return spec.model_copy(update=changes)
 
 
 def _check_nearest_size(arch: Architecture, spec: SampleSpec) -> None:
@@ -86,34 +90,26 @@ def _check_nearest_size(arch: Architecture, spec: SampleSpec) -> None:
             ) from error
 
 
-def _with_and_without_classes(arch: Architecture, spec: SampleSpec) -> Iterator[SampleSpec]:
-    yield spec
-    if arch.conditional:
-        other = _with_classes(spec, None if spec.classes else _NAMES)
-        with suppress(UnsupportedSampleError):  # it may need classes, or have none
-            arch.check(other)
-            yield other
-
-
 def _check_nets(arch: Architecture, spec: SampleSpec, latent: LatentSpec) -> None:
-    def build(player: str) -> nn.Module:
-        return on_nets.build(arch, player, spec, latent)
-
-    nets = {player: build(player) for player in ("generator", "discriminator")}
+    classes = len(spec.classes or ()) if arch.conditional else 0
+    labels = torch.arange(_BATCH) % len(spec.classes) if spec.classes else None
+    z = latent.sample(_BATCH)
+    nets, others = (
+        {
+            player: on_nets.build(arch, player, spec, latent)
+            for player in ("generator", "discriminator")
+        }
+        for _ in range(2)
+    )
     for player, net in nets.items():
-        other = build(player)
+        other = others[player]
         require(
             net is not other and not {*net.parameters()} & {*other.parameters()},
             f"Building the {player} twice gave nets that share parameters. Create all layers "
             f"inside the module's __init__: a component holds no state.",
         )
+        on_nets.check_signature(net, player, *[(z, labels)] if classes else [(z,), (z, labels)])
     generator, discriminator = nets.values()
-    classes = len(spec.classes or ()) if arch.conditional else 0
-    labels = torch.arange(_BATCH) % len(spec.classes) if spec.classes else None
-    z = latent.sample(_BATCH)
-    for player, net in nets.items():
-        calls = [(z, labels)] if arch.conditional and spec.classes else [(z,), (z, labels)]
-        on_nets.check_signature(net, player, *calls)
     copied = copy.deepcopy(generator).eval()
     samples = on_nets.make(generator, z, labels, spec)
     on_nets.check_values(samples, spec)
@@ -124,11 +120,8 @@ def _check_nets(arch: Architecture, spec: SampleSpec, latent: LatentSpec) -> Non
     samples = samples.detach()
     if labels is not None and classes > 1:
         _check_labels_are_used(copy.deepcopy(discriminator).eval(), samples, labels)
-    for player, net, inputs in (
-        ("generator", generator, z),
-        ("discriminator", discriminator, samples),
-    ):
-        _check_eval(player, net, build(player), inputs, labels)
+    for (player, net), inputs in zip(nets.items(), (z, samples), strict=True):
+        _check_eval(player, net, others[player], inputs, labels)
     _check_batch_size(generator, z, labels)
     _check_inferred(arch, generator, spec, latent)
 
@@ -152,8 +145,7 @@ def _check_eval(
     """Check that a net in eval mode is deterministic, and that its state dict is all of it."""
 
     def output(module: nn.Module) -> Tensor:
-        found = module.eval()(inputs, labels)
-        return found.logits if isinstance(found, Output) else found
+        return Output.of(module.eval()(inputs, labels)).logits
 
     first = output(net)
     require(
@@ -162,11 +154,11 @@ def _check_eval(
         f"as dropout must depend on self.training.",
     )
     state = net.state_dict()
-    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    odd = some(repr(name) for name, value in state.items() if not isinstance(value, Tensor))
     require(
         not odd,
-        f"state_dict() of the {player} holds {some(odd)}, which is not a tensor; weights are saved "
-        f"as safetensors, which hold tensors only.",
+        f"state_dict() of the {player} holds {odd}, which is not a tensor; weights are saved as "
+        f"safetensors, which hold tensors only.",
     )
     other.load_state_dict(state, strict=True)
     require(
@@ -197,8 +189,7 @@ def _check_batch_size(generator: nn.Module, z: Tensor, labels: Tensor | None) ->
         except Exception:  # other faults that prevent an export are not checked
             return
         for count in (1, _BATCH + 3):
-            rows = torch.arange(count) % _BATCH
-            fewer = [each[rows] for each in inputs]
+            fewer = [each[torch.arange(count) % _BATCH] for each in inputs]
             same = False
             with suppress(Exception):  # of another shape, or a layer inside
                 same = _close(traced(*fewer), generator(*fewer))

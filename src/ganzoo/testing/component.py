@@ -37,8 +37,8 @@ SPECS = (
 def checked(value: Any, registry: Registry[T]) -> Iterator[T]:
     """Create a component and check what all components owe; the block then uses it.
 
-    It must be registered, frozen, and round-trip through JSON; its options stay as they are while
-    it is used. The global random state is restored in the end.
+    It must be registered, frozen, round-trip through JSON, and keep its options while it is used.
+    The global random state is restored in the end.
     """
     component = registry.create(value)
     cls = type(component)
@@ -123,7 +123,7 @@ def require_no_draws(what: str) -> Iterator[None]:
 def first_accepted(
     component: Component, check: Callable[[SampleSpec], None], specs: tuple[SampleSpec, ...]
 ) -> SampleSpec:
-    """Return the first of some kinds of samples that a component does not refuse."""
+    """Return the first kind of samples that a component does not refuse."""
     for spec in specs:
         try:
             check(spec)

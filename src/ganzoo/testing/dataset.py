@@ -37,8 +37,8 @@ def check_dataset(component: str | type[Dataset] | Dataset) -> None:
         contract.check_data(samples, samples.data)
         contract.check_labels(samples)
         same = samples.spec == again.spec and torch.equal(samples.data, again.data)
-        if same and samples.labels is not None:
-            same = again.labels is not None and torch.equal(samples.labels, again.labels)
+        if samples.labels is not None:
+            same &= again.labels is not None and torch.equal(samples.labels, again.labels)
         contract.require(
             same,
             "Loading twice gave different samples. Keep their order and content fixed, so that a "

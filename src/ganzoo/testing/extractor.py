@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ganzoo import features
 from ganzoo.core.spec import SampleSpec
-from ganzoo.errors import ContractError, GanzooError
+from ganzoo.errors import ContractError, GanzooError, some
 from ganzoo.features import Features
 from ganzoo.testing.component import SPECS, as_json, checked, made_up
-from ganzoo.training.contract import blaming, describe, require, some
+from ganzoo.training.contract import blaming, describe, require
 
 if TYPE_CHECKING:
     from ganzoo.features import Extractor
@@ -117,15 +117,14 @@ def _check_protocol(extractor: Extractor) -> None:
 
 def _check_frozen(net: Any) -> None:
     require(isinstance(net, nn.Module), f"build() must return an nn.Module, not {describe(net)}.")
-    training = [name or "itself" for name, module in net.named_modules() if module.training]
+    training = some(repr(name or "itself") for name, part in net.named_modules() if part.training)
     require(
-        not training,
-        f"The net that build() returns is in training mode: {some(training)}. Call eval().",
+        not training, f"The net that build() returns is in training mode: {training}. Call eval()."
     )
-    trained = [name for name, weight in net.named_parameters() if weight.requires_grad]
+    trained = some(repr(name) for name, value in net.named_parameters() if value.requires_grad)
     require(
         not trained,
-        f"Gradients would be computed for {some(trained)} of the net: call requires_grad_(False).",
+        f"Gradients would be computed for {trained} of the net: call requires_grad_(False).",
     )
 
 

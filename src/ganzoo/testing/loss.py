@@ -17,8 +17,7 @@ from ganzoo.core.step import Judge, Output, Step
 from ganzoo.errors import ContractError
 from ganzoo.losses import Loss
 from ganzoo.testing.component import SPECS, checked
-from ganzoo.training import contract_losses as on_loss
-from ganzoo.training.contract import require
+from ganzoo.training import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,14 +49,14 @@ def check_loss(component: str | type[Loss] | Loss, spec: SampleSpec | None = Non
     """
     with checked(component, losses.registry) as loss:
         _check_players(loss, (spec,) if spec else SPECS[:2])
-        score = on_loss.check_score(loss, torch.linspace(-3, 3, _BATCH))
-        require(
+        score = contract.check_score(loss, torch.linspace(-3, 3, _BATCH))
+        contract.require(
             bool(score.isfinite().all()),
             "score() returned values that are not finite for logits between -3 and 3.",
         )
         critic = _TinyDiscriminator(1.0, SPECS[1])
-        on_loss.constrain(loss, critic)
-        require(
+        contract.constrain(loss, critic)
+        contract.require(
             all(bool(weight.isfinite().all()) for weight in critic.parameters()),
             "constrain() left weights that are not finite.",
         )
@@ -66,10 +65,7 @@ def check_loss(component: str | type[Loss] | Loss, spec: SampleSpec | None = Non
 class _TinyDiscriminator(nn.Module):
     """Logits of about ``scale``, and class logits and features for losses that want them.
 
-    Args:
-        scale: Size of the logits.
-        spec: What a sample is.
-        heads: Logits of each sample, all the same; None for logits (N,).
+    ``heads`` is how many logits of each sample there are, all the same; None makes them (N,).
     """
 
     def __init__(self, scale: float, spec: SampleSpec, heads: int | None = None) -> None:
@@ -132,7 +128,7 @@ def _phase(loss: Loss, player: str, step: Step, real: Tensor) -> Tensor:
     if not of_g or loss.generator_sees_real:
         step.real, step.real_output = real, step.discriminator(real, step.labels)
     step.fake_output = step.discriminator(step.fake, step.labels)
-    return on_loss.loss_of(loss, player, step)
+    return contract.loss_of(loss, player, step)
 
 
 def _check_player(loss: Loss, player: str, step: Step, scale: float) -> None:
@@ -140,21 +136,21 @@ def _check_player(loss: Loss, player: str, step: Step, scale: float) -> None:
     again = copy.deepcopy(step.discriminator)
     with seeds.preserve_rng_state(real.device):
         value = _phase(loss, player, step, real)
-    on_loss.check_loss_finite(value, player, scale)
+    contract.check_loss_finite(value, player, scale)
     sides = {"real": (real, step.real_output), "fake": (step.fake, step.fake_output)}
     logits = {side: output.logits for side, (_, output) in sides.items() if output is not None}
     asked = [] if of_g else list(logits.values())
     weights = (step.generator if of_g else step.discriminator).parameters()
     gradients = torch.autograd.grad(value, [*asked, *weights], allow_unused=True)
-    on_loss.check_loss_reaches(player, gradients)
+    contract.check_loss_reaches(player, gradients)
     if not of_g and scale < 1:
         for side, gradient in zip(logits, gradients, strict=False):
-            on_loss.check_logits_used(
+            contract.check_logits_used(
                 side, gradient is not None or _depends(loss, step, again, side, value)
             )
-    on_loss.check_loss_finite(value, player, scale, gradients)
+    contract.check_loss_finite(value, player, scale, gradients)
     for side, before in logits.items():
-        on_loss.check_logits_kept(step.discriminator(sides[side][0], step.labels).logits, before)
+        contract.check_logits_kept(step.discriminator(sides[side][0], step.labels).logits, before)
 
 
 def _depends(loss: Loss, step: Step, judge: Any, side: str, before: Tensor) -> bool:
@@ -183,7 +179,7 @@ def _check_heads(loss: Loss, spec: SampleSpec) -> None:
             torch.manual_seed(seed)
             values.append(_phase(loss, player, step, real).item())
         one, other, several = values
-        require(
+        contract.require(
             one != other or math.isclose(one, several, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE),
             f"The {player}'s loss is {several:.4g} where D returns {_HEADS} logits of each sample, "
             f"(N, {_HEADS}), and {one:.4g} for the same logits as (N,). Take the mean over all.",

@@ -40,9 +40,9 @@ _TENSORS: tuple[Literal["features", "logits", "samples"], ...] = ("features", "l
 def check_metric(component: str | type[Metric] | Metric, spec: SampleSpec | None = None) -> None:
     """Check that a metric keeps its contract.
 
-    Of made-up inputs it must compute a finite score, and the same one each time; also in another
-    order of the samples, unless it has an option ``seed``. It may use only what it requires, and
-    leaves that as it is. Samples that are too few, not finite or of another kind must be refused.
+    Of made-up inputs it must compute a finite score, the same each time and, unless it has an
+    option ``seed``, in any order of the samples. It may use only what it requires, and leaves that
+    as it is. Samples that are too few, not finite or of another kind must be refused.
 
     Args:
         component: The metric, its class or its registered name. It is tried on 64 samples, or
@@ -114,12 +114,9 @@ class _MadeUp(nn.Module):
         self, count: int = 16, *, seed: int | None = None, latents: Tensor | None = None
     ) -> Tensor:
         if latents is None:
-            source = torch.Generator().manual_seed(seed or 0)
-            latents = torch.randn(count, 4, generator=source)
+            latents = self.latent.sample(count, generator=torch.Generator().manual_seed(seed or 0))
+        low, high = self.spec.value_range or (-1.0, 1.0)
         values = torch.tanh(latents @ self.weight).reshape(count, *self.spec.shape)
-        if self.spec.value_range is None:
-            return values
-        low, high = self.spec.value_range
         return (values + 1) * ((high - low) / 2) + low
 
 
@@ -136,30 +133,23 @@ def _inputs(
     parts = metric.wants(spec)
     source = torch.Generator().manual_seed(10 + side)
     order = torch.arange(count) if order is None else order
-    made: dict[str, Tensor] = {
+    made: dict[str, Any] = {
         "features": (torch.rand(count, _FEATURES, generator=source) + 0.1 * side)[order],
         "logits": torch.randn(count, _CLASSES, generator=source)[order],
         "samples": made_up(spec, count, 20 + side)[order],
+        "generator": _MadeUp(spec) if side else None,
+        "moments": Moments(),
     }
     if broken is not None:
         made[broken] = made[broken].float()
         made[broken][count // 2] = float("nan")
-    moments, mixture = None, None
     if "moments" in parts:
-        moments = Moments()
-        moments.add(made["features"])
+        made["moments"].add(made["features"])
+    mixture = None
     if spec.kind == "vector":
         mixture = Mixture(centres=tuple((float(k),) * spec.numel for k in range(3)), sd=1.0)
-    return MetricInputs(
-        count=count,
-        moments=moments,
-        generator=_MadeUp(spec) if "generator" in parts and side else None,
-        spec=spec,
-        mixture=mixture,
-        features=made["features"] if "features" in parts else None,
-        logits=made["logits"] if "logits" in parts else None,
-        samples=made["samples"] if "samples" in parts else None,
-    )
+    given = {name: value for name, value in made.items() if name in parts}
+    return MetricInputs(count=count, spec=spec, mixture=mixture, **given)
 
 
 def _sides(
@@ -207,9 +197,9 @@ def _check_result(metric: Metric, method: str, spec: SampleSpec, count: int) -> 
 def _tensors(part: MetricInputs | None) -> dict[str, Tensor]:
     if part is None:
         return {}
-    moments = None if part.moments is None else part.moments.mean
-    every: dict[str, Any] = {"moments": moments, **{name: getattr(part, name) for name in _TENSORS}}
-    return {name: value for name, value in every.items() if value is not None}
+    found: dict[str, Any] = {name: getattr(part, name) for name in _TENSORS}
+    found["moments"] = None if part.moments is None else part.moments.mean
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _check_refusals(metric: Metric, spec: SampleSpec, count: int) -> None:
@@ -220,14 +210,14 @@ def _check_refusals(metric: Metric, spec: SampleSpec, count: int) -> None:
     if metric.needs_real:
         call = partial(metric.score, None, _inputs(metric, spec, count, 1))
         _check_refused(call, ConfigError, "score() without real samples")
-    cases: list[tuple[str, int, Part | None]] = [
-        (f"{part} with NaN", count, part) for part in _TENSORS if part in metric.wants(spec)
-    ]
+    for part in _TENSORS:
+        if part in metric.wants(spec):
+            call = partial(metric.score, *_sides(metric, spec, count, broken=part))
+            _check_refused(call, DataError, f"score() of {part} with NaN")
     if (few := metric.min_samples - 1) >= 0:
-        cases.append((f"{few} samples, fewer than its 'min_samples',", few, None))
-    for what, size, part in cases:
-        call = partial(metric.score, *_sides(metric, spec, size, broken=part))
-        _check_refused(call, DataError, f"score() of {what}")
+        call = partial(metric.score, *_sides(metric, spec, few))
+        what = f"score() of {few} samples, fewer than its 'min_samples',"
+        _check_refused(call, DataError, what)
 
 
 def _check_refused(call: Callable[[], Any], wanted: type[GanzooError], what: str) -> None:

@@ -37,9 +37,8 @@ Other columns keep their names.
 class TensorBoard(Tracker):
     """Charts and pictures for ``tensorboard --logdir runs``, in the run's folder ``tensorboard``.
 
-    Charts are grouped: ``loss`` and ``score`` of both players, ``lr``, ``progress``,
-    ``metric``. The pictures
-    are under Images, the settings under Text. Needs ``pip install "ganzoo[tensorboard]"``.
+    Charts are grouped: ``loss`` and ``score`` of both players, ``lr``, ``progress``, ``metric``.
+    Pictures are under Images, settings under Text. Needs ``pip install "ganzoo[tensorboard]"``.
     """
 
     citation: ClassVar[str] = "https://www.tensorflow.org/tensorboard"
@@ -61,12 +60,7 @@ class TensorBoard(Tracker):
             ) from error
 
     def open(self, folder: Path, settings: Mapping[str, Any], step: int) -> Log:
-        """Begin another event file in ``folder/tensorboard``; earlier ones stay as they are.
-
-        Raises:
-            ConfigError: If the package tensorboard is absent or cannot be imported.
-            OSError: If the file cannot be written.
-        """
+        """Begin another event file in ``folder/tensorboard``; earlier ones stay as they are."""
         self.check()
         return _EventFile(folder / "tensorboard", settings, step)
 
@@ -87,17 +81,14 @@ class _EventFile(Log):
         self._writer.flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a point to each chart."""
         for name, value in values.items():
             self._writer.add_scalar(_CHARTS.get(name, name), value, step)
         self._writer.flush()
 
     def scores(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a point to each chart of the group ``metric``."""
         self.scalars(step, {f"metric/{name}": value for name, value in values.items()})
 
     def images(self, step: int, name: str, image: Image) -> None:
-        """Add a picture, greyscale as RGB."""
         import numpy as np
 
         pixels = np.asarray(image.convert("RGB") if image.mode == "L" else image)
@@ -105,5 +96,4 @@ class _EventFile(Log):
         self._writer.flush()
 
     def finish(self) -> None:
-        """Close the file."""
         self._writer.close()

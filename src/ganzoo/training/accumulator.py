@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,10 +29,7 @@ NAMES = ("step", "epoch", "images", *_SCALARS, "g_lr", "d_lr")
 class MetricAccumulator:
     """Sums on the device what each iteration measures, and makes rows of their means.
 
-    Args:
-        game: The game that is played.
-        device: Where it is played.
-        skipping: Whether updates whose numbers are not finite are left out, and counted.
+    With ``skipping``, updates whose numbers are not finite are left out, and counted.
     """
 
     def __init__(self, game: Game, device: torch.device, *, skipping: bool) -> None:
@@ -83,8 +81,7 @@ class MetricAccumulator:
         Args:
             head: What the row begins with.
             scores: Returns what else is measured at this step; called if all is finite.
-            whole: Whether the row covers an interval that is over. If not, a resumed training
-                completes these means.
+            whole: Whether the interval is over. If not, a resumed training completes the means.
 
         Returns:
             The row; None if a number is not finite.
@@ -95,15 +92,10 @@ class MetricAccumulator:
             spread = diversity(last.fake, last.real)
         pairs = self._reported.values()
         measured = (self._sums, self._summed, game.alarm[None], spread[None], *pairs)
-        numbers = torch.cat(measured).tolist()
-        sums, summed, (alarm, varied) = (
-            numbers[:count],
-            numbers[count : 2 * count],
-            numbers[2 * count : 2 * count + 2],
-        )
-        reported = zip(  # sum and count by turns
-            self._reported, numbers[2 * count + 2 :: 2], numbers[2 * count + 3 :: 2], strict=True
-        )
+        numbers = iter(torch.cat(measured).tolist())
+        sums, summed = list(islice(numbers, count)), list(islice(numbers, count))
+        alarm, varied = next(numbers), next(numbers)
+        reported = zip(self._reported, numbers, numbers, strict=True)  # sum and count by turns
         alarmed = alarm and not self._skipping
         totals = {
             name: pair
@@ -138,11 +130,7 @@ class MetricAccumulator:
         return {"sums": self._sums, "summed": self._summed, **reported}, seen
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` returned.
-
-        Raises:
-            KeyError, RuntimeError: If it is not there, or of another shape.
-        """
+        """Continue from what ``state`` returned."""
         self._sums.copy_(tensors["sums"])
         self._summed.copy_(tensors["summed"])
         self._seen = set(values.get("seen", ()))

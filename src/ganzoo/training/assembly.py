@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from ganzoo.core import seeds
-from ganzoo.core.nets import uses_batch_norm
 from ganzoo.datasets import Samples
 from ganzoo.errors import ContractError, listing
-from ganzoo.files import storage
 from ganzoo.generators.generator import Generator
 from ganzoo.showing import plots
-from ganzoo.training import contract_nets, preparation
+from ganzoo.training import combinations, contract_nets, preparation
 from ganzoo.training.accumulator import NAMES, MetricAccumulator
 from ganzoo.training.contract import attributed_to
 from ganzoo.training.ema import EMA
@@ -32,7 +29,6 @@ from ganzoo.training.validation import Validation
 from ganzoo.training.visualizer import SampleVisualizer
 
 if TYPE_CHECKING:
-    from ganzoo.augmentations import Augmentation
     from ganzoo.config import TrainConfig
     from ganzoo.core.device import Precision
     from ganzoo.core.spec import SampleSpec
@@ -80,23 +76,15 @@ def assemble(
         samples, config.batch_size, device, config.seed, preprocessing, workers=config.workers or 0
     )
     with attributed_to(config.arch):
-        nets = (
-            contract_nets.build(config.arch, "generator", spec, config.latent),
-            contract_nets.build(config.arch, "discriminator", spec, config.latent),
-        )
+        generator = contract_nets.build(config.arch, "generator", spec, config.latent)
+        discriminator = contract_nets.build(config.arch, "discriminator", spec, config.latent)
     if start and config.init_from is not None:
-        config = _start_from(origin, config, spec, *nets, notices)
-    for net in nets:
+        config = preparation.start_from(origin, config, spec, generator, discriminator, notices)
+    for net in (generator, discriminator):
         _place(net, spec, device)
     fresh = start and config.init_from is None
-    game = _game(config, spec, device, precision, nets, fresh=fresh)
-    accumulator = MetricAccumulator(game, device, skipping=config.nan_policy == "skip")
+    game = _game(config, spec, precision, generator, discriminator, device, fresh=fresh)
     config = _with_lengths(config, loader.batches_per_epoch / config.batches_per_step)
-
-    def now() -> Generator:
-        return stage.generator()
-
-    visualizer = SampleVisualizer(game, loader, now, config.seed, samples.mixture)
     stage = Stage(
         config=config,
         device=device,
@@ -104,13 +92,13 @@ def assemble(
         notices=notices,
         spec=spec,
         preprocessing=preprocessing,
-        samples=None,
         modes=None if samples.mixture is None else len(samples.mixture.centres),
         loader=loader,
         game=game,
-        accumulator=accumulator,
-        visualizer=visualizer,
-        validation=None,
+        accumulator=MetricAccumulator(game, device, skipping=config.nan_policy == "skip"),
+        visualizer=SampleVisualizer(
+            game, loader, lambda: stage.generator(), config.seed, samples.mixture
+        ),
         random=RandomState(
             game.noise,
             lambda: game.noise.manual_seed(seeds.derive(config.seed, "noise", game.played)),
@@ -118,9 +106,10 @@ def assemble(
         keeper=Keeper(config),
     )
     stage.parts()  # which refuses what has no state
+    combinations.check_second_derivatives(game, config.arch, spec)
     _note_oddities(stage)
     stage.config = stage.keeper.config = resolve_evals(
-        config, spec, samples.mixture, _numbers(config, visualizer)
+        config, spec, samples.mixture, _numbers(config, stage.visualizer)
     )
     if every := int(stage.config.evaluate_every):
         stage.validation = Validation(stage.config, device, lambda: game.played)
@@ -131,41 +120,20 @@ def assemble(
 
 
 def _note_oddities(stage: Stage) -> None:
-    arch, visualizer = stage.config.arch, stage.visualizer
-    if stage.config.joint_batch and uses_batch_norm(stage.game.discriminator):
-        stage.note(
-            f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose batch "
-            f"norm then tells them apart: training is known to collapse. Leave joint_batch off."
-        )
-    if visualizer.plotted and not plots.available():
+    config = stage.config
+    for notice in combinations.notices(stage.game, config.arch, joint_batch=config.joint_batch):
+        stage.note(notice)
+    if stage.visualizer.plotted and not plots.available():
         stage.note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")
 
 
 def _numbers(config: TrainConfig, visualizer: SampleVisualizer) -> list[str]:
     """Names of what rows of ``metrics.jsonl`` have, as far as they are known before."""
-    numbers = [*NAMES, *visualizer.numbers, *(each.name for each in config.penalties)]
+    numbers = [*NAMES, *visualizer.numbers]
+    for term in map(Term, config.penalties):
+        numbers += map(term.column, sorted(term.penalty.players))
     numbers += ["diversity"] * (config.batch_size > 1)
     return numbers + ["skipped"] * (config.nan_policy == "skip")
-
-
-def _start_from(
-    origin: Generator | None,
-    config: TrainConfig,
-    spec: SampleSpec,
-    generator: nn.Module,
-    discriminator: nn.Module,
-    notices: list[str],
-) -> TrainConfig:
-    """Give the nets the weights of a trained generator; return the settings that name it."""
-    source = str(config.init_from)
-    origin = origin or Generator.from_pretrained(source)
-    if not preparation.start_from(origin, config, spec, generator, discriminator):
-        notices.append(f"{source} has no discriminator: D starts anew")
-    place = origin.config.origin
-    if place is None or storage.expanded(source).is_dir():
-        return config
-    # The same weights when it is repeated.
-    return config.model_copy(update={"init_from": f"{place.repo_id}@{place.revision}"})
 
 
 def _place(net: nn.Module, spec: SampleSpec, device: torch.device) -> None:
@@ -174,43 +142,6 @@ def _place(net: nn.Module, spec: SampleSpec, device: torch.device) -> None:
     net.to(device)
     if not net.training:  # parts that their author has put in evaluation mode stay in it
         net.train()
-
-
-@dataclass
-class _Built:
-    """What the components of a method have built.
-
-    Attributes:
-        loss: Of the loss.
-        terms: Of the penalties.
-        augmentation: The component and its module.
-        heads: All of these that are modules, by the player that trains them and by part.
-    """
-
-    loss: Any
-    terms: Sequence[Term]
-    augmentation: tuple[Augmentation, nn.Module] | None
-    heads: dict[str, dict[str, nn.Module]] = field(
-        default_factory=lambda: {"generator": {}, "discriminator": {}}
-    )
-
-
-def _built(config: TrainConfig, spec: SampleSpec, device: torch.device) -> _Built:
-    built = _Built(
-        config.loss.build(spec, config.latent),
-        [Term(each, each.build(spec, config.latent)) for each in config.penalties],
-        None
-        if config.augmentation is None
-        else (config.augmentation, config.augmentation.build(spec)),
-    )
-    found = [(config.loss.trained_with, "loss", built.loss)]
-    found += [(term.penalty.player, term.part, term.built) for term in built.terms]
-    if built.augmentation is not None:
-        found.append(("discriminator", "augmentation", built.augmentation[1]))
-    for player, part, module in found:
-        if isinstance(module, nn.Module):
-            built.heads[player][part] = module.to(device)
-    return built
 
 
 def _further(
@@ -246,16 +177,28 @@ def _weights(net: nn.Module, heads: Mapping[str, nn.Module]) -> list[nn.Paramete
 def _game(
     config: TrainConfig,
     spec: SampleSpec,
-    device: torch.device,
     precision: Precision,
-    nets: tuple[nn.Module, nn.Module],
+    generator: nn.Module,
+    discriminator: nn.Module,
+    device: torch.device,
     *,
     fresh: bool,
 ) -> Game:
-    (generator, discriminator), skipping = nets, config.nan_policy == "skip"
-    built = _built(config, spec, device)
-    g_weights = _weights(generator, built.heads["generator"])
-    d_weights = _weights(discriminator, built.heads["discriminator"])
+    skipping = config.nan_policy == "skip"
+    built = config.loss.build(spec, config.latent)
+    terms = [Term(each, each.build(spec, config.latent)) for each in config.penalties]
+    made = [(config.loss.trained_with, "loss", built)]
+    made += [(term.penalty.player, term.part, term.built) for term in terms]
+    augmentation = None
+    if config.augmentation is not None:
+        augmentation = config.augmentation, config.augmentation.build(spec)
+        made.append(("discriminator", "augmentation", augmentation[1]))
+    heads: dict[str, dict[str, nn.Module]] = {"generator": {}, "discriminator": {}}
+    for player, part, module in made:
+        if isinstance(module, nn.Module):
+            heads[player][part] = module.to(device)
+    g_weights = _weights(generator, heads["generator"])
+    d_weights = _weights(discriminator, heads["discriminator"])
     return Game(
         generator=generator,
         discriminator=discriminator,
@@ -273,21 +216,16 @@ def _game(
         autocast=precision.autocast,
         skip_nonfinite=skipping,
         first=FirstBatch(config.arch, spec, fresh, skipping=skipping),
-        built=built.loss,
-        terms=built.terms,
-        augmentation=built.augmentation,
-        heads=built.heads,
+        built=built,
+        terms=terms,
+        augmentation=augmentation,
+        heads=heads,
         further=_further(config, spec, device, precision),
     )
 
 
 def _with_lengths(config: TrainConfig, per_epoch: float) -> TrainConfig:
-    """The settings with all lengths in iterations.
-
-    Args:
-        config: All settings.
-        per_epoch: Iterations of one pass over the data.
-    """
+    """The settings with all lengths in iterations, of which an epoch has ``per_epoch``."""
     total = config.steps or 1
     if config.epochs is not None:
         total = max(1, round(config.epochs * per_epoch))

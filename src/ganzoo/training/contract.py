@@ -1,8 +1,7 @@
 """The contract of plug-ins: one sentence for each mistake.
 
-``ganzoo.testing.check_*`` and the first batch of a training share the checks here and in
-``contract_nets`` and ``contract_losses``. Each raises ``ContractError`` with the fact, its cause
-and the remedy.
+``ganzoo.testing.check_*`` and the first batch of a training share these checks. Each raises
+``ContractError`` with the fact, its cause and the remedy.
 """
 
 from __future__ import annotations
@@ -14,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganzoo import errors
 from ganzoo.errors import ContractError, GanzooError
 
 if TYPE_CHECKING:
     from ganzoo.core.component import Component
+    from ganzoo.core.step import Step
     from ganzoo.datasets import Samples
+    from ganzoo.losses.base import Loss
 
 __all__ = [
     "attributed_to",
@@ -29,46 +30,40 @@ __all__ = [
     "check_data",
     "check_labels",
     "check_loaded",
+    "check_logits_kept",
+    "check_logits_used",
+    "check_loss_finite",
+    "check_loss_reaches",
+    "check_scalar",
+    "check_score",
     "check_type",
+    "constrain",
     "describe",
+    "loss_of",
     "require",
     "same",
-    "some",
 ]
 
 _LOW = frozenset({torch.bfloat16, torch.float16})
 _PYTHON = str(Path(traceback.__file__).parent)
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(errors.__file__).parent))
-_MACHINE = ("not enough memory", "deterministic implementation")  # no fault of the plug-in
+# What is no fault of the plug-in.
+_MACHINE = (MemoryError, torch.OutOfMemoryError, getattr(torch, "AcceleratorError", MemoryError))
+_MACHINE_SAYS = ("not enough memory", "deterministic implementation")
 
 
 def require(condition: bool, fault: str) -> None:
-    """Raise the fault unless the condition holds.
-
-    Raises:
-        ContractError: With the fault.
-    """
+    """Raise ``ContractError`` with the fault unless the condition holds."""
     if not condition:
         raise ContractError(fault)
 
 
 def describe(value: Any, low_precision: bool = False) -> str:
-    """Return what a value is, in words: of a tensor its type and shape.
-
-    Args:
-        value: The value.
-        low_precision: Whether autocast is on: bfloat16 then counts as float32.
-    """
+    """Return a value's type and a tensor's shape; ``low_precision`` calls bfloat16 float32."""
     if isinstance(value, Tensor):
         dtype = torch.float32 if low_precision and value.dtype in _LOW else value.dtype
         return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
     return f"a {type(value).__name__}"
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first three names, and how many more there are."""
-    quoted = ", ".join(f"'{name}'" for name in names[:3])
-    return quoted + (f" and {len(names) - 3} more parameters" if len(names) > 3 else "")
 
 
 @contextlib.contextmanager
@@ -77,11 +72,12 @@ def blaming(
 ) -> Iterator[None]:
     """Turn an exception of a plug-in into one sentence that says what raised it, and where.
 
+    Errors of the machine, such as a lack of memory, pass.
+
     Args:
         what: What is called.
         remedy: What to do about it.
-        own: Whether ganzoo's own errors are a fault too; otherwise they pass. Errors of the
-            machine, such as a lack of memory, always pass.
+        own: Whether ganzoo's own errors are a fault too; otherwise they pass.
 
     Raises:
         ContractError: If the block raises.
@@ -89,16 +85,10 @@ def blaming(
     try:
         yield
     except Exception as error:
-        machine = (
-            MemoryError,
-            torch.OutOfMemoryError,
-            getattr(torch, "AcceleratorError", MemoryError),
-        )
-        if isinstance(error, machine) or any(part in str(error) for part in _MACHINE):
-            raise
-        if isinstance(error, GanzooError) and not own:
-            raise
         reason = " ".join(str(error).split())
+        of_machine = isinstance(error, _MACHINE) or any(part in reason for part in _MACHINE_SAYS)
+        if of_machine or (isinstance(error, GanzooError) and not own):
+            raise
         remedy = remedy if isinstance(remedy, str) else remedy(error)
         raise ContractError(
             f"{what} raised {type(error).__name__}{_place(error)}"
@@ -108,14 +98,12 @@ def blaming(
 
 def _place(error: Exception) -> str:
     """The last frame that is neither torch's, Python's nor ganzoo's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    found = [frame for frame in frames if not _is_library(frame.filename)]
-    return f" in {Path(found[-1].filename).name}, line {found[-1].lineno}" if found else ""
-
-
-def _is_library(file: str) -> bool:
-    of_python = file.startswith(_PYTHON) and "site-packages" not in file
-    return of_python or file.startswith(_LIBRARIES)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
+        of_python = file.startswith(_PYTHON) and "site-packages" not in file
+        if not of_python and not file.startswith(_LIBRARIES):
+            return f" in {Path(file).name}, line {frame.lineno}"
+    return ""
 
 
 @contextlib.contextmanager
@@ -167,12 +155,9 @@ def check_type(samples: Samples) -> None:
 
 
 def check_data(samples: Samples, data: Tensor, room: float = 0.0) -> None:
-    """Check that samples are finite and lie in the range that they promise.
+    """Check that data, all or some of the samples, are finite and in the range they promise.
 
-    Args:
-        samples: What the dataset has loaded.
-        data: Its data, or a part of them.
-        room: Share of the range by which they may leave it.
+    ``room`` is the share of the range by which they may leave it.
     """
     require(len(data) > 0, "The dataset is empty; raise DataError instead, saying what is absent.")
     low, high = data.min().item(), data.max().item()
@@ -196,15 +181,15 @@ def check_data(samples: Samples, data: Tensor, room: float = 0.0) -> None:
 def check_labels(samples: Samples) -> None:
     """Check that labels are those of the classes that the spec names."""
     labels, classes = samples.labels, samples.spec.classes
+    require(
+        labels is None or classes is not None,
+        "There are labels but the spec names no classes; give spec.classes.",
+    )
+    require(
+        labels is not None or classes is None,
+        "The spec names classes but there are no labels; give labels, or classes=None.",
+    )
     if labels is None or classes is None:
-        require(
-            labels is None or classes is not None,
-            "There are labels but the spec names no classes; give spec.classes.",
-        )
-        require(
-            classes is None,
-            "The spec names classes but there are no labels; give labels, or classes=None.",
-        )
         return
     require(
         labels.dtype == torch.int64 and labels.device.type == "cpu",
@@ -216,3 +201,110 @@ def check_labels(samples: Samples) -> None:
         f"Labels run from {low} to {high} but there are {len(classes)} classes; they must lie "
         f"between 0 and {len(classes) - 1}.",
     )
+
+
+# -- losses ---------------------------------------------------------------------------------------
+
+
+def loss_of(loss: Loss, player: str, step: Step) -> Tensor:
+    """Return one player's loss of a phase: a scalar that has a gradient."""
+    with blaming(f"The {player}'s loss", lambda error: _why(loss, step, str(error))):
+        of_g = player == "generator"
+        value: Any = loss.generator_loss(step) if of_g else loss.discriminator_loss(step)
+    return check_scalar(value, player)
+
+
+def _why(loss: Loss, step: Step, error: str) -> str:
+    """What a loss that raised had: shapes, what is None in this phase, and how to get it."""
+    logits = None if step.fake_output is None else tuple(step.fake_output.logits.shape)
+    text = f"Its logits have shape {logits}, and samples {tuple(step.fake.shape)}."
+    if loss.generator_sees_real and "positional argument" in error:
+        text = (
+            f"With generator_sees_real set, G's half is generator(fake, real), and without it "
+            f"generator(fake). {text}"
+        )
+    absent = [name for name in ("labels", "real", "real_output") if getattr(step, name) is None]
+    for side in ("real_output", "fake_output"):
+        output = getattr(step, side)
+        parts = () if output is None else ("classes", "features")
+        absent += [f"{side}.{part}" for part in parts if getattr(output, part) is None]
+    if absent:
+        text += f" In this phase these are None: step.{', step.'.join(absent)}."
+    if step.real is None:
+        text += (
+            " G's phase has real samples where the loss says generator_sees_real: ClassVar[bool] = "
+            "True."
+        )
+    return text
+
+
+def check_scalar(value: Any, player: str) -> Tensor:
+    """Check that a loss is a scalar on the graph, without a host-device sync."""
+    require(
+        isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point(),
+        f"The {player}'s loss must be a scalar tensor of shape (); it is {describe(value)}. Return "
+        f"the mean over the batch, computed from the logits by tensors, without item() or float().",
+    )
+    require(
+        value.requires_grad,
+        f"The {player}'s loss has no gradient: compute it from the logits, without detach, "
+        f"item() or no_grad.",
+    )
+    scalar: Tensor = value
+    return scalar
+
+
+def check_loss_finite(
+    value: Tensor, player: str, scale: float, gradients: Sequence[Tensor | None] = ()
+) -> None:
+    """Check that a loss, and its gradients, are finite for logits that are so far from 0."""
+    sound = bool(value.isfinite())
+    what, found = "gradient of the loss", "not finite"
+    if not sound:
+        what, found = "loss", str(value.item())
+    require(
+        sound and all(each is None or bool(each.isfinite().all()) for each in gradients),
+        f"The {player}'s {what} is {found} for logits around +-{scale:.3g}. Use a stable form, "
+        f"such as softplus or logsigmoid.",
+    )
+
+
+def check_loss_reaches(player: str, gradients: Sequence[Tensor | None]) -> None:
+    """Check that a loss depends on its player, by the gradients of that one's parameters."""
+    use = "the logits of fake samples" if player == "generator" else "its logits of both batches"
+    require(
+        any(gradient is not None for gradient in gradients),
+        f"The {player}'s loss does not depend on the {player}: use {use}.",
+    )
+
+
+def check_logits_used(side: str, used: bool) -> None:
+    """Check that D's loss depends on samples of that side, ``real`` or ``fake``."""
+    require(used, f"The discriminator's loss does not depend on its logits of {side} samples.")
+
+
+def check_logits_kept(before: Tensor, after: Tensor) -> None:
+    """Check that a loss has left logits as they were."""
+    require(
+        same(before.detach(), after.detach()),
+        "The loss changes the logits in place, which others still read; work on new tensors.",
+    )
+
+
+def check_score(loss: Loss, logits: Tensor) -> Tensor:
+    """Return what a loss shows of logits, one value for each of them."""
+    with blaming("score()", f"That was for logits of shape {tuple(logits.shape)}."):
+        score: Any = loss.score(logits)
+    require(
+        isinstance(score, Tensor) and score.shape == logits.shape,
+        f"score() must return one value per logit, shape {tuple(logits.shape)}; "
+        f"it returned {describe(score)}.",
+    )
+    checked: Tensor = score
+    return checked
+
+
+def constrain(loss: Loss, discriminator: nn.Module) -> None:
+    """Restrict D's weights as the loss wants it."""
+    with blaming("constrain()", "It gets the discriminator."):
+        loss.constrain(discriminator)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo.core import seeds
+from ganzoo.core.state_dicts import not_finite
 from ganzoo.core.step import Output
-from ganzoo.errors import ContractError, an
-from ganzoo.training.contract import blaming, describe, require, same, some
+from ganzoo.errors import ContractError, an, some
+from ganzoo.training.contract import blaming, describe, require, same
 
 if TYPE_CHECKING:
     from ganzoo.architectures.base import Architecture
@@ -38,18 +39,11 @@ _FEW = 8  # samples that a generator is tried on
 _NOISE = 0.1  # sd of what is added to weights that may start at zero
 _TRIES = 3  # passes in which layers that are left out at random get their turn
 _ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 1e-2, torch.float16: 1e-3}
-_INPUTS = {"generator": "latents", "discriminator": "samples"}
+_INPUTS = {"generator": ("z", "latents"), "discriminator": ("x", "samples")}
 
 
 def build(arch: Architecture, player: str, spec: SampleSpec, latent: LatentSpec) -> nn.Module:
-    """Build one player's net, a module with parameters to train, all of them finite.
-
-    Args:
-        arch: The architecture.
-        player: ``generator`` or ``discriminator``.
-        spec: What a sample is.
-        latent: What the generator gets.
-    """
+    """Build one player's net, a module with parameters to train, all of them finite."""
     of_g = player == "generator"
     remedy = f"That was for {_labelled(spec)} and latents of shape {latent.shape}. "
     if arch.conditional and spec.classes is None:
@@ -66,16 +60,10 @@ def build(arch: Architecture, player: str, spec: SampleSpec, latent: LatentSpec)
         f"The {player} has no parameters to train. Assign its layers to self in __init__, lists "
         f"of them as nn.ModuleList.",
     )
-    odd = [
-        name
-        for name, value in parameters.items()
-        # The sum reads every number and allocates nothing; an overflow gets a second look.
-        if not (value.is_meta or not value.is_floating_point() or value.sum().isfinite())
-        and not value.isfinite().all()
-    ]
+    odd = not_finite({name: value for name, value in parameters.items() if not value.is_meta})
     require(
         not odd,
-        f"The {player} starts with {some(odd)} not finite; initialise what torch.empty made.",
+        f"The {player} starts with '{odd}' not finite; initialise what torch.empty made.",
     )
     checked: nn.Module = net
     return checked
@@ -96,16 +84,15 @@ def check_signature(net: nn.Module, player: str, *calls: Sequence[Any]) -> None:
         for arguments in calls:
             signature.bind(*arguments)
     except TypeError as error:
-        argument = "z" if player == "generator" else "x"
         raise ContractError(
             f"The {player}'s forward{signature} cannot be called as contracted ({error}); "
-            f"declare it as forward(self, {argument}, labels=None)."
+            f"declare it as forward(self, {_INPUTS[player][0]}, labels=None)."
         ) from None
 
 
 def _run(player: str, net: nn.Module, inputs: Tensor, labels: Tensor | None, remedy: str) -> Any:
     """Call a net, which must leave its inputs as they are."""
-    before, kind = inputs.detach().clone(), _INPUTS[player]
+    before, kind = inputs.detach().clone(), _INPUTS[player][1]
     low_precision = torch.is_autocast_enabled(inputs.device.type)
 
     def explain(error: Exception) -> str:
@@ -171,7 +158,7 @@ def judge(discriminator: nn.Module, samples: Tensor, labels: Tensor | None) -> O
 
 
 def check_logits(output: Output) -> None:
-    """Check that the logits of a net with its initial weights are finite."""
+    """Check that logits are finite."""
     require(
         bool(output.logits.isfinite().all()),
         "The discriminator returned logits that are not finite; check its initial weights.",
@@ -181,10 +168,7 @@ def check_logits(output: Output) -> None:
 def check_values(samples: Tensor, spec: SampleSpec, extremes: Tensor | None = None) -> None:
     """Check that a generator's values are finite, and in the range of the spec.
 
-    Args:
-        samples: From ordinary latents.
-        spec: What a sample is.
-        extremes: From extreme ones, which may overflow.
+    ``extremes`` are samples of extreme latents, which may overflow.
     """
     samples = samples.detach()
     require(
@@ -219,15 +203,8 @@ def check_generator(
 ) -> None:
     """Check the range, and the use of latents and labels, of a generator in evaluation mode.
 
-    Weights that are zero at first, as a last layer's may be, are no fault: the generator must give
-    the same for all latents with perturbed weights, too.
-
-    Args:
-        generator: A copy; it stays as it is.
-        latent: Latents (N, *latent.shape).
-        labels: Labels (N,), or None.
-        spec: What a sample is.
-        classes: How many classes there are, if samples shall depend on their labels.
+    Weights that are zero at first, as a last layer's may be, are no fault: only with perturbed
+    weights, too, must samples differ. ``classes`` is 0 where labels need not count.
     """
     latent, labels = _first_few(latent, labels)
     with blaming("The generator in evaluation mode", "Samples are made in it."):
@@ -311,7 +288,7 @@ def check_gradients(
 ) -> None:
     """Check that gradients of all that D returns reach all parameters of both nets.
 
-    The nets keep these gradients, and their buffers may change.
+    These keep the gradients, and their buffers may change.
     """
     trained = {}
     for player, net in (("generator", generator), ("discriminator", discriminator)):
@@ -329,14 +306,15 @@ def check_gradients(
         if all(w.grad is not None for weights in trained.values() for w in weights.values()):
             break
     for player, weights in trained.items():
-        missed = [name for name, weight in weights.items() if weight.grad is None]
+        missed = some(repr(name) for name, weight in weights.items() if weight.grad is None)
         require(
             not missed,
-            f"No gradient reaches {some(missed)} of the {player}. Use these parameters in "
-            f"forward, remove what detaches them, or set requires_grad_(False) on purpose.",
+            f"No gradient reaches {missed} of the {player}. Use these parameters in forward, "
+            f"remove what detaches them, or set requires_grad_(False) on purpose.",
         )
-        broken = [n for n, w in weights.items() if w.grad is None or not w.grad.isfinite().all()]
-        require(not broken, f"The gradient of {some(broken)} of the {player} is not finite.")
+        gradients = {n: w.grad for n, w in weights.items() if w.grad is not None}
+        broken = not_finite(gradients)
+        require(not broken, f"The gradient of '{broken}' of the {player} is not finite.")
 
 
 def backward(value: Tensor, of: str) -> None:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Diagnoses", "Diagnosis"]
 
-# Chosen from recorded trainings; tests hold them against the recordings. All are stated in
-# docs/diagnosis.md.
+# Chosen from recorded trainings, against which tests hold them; docs/diagnosis.md states them.
 _ROWS = 5  # rows in succession before anything is said
 _STEPS = 100  # iterations that these rows must cover
 _STEPS_WON = 300  # a sure D often lets go by itself, so it gets more time
@@ -38,9 +37,8 @@ class Diagnosis:
 
     Attributes:
         step: Iterations finished when it was found.
-        kind: ``d-wins``, ``g-vanishes``, ``collapse`` or ``modes``, which ``Diagnoses`` finds; or
-            ``rollback``, where the trainer went back to a checkpoint because numbers were not
-            finite; or ``contract``, where the first batch showed something odd.
+        kind: ``d-wins``, ``g-vanishes``, ``collapse`` or ``modes``; ``rollback`` where the trainer
+            went back to a checkpoint; ``contract`` where the first batch showed something odd.
         text: Fact, cause and advice in a line.
     """
 
@@ -53,9 +51,9 @@ class Diagnoses:
     """Reads the rows of ``metrics.jsonl`` as they are written and says what goes wrong.
 
     A kind is said once it has held for five rows in succession that cover enough iterations, and
-    again only after it was over for as long; samples that are all one are reported at once. All
-    depends on the rows and on the total length: the same rows in order give the same
-    state. Numbers that a row lacks, or that are not finite, decide nothing.
+    again only after it was over for as long; samples that are all one are reported at once. The
+    same rows in order give the same state. Numbers that a row lacks, or that are not finite,
+    decide nothing.
 
     Args:
         config: The training's settings.
@@ -78,28 +76,22 @@ class Diagnoses:
         self._step = 0
         self._early: list[float] = []
         self._peak = 0.0
-        self._spells = {
-            "d-wins": _Spell(_STEPS_WON),
-            "g-vanishes": _Spell(_STEPS),
-            "collapse": _Spell(_STEPS),
-            "modes": _Spell(_STEPS),
+        self._kinds = {
+            "d-wins": (self._d_wins, _Spell(_STEPS_WON)),
+            "g-vanishes": (self._g_vanishes, _Spell(_STEPS)),
+            "collapse": (self._collapse, _Spell(_STEPS)),
+            "modes": (self._modes, _Spell(_STEPS)),
         }
 
     def see(self, row: Mapping[str, float]) -> list[Diagnosis]:
         """Take in the next row and return what it shows to have gone wrong, most often nothing."""
         before, self._step = self._step, int(row["step"])
-        found = {
-            "d-wins": self._d_wins(row),
-            "g-vanishes": self._g_vanishes(row),
-            "collapse": self._collapse(row),
-            "modes": self._modes(row),
-        }
-        return [
-            Diagnosis(self._step, kind, text)
-            for kind, text in found.items()
-            if self._spells[kind].begins(before, self._step, text, kind == "collapse" and _one(row))
-            and text
-        ]
+        found = []
+        for kind, (check, spell) in self._kinds.items():
+            text, plain = check(row), kind == "collapse" and _one(row)
+            if spell.begins(before, self._step, text, plain) and text:
+                found.append(Diagnosis(self._step, kind, text))
+        return found
 
     # Each check returns a text where its kind holds, "" where it clearly does not, and None in
     # between or where the row cannot tell.
@@ -116,7 +108,7 @@ class Diagnoses:
         )
 
     def _g_vanishes(self, row: Mapping[str, float]) -> str | None:
-        gradient = _number(row, "g_grad")
+        gradient, share = _number(row, "g_grad"), self._share(row)
         if gradient is None:
             return None
         if len(self._early) < _EARLY:
@@ -126,7 +118,7 @@ class Diagnoses:
         elif len(self._early) < _EARLY:
             return None
         else:
-            share, level = self._share(row), median(self._early)
+            level = median(self._early)
             if gradient >= 2 * _VANISHED * level or self.config.loss.d_range is None:
                 return ""  # the loss of a critic does not say who is winning
             if share is None:
@@ -139,20 +131,14 @@ class Diagnoses:
                 f"G's gradients have vanished (norm {gradient:.2g}, {gradient / level:.1%} of the "
                 f"early {level:.2g})"
             )
-        return f"{fact}: {self._why_nothing_reaches_g(row)}"
-
-    def _why_nothing_reaches_g(self, row: Mapping[str, float]) -> str:
-        share = self._share(row)
         if share is not None and share <= _SURE:
             return (
-                f"D's loss is {self._d_loss(row)}, and a D this sure tells G nothing. "
+                f"{fact}: D's loss is {self._d_loss(row)}, and a D this sure tells G nothing. "
                 f"{_try(self._weaker_d())}"
             )
-        why, advice = self.config.loss.small_gradients() or (
-            "G's units may be saturated or dead",
-            "",
-        )
-        return f"{why}. {_try([*[advice] * bool(advice), *self._slower_g()])}"
+        unknown = "G's units may be saturated or dead", ""
+        why, advice = self.config.loss.small_gradients() or unknown
+        return f"{fact}: {why}. {_try([*[advice] * bool(advice), *self._slower_g()])}"
 
     def _collapse(self, row: Mapping[str, float]) -> str | None:
         diversity = _number(row, "diversity")
@@ -176,16 +162,14 @@ class Diagnoses:
             if not self._fair(_FAIR_ALIKE):
                 return None
             fact = f"is only {diversity:.2f} after {self._step} iterations"
-        fact = (
-            f"The diversity of samples {fact} (that of the data is 1): G makes nearly the same one"
-        )
-        share = self._share(row)
+        share, why, advice = self._share(row), "", self._against_collapse()
         if share is not None and share <= _WON:
-            return (
-                f"{fact} from all latents, and D, whose loss is {self._d_loss(row)}, is too sure "
-                f"to teach it others. {_try(self._weaker_d())}"
-            )
-        return f"{fact} from all latents. {_try(self._against_collapse())}"
+            why = f", and D, whose loss is {self._d_loss(row)}, is too sure to teach it others"
+            advice = self._weaker_d()
+        return (
+            f"The diversity of samples {fact} (that of the data is 1): G makes nearly the same one "
+            f"from all latents{why}. {_try(advice)}"
+        )
 
     def _modes(self, row: Mapping[str, float]) -> str | None:
         modes, quality = _number(row, "modes"), _number(row, "high_quality")
@@ -208,7 +192,7 @@ class Diagnoses:
         return self._step > max(_FAIR_LEAST, share * self.total_steps)
 
     def _share(self, row: Mapping[str, float]) -> float | None:
-        """D's loss between telling all samples apart (0) and guessing (1), if it is bounded."""
+        """D's loss between telling all samples apart (0) and guessing (1), if it has a least."""
         loss, ends = _number(row, "d_loss"), self.config.loss.d_range
         if loss is None or ends is None or not ends[0] < ends[1]:
             return None
@@ -230,20 +214,15 @@ class Diagnoses:
             yield "--no-joint-batch"
         if config.d_steps > 1:
             yield f"--d-steps {config.d_steps // 2}"
-        yield f"--d-optimizer.lr {_quarter(config.d_optimizer.lr)} (now {config.d_optimizer.lr:g})"
-        yield from self._less_sure()
-        yield f"--g-steps {config.g_steps + 1}"
-
-    def _less_sure(self) -> Iterator[str]:
-        """Dropout and softer targets."""
-        dropout = getattr(self.config.arch, "dropout", None)
+        yield f"--d-optimizer.lr {_quarter(config.d_optimizer.lr)}"
+        dropout = getattr(config.arch, "dropout", None)
         if isinstance(dropout, float) and dropout < 0.5:
             yield f"--arch.dropout {0.3 if dropout < 0.3 else 0.5}"
-        yield from self.config.loss.softer()
+        yield from config.loss.softer()
+        yield f"--g-steps {config.g_steps + 1}"
 
     def _slower_g(self) -> Iterator[str]:
-        lr = self.config.g_optimizer.lr
-        yield f"--g-optimizer.lr {_quarter(lr)} (now {lr:g})"
+        yield f"--g-optimizer.lr {_quarter(self.config.g_optimizer.lr)}"
 
     def _against_collapse(self) -> Iterator[str]:
         config, latent = self.config, self.config.latent
@@ -260,11 +239,7 @@ class Diagnoses:
 
 
 class _Spell:
-    """How long something has held, or has been over.
-
-    Args:
-        steps: Iterations for which it has to, beside the number of rows.
-    """
+    """How long something has held, or has been over: it must do so for some rows and iterations."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -273,13 +248,9 @@ class _Spell:
         self._since = 0
 
     def begins(self, before: int, step: int, text: str | None, plain: bool = False) -> bool:
-        """Whether it has just held for long enough.
+        """Whether it has just held for long enough, from the row of step ``before`` on.
 
-        Args:
-            before: Step of the last row.
-            step: Step of this one.
-            text: Not empty where it holds, "" where it is over, None where it is neither.
-            plain: Whether one row is enough to say that it holds.
+        ``text`` is what a check returns; ``plain`` says that one row is enough.
         """
         # It is waited for what changes the verdict: to hold before it is said, then to be over.
         if text is None or bool(text) is self._said:
@@ -306,7 +277,7 @@ def _number(row: Mapping[str, float], key: str) -> float | None:
 
 
 def _quarter(rate: float) -> str:
-    return f"{rate / 4:.1g}"
+    return f"{rate / 4:.1g} (now {rate:g})"
 
 
 def _try(advice: Iterator[str] | Sequence[str]) -> str:

@@ -91,9 +91,8 @@ class EMA:
             ConfigError: If the net has tensors now of other names or shapes than it began with.
         """
         # What is exchanged below a parameter (.data, .double()) shows in its type alone.
-        if any(held.changed for held in self._identities) or self._types != [
-            *map(_dtype, self._theirs)
-        ]:
+        types = [*map(_dtype, self._theirs)]
+        if types != self._types or any(held.changed for held in self._identities):
             self._pair()
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         if self._mine:
@@ -110,11 +109,7 @@ class EMA:
         return self.module.state_dict(), {"updates": self.updates}
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            RuntimeError, KeyError, ValueError: If it is that of another net.
-        """
+        """Go on from a state."""
         self.module.load_state_dict(dict(tensors))
         self.updates = int(values["updates"])
 
@@ -122,11 +117,7 @@ class EMA:
 def check_same_tensors(
     player: str, before: Mapping[str, Tensor], now: Mapping[str, Tensor]
 ) -> None:
-    """Refuse a net that has tensors of other names or shapes than it was built with.
-
-    Raises:
-        ConfigError: With the first that differs.
-    """
+    """Refuse a net that has tensors of other names or shapes than it was built with."""
     for name in (*before, *now):
         if name not in now:
             fact = f"has no tensor '{name}' any more"

@@ -70,19 +70,15 @@ def estimate(trainer: Trainer) -> Estimate:
         made = _outputs("generator", generator, latents, labels)
         judged = _outputs("discriminator", discriminator, samples, labels)
     width = 2 if trainer.precision.autocast else 4
-    counts = {name: _count(net) for name, net in trainer.nets().items()}
-    states = sum(
-        _slots(optimizer) * counts[name]
-        for name, optimizer in (
-            ("generator", game.g_optimizer),
-            ("discriminator", game.d_optimizer),
-        )
+    of_g, of_d = (
+        sum(weight.numel() for weight in net.parameters())
+        for net in (game.generator, game.discriminator)
     )
-    # Weights and gradients of both nets, the averaged generator, the optimizers' moments.
-    numbers = 2 * (counts["generator"] + counts["discriminator"]) + counts["generator"] + states
+    # Weights and gradients, the optimizers' moments, the averaged generator.
+    numbers = (2 + _slots(game.g_optimizer)) * of_g + (2 + _slots(game.d_optimizer)) * of_d + of_g
     return Estimate(
-        generator=counts["generator"],
-        discriminator=counts["discriminator"],
+        generator=of_g,
+        discriminator=of_d,
         steps=trainer.total_steps,
         state=4 * numbers,
         data=trainer.loader.data.numel() * trainer.loader.data.element_size(),
@@ -90,13 +86,9 @@ def estimate(trainer: Trainer) -> Estimate:
     )
 
 
-def _count(net: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
 def _slots(optimizer: torch.optim.Optimizer) -> int:
     """Numbers that an optimizer keeps per parameter."""
-    if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+    if isinstance(optimizer, torch.optim.Adam):
         return 2
     if isinstance(optimizer, torch.optim.RMSprop):
         return 1 + bool(optimizer.defaults["momentum"])

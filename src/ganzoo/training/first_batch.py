@@ -12,9 +12,8 @@ import torch
 from ganzoo.core import seeds
 from ganzoo.errors import ContractError, listing
 from ganzoo.losses.base import Loss
-from ganzoo.training import contract_losses as on_loss
+from ganzoo.training import contract
 from ganzoo.training import contract_nets as on_nets
-from ganzoo.training.contract import attributed_to
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,9 +35,6 @@ class FirstBatch:
         spec: What a sample is.
         fresh: Whether the weights are initial ones: values of trained nets are not checked.
         skipping: Whether the game leaves out updates that are not finite: the first may be one.
-
-    Attributes:
-        notices: What is odd and does no harm, a line each.
     """
 
     def __init__(
@@ -46,6 +42,7 @@ class FirstBatch:
     ) -> None:
         self.arch, self.spec, self.fresh, self._skipping = arch, spec, fresh, skipping
         self.notices: list[str] = []
+        """What is odd and does no harm, a line each."""
         self.loss: Loss
         self._nets: tuple[nn.Module, nn.Module] | None = None
         self._trained: frozenset[str] = frozenset()  # parameters of D, which G's phase freezes
@@ -63,7 +60,7 @@ class FirstBatch:
     ) -> Tensor:
         """Return G's samples of latents; ``copied`` is a copy of it in evaluation mode."""
         self._inputs = latent, labels
-        with attributed_to(self.arch):
+        with contract.attributed_to(self.arch):
             on_nets.check_signature(generator, "generator", (latent, labels))
             samples = on_nets.make(generator, latent, labels, self.spec)
             if self._is_sound([generator], [latent]):
@@ -86,7 +83,7 @@ class FirstBatch:
 
     def judge(self, discriminator: nn.Module, samples: Tensor, labels: Tensor | None) -> Output:
         """Return D's output on samples."""
-        with attributed_to(self.arch):
+        with contract.attributed_to(self.arch):
             on_nets.check_signature(discriminator, "discriminator", (samples, labels))
             output = on_nets.judge(discriminator, samples, labels)
             if self._is_sound([discriminator], [samples]):
@@ -103,13 +100,13 @@ class FirstBatch:
             if player == "discriminator" and output.logits.requires_grad:
                 output.logits.retain_grad()
         before = [output.logits.detach().clone() for output in outputs]
-        with attributed_to(self.loss):
-            value = on_loss.loss_of(self.loss, player, step)
+        with contract.attributed_to(self.loss):
+            value = contract.loss_of(self.loss, player, step)
             for output, old in zip(outputs, before, strict=True):
-                on_loss.check_logits_kept(old, output.logits)
+                contract.check_logits_kept(old, output.logits)
             if before and not self._skipping and self._is_sound(self._nets, before):
                 scale = max(logits.abs().mean().item() for logits in before)
-                on_loss.check_loss_finite(value.detach(), player, scale)
+                contract.check_loss_finite(value.detach(), player, scale)
         return value
 
     def _is_sound(self, nets: Sequence[nn.Module], inputs: Sequence[Tensor]) -> bool:
@@ -124,10 +121,10 @@ class FirstBatch:
         if penalties:
             what += f" with {listing(penalties)}"
         try:
-            with contextlib.nullcontext() if penalties else attributed_to(self.loss):
+            with contextlib.nullcontext() if penalties else contract.attributed_to(self.loss):
                 on_nets.backward(loss, what)
         except ContractError:
-            with attributed_to(self.arch):
+            with contract.attributed_to(self.arch):
                 self._check_gradients()
             raise
 
@@ -135,25 +132,25 @@ class FirstBatch:
         """Check the gradients of a loss before the update."""
         gradients = [weight.grad for weight in net.parameters() if weight.requires_grad]
         if any(gradient is None for gradient in gradients):
-            with attributed_to(self.arch):
+            with contract.attributed_to(self.arch):
                 self._check_gradients()
-        with attributed_to(self.loss):
-            on_loss.check_loss_reaches(player, gradients)
+        with contract.attributed_to(self.loss):
+            contract.check_loss_reaches(player, gradients)
             general = getattr(type(self.loss), "discriminator_loss", None)
             if player == "discriminator" and general is Loss.discriminator_loss:
                 for side, output in (("real", step.real_output), ("fake", step.fake_output)):
                     if output is not None and output.logits.requires_grad:
-                        on_loss.check_logits_used(side, output.logits.grad is not None)
+                        contract.check_logits_used(side, output.logits.grad is not None)
 
     def score(self, logits: Tensor) -> Tensor:
         """Return what the loss shows of logits."""
-        with attributed_to(self.loss):
-            return on_loss.check_score(self.loss, logits)
+        with contract.attributed_to(self.loss):
+            return contract.check_score(self.loss, logits)
 
     def constrain(self, discriminator: nn.Module) -> None:
         """Restrict D's weights as the loss wants it."""
-        with attributed_to(self.loss):
-            on_loss.constrain(self.loss, discriminator)
+        with contract.attributed_to(self.loss):
+            contract.constrain(self.loss, discriminator)
 
     def _check_gradients(self) -> None:
         """Find out, by copies, whether a missing gradient is the nets' fault."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from ganzoo.core.nets import evaluating, frozen
+from ganzoo.core.nets import evaluating, frozen, last_input
 from ganzoo.core.step import OWN, Judge, Output, Step
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
-from ganzoo.training.contract import blaming
-from ganzoo.training.contract_losses import check_scalar
+from ganzoo.training.contract import blaming, check_scalar, describe, require
 from ganzoo.training.first_batch import FirstBatch
-from ganzoo.training.parts import Part, State, as_part
+from ganzoo.training.parts import Part, State, as_part, named
 from ganzoo.training.player import Player
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def outer_autocast(device: torch.device) -> torch.dtype | None:
     """Refuse an autocast around the training that caches weights from before an update.
 
     Returns:
-        The type that an autocast without such a cache computes in, which does no harm; None
-        without any autocast.
+        The type that an autocast without such a cache computes in; None without any autocast.
 
     Raises:
         ConfigError: If there is one that caches cast weights, as it does by default.
@@ -59,12 +57,7 @@ def outer_autocast(device: torch.device) -> torch.dtype | None:
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """A penalty at work.
-
-    Attributes:
-        penalty: The component.
-        built: What it has built.
-    """
+    """A penalty at work, and what it has built."""
 
     penalty: Penalty
     built: Any = None
@@ -73,6 +66,11 @@ class Term:
     def part(self) -> str:
         """Name of its part of the state."""
         return f"penalty-{self.penalty.name.replace('.', '-')}"
+
+    def column(self, player: str) -> str:
+        """Return the name of its mean in a player's phase."""
+        both = len(self.penalty.players) > 1
+        return f"{player[0]}_{self.penalty.name}" if both else self.penalty.name
 
 
 @dataclass(eq=False)
@@ -84,8 +82,7 @@ class Game:
         discriminator: ``(samples, labels) -> logits (N,) or (N, K)``, or ``Output``.
         loss: What both minimise.
         latent: What the generator is fed.
-        g_optimizer: Of the generator's parameters, and those of its ``heads``.
-        d_optimizer: Of the discriminator's parameters, and those of its ``heads``.
+        g_optimizer, d_optimizer: Of a net's parameters, and those of its ``heads``.
         ema: Follows the generator after each of its updates.
         noise: Source of the latents, on the device.
         d_steps: Updates of D per iteration, each on fresh real and generated samples.
@@ -95,8 +92,7 @@ class Game:
         clip: Largest norm of a net's gradient; None leaves it as it is.
         autocast: Multiply matrices in bfloat16.
         skip_nonfinite: Leave out updates whose loss or gradient is not finite: weights,
-            optimizers and buffers stay as they were. The average moves on, towards weights that
-            have not moved.
+            optimizers and buffers stay as they were. The average moves on.
         played: Iterations finished.
         first: Checks the first iteration that this game plays, and is then dropped.
         built: What the loss has built.
@@ -132,31 +128,37 @@ class Game:
     further: Sequence[Player] = ()
 
     def __post_init__(self) -> None:
-        device = self.noise.device
-        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
-        both = (
-            ("discriminator", self.discriminator, self.d_optimizer, None),
-            ("generator", self.generator, self.g_optimizer, self.ema),
-        )
-        self.players = {
-            name: Player(
-                name,
-                net,
-                optimizer,
-                device,
-                ema=ema,
-                heads=self.heads.get(name),
-                clip=self.clip,
-                skipping=self.skip_nonfinite,
-                autocast=self.autocast,
-            )
-            for name, net, optimizer, ema in both
-        } | {player.name: player for player in self.further}
+        self.skipped = torch.zeros((), dtype=torch.int64, device=self.noise.device)
+        players = [
+            self._player("discriminator", self.discriminator, self.d_optimizer),
+            self._player("generator", self.generator, self.g_optimizer, self.ema),
+            *self.further,
+        ]
+        self.players = {player.name: player for player in players}
         self._augment = None if self.augmentation is None else self.augmentation[1]
         self._real: Tensor | None = None  # the newest batch
         self._scalars: dict[str, Tensor] = {}  # of this iteration
         self._updated: dict[str, Player] = {}  # in this phase
         self._evaluated: set[str] = set()  # penalties of the first iteration
+        self._collects = False  # features of D, in this phase
+        self.generator_sees_real = self.loss.generator_sees_real or any(
+            term.penalty.generator_sees_real for term in self.terms
+        )
+
+    def _player(
+        self, name: str, net: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA | None = None
+    ) -> Player:
+        return Player(
+            name,
+            net,
+            optimizer,
+            self.noise.device,
+            ema=ema,
+            heads=self.heads.get(name),
+            clip=self.clip,
+            skipping=self.skip_nonfinite,
+            autocast=self.autocast,
+        )
 
     def play(self, batch: Batch) -> Step:
         """Play one iteration, by default ``d_steps`` updates of D, then ``g_steps`` of G.
@@ -165,9 +167,8 @@ class Game:
             batch: Returns a fresh batch of real samples with their labels or None.
 
         Returns:
-            The last phase's ``Step`` with the scalars of all phases, each as it was reported
-            last, and, where G's phase saw no real samples, those of D's last update. There was no
-            host-device sync.
+            The last phase's ``Step`` with the newest scalars of all phases and, where G's phase saw
+            no real samples, those of D's last update. There was no host-device sync.
 
         Raises:
             ConfigError: If a component reports what is not a number or by a name of ganzoo's own, a
@@ -197,20 +198,21 @@ class Game:
         self._real = real
         with self.phase():
             wanted = self._wanted("discriminator")
+            self._collects = "features" in wanted
             with self.precision():
                 latent = self.draw(len(real))
                 with torch.no_grad():  # D learns nothing through G
                     fake = self.make(latent, labels)
                 if "real" in wanted:
                     real = real.detach().requires_grad_()
-                if "fake" in wanted:  # in float32, as real samples are
-                    fake = fake.float().requires_grad_()
+                if "fake" in wanted:
+                    fake = fake.to(real.dtype).requires_grad_()
                 if self.joint_batch:
                     both = None if labels is None else torch.cat((labels, labels))
                     real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
                 else:
                     real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
-            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            step = self._step("discriminator", latent, fake, real, labels, real_output, fake_output)
             self._follow("discriminator", step)
             (self.first or self.loss).constrain(self.discriminator)
             score = (self.first or self.loss).score
@@ -230,13 +232,14 @@ class Game:
             frozen(*self.players["discriminator"].modules.values()),
             evaluating(judge, self.d_eval_for_g),
         ):
+            self._collects = "features" in self._wanted("generator")
             with self.precision():
                 latent = self.draw(count)
                 fake = self.make(latent, labels)
                 fake_output = self.judge(fake, labels)
                 with torch.no_grad():  # D is frozen and G has no part in real samples
                     real_output = None if real is None else self.judge(real, labels)
-            step = self._step(latent, fake, real, labels, real_output, fake_output)
+            step = self._step("generator", latent, fake, real, labels, real_output, fake_output)
             self._follow("generator", step)
         self._scalars |= step.scalars
         return step
@@ -254,32 +257,26 @@ class Game:
         total = loss
         for term in self._due(player):
             penalty, step.scalars, step.built = term.penalty, {}, term.built
-            value = self._penalty(term, step)
+            value = self._evaluated_term(term, step)
             total = total + value * (penalty.weight * penalty.every)
-            scalars |= _reported({**step.scalars, penalty.name: value}, penalty, self.noise.device)
+            step.scalars[term.column(player)] = value
+            scalars |= _reported(step.scalars, penalty, self.noise.device)
         norm = self.update(player, total, step)
         letter = player[0]
         step.scalars = scalars | {f"{letter}_loss": loss.detach(), f"{letter}_grad": norm}
 
-    def _penalty(self, term: Term, step: Step) -> Tensor:
-        """Evaluate a penalty: a scalar."""
-        penalty = term.penalty
+    def _evaluated_term(self, term: Term, step: Step) -> Tensor:
         if self.first is None:
-            return _checked_term(penalty, penalty.penalty(step))
+            return _checked_term(term.penalty, term.penalty.penalty(step))
         self._evaluated.add(term.part)
-        with blaming(f"Penalty '{penalty.name}'", "Correct it there."):
-            value = penalty.penalty(step)
-        return _checked_term(penalty, value)
+        with blaming(named(term.penalty), "Correct it there."):
+            value = term.penalty.penalty(step)
+        return _checked_term(term.penalty, value)
 
     def _check_penalties(self) -> None:
-        """Refuse penalties that the first iteration left out.
-
-        Raises:
-            ConfigError: With the first.
-        """
-        for term in self.terms:
-            due = self.played % term.penalty.every == 0
-            if due and term.part not in self._evaluated:
+        """Refuse penalties that the first iteration left out."""
+        for term in [*self._due("discriminator"), *self._due("generator")]:
+            if term.part not in self._evaluated:
                 raise ConfigError(
                     f"Penalty '{term.penalty.name}' has no effect with loss '{self.loss.name}', "
                     f"whose iteration does not play the phases that evaluate penalties. Leave the "
@@ -291,17 +288,23 @@ class Game:
         return [
             term
             for term in self.terms
-            if term.penalty.player == player and self.played % term.penalty.every == 0
+            if player in term.penalty.players and self.played % term.penalty.every == 0
         ]
 
     def _wanted(self, player: str) -> frozenset[str]:
-        """Inputs of D that need gradients in a phase."""
+        """What penalties of a phase need of D's pass."""
         return frozenset().union(*(term.penalty.wants for term in self._due(player)))
 
     def _adapt(self, augmentation: Augmentation, module: nn.Module, step: Step) -> None:
         scalars, step.scalars, step.built = step.scalars, {}, None
+        output = step.real_output
+        assert output is not None
         with torch.no_grad():
+            low, high = self.loss.score(output.logits.new_tensor([-1.0, 1.0]))
+            upwards = torch.where(high < low, -1, 1)  # a loss may score low logits as real
+            step.real_output = replace(output, logits=output.logits * upwards)
             augmentation.adapt(module, step)
+        step.real_output = output
         step.scalars = scalars | _reported(step.scalars, augmentation, self.noise.device)
 
     # -- what phases are made of --------------------------------------------------------------
@@ -321,6 +324,13 @@ class Game:
         """Return what D says of samples (N, *shape), augmented; its logits in float32."""
         if self._augment is not None:
             samples = self._augment(samples)
+        if not self._collects:
+            return self._output(samples, labels)
+        with last_input(self.discriminator) as features:
+            output = self._output(samples, labels)
+        return output if output.features is not None else replace(output, features=features[-1])
+
+    def _output(self, samples: Tensor, labels: Tensor | None) -> Output:
         if self.first is not None:
             return self.first.judge(self.discriminator, samples, labels)
         # Losses work in float32 whatever the nets computed in.
@@ -376,27 +386,12 @@ class Game:
             self._scalars |= {f"{name}_loss": loss.detach(), f"{name}_grad": norm}
         return norm
 
-    def _step(
-        self,
-        latent: Tensor,
-        fake: Tensor,
-        real: Tensor | None,
-        labels: Tensor | None,
-        real_output: Output | None,
-        fake_output: Output,
-    ) -> Step:
+    def _step(self, player: str, latent: Tensor, fake: Tensor, *seen: Any) -> Step:
         autocast = self.noise.device.type if self.autocast else None
-        return Step(
-            number=self.played,
-            generator=self.generator,
-            discriminator=Judge(self.discriminator, autocast, self._augment),
-            latent=latent,
-            fake=fake,
-            real=real,
-            labels=labels,
-            real_output=real_output,
-            fake_output=fake_output,
-        )
+        judge = Judge(self.discriminator, autocast, self._augment)
+        step = Step(self.played, self.generator, judge, latent, fake, *seen)
+        step.player = player
+        return step
 
     def _buffers(self) -> Iterator[tuple[tuple[str, str], Tensor]]:
         for player in self.players.values():
@@ -425,14 +420,11 @@ class Game:
         found: list[tuple[str, Part]] = [("game", self)]
         for player in self.players.values():
             found += player.parts().items()
-        if self.built is not None:
-            found.append(("loss", as_part(f"Loss '{self.loss.name}'", self.built)))
-        for term in self.terms:
-            if term.built is not None:
-                found.append((term.part, as_part(f"Penalty '{term.penalty.name}'", term.built)))
+        builders: list[tuple[str, Component, Any]] = [("loss", self.loss, self.built)]
+        builders += [(term.part, term.penalty, term.built) for term in self.terms]
         if self.augmentation is not None:
-            augmentation, module = self.augmentation
-            found.append(("augmentation", as_part(f"Augmentation '{augmentation.name}'", module)))
+            builders.append(("augmentation", *self.augmentation))
+        found += [(name, as_part(by, built)) for name, by, built in builders if built is not None]
         parts = dict(found)
         if len(parts) < len(found):
             names = [name for name, _ in found]
@@ -448,11 +440,7 @@ class Game:
         return {"skipped": self.skipped}, {"played": self.played}
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            KeyError: If something is missing.
-        """
+        """Go on from a state."""
         self.skipped.copy_(tensors["skipped"])
         self.played = int(values["played"])
         if self.first is not None:
@@ -466,7 +454,7 @@ def _reported(
 ) -> dict[str, Tensor]:
     """What a component has written into a phase's scalars, as 0-d tensors on the device."""
     reported = {}
-    who = f"{component.kind.capitalize()} '{component.name}'"
+    who = named(component)
     for name, value in scalars.items():
         if not isinstance(name, str) or not name:
             raise ConfigError(
@@ -497,18 +485,19 @@ def _reported(
 
 
 def _checked_term(penalty: Penalty, value: Any) -> Tensor:
-    if isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point():
-        return value
-    found = f"a tensor of shape {tuple(value.shape)}" if torch.is_tensor(value) else quoted(value)
-    raise ContractError(
-        f"Penalty '{penalty.name}' must return a scalar tensor of shape (), not {found}. Take the "
-        f"mean over the batch."
+    require(
+        isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point(),
+        f"{named(penalty)} must return a scalar tensor of shape (), not {describe(value)}. Take "
+        f"the mean over the batch.",
     )
+    term: Tensor = value
+    return term
 
 
 def _halves(output: Output) -> tuple[Output, Output]:
-    def split(value: Tensor | None) -> tuple[Any, Any]:
-        return (None, None) if value is None else (value.chunk(2)[0], value.chunk(2)[1])
-
-    logits, classes, features = split(output.logits), split(output.classes), split(output.features)
-    return Output(logits[0], classes[0], features[0]), Output(logits[1], classes[1], features[1])
+    one: dict[str, Any] = {}
+    other: dict[str, Any] = {}
+    for name in ("logits", "classes", "features"):
+        value = getattr(output, name)
+        one[name], other[name] = (None, None) if value is None else value.chunk(2)
+    return Output(**one), Output(**other)

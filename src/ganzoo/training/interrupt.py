@@ -15,15 +15,16 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # SIGUSR1 comes from batch schedulers
 
 
 @contextlib.contextmanager
-def on_signals(act: Callable[[int], None]) -> Iterator[None]:
-    """Call ``act`` with the number of the first Ctrl-C, SIGTERM or SIGUSR1 within the block.
+def on_signals(act: Callable[[], object]) -> Iterator[list[int]]:
+    """Call ``act`` at the first Ctrl-C, SIGTERM or SIGUSR1 within the block; yield its number.
 
-    A Ctrl-C after the first signal interrupts at once; further SIGTERM and SIGUSR1 change
-    nothing. Signals reach the main thread only; elsewhere the block runs as if this were not
-    there.
+    It is in the list once it has come. A Ctrl-C after the first signal interrupts at once;
+    further SIGTERM and SIGUSR1 change nothing. Signals reach the main thread only; elsewhere the
+    block runs as if this were not there.
     """
+    asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
     before: dict[int, Any] = {
         number: signal.getsignal(number)
@@ -31,20 +32,18 @@ def on_signals(act: Callable[[int], None]) -> Iterator[None]:
         if (number := getattr(signal, name, None)) is not None
         if signal.getsignal(number) != signal.SIG_IGN  # nohup and scripts have some ignored
     }
-    asked = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
         if signal.SIGINT in before:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if not asked:
-            asked = True
-            act(number)
+            asked.append(number)
+            act()
 
     for number in before:
         signal.signal(number, handle)
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             # None: it was installed from outside Python, and cannot be put back from here.

@@ -23,18 +23,12 @@ __all__ = ["Keeper"]
 class Keeper:
     """Which checkpoint is the best, how often training went back, and how checkpoints are written.
 
-    Args:
-        config: All settings.
-
     Attributes:
-        background: The thread that writes.
         best: ``step`` and ``value`` of the best checkpoint by a number of ``metrics.jsonl``.
-        rollbacks: How often training went back to a checkpoint.
-        lr_scale: Factor of the learning rates because of that.
+        lr_scale: Factor of the learning rates because of rollbacks.
         settings_unchanged: Whether one command with these settings repeats the run.
         newest: Step of the newest checkpoint that this process knows of.
         unclean: Whether ``fit`` was left in the middle of something.
-        run: Folder of the run, once there is one.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -58,19 +52,11 @@ class Keeper:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` returned.
-
-        Raises:
-            KeyError, TypeError, ValueError: If it is something else.
-        """
+        """Go on from what ``state`` returned."""
         best = values["best"]
         self.best = best and {"step": int(best["step"]), "value": float(best["value"])}
         self.rollbacks, self.lr_scale = int(values["rollbacks"]), float(values["lr_scale"])
         self.settings_unchanged = bool(values["settings_unchanged"])
-
-    def saw(self, step: int) -> None:
-        """Know that there is a checkpoint of a step."""
-        self.newest = max(self.newest, step)
 
     def judge(self, step: int, row: Mapping[str, float]) -> None:
         """Find out whether this is the best checkpoint so far, by the newest row."""

@@ -40,17 +40,8 @@ class Loader:
     batch is full. Samples that would take more than half of a GPU's free memory stay in the
     host's.
 
-    Args:
-        samples: What to draw from, be it loaded or read while training.
-        batch_size: Samples per batch.
-        device: Where batches are wanted.
-        seed: Decides the order.
-        preprocessing: How images are brought to the size to train at.
-        workers: Processes that read a stream ahead, or 0 if this one reads it. Batches are the
-            same, to the bit, however many there are.
-
-    Attributes:
-        data: Loaded samples, on the device or in the host's memory; none of a stream.
+    Processes (``workers``) read a stream ahead, or this one if there are none; batches are the
+    same, to the bit.
 
     Raises:
         DataError: If there are fewer samples than one batch needs.
@@ -79,6 +70,7 @@ class Loader:
         self.device = device
         self.labels: Tensor | None = None
         self._stream: Stream | None = None
+        home = torch.device("cpu")
         if isinstance(samples, Stream):
             self._stream = samples
             self.data = torch.empty(0, *samples.spec.shape)
@@ -86,9 +78,10 @@ class Loader:
             self._shape = tuple(samples.data.shape[1:])
             if not isinstance(samples, MaterializedSamples):
                 self._excerpt = _Excerpt(samples)
-            home = device if _fits(samples.data, device) else torch.device("cpu")
+            home = device if _fits(samples.data, device) else home
             self.data = samples.data.to(home)
             self.labels = None if samples.labels is None else samples.labels.to(home)
+        self._order = _Order(self._count, batch_size, seed, home)
         self._workers = workers
         self._reader: Reader[tuple[Tensor, Tensor | None]] | None = None
         self._read = 0  # number of the batch that the reader gives next
@@ -96,12 +89,9 @@ class Loader:
         self.scale, self.shift = _affine(samples)
         self._flip = samples.flip
         self._preprocessing = preprocessing
-        low, _ = samples.stored_range or samples.spec.value_range or (0.0, 1.0)
-        self._low = low
+        self._low, _ = samples.stored_range or samples.spec.value_range or (0.0, 1.0)
         self._size = samples.spec.size if samples.spec.kind == "image" else None
         self._batches = 0  # handed out so far
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._order_epoch = -1
 
     @property
     def epoch(self) -> float:
@@ -115,28 +105,21 @@ class Loader:
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """Return the next batch: float32 (N, *shape), channels last, and labels (N,) or None."""
-        stored, labels = self._from_memory() if self._stream is None else self._from_stream()
+        if self._stream is None:
+            stored, labels = self._chosen(self._order.batch(self._batches))
+        else:
+            stored, labels = self._from_stream(self._stream)
         if self._size is not None:
             stored = self._varied(stored, self._size)
         self._batches += 1
         return self._finished(stored), None if labels is None else _sent(labels, self.device)
 
-    def _from_memory(self) -> tuple[Tensor, Tensor | None]:
-        epoch, position = divmod(self._batches, self.batches_per_epoch)
-        if epoch != self._order_epoch:
-            self._order = self._permutation("order", epoch)
-            self._order_epoch = epoch
-        chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        return self._chosen(chosen)
-
-    def _from_stream(self) -> tuple[Tensor, Tensor | None]:
-        assert self._stream is not None
+    def _from_stream(self, stream: Stream) -> tuple[Tensor, Tensor | None]:
         if self._reader is None or self._read != self._batches:
             self.close()
             # The generator must not refer to this loader: workers end when that is dropped.
-            requests = _requests(self._count, self.batch_size, self.seed, self._batches)
-            pin = self.device.type == "cuda"
-            self._reader = self._stream.batches(requests, self._workers, pin)
+            requests = _requests(self._order, self._batches)
+            self._reader = stream.batches(requests, self._workers, self.device.type == "cuda")
         try:
             stored, labels = self._reader.next()
         except BaseException:
@@ -149,17 +132,13 @@ class Loader:
     def preview(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Return samples for pictures, always the same, cropped in the middle and not mirrored.
 
-        Returns:
-            At most ``count`` samples and their labels, as ``next`` has them.
-
-        Raises:
-            DataError: If an item of a stream cannot be read.
+        At most ``count`` samples and their labels, as ``next`` has them.
         """
         if self._stream is None:
-            stored, labels = self._chosen(self._permutation("preview")[:count])
+            stored, labels = self._chosen(self._order.permutation("preview")[:count])
         else:
             if count not in self._seen:
-                chosen = self._permutation("preview")[:count].tolist()
+                chosen = self._order.permutation("preview")[:count].tolist()
                 request = Request(derive(self.seed, "stream", "preview"), chosen)
                 self._seen[count] = self._stream.fetch(request, self._workers)
             stored, labels = self._seen[count][0].clone(), self._seen[count][1]
@@ -172,9 +151,6 @@ class Loader:
     def _chosen(self, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
         labels = None if self.labels is None else self.labels.index_select(0, chosen)
         return self.data.index_select(0, chosen), labels
-
-    def _permutation(self, *purpose: int | str) -> Tensor:
-        return _permutation(self._count, self.seed, *purpose).to(self.data.device)
 
     def _varied(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Images (N, C, ...) mirrored and cut to (N, C, *size) at random."""
@@ -237,12 +213,7 @@ class Loader:
         Raises:
             DataError: If it is a position in other data.
         """
-        batches = int(values["batches"])
-        self._recognise(values["data"])
-        self._batches = batches
-
-    def _recognise(self, known: Mapping[str, Any]) -> None:
-        """Refuse a state of other data."""
+        batches, known = int(values["batches"]), values["data"]
         before, shape = int(known["samples"]), tuple(known["shape"])
         other = ""
         if before != self._count:
@@ -250,25 +221,22 @@ class Loader:
         elif shape != self._shape:
             other = f"samples have the shape {self._shape} instead of {shape}"
         elif self._excerpt is not None and "means" in known:
-            other = self._excerpt.difference(known["means"], known["labels"])
+            other = self._excerpt.difference(known)
         if other:
             raise DataError(
                 f"The data are not those of the checkpoint ({other}), so it cannot go on with "
                 f"them. Bring them back as they were, or start a new training on these (init_from "
                 f"starts it from a trained generator)."
             )
+        self._batches = batches
 
 
 class _Excerpt:
     """What evenly spaced samples hold in a few numbers, by which data are recognised.
 
-    Of each it is the mean of all values, and their mean with weights from -1 for the first to 1
-    for the last. They are compared with some room: pictures may be decoded by another version of
-    a library, and points computed by another processor.
-
-    Attributes:
-        means: Both of each sample.
-        labels: Of each sample; None where there are none.
+    ``means`` are of each the mean of all values, and their mean with weights from -1 for the first
+    to 1 for the last. They are compared with some room: pictures may be decoded by another version
+    of a library, and points computed by another processor.
     """
 
     def __init__(self, samples: Samples) -> None:
@@ -286,15 +254,15 @@ class _Excerpt:
         else:
             self._room = _ROUNDING * max(abs(mean) for pair in self.means for mean in pair)
 
-    def difference(self, means: list[list[float]], labels: list[int] | None) -> str:
+    def difference(self, known: Mapping[str, Any]) -> str:
         """Return in what way an earlier excerpt is one of other data, or nothing if it is not."""
-        pairs = zip(means, self.means, strict=True)
+        pairs = zip(known["means"], self.means, strict=True)
         others = sum(math.dist(before, now) > self._room for before, now in pairs)
         if others:
-            return f"{others} of {len(means)} that were compared have other content"
-        if labels is not None and self.labels is not None and labels != self.labels:
-            return "their labels are others"
-        return ""
+            return f"{others} of {len(self.means)} that were compared have other content"
+        before, now = known["labels"], self.labels
+        relabelled = before is not None and now is not None and before != now
+        return "their labels are others" if relabelled else ""
 
 
 def _short(mean: Tensor) -> float:
@@ -310,21 +278,30 @@ def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def _permutation(count: int, seed: int, *purpose: int | str) -> Tensor:
-    """Numbers below ``count``; drawn on the CPU, so that they are the same on any device."""
-    generator = torch.Generator().manual_seed(derive(seed, *purpose))
-    return torch.randperm(count, generator=generator)
+class _Order:
+    """Which samples are in a batch, as numbers on a device."""
+
+    def __init__(self, count: int, batch_size: int, seed: int, device: torch.device) -> None:
+        self.seed = seed
+        self._count, self._batch_size, self._device = count, batch_size, device
+        self._epoch, self._numbers = -1, torch.empty(0, dtype=torch.int64)
+
+    def permutation(self, *purpose: int | str) -> Tensor:
+        """All numbers; drawn on the CPU, so that they are the same on any device."""
+        generator = torch.Generator().manual_seed(derive(self.seed, *purpose))
+        return torch.randperm(self._count, generator=generator).to(self._device)
+
+    def batch(self, number: int) -> Tensor:
+        epoch, position = divmod(number, self._count // self._batch_size)
+        if epoch != self._epoch:
+            self._epoch, self._numbers = epoch, self.permutation("order", epoch)
+        return self._numbers[position * self._batch_size : (position + 1) * self._batch_size]
 
 
-def _requests(count: int, batch_size: int, seed: int, first: int) -> Iterator[Request]:
+def _requests(order: _Order, first: int) -> Iterator[Request]:
     """What batches of a stream consist of, from that one on."""
-    order, of_epoch = torch.empty(0, dtype=torch.int64), -1
     for number in itertools.count(first):
-        epoch, position = divmod(number, count // batch_size)
-        if epoch != of_epoch:
-            order, of_epoch = _permutation(count, seed, "order", epoch), epoch
-        chosen = order[position * batch_size : (position + 1) * batch_size]
-        yield Request(derive(seed, "stream", number), chosen.tolist())
+        yield Request(derive(order.seed, "stream", number), order.batch(number).tolist())
 
 
 def _affine(samples: Samples | Stream) -> tuple[float, float]:

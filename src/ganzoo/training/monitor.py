@@ -15,9 +15,7 @@ _NEVER = 2**62
 class NonFiniteMonitor:
     """Remembers, on the device, the update at which each of some numbers first was not finite.
 
-    Args:
-        names: What the numbers are, in the order in which ``note`` gets them.
-        device: Where they are.
+    ``names`` says what the numbers are, in the order in which ``note`` gets them.
     """
 
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
@@ -25,11 +23,7 @@ class NonFiniteMonitor:
         self._first = torch.full((len(self.names),), _NEVER, dtype=torch.int64, device=device)
 
     def note(self, update: int, values: Tensor) -> Tensor:
-        """Look at the numbers (len(names),) of one update.
-
-        Returns:
-            Whether any of them is NaN or infinite: a 0-d bool on the device.
-        """
+        """Return whether any of an update's numbers (len(names),) is not finite: a 0-d bool."""
         bad = ~values.isfinite()
         self._first = torch.where(bad, self._first.clamp(max=update), self._first)
         return bad.any()
@@ -40,11 +34,7 @@ class NonFiniteMonitor:
         return (self._first < _NEVER).any()
 
     def report(self) -> tuple[int, list[str]] | None:
-        """Return the first update at which something went wrong, and what did; waits.
-
-        Returns:
-            None if nothing did.
-        """
+        """Return the first update at which something went wrong, and what did, if any; waits."""
         first = self._first.tolist()
         update = min(first, default=_NEVER)
         if update == _NEVER:
@@ -59,11 +49,10 @@ class NonFiniteMonitor:
 
 
 def gradient_norms(parameters: Sequence[torch.nn.Parameter], like: Tensor) -> Tensor:
-    """Return the Euclidean norm of each parameter's gradient: (len(parameters),).
+    """Return the Euclidean norm of each parameter's gradient, 0 if it has none, on like's device.
 
-    Args:
-        parameters: Those without a gradient count as 0.
-        like: Any tensor on their device.
+    Returns:
+        (len(parameters),).
     """
     gradients = [item.grad for item in parameters if item.grad is not None]
     if not gradients:
@@ -77,14 +66,8 @@ def diversity(fake: Tensor, real: Tensor) -> Tensor:
     """Return how far generated samples lie apart, as a multiple of how far real ones do.
 
     The Euclidean distance of two samples, averaged over all pairs of at most 64 samples: about
-    1 where both are equally varied, 0 where all generated samples are one.
-
-    Args:
-        fake: (N, ...).
-        real: (N, ...).
-
-    Returns:
-        A 0-d float32 tensor; NaN where there are no two samples or the real ones are all alike.
+    1 where both (N, ...) are equally varied, 0 where all generated samples are one. A 0-d float32
+    tensor; NaN where there are no two samples or the real ones are all alike.
     """
     return _apart(fake) / _apart(real)
 

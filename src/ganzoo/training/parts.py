@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ganzoo.core.component import Component
+
 __all__ = ["NetState", "OptimizerState", "Part", "RandomState", "State", "as_part"]
-__all__ += ["collect", "restore"]
+__all__ += ["collect", "named", "restore"]
 
 State = tuple[Mapping[str, "Tensor"], Mapping[str, Any]]
 """Tensors by name, and plain values as JSON holds them, by name."""
@@ -60,9 +62,7 @@ def restore(
 ) -> None:
     """Restore all parts, in their order, from what ``collect`` returned.
 
-    Raises:
-        RuntimeError, KeyError, TypeError, ValueError: If it is the state of other parts.
-        DataError: If it is a position in other data.
+    Raises what ``Part.restore`` does, and ``DataError`` for a position in other data.
     """
     if others := {name.partition(".")[0] for name in tensors} - parts.keys():
         raise ValueError(f"it has tensors of '{min(others)}', which this training lacks")
@@ -86,12 +86,7 @@ class NetState:
 
 
 class OptimizerState:
-    """State of an optimizer, by the names of its parameters.
-
-    Args:
-        optimizer: The optimizer.
-        names: Returns its parameters' names, in its order.
-    """
+    """State of an optimizer, by the names of its parameters, which ``names`` returns in order."""
 
     def __init__(
         self, optimizer: torch.optim.Optimizer, names: Callable[[], Sequence[str]]
@@ -137,15 +132,16 @@ class RandomState:
             self._reseed()
 
 
-def as_part(what: str, built: Any) -> Part:
-    """Return something that a component has built as a part.
+def named(component: Component) -> str:
+    """Return a component as messages call it: ``Loss 'hinge'``."""
+    return f"{component.kind.capitalize()} '{component.name}'"
 
-    Args:
-        what: Which component it is, for the message.
-        built: A net, or an object with ``state`` and ``restore``.
+
+def as_part(component: Component, built: Any) -> Part:
+    """Return a net, or an object with ``state`` and ``restore``, as a part.
 
     Raises:
-        ContractError: If it is neither.
+        ContractError: If what the component has built is neither.
     """
     if callable(getattr(built, "state", None)) and callable(getattr(built, "restore", None)):
         part: Part = built
@@ -153,6 +149,6 @@ def as_part(what: str, built: Any) -> Part:
     if isinstance(built, nn.Module):
         return NetState(built)
     raise ContractError(
-        f"{what} builds a {type(built).__name__}, whose state cannot be saved. Let build() return "
-        f"an nn.Module, or an object with state() and restore(tensors, values)."
+        f"{named(component)} builds a {type(built).__name__}, whose state cannot be saved. Let "
+        f"build() return an nn.Module, or an object with state() and restore(tensors, values)."
     )

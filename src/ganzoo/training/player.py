@@ -29,7 +29,7 @@ class Player:
         optimizer: Of the parameters of the net and of ``heads``, in this order.
         device: Where they are.
         ema: Follows the net after each of its updates; None for no average.
-        heads: Modules of losses and penalties that are trained with it, by their parts' names.
+        heads: Modules that are trained with it, by the names of their parts.
         clip: Largest norm of the gradient; None leaves it as it is.
         skipping: Leave out updates whose loss or gradient is not finite.
         autocast: Whether the net computes under autocast.
@@ -51,7 +51,9 @@ class Player:
         self.name, self.net, self.optimizer, self.ema = name, net, optimizer, ema
         self.modules: dict[str, nn.Module] = {name: net, **(heads or {})}
         self._clip, self._skipping, self._autocast = clip, skipping, autocast
-        self._skips_itself = _skips_itself(optimizer) and device.type in ("cpu", "cuda")
+        # The fused Adams leave out an update by themselves.
+        fused = isinstance(optimizer, torch.optim.Adam) and bool(optimizer.defaults["fused"])
+        self._skips_itself = fused and device.type in ("cpu", "cuda")
         self._identities = {part: TensorIdentity(net) for part, net in self.modules.items()}
         self._named = {part: dict(net.named_parameters()) for part, net in self.modules.items()}
         what = [f"{name}'s loss", *(f"gradient of {each}" for each in self.names())]
@@ -75,11 +77,7 @@ class Player:
         self.optimizer.zero_grad(set_to_none=True)
 
     def update(self, number: int, loss: Tensor) -> Tensor:
-        """Check the gradients, clip them and follow them.
-
-        Args:
-            number: Of the iteration, from 1 on.
-            loss: What the gradients are of.
+        """Check, clip and follow the gradients of a loss in iteration ``number``, from 1 on.
 
         Returns:
             The Euclidean norm of the gradient before clipping: a 0-d tensor.
@@ -92,13 +90,10 @@ class Player:
         self.bad = self.monitor.note(number, numbers)
         if self._clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
-        if not self._skipping:
-            optimizer.step()
-        elif self._skips_itself:
+        if self._skipping and self._skips_itself:
             # The kernel itself leaves everything as it was: no host-device sync.
             optimizer.found_inf = self.bad.float()  # type: ignore[attr-defined]
-            optimizer.step()
-        elif not self.bad:
+        if not self._skipping or self._skips_itself or not self.bad:
             optimizer.step()
         if self._autocast:  # in a caller's block, ours does not end the cache of cast weights
             torch.clear_autocast_cache()
@@ -140,8 +135,3 @@ class Player:
             if old in self.optimizer.state:
                 self.optimizer.state[new] = self.optimizer.state.pop(old)
         self._named[part], self._identities[part] = now, TensorIdentity(net)
-
-
-def _skips_itself(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it leaves out an update by itself: the fused Adams do, on some devices."""
-    return isinstance(optimizer, torch.optim.Adam) and bool(optimizer.defaults["fused"])

@@ -29,11 +29,11 @@ from ganzoo.generators.generator import Generator
 from ganzoo.training import contract
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from ganzoo.core.spec import SampleSpec
 
-__all__ = ["frame", "inherited", "kept_settings", "load", "settings", "start_from"]
+__all__ = ["RESUMED", "frame", "inherited", "kept_settings", "load", "settings", "start_from"]
 
 _LOOKED_AT, _VALUES = 1024, 2**24  # samples, and values of all of them
 _ROOM = 1e-3  # of their range: floats are rounded
@@ -42,11 +42,7 @@ _ROOM = 1e-3  # of their range: floats are rounded
 def settings(
     config: str | Path | TrainConfig | Mapping[str, Any] | None, given: Mapping[str, Any]
 ) -> tuple[TrainConfig, Generator | None]:
-    """Resolve all settings of a training.
-
-    Args:
-        config: A YAML file, or settings.
-        given: Settings that win over those.
+    """Resolve all settings of a training: a YAML file or settings, and others that win over those.
 
     Returns:
         The settings, and the generator that the training starts from, if there is one.
@@ -80,11 +76,7 @@ def _refusal(layer: Mapping[str, Any]) -> str:
 
 
 def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | Stream]:
-    """Load the real samples.
-
-    Args:
-        config: All settings.
-        showing: Whether to show how it goes.
+    """Load the real samples, and show how it goes if asked.
 
     Returns:
         The settings with what loading has found out about the data, and the samples; they have
@@ -114,7 +106,7 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
     if not config.conditional:
         return config, samples.with_spec(spec.model_copy(update={"classes": None}))
     if not samples.labeled or spec.classes is None:
-        why = "".join(f" {notice}" for notice in samples.notices if "label" in notice.lower())
+        why = "".join(f" {each}" for each in samples.notices if "label" in each.lower())
         raise DataError(
             f"conditional=True needs labels, and dataset '{config.dataset.called}' has none.{why} "
             f"Give data with labels, or leave it off."
@@ -131,11 +123,12 @@ def _checked(samples: Samples | Stream, config: TrainConfig) -> Samples | Stream
     """Check a part of the samples, as the dataset may be a plug-in's or the user's."""
     if isinstance(samples, Stream):
         return samples
-    if config.workers is None:
-        contract.check_loaded(samples, Samples)
-    else:
-        contract.check_loaded(samples, Stream, "stream()")
-    contract.check_data(samples, _some(samples), _ROOM)
+    kind, call = (Samples, "load()") if config.workers is None else (Stream, "stream()")
+    contract.check_loaded(samples, kind, call)
+    count = len(samples)
+    fewer = min(count, _LOOKED_AT, max(1, _VALUES // samples.spec.numel))
+    few = samples.data[[number * count // fewer for number in range(fewer)]]
+    contract.check_data(samples, few, _ROOM)
     if config.conditional and samples.labels is not None:
         contract.check_labels(samples)
     try:
@@ -145,66 +138,50 @@ def _checked(samples: Samples | Stream, config: TrainConfig) -> Samples | Stream
     return samples
 
 
-def _some(samples: Samples) -> Tensor:
-    """Samples at even distances, few enough to be looked at in a moment."""
-    count = len(samples)
-    fewer = min(count, _LOOKED_AT, max(1, _VALUES // samples.spec.numel))
-    return samples.data[[number * count // fewer for number in range(fewer)]]
-
-
 def frame(config: TrainConfig, spec: SampleSpec) -> tuple[SampleSpec, Preprocessing | None]:
-    """Decide how images come to a size that the architecture can do.
-
-    Returns:
-        What the nets work on, and how samples come to it; None where they are not images.
+    """Return what the nets work on, and how images come to it; None for other samples.
 
     Raises:
         UnsupportedSampleError: If the architecture cannot make such samples.
         ConfigError: If a size is given for samples that are not images, or the architecture cannot
             start from such latents.
     """
-    if spec.kind != "image":
-        if config.size is not None:
-            fix = "Leave it out."
-            if config.init_from is not None:
-                fix = "Leave it out; where init_from gives it, use images or another generator."
-            raise ConfigError(f"'size' is for images, and these samples are {spec}. {fix}")
-        config.arch.check(spec)
-        config.arch.check_latent(config.latent, spec)
-        return spec, None
-    # config.size stays as it was given: a dataset that reads pictures of any size would take
-    # the size that is found here for one that was asked for, and resize instead of pad.
-    size = config.size or config.arch.nearest_size(*spec.size)
-    resized = spec.resized(size)
-    config.arch.check(resized)
-    config.arch.check_latent(config.latent, resized)
-    return resized, Preprocessing.fit(spec.size, size, config.resize_mode)
+    size, framed = None, spec
+    if spec.kind == "image":
+        # config.size stays as it was given: a dataset that reads pictures of any size would take
+        # the size that is found here for one that was asked for, and resize instead of pad.
+        size = config.size or config.arch.nearest_size(*spec.size)
+        framed = spec.resized(size)
+    elif config.size is not None:
+        raise ConfigError(
+            f"'size' is for images, and these samples are {spec}. Leave it out; where init_from "
+            f"gives it, use images or another generator."
+        )
+    config.arch.check(framed)
+    config.arch.check_latent(config.latent, framed)
+    return framed, None if size is None else Preprocessing.fit(spec.size, size, config.resize_mode)
 
 
 def inherited(origin: Generator) -> dict[str, Any]:
     """Return the settings of a training that starts from a generator, below all others."""
-    config = origin.config
-    sample = config.sample
+    config, sample = origin.config, origin.config.sample
     settings: dict[str, Any] = {
         "arch": config.architecture,
         "latent": config.latent,
         "conditional": sample.classes is not None,
     }
-    if sample.kind == "image":
-        if (
-            config.preprocessing is None or config.preprocessing.method != "pad"
-        ):  # which follows from the data
-            settings["size"] = sample.size
-        if sample.value_range != (-1.0, 1.0):
-            settings["value_range"] = sample.value_range
+    padded = config.preprocessing is not None and config.preprocessing.method == "pad"
+    if sample.kind == "image" and not padded:  # which follows from the data
+        settings["size"] = sample.size
+    if sample.kind == "image" and sample.value_range != (-1.0, 1.0):
+        settings["value_range"] = sample.value_range
     return settings
 
 
-_RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
+RESUMED = ("steps", "epochs", "device", "dataset", "workers", "nan_policy", "metrics", "patience")
 """The settings that a run may be resumed with."""
 
 _DECIDED = ("arch", "latent", "conditional", "size", "value_range", "recipe", "init_from")
-"""Those that a training does not have of its own where it starts from a generator."""
 
 
 def kept_settings(given: Mapping[str, Any], run: Path) -> str:
@@ -217,7 +194,7 @@ def kept_settings(given: Mapping[str, Any], run: Path) -> str:
     """
     typed = any(word.startswith("--") for word in given)
     # A net or function that a metric sees by has no name for a command line.
-    taken = [name for name in _RESUMED if not typed or name != "metrics"]
+    taken = [name for name in RESUMED if not typed or name != "metrics"]
     allowed = [flag_of(name) for name in taken] if typed else taken
     changes: dict[tuple[str, ...], Any] = {}
     for word, value in given.items():
@@ -237,13 +214,11 @@ def kept_settings(given: Mapping[str, Any], run: Path) -> str:
     anew = anew or not (run / "generator" / "config.json").is_file()
     names = [".".join((*path[:-1], path[-1].removeprefix("no_"))) for path in changes]
     are, them = ("is one of them", "it") if len(names) == 1 else ("are some of them", "them")
-    how = f"train anew with {them}"
-    if not anew:
-        how = f"train on from its generator with {them}, in a new run"
+    how = f"anew with {them}" if anew else f"on from its generator with {them}, in a new run"
     again = _typed if typed else _written
     return (
         f"A run keeps its settings when it is resumed, and {' and '.join(names)} {are}: only "
-        f"{listing(allowed)} may be given. To {how}: {again(changes, run, anew)}"
+        f"{listing(allowed)} may be given. To train {how}: {again(changes, run, anew)}"
     )
 
 
@@ -280,10 +255,9 @@ def _written(changes: Mapping[tuple[str, ...], Any], run: Path, anew: bool) -> s
             whole = chosen if isinstance(chosen, Mapping) else {"name": chosen}
             value = {**whole, option[0]: value}
         layer[name] = value
-    words = ["dataset=data"] * _held(run) + [f"config={str(run / 'config.yaml')!r}"]
-    return (
-        f"Trainer({', '.join([*words, *(f'{name}={value!r}' for name, value in layer.items())])})"
-    )
+    layer = {"config": str(run / "config.yaml"), **layer}
+    words = ["dataset=data"] * _held(run) + [f"{name}={value!r}" for name, value in layer.items()]
+    return f"Trainer({', '.join(words)})"
 
 
 def _held(run: Path) -> bool:
@@ -295,29 +269,30 @@ def _held(run: Path) -> bool:
 
 
 def start_from(
-    origin: Generator,
+    origin: Generator | None,
     config: TrainConfig,
     spec: SampleSpec,
     generator: nn.Module,
     discriminator: nn.Module,
-) -> bool:
+    notices: list[str],
+) -> TrainConfig:
     """Give nets the weights of a trained generator, and of its discriminator if it has one.
 
-    Args:
-        origin: The trained generator.
-        config: All settings of the training that starts from it.
-        spec: What its nets work on.
-        generator: Of this training.
-        discriminator: Of this training.
-
     Returns:
-        Whether there was a discriminator.
+        The settings, which name the revision of a generator from the Hub.
 
     Raises:
         ConfigError: If the trained generator is not of the same kind as these nets.
     """
-    theirs = origin.config
-    sample, frame = theirs.sample, theirs.preprocessing
+    source = str(config.init_from)
+    origin = origin or Generator.from_pretrained(source)
+    theirs, sample = origin.config, origin.config.sample
+    size = "Use data of that shape"
+    if theirs.preprocessing is not None:
+        size = f"Give {_said('size', theirs.preprocessing.size)}"
+    value_range = "Leave value_range out"
+    if sample.value_range is not None:
+        value_range = f"Give {_said('value_range', sample.value_range)}"
     for what, here, there, fix in (
         ("architecture", config.arch, theirs.architecture, "Leave arch out"),
         ("latent", config.latent, theirs.latent, "Leave latent out"),
@@ -327,20 +302,8 @@ def start_from(
             (sample.kind, sample.shape[0]),
             "Use data of that kind (pictures of a folder: --dataset.mode)",
         ),
-        (
-            "shape of a sample",
-            spec.shape,
-            sample.shape,
-            f"Give {_said('size', frame.size)}" if frame else "Use data of that shape",
-        ),
-        (
-            "value range",
-            spec.value_range,
-            sample.value_range,
-            "Leave value_range out"
-            if sample.value_range is None
-            else f"Give {_said('value_range', sample.value_range)}",
-        ),
+        ("shape of a sample", spec.shape, sample.shape, size),
+        ("value range", spec.value_range, sample.value_range, value_range),
         (
             "number of classes",
             len(spec.classes or ()),
@@ -350,19 +313,23 @@ def start_from(
     ):
         if here != there:
             raise ConfigError(
-                f"The {what} of {config.init_from} is {there}, but this training has {here}. {fix}."
+                f"The {what} of {source} is {there}, but this training has {here}. {fix}."
             )
     generator.load_state_dict(origin.module.state_dict())
     judge = origin.discriminator()
-    if judge is not None:
+    if judge is None:
+        notices.append(f"{source} has no discriminator: D starts anew")
+    else:
         discriminator.load_state_dict(judge.state_dict())
-    return judge is not None
+    place = theirs.origin
+    if place is None or storage.expanded(source).is_dir():
+        return config
+    return config.model_copy(update={"init_from": f"{place.repo_id}@{place.revision}"})
 
 
 def _said(name: str, numbers: tuple[float, ...]) -> str:
     """A setting of several numbers, in Python and on the command line."""
-    flag = "--" + name.replace("_", "-")
-    return f"{name}={numbers} ({flag} {' '.join(f'{number:g}' for number in numbers)})"
+    return f"{name}={numbers} ({flag_of(name)} {' '.join(f'{number:g}' for number in numbers)})"
 
 
 def _labelled_architectures() -> str:
@@ -372,9 +339,5 @@ def _labelled_architectures() -> str:
         for entry, error in architectures.registry.check()
         if error is None and architectures.get(architectures.registry.address(entry)).conditional
     ]
-    if found:
-        return f"Take one that does: {listing(found)}; or leave conditional off."
-    return (
-        "None that is installed does: leave conditional off to train on all classes together, or "
-        "write one that says conditional = True, as the page on plug-ins shows."
-    )
+    which = f"Take one that does: {listing(found)}; or" if found else "None that is installed does:"
+    return f"{which} leave conditional off to train on all classes together."

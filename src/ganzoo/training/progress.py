@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.core.step import OWN
-from ganzoo.training.callbacks import Callback, Training
+from ganzoo.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ganzoo.evaluation import Score
     from ganzoo.runs.run import Run
     from ganzoo.training.diagnosis import Diagnosis
+    from ganzoo.training.trainer import Trainer
 
 __all__ = ["Progress"]
 
@@ -30,10 +31,8 @@ _SCORES = (("D(x)", "d_real"), ("D(G(z))", "d_fake"))
 class Progress(Callback):
     """Shows how training goes: a live display on a terminal, plain lines elsewhere.
 
-    Args:
-        console: Where to write; standard error by default.
-        every: Seconds between plain lines.
-        results: Whether to say at the end where picture and generator are.
+    Writes to standard error by default; ``every`` are the seconds between plain lines. With
+    ``results``, it says at the end where picture and generator are.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Progress(Callback):
         self._began = self._said = time.monotonic()
         self._first = 0
 
-    def on_start(self, trainer: Training, run: Run) -> None:
+    def on_start(self, trainer: Trainer, run: Run) -> None:
         """Say what is trained, on what, and how; then start the display."""
         config, precision = trainer.config, trainer.precision
         self._say(
@@ -71,24 +70,24 @@ class Progress(Callback):
             self._live = Live(self._table(trainer), console=self.console, refresh_per_second=4)
             self._live.start()
 
-    def on_step(self, trainer: Training, step: Step) -> None:
+    def on_step(self, trainer: Trainer, step: Step) -> None:
         """Refresh the display; nothing is read from the device."""
         if self._live is not None and time.monotonic() - self._said > 0.25:
             self._said = time.monotonic()
             self._live.update(self._table(trainer))
 
-    def on_log(self, trainer: Training, row: Mapping[str, float]) -> None:
+    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """Keep the numbers, and print them where there is no display."""
         self._row = row
         if self._live is None and time.monotonic() - self._said > self.every:
             self._said = time.monotonic()
             self._say(self._line(trainer))
 
-    def on_diagnosis(self, trainer: Training, diagnosis: Diagnosis) -> None:
+    def on_diagnosis(self, trainer: Trainer, diagnosis: Diagnosis) -> None:
         """Print it at once, above the display where there is one."""
         self._say(f"warning: step {diagnosis.step}: {diagnosis.text}")
 
-    def on_evaluate(self, trainer: Training) -> None:
+    def on_evaluate(self, trainer: Trainer) -> None:
         """Say on the display what the training waits for."""
         if self._live is not None and not trainer.config.evaluate_async:
             names = ", ".join(metric.name for metric in trainer.config.metrics)
@@ -96,17 +95,17 @@ class Progress(Callback):
             self._live.update(self._table(trainer), refresh=True)
             self._waits_for = ""
 
-    def on_scores(self, trainer: Training, step: int, scores: Mapping[str, Score]) -> None:
+    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
         """Print them."""
         values = "  ".join(f"{name} {score.value:.6g}" for name, score in scores.items())
         best = "  (the best so far)" if step == trainer.best_step else ""
         self._say(f"step {step}: {values}{best}")
 
-    def on_picture(self, trainer: Training, path: Path) -> None:
+    def on_picture(self, trainer: Trainer, path: Path) -> None:
         """Show where the latest picture is."""
         self._picture = str(path)
 
-    def on_end(self, trainer: Training, run: Run) -> None:
+    def on_end(self, trainer: Trainer, run: Run) -> None:
         """Say where the results are."""
         self._stop(trainer)
         if self._row:
@@ -121,11 +120,11 @@ class Progress(Callback):
         if trainer.best_step is not None and (run.path / "best").is_dir():
             self._say(f"best generator: {run.path / 'best'} (step {trainer.best_step})")
 
-    def on_close(self, trainer: Training) -> None:
+    def on_close(self, trainer: Trainer) -> None:
         """Leave the terminal as it was."""
         self._stop(trainer)
 
-    def _stop(self, trainer: Training) -> None:
+    def _stop(self, trainer: Trainer) -> None:
         if self._live is not None:
             self._live.update(self._table(trainer))
             self._live.stop()
@@ -134,18 +133,13 @@ class Progress(Callback):
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False)
 
-    def _pace(self, trainer: Training) -> tuple[float, float]:
-        """Images per second and seconds left."""
+    def _speed(self, trainer: Trainer) -> tuple[str, str]:
+        """Samples per second and time left, in words."""
         seconds = max(time.monotonic() - self._began, 1e-9)
         done = trainer.step - self._first
         left = (trainer.total_steps - trainer.step) * seconds / done if done else 0.0
-        return done * trainer.images_per_step / seconds, left
-
-    def _speed(self, trainer: Training) -> tuple[str, str]:
-        """Both in words."""
-        speed, left = self._pace(trainer)
         unit = "images" if trainer.spec.kind == "image" else "samples"
-        return f"{speed:.0f} {unit}/s", f"{_clock(left)} left"
+        return f"{done * trainer.images_per_step / seconds:.0f} {unit}/s", f"{_clock(left)} left"
 
     def _numbers(self) -> str:
         if self._waits_for:
@@ -159,11 +153,11 @@ class Progress(Callback):
         scores = [f"{what} {row[key]:.2f}" for what, key in _SCORES if key in row]
         return f"loss {'  '.join([' '.join(losses), *scores])}{modes}{''.join(reported)}"
 
-    def _line(self, trainer: Training) -> str:
+    def _line(self, trainer: Trainer) -> str:
         speed, left = self._speed(trainer)
         return f"step {trainer.step}/{trainer.total_steps}  {self._numbers()}  {speed}  {left}"
 
-    def _table(self, trainer: Training) -> Any:
+    def _table(self, trainer: Trainer) -> Any:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table

@@ -10,7 +10,6 @@ from ganzoo.runs.run import DIAGNOSES, METRICS
 from ganzoo.training.diagnosis import Diagnoses, Diagnosis
 
 if TYPE_CHECKING:
-    from ganzoo.core.step import Step
     from ganzoo.runs.writer import RunWriter
     from ganzoo.training.stage import Stage
 
@@ -18,12 +17,7 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Writes rows of ``metrics.jsonl``, and what they show to go wrong.
-
-    Args:
-        stage: What is trained.
-        call: Calls a hook of all callbacks.
-    """
+    """Writes rows of ``metrics.jsonl``, and what they show to go wrong."""
 
     def __init__(self, stage: Stage, call: Callable[..., None]) -> None:
         self.stage = stage
@@ -47,10 +41,6 @@ class Recorder:
     def whole(self, step: int) -> bool:
         """Return whether the row of that step covers a whole interval; the last one may not."""
         return step % self.stage.config.log_every == 0
-
-    def add(self, step: Step) -> None:
-        """Take an iteration into the next row."""
-        self.stage.accumulator.add(step)
 
     def log(self) -> None:
         """Write the means since the last row, and what is measured at this step.

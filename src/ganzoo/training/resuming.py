@@ -25,32 +25,21 @@ __all__ = ["environment_changes", "recover", "restore", "resumed"]
 
 
 def recover(run: Run) -> tuple[checkpoint.Newest, list[str]]:
-    """Find the newest whole checkpoint, and put in order what an unclean end has left.
-
-    Raises:
-        RunFolderError: If another process trains in the run, or its checkpoints are gone.
-        CheckpointError: If no checkpoint is whole.
-    """
-    writer = RunWriter.open(run)
+    """Find the newest whole checkpoint, and put in order what an unclean end has left."""
+    writer = RunWriter(run)
     try:
         return writer.recover()
     finally:
         writer.release()
 
 
-def resumed(
-    run: Run, given: Mapping[str, Any], others: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a run's settings and those that replace some of them.
-
-    Args:
-        run: The run.
-        given: Settings that a run may be resumed with; None for those that stay.
-        others: Settings that it may not be resumed with.
+def resumed(run: Run, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a run's settings and those that replace some of them; None is for one that stays.
 
     Raises:
-        ConfigError: If there are others, or one contradicts the run.
+        ConfigError: If a setting cannot change, or contradicts the run.
     """
+    others = {key: value for key, value in given.items() if key not in preparation.RESUMED}
     if others:
         raise ConfigError(preparation.kept_settings(others, run.path))
     settings = {key: value for key, value in given.items() if value is not None}
@@ -71,13 +60,7 @@ def resumed(
 
 
 def restore(run: Run, stage: Stage, found: checkpoint.Newest, before: Mapping[str, Any]) -> None:
-    """Go on from a run's newest checkpoint.
-
-    Args:
-        run: The run.
-        stage: What is trained.
-        found: The checkpoint.
-        before: The settings of the run.
+    """Go on from a run's newest checkpoint; ``before`` are the settings of the run.
 
     Raises:
         CheckpointError: If it does not fit these settings.

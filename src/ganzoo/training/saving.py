@@ -29,9 +29,7 @@ _LR_SCALE = 0.5  # of the learning rates, when going back
 class Saver:
     """Writes checkpoints in the background, and goes back to them.
 
-    Args:
-        stage: What is trained.
-        announce: Called with the path of each checkpoint once it is written.
+    ``announce`` is called with the path of each checkpoint once it is written.
     """
 
     def __init__(self, stage: Stage, announce: Callable[[Path], None]) -> None:
@@ -64,28 +62,24 @@ class Saver:
 
     def wait(self) -> None:
         """Wait for the checkpoint that is being written."""
-        self._announce(self.keeper.background.wait())
+        if path := self.keeper.background.wait():
+            self.announce(path)
 
     def poll(self) -> None:
         """Announce a checkpoint that has been written, without waiting."""
-        self._announce(self.keeper.background.poll())
-
-    def _announce(self, path: Path | None) -> None:
-        if path is not None:
+        if path := self.keeper.background.poll():
             self.announce(path)
 
     def finish(self, failure: BaseException | None) -> None:
         """Wait for the last write; what ended the training comes before a failure of it."""
+        if failure is None:
+            self.wait()
+            return
         try:
-            path = self.keeper.background.wait()
+            self.keeper.background.wait()
         except Exception as error:
-            if failure is None:
-                raise
             if str(error) != str(failure):
                 logging.getLogger("ganzoo").error("%s", error)
-        else:
-            if failure is None:
-                self._announce(path)
 
     def settle(self) -> None:
         """Wait for a write that an interruption left behind; its outcome does not count."""
@@ -93,11 +87,7 @@ class Saver:
             self.keeper.background.wait()
 
     def check_newest(self) -> None:
-        """Refuse to go on where another process has trained in the run.
-
-        Raises:
-            RunFolderError: If there is a newer checkpoint than this process knows of.
-        """
+        """Refuse to go on where another process has written a newer checkpoint."""
         run = self.writer.run
         newest = checkpoint.latest(run.path / "checkpoints")
         if newest is not None and checkpoint.step_of(newest) > self.keeper.newest:
@@ -116,12 +106,8 @@ class Saver:
     def go_back(self, recorder: Recorder, fact: str) -> str | None:
         """Return to the last good checkpoint with lower learning rates.
 
-        Args:
-            recorder: Of the run, which is rewound.
-            fact: What was not finite.
-
         Returns:
-            What happened, in words; None where there is no way back.
+            What happened, in words, beginning with ``fact``; None where there is no way back.
         """
         config, keeper, left = self.stage.config, self.keeper, self.stage.step
         if config.nan_policy != "rollback" or keeper.rollbacks >= config.max_rollbacks:

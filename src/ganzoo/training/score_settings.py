@@ -25,11 +25,7 @@ def resolve_evals(
 ) -> TrainConfig:
     """Return the settings with all that decides which generator is the best.
 
-    Args:
-        config: All settings, with the length of the training.
-        spec: What one sample is.
-        mixture: The distribution of the real samples, where it is known.
-        numbers: Names of what rows of ``metrics.jsonl`` have.
+    ``numbers`` are the names of what rows of ``metrics.jsonl`` have.
 
     Raises:
         ConfigError: If a metric is for other samples, or there is no such score or number.

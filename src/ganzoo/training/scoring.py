@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,49 +11,27 @@ if TYPE_CHECKING:
     from ganzoo.runs.writer import RunWriter
     from ganzoo.training.recording import Recorder
     from ganzoo.training.saving import Saver
-    from ganzoo.training.stage import Stage
+    from ganzoo.training.trainer import Trainer
     from ganzoo.training.validation import Validation
 
-__all__ = ["Scoring", "Stoppable"]
-
-
-class Stoppable(Protocol):
-    """What can be stopped: the trainer."""
-
-    stopped: bool
-
-    def stop(self) -> None:
-        """End after the present iteration."""
-        ...
+__all__ = ["Scoring"]
 
 
 class Scoring:
-    """Scores the averaged generator when it is due, and records what was found.
-
-    Args:
-        stage: What is trained, with a validation.
-        saver: Has earlier generators.
-        recorder: Takes what goes wrong.
-        call: Calls a hook of all callbacks.
-        trainer: Is stopped where more training is in vain.
-    """
+    """Scores the averaged generator when it is due, and records what was found."""
 
     def __init__(
         self,
-        stage: Stage,
+        trainer: Trainer,
+        validation: Validation,
         saver: Saver,
         recorder: Recorder,
         call: Callable[..., None],
-        trainer: Stoppable,
     ) -> None:
-        self.stage, self.saver, self.recorder = stage, saver, recorder
-        self.call, self.trainer = call, trainer
+        self.trainer, self.saver, self.recorder = trainer, saver, recorder
+        self.stage, self.call = saver.stage, call
+        self._validation = validation
         self.writer: RunWriter
-
-    @property
-    def _validation(self) -> Validation:
-        assert self.stage.validation is not None
-        return self.stage.validation
 
     def evaluate(self) -> None:
         """Score the averaged generator; where that is asynchronous, begin to."""

@@ -6,43 +6,32 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import DivergenceError
 from ganzoo.runs.run import GENERATOR, Run, writing
 from ganzoo.runs.writer import RunWriter
 from ganzoo.training.recording import Recorder
 from ganzoo.training.saving import Saver
-from ganzoo.training.scoring import Scoring, Stoppable
+from ganzoo.training.scoring import Scoring
 from ganzoo.training.summary import write_summary
 
 if TYPE_CHECKING:
     from ganzoo.core.step import Step
-    from ganzoo.training.callbacks import Callback
     from ganzoo.training.stage import Stage
+    from ganzoo.training.trainer import Trainer
 
 __all__ = ["Session"]
-
-
-class Host(Stoppable, Protocol):
-    """The trainer, as its sessions have it."""
-
-    callbacks: list[Callback]
-    run: Run | None
 
 
 class Session:
     """Opens the run, acts after iterations, and lets go of the run.
 
-    Args:
-        trainer: Whose ``fit`` it is; callbacks get it.
-        stage: What is trained.
-        out: Folder of a new run, or None for the next free one.
-        rebuild: Builds the stage anew, for a run that was left before its first checkpoint.
+    ``rebuild`` builds the stage anew, for a run that was left before its first checkpoint.
     """
 
     def __init__(
-        self, trainer: Host, stage: Stage, out: Path | None, rebuild: Callable[[], Stage]
+        self, trainer: Trainer, stage: Stage, out: Path | None, rebuild: Callable[[], Stage]
     ) -> None:
         self._trainer, self._out, self._rebuild = trainer, out, rebuild
         self._writer: RunWriter | None = None
@@ -55,15 +44,14 @@ class Session:
         self.stage = stage
         self.saver = Saver(stage, lambda path: self.call("on_checkpoint", path))
         self.recorder = Recorder(stage, self.call)
-        self.scoring = (
-            Scoring(stage, self.saver, self.recorder, self.call, self._trainer)
-            if stage.validation is not None
-            else None
-        )
+        self.scoring: Scoring | None = None
+        if stage.validation is not None:
+            works_with = self.saver, self.recorder, self.call
+            self.scoring = Scoring(self._trainer, stage.validation, *works_with)
         config = stage.config
         self._due: dict[Callable[[], None], int] = {
             self._evaluate: int(config.evaluate_every),
-            self._log: config.log_every,
+            self.recorder.log: config.log_every,
             self._picture: int(config.sample_every or 0),
             self._snapshot: int(config.snapshot_every),
             self._save: int(config.checkpoint_every or 0),
@@ -79,19 +67,16 @@ class Session:
     def __enter__(self) -> Session:
         """Make the run, or resume it if no other process has trained in it since."""
         try:
-            self._open()
+            self.saver.settle()
+            if self._trainer.run is None:
+                self._begin()
+            else:
+                self._continue(self._trainer.run)
             self.call("on_start", self.run)
         except BaseException as error:
             self._leave(error)
             raise
         return self
-
-    def _open(self) -> None:
-        self.saver.settle()
-        if self._trainer.run is None:
-            self._begin()
-        else:
-            self._continue(self._trainer.run)
 
     def _begin(self) -> None:
         stage = self.stage
@@ -102,7 +87,7 @@ class Session:
         self._write_into(RunWriter.begin(self._out, stem, stage.describe))
 
     def _continue(self, run: Run) -> None:
-        self._write_into(RunWriter.open(run))
+        self._write_into(RunWriter(run))
         if self.stage.keeper.unclean:
             self._recover()
         self.saver.check_newest()
@@ -178,7 +163,7 @@ class Session:
             for text in self._first.notices:
                 self.recorder.diagnose(now, "contract", text)
             self._first = None
-        self.recorder.add(step)
+        stage.accumulator.add(step)
         self.saver.poll()
         self.call("on_step", step)
         for act, every in self._due.items():
@@ -220,9 +205,6 @@ class Session:
     def _evaluate(self) -> None:
         if self.scoring is not None:
             self.scoring.evaluate()
-
-    def _log(self) -> None:
-        self.recorder.log()
 
     def _picture(self) -> None:
         stage, writer = self.stage, self.saver.writer

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ganzoo.core.state_dicts import not_finite
 from ganzoo.datasets import Samples
-from ganzoo.errors import CheckpointError, DivergenceError
+from ganzoo.errors import CheckpointError, DivergenceError, some
 from ganzoo.files.storage import own_copies, write_json, write_text
 from ganzoo.generators.generator import Generator
 from ganzoo.runs import provenance
@@ -38,20 +39,16 @@ class Stage:
 
     Attributes:
         config: All settings, with what follows from the data.
-        device: Where it computes.
-        precision: How it computes, and why.
         notices: What a person should know about this training; shared with the trainer.
         spec: What one sample is, at the size the nets work at.
         preprocessing: How samples come to that size; None where they are not images.
-        samples: The real samples in memory, until scores have used them.
         modes: How many modes the data have, where it is known.
         loader: Batches of real samples.
-        game: The players and their rules.
         accumulator: Numbers for the next row.
         visualizer: Pictures.
-        validation: Scores while training, where there are any.
-        random: All random generators.
         keeper: Checkpoints, and what they know of the run.
+        validation: Scores while training, where there are any.
+        samples: The real samples in memory, until scores have used them.
     """
 
     config: TrainConfig
@@ -60,15 +57,15 @@ class Stage:
     notices: list[str]
     spec: SampleSpec
     preprocessing: Preprocessing | None
-    samples: Samples | None
     modes: int | None
     loader: Loader
     game: Game
     accumulator: MetricAccumulator
     visualizer: SampleVisualizer
-    validation: Validation | None
     random: RandomState
     keeper: Keeper
+    validation: Validation | None = None
+    samples: Samples | None = None
 
     @property
     def step(self) -> int:
@@ -109,12 +106,9 @@ class Stage:
         """Refuse to save a state that is not finite, or comes from numbers that were not."""
         if self.config.nan_policy != "skip" and self.game.alarm:
             raise self.divergence()
-        for name, value in tensors.items():
-            # The sum reads memory once and makes nothing; only an overflow needs a second look.
-            doubtful = value.is_floating_point() and not value.sum().isfinite()
-            if doubtful and not value.isfinite().all():
-                remedy = self.keeper.remedy()
-                raise DivergenceError(f"{name} is no longer finite at step {self.step}. {remedy}")
+        if name := not_finite(tensors):
+            remedy = self.keeper.remedy()
+            raise DivergenceError(f"{name} is no longer finite at step {self.step}. {remedy}")
 
     def restore(
         self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], path: Path
@@ -139,7 +133,7 @@ class Stage:
                 f"the run was on {self.random.moved_from} and goes on on {self.device.type}: "
                 f"from here on its random numbers differ."
             )
-        self.keeper.saw(self.step)
+        self.keeper.newest = max(self.keeper.newest, self.step)
 
     def retain_steps(self) -> list[int]:
         """Return steps whose checkpoints this state needs: the best, and those to be scored."""
@@ -154,17 +148,14 @@ class Stage:
         """Return the error that says which number is not finite, since when, and what to do."""
         players = self.game.players.values()
         reports = [found for player in players if (found := player.monitor.report())]
+        fact = "What D says of real or generated samples is not finite"
         if reports:
             since, names = min(reports, key=lambda report: report[0])
-            alone = names[0].endswith("loss") or not names[1:]
-            more = "" if alone else f" and {len(names) - 1} more"
-            fact = f"The {names[0]}{more} is not finite since step {since}"
-        else:
-            fact = "What D says of real or generated samples is not finite"
+            alone = names[0].endswith("loss")
+            fact = f"The {some(names[: 1 if alone else None], 1)} is not finite since step {since}"
         if self.config.nan_policy == "skip":
             fact += f", and all updates were left out from step {self.step} back to the last row"
-        text = f"{fact} (noticed at step {self.step}). {self.keeper.remedy()}"
-        return DivergenceError(text)
+        return DivergenceError(f"{fact} (noticed at step {self.step}). {self.keeper.remedy()}")
 
     def generator(self) -> Generator:
         """Return the averaged generator as it is now."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ganzoo.errors import ConfigError, GanzooError
-from ganzoo.training.callbacks import Callback, Training
+from ganzoo.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganzoo.evaluation import Score
     from ganzoo.runs.run import Run
     from ganzoo.trackers import Log
+    from ganzoo.training.trainer import Trainer
 
 __all__ = ["Tracking"]
 
@@ -32,7 +33,7 @@ class Tracking(Callback):
     def __init__(self) -> None:
         self._logs: list[tuple[str, Log]] = []
 
-    def on_start(self, trainer: Training, run: Run) -> None:
+    def on_start(self, trainer: Trainer, run: Run) -> None:
         """Open all logs.
 
         Raises:
@@ -51,17 +52,17 @@ class Tracking(Callback):
                 ) from error
             self._logs.append((tracker.name, log))
 
-    def on_log(self, trainer: Training, row: Mapping[str, float]) -> None:
+    def on_log(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """Log the row."""
         values = {name: value for name, value in row.items() if name != "step"}
         self._each(trainer, lambda log: log.scalars(trainer.step, values))
 
-    def on_scores(self, trainer: Training, step: int, scores: Mapping[str, Score]) -> None:
+    def on_scores(self, trainer: Trainer, step: int, scores: Mapping[str, Score]) -> None:
         """Log the scores."""
         values = {name: score.value for name, score in scores.items()}
         self._each(trainer, lambda log: log.scores(step, values))
 
-    def on_picture(self, trainer: Training, path: Path) -> None:
+    def on_picture(self, trainer: Trainer, path: Path) -> None:
         """Log the picture."""
         from PIL import Image
 
@@ -72,13 +73,13 @@ class Tracking(Callback):
 
         self._each(trainer, log_picture)
 
-    def on_close(self, trainer: Training) -> None:
+    def on_close(self, trainer: Trainer) -> None:
         """Finish all logs."""
         for name, log in self._logs:
             _attempt(trainer, name, log.finish)
         self._logs = []
 
-    def _each(self, trainer: Training, act: Callable[[Log], None]) -> None:
+    def _each(self, trainer: Trainer, act: Callable[[Log], None]) -> None:
         for entry in list(self._logs):
             name, log = entry
             if not _attempt(trainer, name, functools.partial(act, log)):
@@ -87,7 +88,7 @@ class Tracking(Callback):
                     log.finish()
 
 
-def _attempt(trainer: Training, tracker: str, act: Callable[[], None]) -> bool:
+def _attempt(trainer: Trainer, tracker: str, act: Callable[[], None]) -> bool:
     """Whether it worked; if not, say so."""
     try:
         act()

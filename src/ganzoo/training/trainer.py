@@ -111,15 +111,13 @@ class Trainer:
         self.stopped = False
         self._out = storage.expanded(out) if out is not None else None
         self._stage: Stage | None = None
+        self._showing = any(isinstance(each, Progress) for each in self.callbacks)
 
     @classmethod
     def from_recipe(cls, recipe: str, dataset: Any = None, **settings: Any) -> Trainer:
-        """Return a trainer of a known system.
+        """Return a trainer of a known system; ``ganzoo.recipes.names()`` has all.
 
-        Args:
-            recipe: Its name; ``ganzoo.recipes.names()`` has all.
-            dataset: Other data than the recipe's.
-            settings: What else ``Trainer`` takes; it wins over the recipe.
+        What else is given wins over the recipe.
 
         Raises:
             UnknownNameError: If there is no such recipe.
@@ -212,10 +210,6 @@ class Trainer:
         self._stage = stage
         return stage
 
-    @property
-    def _showing(self) -> bool:
-        return any(isinstance(each, Progress) for each in self.callbacks)
-
     # -- training -----------------------------------------------------------------------------
 
     def iterations(self) -> Iterator[Step]:
@@ -277,27 +271,19 @@ class Trainer:
             stage.validation.prepare(stage.generator(), stage.samples, showing=self._showing)
             stage.samples = None
         self.stopped = False
-        number: int | None = None
-
-        def asked(signal: int) -> None:
-            nonlocal number
-            number = signal
-            self.stop()
-
         with Session(self, stage, self._out, self._build) as session:
-            with on_signals(asked), deterministic(self.config.deterministic):
-                over = False
-                while not over:
+            with on_signals(self.stop) as signals, deterministic(self.config.deterministic):
+                while True:
                     try:
                         session.begin()
                         for step in self._iterate():
                             session.after(step)
                         session.finish()
-                        over = True
+                        break
                     except DivergenceError as error:
                         session.go_back(error)
-            if number is not None:
-                leave(number)
+            if signals:
+                leave(signals[0])
             session.summarize()
         return Run(session.run.path)
 
@@ -310,10 +296,7 @@ class Trainer:
     # -- saving and resuming ------------------------------------------------------------------
 
     def save_checkpoint(self, folder: str | Path) -> Path:
-        """Write the whole state of the training as a new checkpoint below ``folder``.
-
-        Returns:
-            The checkpoint's own folder.
+        """Write the whole state of the training as a new checkpoint below ``folder``; return it.
 
         Raises:
             CheckpointError: If it cannot be written.
@@ -344,17 +327,9 @@ class Trainer:
         cls,
         run: str | Path | Run,
         *,
-        dataset: Any = None,
-        steps: int | None = None,
-        epochs: float | None = None,
-        device: str | None = None,
-        workers: int | None = None,
-        nan_policy: str | None = None,
-        metrics: Any = None,
-        patience: int | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
-        **others: Any,
+        **settings: Any,
     ) -> Trainer:
         """Return a trainer that continues a run from its newest checkpoint that is whole.
 
@@ -363,17 +338,12 @@ class Trainer:
 
         Args:
             run: The run or its folder.
-            dataset: The data again, where they were an object in memory.
-            steps: A new total number of steps.
-            epochs: A new total number of epochs.
-            device: Another device.
-            workers: Another number of processes that read data; the result is the same.
-            nan_policy: From here on, what follows numbers that are not finite.
-            metrics: The metrics again, where one uses a net or function in memory.
-            patience: From here on, how many scores in a row may fail to be the best.
             callbacks: What else to call while training.
             progress: Whether to show how it goes.
-            others: Any other setting is refused, with the way to train on with it.
+            settings: A new total (``steps`` or ``epochs``), another ``device`` or number of
+                ``workers``, another ``nan_policy`` or ``patience`` from here on; ``dataset`` and
+                ``metrics`` again, where they were objects in memory. Any other setting is
+                refused, with the way to train on with it.
 
         Raises:
             RunFolderError: If there is no run, another process trains in it, or its checkpoints
@@ -384,9 +354,7 @@ class Trainer:
         """
         refuse_several()
         run = run if isinstance(run, Run) else Run(run)
-        given = {"steps": steps, "epochs": epochs, "device": device, "dataset": dataset}
-        given |= {"workers": workers, "nan_policy": nan_policy, "metrics": metrics}
-        config, settings = resuming.resumed(run, given | {"patience": patience}, others)
+        config, settings = resuming.resumed(run, settings)
         found, notices = resuming.recover(run)
         if found.path is not None:
             settings["precision"] = found.state.get("precision")
@@ -410,10 +378,9 @@ class Trainer:
             discriminator: Whether to publish the discriminator too.
             options: Those of ``Generator.push_to_hub``, whose result and errors these are.
         """
-        opponent: nn.Module | bool = discriminator
         if self.run is not None:
             generator = Generator.from_pretrained(self.run.path)
-        else:
-            generator = self.generator
-            opponent = discriminator and self.game.discriminator
+            return generator.push_to_hub(repo_id, discriminator=discriminator, **options)
+        generator = self.generator
+        opponent = discriminator and self.game.discriminator
         return generator.push_to_hub(repo_id, discriminator=opponent, **options)

@@ -32,14 +32,7 @@ _EXTRAS = 4096  # characters of further numbers of a score that a checkpoint kee
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A generator at a step, and what was found of it.
-
-    Attributes:
-        step: Iterations finished then.
-        generator: As it was then.
-        scores: By the names of the metrics; none where there is a failure.
-        failure: Why there are none.
-    """
+    """A generator at a step, and its scores by metric; or why there are none."""
 
     step: int
     generator: Generator
@@ -48,13 +41,7 @@ class Scored:
 
 
 class Best(Model):
-    """The best generator so far.
-
-    Attributes:
-        step: Iterations finished then.
-        value: The score by which it is the best.
-        scores: All of its scores, without long lists that they have besides.
-    """
+    """The best generator so far: its step, the score that decides, and all scores, compact."""
 
     error_label: ClassVar[str] = "The best score"
 
@@ -91,16 +78,13 @@ class _Job:
         self._thread: threading.Thread | None = None
 
     def here(self) -> None:
-        self._found = self._scored()
+        try:
+            self._found = self._scored()
+        except BaseException as error:  # which ``result`` raises
+            self._found = error
 
     def beside(self) -> None:
-        def work() -> None:
-            try:
-                self._found = self._scored()
-            except BaseException as error:
-                self._found = error
-
-        thread = threading.Thread(target=work, name="ganzoo-score", daemon=True)
+        thread = threading.Thread(target=self.here, name="ganzoo-score", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the system allows no more
@@ -141,14 +125,7 @@ class Validation:
     Beside it means in a thread, on a copy of the generator; what is found is asked for when the
     next one is scored, or at the end, so that it never depends on how long it took. Global random
     numbers are left as they were; beside the training, metrics and generators must not draw any.
-
-    Args:
-        config: All settings of the training.
-        device: Where it computes.
-        played: Returns the number of iterations finished.
-
-    Attributes:
-        eval_state: What is known so far.
+    ``played`` returns the number of iterations finished.
     """
 
     def __init__(
@@ -178,11 +155,6 @@ class Validation:
 
     def prepare(self, generator: Generator, samples: Samples | None, *, showing: bool) -> None:
         """Load what scores need, and look at the real samples, once.
-
-        Args:
-            generator: The generator as it is now.
-            samples: The training's real samples, where they are in memory.
-            showing: Whether to show how it goes.
 
         Raises:
             ConfigError: If a metric is not for these samples, or lacks a package.
@@ -215,14 +187,15 @@ class Validation:
     def begin(self, step: int, generator: Generator) -> None:
         """Score a generator; ``finish`` returns what was found."""
         assert self._evaluator is not None and self._job is None
-        if self._config.evaluate_async:
+        beside = self._config.evaluate_async
+        if beside:
             generator = Generator(copy.deepcopy(generator.module), generator.config)
-            self._job = _Job(self._evaluator, step, generator, self._leaving)
+        self._job = _Job(self._evaluator, step, generator, self._leaving)
+        if beside:
             self._job.beside()
-        else:
-            self._job = _Job(self._evaluator, step, generator, self._leaving)
-            with seeds.preserve_rng_state(self._device):
-                self._job.here()
+            return
+        with seeds.preserve_rng_state(self._device):
+            self._job.here()
 
     def finish(self) -> Scored | None:
         """Wait for what ``begin`` has begun and return it, once; None if it was given up."""
@@ -243,26 +216,19 @@ class Validation:
 
     def take(self, found: Scored) -> bool:
         """Judge what was found; return whether it is the best so far."""
-        now = self.eval_state
-        score, best = found.scores.get(self._name), now.best
-        seen = {"evaluated": found.step}
+        score, best = found.scores.get(self._name), self.eval_state.best
+        stale = self.eval_state.stale + (score is not None)
         better = score is not None and (
             best is None or self._sign * score.value > self._sign * best.value
         )
         if better and score is not None:
             scores = {name: _compact(each) for name, each in found.scores.items()}
-            best = Best(step=found.step, value=score.value, scores=scores)
-            self.eval_state = now.model_copy(update={**seen, "stale": 0, "best": best})
-        else:
-            stale = now.stale + (score is not None)
-            self.eval_state = now.model_copy(update={**seen, "stale": stale})
+            best, stale = Best(step=found.step, value=score.value, scores=scores), 0
+        self.eval_state = EvalState(evaluated=found.step, stale=stale, best=best)
         return better
 
     def unlike_the_best(self, found: Scored) -> tuple[str, ...]:
-        """Return in what it was measured otherwise than the best one, on another machine maybe.
-
-        What was returned the last time is not returned again.
-        """
+        """Return in what it was measured otherwise than the best one, if that is new."""
         best, score = self.eval_state.best, found.scores.get(self._name)
         if best is None or score is None:
             return ()
@@ -302,11 +268,7 @@ class Validation:
         return {}, self.eval_state.model_dump(mode="json")
 
     def restore(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` returned; without any, nothing is known.
-
-        Raises:
-            ValueError: If it is something else, or of another training.
-        """
+        """Continue from what ``state`` returned; raises ValueError if it is of another training."""
         try:
             found = EvalState.model_validate(values)
         except GanzooError as error:

@@ -31,12 +31,8 @@ _JUDGED = 2500  # samples by which modes are counted (PacGAN, arXiv:1712.04086)
 class SampleVisualizer:
     """Looks at a training without changing it: its random state stays as it is.
 
-    Args:
-        game: The game that is played.
-        loader: Where its real samples come from.
-        generator: Returns the generator as it is now.
-        seed: Decides the latents, the same for every picture.
-        mixture: The distribution of the real samples, where it is known.
+    ``seed`` decides the latents, the same for every picture; ``mixture`` is the distribution of
+    the real samples, where it is known.
     """
 
     def __init__(
@@ -56,9 +52,7 @@ class SampleVisualizer:
     def picture(self, step: int) -> Image | None:
         """Return a grid of images, or a plot of vectors of one or two dimensions.
 
-        Returns:
-            The picture; None for samples that cannot be shown, or where plots need matplotlib
-            and it is not installed.
+        None for other samples, or where a plot needs matplotlib and it is not installed.
         """
         generator = self.generator()
         spec = generator.spec
@@ -76,11 +70,7 @@ class SampleVisualizer:
         return draw(real, fake, judge, plots.limits_of(real), title, probability=probability)
 
     def comparison(self) -> Image:
-        """Return real and as many generated images side by side.
-
-        Raises:
-            ConfigError: If the samples are not images.
-        """
+        """Return real and as many generated images side by side."""
         generator = self.generator()
         real, labels = self._real(_SHOWN)
         fake = generator.sample(len(real), seed=self.seed, labels=labels)

@@ -20,13 +20,7 @@ _HERE = Path(__file__).parent
 
 
 class Score(Model):
-    """A number that says how good samples are, with what it takes to compare it.
-
-    Attributes:
-        metric: Its name, such as ``FID``.
-        value: The number.
-        protocol: Real and generated samples, resolution and features that it was computed with.
-    """
+    """A number that says how good samples are, and the protocol that it takes to compare it."""
 
     error_label: ClassVar[str] = "The score"
 
@@ -41,7 +35,7 @@ def _bundled(value: Any) -> Any:
 
 
 class Pretrained(Model):
-    """A trained generator that ``Generator.from_pretrained`` finds by name.
+    """A trained generator that ``Generator.from_pretrained`` finds by name, ``architecture.tag``.
 
     Attributes:
         name: ``architecture.tag``.

@@ -1,0 +1,50 @@
+"""What penalties do with logits: gradients at samples, and means over K."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from ganzoo.core.step import Output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Discriminator", "gradients", "logits_of", "means", "squared_norms"]
+
+Discriminator = Callable[["Tensor", "Tensor | None"], "Tensor | Output"]
+"""``(samples (N, *shape), labels (N,) or None) -> logits (N,) or (N, K)``, or an ``Output``."""
+
+
+def logits_of(found: Tensor | Output) -> Tensor:
+    """Return the logits of what a discriminator returned."""
+    return found.logits if isinstance(found, Output) else found
+
+
+def means(logits: Tensor) -> Tensor:
+    """Return each sample's logit (N,), of (N, K) the mean over K, as losses have it."""
+    return logits.reshape(len(logits), -1).mean(1)
+
+
+def gradients(logits: Tensor, samples: Tensor) -> Tensor:
+    """Return the gradient of each sample's logit at the sample, itself differentiable.
+
+    Args:
+        logits: (N,), or (N, K), of which the mean over K is differentiated.
+        samples: (N, *shape), which ``logits`` were computed from.
+
+    Returns:
+        (N, *shape).
+
+    Raises:
+        RuntimeError: If ``logits`` do not depend on ``samples``.
+    """
+    (found,) = torch.autograd.grad(means(logits).sum(), samples, create_graph=True)
+    return found
+
+
+def squared_norms(values: Tensor) -> Tensor:
+    """Return the squared Euclidean norm of each of ``values`` (N, *shape): (N,)."""
+    return values.reshape(len(values), -1).square().sum(1)
