@@ -37,7 +37,7 @@ def cases(*given: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
     def enter(function: Callable[..., None]) -> Callable[..., None]:
         names = list(inspect.signature(function).parameters)[: len(rows[0])]
-        ids = [str(row[0])[:30] for row in rows]
+        ids = [getattr(row[0], "__name__", str(row[0]))[:30] for row in rows]
         return pytest.mark.parametrize(names, rows, ids=ids)(function)
 
     return enter

@@ -51,7 +51,11 @@ def with_option(name: str, value: Any) -> type[Loss]:
     return mine(**{name: value}, __annotations__={name: type(value)})
 
 
-@cases(lambda loss: resolve({"loss": loss}), check_loss)
+def resolve_loss(loss: Loss) -> Any:
+    return resolve({"loss": loss})
+
+
+@cases(resolve_loss, check_loss)
 def test_a_component_without_a_name(use: Callable[[Loss], Any]):
     fresh = mine()
     with known(found(r'register\("([\w-]+)"\)', said(lambda: use(fresh()))), fresh):
