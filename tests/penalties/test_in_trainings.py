@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from ganzoo.losses.logistic import NonSaturating
 from torch import Tensor, nn
 
 import ganzoo
@@ -16,6 +15,7 @@ from ganzoo import penalties
 from ganzoo.core.spec import LatentSpec
 from ganzoo.core.step import Output
 from ganzoo.errors import ContractError
+from ganzoo.losses.logistic import NonSaturating
 from ganzoo.optimizers import SGD
 from ganzoo.training.ema import EMA
 from ganzoo.training.game import Game, Term
