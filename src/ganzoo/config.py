@@ -37,7 +37,7 @@ from ganzoo.core.registry import Registry
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
-from ganzoo.files import bounded_json, storage, untrusted
+from ganzoo.files import storage
 from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
 from ganzoo.optimizers import Optimizer
@@ -61,7 +61,6 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
-_LARGEST = 2**17  # bytes of a configuration file: one of ganzoo has some thousand
 
 COMPONENTS: dict[str, Registry[Any]] = {
     "arch": architectures.registry,
@@ -424,14 +423,12 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
         ConfigError: If the file is absent, larger than 128 KiB, no YAML mapping, uses YAML's
             aliases, is from a newer ganzoo, or has an unknown setting.
     """
+    from ganzoo.files import bounded_yaml
+
     try:
         path = storage.expanded(path)
         root = Path(os.path.realpath(path)).parent if root is None else root
-        with untrusted.opened(path, root) as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST:,} bytes")
-        settings = _yaml(content)
+        settings = bounded_yaml.read(path, root=root)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ConfigError(f"The configuration {path} cannot be read ({problem}).") from None
@@ -444,39 +441,6 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
         )
     _known(settings, f"{path}: ")
     return settings
-
-
-def _yaml(content: bytes) -> dict[str, Any]:
-    """Return the mapping in a YAML file, if it is within reason.
-
-    Raises:
-        ValueError: If it is not YAML, uses aliases, is not a mapping, or is too large or too deep.
-    """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Leaves aliases out, with which a few bytes stand for values without number."""
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                alias = self.peek_event()  # type: ignore[no-untyped-call]
-                raise ValueError(
-                    f"line {alias.start_mark.line + 1} uses the alias *{alias.anchor}; write out "
-                    f"what it stands for"
-                )
-            return super().compose_node(parent, index)
-
-    try:
-        value = yaml.load(content.decode("utf-8"), Loader=Loader)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"it is not valid YAML: {error}") from None
-    if problem := bounded_json.excess(value):
-        raise ValueError(problem)
-    if not isinstance(value, dict):
-        raise ValueError("it must be a mapping of settings to values")
-    return value
 
 
 @contextlib.contextmanager
