@@ -247,6 +247,13 @@ def test_p_heeds_losses_that_score_low_logits_as_real() -> None:
     assert adapted(3.0, 2, loss=swapped, start=0.5)[1] < 0.5
 
 
+def test_p_reads_logits_from_the_middle_of_targets_on() -> None:
+    for real, fake, up in ((1, 0, 0.7), (-1, 1, -0.3)):
+        targets = {"name": "least-squares", "real": real, "fake": fake}
+        assert adapted(up, 2, loss=targets)[1] > 0
+        assert adapted(up + fake - real, 2, loss=targets, start=0.5)[1] < 0.5
+
+
 # -- DiffAugment, noise ---------------------------------------------------------------------------
 
 

@@ -37,8 +37,8 @@ def test_built_ins_are_described(name):
 def test_losses_are_float32_whatever_the_logits_are(name, dtype):
     loss = losses.create(name)
     real, fake = (torch.randn(64, dtype=dtype, requires_grad=True) for _ in range(2))
-    values = loss.discriminator(real, fake), loss.generator(fake)
-    exact = loss.discriminator(real.float(), fake.float()), loss.generator(fake.float())
+    values = loss.discriminator(real, fake), loss.generator(fake, real)
+    exact = loss.discriminator(real.float(), fake.float()), loss.generator(fake.float(), real.float())
     for value, wanted in zip(values, exact, strict=True):
         assert value.dtype == torch.float32
         assert value.item() == wanted.item()
@@ -53,7 +53,7 @@ def test_extreme_logits_stay_finite(name):
         for sign in (1, -1):
             real = torch.full((3,), sign * magnitude, requires_grad=True)
             fake = torch.full((3,), -sign * magnitude, requires_grad=True)
-            values = loss.discriminator(real, fake), loss.generator(fake)
+            values = loss.discriminator(real, fake), loss.generator(fake, real)
             sum(values).backward()
             assert all(math.isfinite(value.item()) for value in values)
             assert torch.isfinite(real.grad).all() and torch.isfinite(fake.grad).all()
@@ -67,7 +67,7 @@ def test_players_pull_in_opposite_directions(name):
     if name == "least-squares":  # at rest at its own target
         fake = torch.full((4,), 0.5, requires_grad=True)
     of_real, of_fake = torch.autograd.grad(loss.discriminator(real, fake), (real, fake))
-    (of_generator,) = torch.autograd.grad(loss.generator(fake), fake)
+    (of_generator,) = torch.autograd.grad(loss.generator(fake, real), fake)
     assert (of_real < 0).all() and (of_fake > 0).all() and (of_generator < 0).all()
 
 

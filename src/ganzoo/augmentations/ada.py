@@ -50,6 +50,13 @@ class ADA(Augmentation):
     geometry: bool = Field(True, description="mirror, turn, move, scale and stretch")
     colour: bool = Field(True, description="brightness, contrast, luma, hue and saturation")
 
+    @property
+    def without_signs(self) -> str:
+        """How to do without the signs of D's logits, which p follows."""
+        if self.ramp is None:
+            return ""
+        return "Set ramp to none, which keeps the probability at start, or take 'diffaugment'."
+
     def build(self, spec: SampleSpec) -> Pipeline:
         """Return the module: images (N, C, H, W) to the same.
 

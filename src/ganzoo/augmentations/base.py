@@ -25,6 +25,14 @@ class Augmentation(Component):
 
     kind: ClassVar[str] = "augmentation"
 
+    @property
+    def without_signs(self) -> str:
+        """How to do without the signs of D's logits, where ``adapt`` reads them; else ''.
+
+        They mean nothing under losses that say ``relative``, and the two are not combined.
+        """
+        return ""
+
     @abstractmethod
     def build(self, spec: SampleSpec) -> nn.Module:
         """Return the module: samples (N, *shape) to samples (N, *shape), differentiable.
@@ -35,8 +43,8 @@ class Augmentation(Component):
     def adapt(self, module: nn.Module, step: Step) -> None:
         """Change the module's buffers after an update of D, without host-device sync.
 
-        ``step.real_output`` has D's logits, turned so that higher means more real whatever the
-        loss. What is written into ``step.scalars`` is a column of ``metrics.jsonl``.
+        ``step.real_output`` has D's logits, turned so that D takes samples above 0 for real
+        whatever the loss. What is written into ``step.scalars`` is a column of ``metrics.jsonl``.
         """
 
 

@@ -14,6 +14,8 @@ registry: Registry[Loss] = Registry(
         "least-squares": "ganzoo.losses.least_squares:LeastSquares",
         "minimax": "ganzoo.losses.logistic:Minimax",
         "non-saturating": "ganzoo.losses.logistic:NonSaturating",
+        "relativistic": "ganzoo.losses.relativistic:Relativistic",
+        "relativistic-average": "ganzoo.losses.relativistic:RelativisticAverage",
         "wasserstein": "ganzoo.losses.wasserstein:Wasserstein",
     },
     synonyms={
@@ -41,6 +43,13 @@ registry: Registry[Loss] = Registry(
         "bce-with-logits": "bce",
         "geometric": "hinge",
         "sngan": "hinge",
+        "rsgan": "relativistic",
+        "rgan": "relativistic",
+        "rpgan": "relativistic",
+        "r3gan": "relativistic",
+        "paired-relativistic": "relativistic",
+        "ragan": "relativistic-average",
+        "rasgan": "relativistic-average",
     },
 )
 register = registry.register

@@ -34,6 +34,8 @@ class Loss(Component):
     probability: ClassVar[bool] = False
     """Whether ``score`` is a probability, in [0, 1], of being real."""
 
+    relative: ClassVar[bool] = False
+    """Whether only differences of logits matter, so that their signs say nothing (a critic's)."""
     trained_with: ClassVar[Literal["generator", "discriminator"]] = "generator"
     """The player whose optimizer trains the parameters of what ``build`` returns."""
 
@@ -112,6 +114,13 @@ class Loss(Component):
 
     def score(self, logits: Tensor) -> Tensor:
         """What progress shows as D(x): a probability of being real, or the raw critic score."""
+        return logits
+
+    def realness(self, logits: Tensor) -> Tensor:
+        """Return D's logits turned and shifted so that D takes samples above 0 for real.
+
+        Of no use where only differences matter (``relative``).
+        """
         return logits
 
     def constrain(self, discriminator: nn.Module) -> None:

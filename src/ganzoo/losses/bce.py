@@ -106,6 +106,10 @@ class BCE(Loss):
         """D's probability, in [0, 1], that a sample is real."""
         return torch.sigmoid(-logits if self.swapped else logits)
 
+    def realness(self, logits: Tensor) -> Tensor:
+        """D's logits, negative ones for real samples if ``swapped`` turned around."""
+        return -logits if self.swapped else logits
+
     @property
     def _targets(self) -> tuple[float, float]:
         """Targets of real and of fake samples."""

@@ -47,3 +47,8 @@ class LeastSquares(Loss):
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """G's loss E (D(G(z)) - c)^2 / 2 from logits (N,); a float32 scalar."""
         return (fake.float() - self.g_target).square().mean() / 2
+
+    def realness(self, logits: Tensor) -> Tensor:
+        """D's logits from the middle of both targets on, towards that of real samples."""
+        away = logits - (self.real + self.fake) / 2
+        return away if self.real >= self.fake else -away

@@ -26,6 +26,7 @@ class Wasserstein(Loss):
 
     name: ClassVar[str] = "wasserstein"
     citation: ClassVar[str] = 'Arjovsky et al. 2017, "Wasserstein GAN", arXiv:1701.07875'
+    relative: ClassVar[bool] = True
     recommended: ClassVar[Mapping[str, Any]] = {
         "d_steps": 5,
         "g_optimizer": {"name": "rmsprop", "lr": 5e-5},

@@ -106,6 +106,7 @@ def assemble(
         keeper=Keeper(config),
     )
     stage.parts()  # which refuses what has no state
+    combinations.check_signs(game)
     combinations.check_second_derivatives(game, config.arch, spec)
     _note_oddities(stage)
     stage.config = stage.keeper.config = resolve_evals(

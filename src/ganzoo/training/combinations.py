@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ganzoo.penalties import Penalty
     from ganzoo.training.game import Game
 
-__all__ = ["check_second_derivatives", "notices"]
+__all__ = ["check_second_derivatives", "check_signs", "notices"]
 
 _TRIED = 2  # samples
 
@@ -41,6 +41,23 @@ def check_second_derivatives(game: Game, arch: Architecture, spec: SampleSpec) -
         if fault:
             first = next(penalty for penalty in penalties if penalty.player == player)
             raise ConfigError(_refusal(first, player, arch, fault))
+
+
+def check_signs(game: Game) -> None:
+    """Refuse an augmentation that reads signs of logits, where a loss leaves them open.
+
+    Raises:
+        ConfigError: With what to take instead.
+    """
+    if game.augmentation is None or not game.loss.relative:
+        return
+    augmentation = game.augmentation[0]
+    if augmentation.without_signs:
+        raise ConfigError(
+            f"Augmentation '{augmentation.name}' adapts to the signs of D's logits, and under loss "
+            f"'{game.loss.name}' only differences of logits mean anything. "
+            f"{augmentation.without_signs}"
+        )
 
 
 def _fault(game: Game, player: str, spec: SampleSpec) -> str:

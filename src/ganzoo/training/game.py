@@ -300,9 +300,7 @@ class Game:
         output = step.real_output
         assert output is not None
         with torch.no_grad():
-            low, high = self.loss.score(output.logits.new_tensor([-1.0, 1.0]))
-            upwards = torch.where(high < low, -1, 1)  # a loss may score low logits as real
-            step.real_output = replace(output, logits=output.logits * upwards)
+            step.real_output = replace(output, logits=self.loss.realness(output.logits))
             augmentation.adapt(module, step)
         step.real_output = output
         step.scalars = scalars | _reported(step.scalars, augmentation, self.noise.device)
