@@ -36,12 +36,7 @@ def _is_of(value: Any, module: str, *names: str) -> bool:
 
 
 def advice(value: Any, name: str = "data") -> str:
-    """Return how to turn a value into a dataset; an empty string if nothing is known.
-
-    Args:
-        value: An argument.
-        name: How the advice calls it.
-    """
+    """Return how to turn a value, called ``name``, into a dataset; empty if nothing is known."""
     for known in (_of_a_library, _of_numpy, _of_python):
         if text := known(value, name):
             return text

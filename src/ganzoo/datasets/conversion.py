@@ -46,14 +46,9 @@ def is_array(value: Any) -> bool:
 
 
 def as_number_array(value: Any, origin: str) -> AnyArray:
-    """Return an array or tensor of numbers as a numpy array, sharing memory where possible.
+    """Return an array, or a tensor on any device, as a numpy array of bool, integers or floats.
 
-    Args:
-        value: numpy array, or torch tensor on any device.
-        origin: What it is, to start a message.
-
-    Returns:
-        Array of bool, integers or floats.
+    Memory is shared where possible.
 
     Raises:
         DataError: If it holds something else.

@@ -43,8 +43,8 @@ class ImageStats(NamedTuple):
         low: Smallest height and smallest width.
         high: Largest height and largest width.
         colour: Whether one has colours, or could have.
-        bare: Whether one has no alpha channel.
-        clear: Whether one has a transparent pixel.
+        any_opaque: Whether one has no alpha channel.
+        any_transparent: Whether one has a transparent pixel.
         plain: Whether one has 8 bits or fewer.
         deep: What numbers those with more than 8 bits hold, with the lowest and the highest:
             ``uint16``, ``int32`` (of no range of their own) or ``float32``.
@@ -93,12 +93,7 @@ def _joined(
 
 
 def span(low: tuple[int, int], high: tuple[int, int]) -> str:
-    """Return the sizes of pictures in words: ``heights from 32 to 64 and one width of 96``.
-
-    Args:
-        low: Smallest height and smallest width.
-        high: Largest height and largest width.
-    """
+    """Return the sizes of pictures in words: ``heights from 32 to 64 and one width of 96``."""
     height, width = (
         f"one {what} of {most}" if least == most else f"{what}s from {least} to {most}"
         for what, least, most in zip(("height", "width"), low, high, strict=True)

@@ -294,7 +294,9 @@ class InMemoryDataset(ArrayDataset):
         if self._arrays is None:
             if self._source is None:
                 raise self._absent()
-            self._arrays = _read(self._source.dataset, self.key, self.labels_key)
+            dataset = self._source.dataset
+            key, labels_key = columns_of(dataset, self.key, self.labels_key)
+            self._arrays = _together(dataset, _items_of(dataset, key, labels_key), labels_key)
         return self._arrays
 
     def _identified(self) -> InMemoryDataset:
@@ -409,27 +411,10 @@ def _noun(value: Any) -> str:
     return "tensor" if isinstance(value, torch.Tensor) else "array"
 
 
-def _read(dataset: Any, key: str | None = None, labels_key: str | None = None) -> _Arrays:
-    """Read a torch Dataset into one array."""
-    key, labels_key = columns_of(dataset, key, labels_key)
-    return _together(dataset, _items_of(dataset, key, labels_key), labels_key)
-
-
 def _items_of(
-    dataset: Any, key: str | None = None, labels_key: str | None = None, *, alike: bool = True
+    dataset: Any, key: str | None, labels_key: str | None, *, alike: bool = True
 ) -> list[Item]:
-    """Read all items of a torch Dataset into memory.
-
-    Args:
-        dataset: Map-style or finite iterable.
-        key: As ``columns_of`` returns it.
-        labels_key: Likewise.
-        alike: Whether they must be of one shape and type.
-
-    Raises:
-        ConfigError: As ``read_items``.
-        DataError: If there are none, one cannot be read, or they do not fit into memory.
-    """
+    """Read all items of a torch Dataset, map-style or finite iterable, into memory."""
     title = title_of(dataset)
     count = 0 if is_sequential(dataset) else count_of(dataset)
     found: list[Item] = []
@@ -445,7 +430,9 @@ def _items_of(
 
 
 def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _Arrays:
-    """Items of one shape in one array. The list is emptied on the way."""
+    """Items of one shape in one array. The list is emptied on the way: memory is needed once."""
+    import numpy as np
+
     title = title_of(dataset)
     found = labels_of_items([item.label for item in items], title)
     more = max(item.more for item in items)
@@ -455,18 +442,11 @@ def _together(dataset: Any, items: list[Item], labels_key: str | None) -> _Array
             classes = classes_of(dataset, labels_key)
         except DataError as error:
             found = Labels(None, str(error).rstrip("."))
-    return _Arrays(_stacked(items), found, classes, left_out(more))
-
-
-def _stacked(items: list[Item]) -> AnyArray:
-    """All items in one array. The list is emptied on the way, so that memory is needed once."""
-    import numpy as np
-
     stacked: AnyArray = np.empty((len(items), *items[0].data.shape), items[0].data.dtype)
     items.reverse()  # so that the first item is the last one, which pops
     for index in range(len(stacked)):
         stacked[index] = items.pop().data
-    return stacked
+    return _Arrays(stacked, found, classes, left_out(more))
 
 
 def _check_memory(size: int, title: str) -> None:

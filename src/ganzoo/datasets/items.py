@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
     from ganzoo.datasets.conversion import AnyArray
 
-__all__ = [
-    "Item",
-    "count_of",
-    "is_sequential",
-    "left_out",
-    "one_line",
-    "read_items",
-    "title_of",
-]
+__all__ = ["Item", "count_of", "is_sequential", "left_out", "one_line", "read_items", "title_of"]
 
 
 class Item(NamedTuple):
@@ -167,8 +159,8 @@ def read_items(
         dataset: Torch Dataset; map-style where there are indices.
         indices: Numbers of the items; by default all of them, in the dataset's own order.
         like: Shape and type that each must have; by default those of the first.
-        key: Under which name a dict has the sample.
-        labels_key: Under which name a dict has the label.
+        key: Name of the sample in a dict.
+        labels_key: Name of the label in a dict.
         alike: Whether they must be of one shape and type.
 
     Raises:
@@ -198,11 +190,7 @@ def read_items(
 
 
 def _each_item(dataset: Any, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Any]]:
-    """Yield items as the dataset gives them, and their numbers; by default all in its own order.
-
-    Raises:
-        DataError: If one cannot be read.
-    """
+    """Yield items as the dataset gives them, and their numbers; by default all in its own order."""
     index = 0
     try:
         if indices is None:

@@ -31,14 +31,7 @@ def pick_keys(
 ) -> tuple[str, str | None]:
     """Choose which named array holds the samples and which the labels.
 
-    Args:
-        names: Names there are.
-        origin: What they are in, to start a message.
-        key: Name of the samples if the caller gave it.
-        labels_key: Name of the labels if the caller gave it.
-
-    Returns:
-        Name of the samples, and of the labels or None.
+    ``key`` and ``labels_key`` are those that the caller gave. The name of the labels may be None.
 
     Raises:
         ConfigError: If a name does not exist or no choice is obvious.

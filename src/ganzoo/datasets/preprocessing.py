@@ -60,11 +60,6 @@ class Preprocessing(Model):
     ) -> Preprocessing:
         """Return the preprocessing from one size to another; ``none`` where they are the same.
 
-        Args:
-            original_size: Height and width of the images.
-            size: Height and width to train at.
-            method: What to do where the sizes differ.
-
         Raises:
             ConfigError: If the sizes differ and ``method`` is ``none``, or is ``pad`` and the
                 images are larger than ``size``.
@@ -103,11 +98,8 @@ class Preprocessing(Model):
     def undo(self, images: Tensor) -> Tensor:
         """Bring images of the trained size back to what people see.
 
-        Args:
-            images: (..., *size), of any dtype.
-
-        Returns:
-            (..., *original_size) after padding, as a view; otherwise the images unchanged.
+        Of images (..., *size) that were padded, the result is a view (..., *original_size);
+        others are unchanged.
 
         Raises:
             ConfigError: If the images do not have the trained size.
@@ -119,11 +111,7 @@ class Preprocessing(Model):
         return images[..., rows, columns]
 
     def notice(self, architecture: str) -> str:
-        """Return one line on what happens to the images, or nothing where nothing does.
-
-        Args:
-            architecture: Name of the architecture that asks for the size.
-        """
+        """Return one line on what happens to the images for an architecture; empty if nothing."""
         if self.method == "none":
             return ""
         verb = "padded" if self.method == "pad" else "resized"

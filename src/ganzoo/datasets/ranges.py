@@ -90,14 +90,8 @@ def understand_range(
 ) -> Values:
     """Decide which range numbers are in.
 
-    Args:
-        dtype: Their type as they are stored.
-        low: The lowest of them.
-        high: The highest of them.
-        kind: What one sample is.
-        stored_range: What the caller says; None if nothing.
-        origin: What holds the numbers, to start a message.
-        usage: How the caller gives an option, with ``{}`` for the option.
+    ``dtype``, ``low`` and ``high`` are those of the stored numbers; ``stored_range`` is what the
+    caller says. ``origin`` starts a message; ``usage`` is how options are given, as in ``NAMED``.
 
     Raises:
         DataError: If it cannot be decided, or numbers are outside the ``stored_range``.
@@ -215,11 +209,7 @@ def _unused(
         perhaps = f" (perhaps they have {int(suggested[1]).bit_length()} bits)"
     return (
         f"The values go from {shown(low)} to {shown(high)}{perhaps}, and are taken to be in "
-        f"{_number(bounds[0])} to {_number(bounds[1])}, of which that is {_percent(share)}: "
+        f"{_number(bounds[0])} to {_number(bounds[1])}, of which that is {100 * share:.2g} %: "
         f"generated samples will fill as little. If they have a range of their own, say "
         f"{option('stored_range', suggested)}.",
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"

@@ -1,9 +1,7 @@
 """How samples of any origin are read: axes, range of values, rows of numbers, labels.
 
-Functions of facts (shape and type of an item, lowest and highest value, labels), so that the same
-data are understood alike, and with the same notices, whether they come from an array, a file, a
-folder, a table or a torch Dataset. Whatever is a guess is said in a notice that names the option
-which says otherwise.
+The same facts are understood alike, with the same notices, wherever the data come from. A notice
+of a guess names the option that says otherwise.
 """
 
 from __future__ import annotations
@@ -74,11 +72,7 @@ def arrange(
     the first or the last axis: exactly one of them of at most 4; else the one that differs where
     the other two are equal; else the one that is clearly the shortest; else the first.
 
-    Args:
-        shape: Of one item, without the axis that counts items.
-        kind: What the caller says that a sample is.
-        layout: Where the caller says that the channels are.
-        origin: What the items are, to start a message.
+    ``shape`` is that of one item; ``kind`` and ``layout`` are what the caller says.
 
     Raises:
         ConfigError: If there is a layout for items that have no channels.
@@ -205,15 +199,7 @@ def understand(
     origin: str = "The array",
     usage: str = NAMED,
 ) -> Understood:
-    """Decide how samples are taken, from what is known of them.
-
-    Args:
-        facts: What is known.
-        kind: What the caller says that a sample is.
-        layout: Where the caller says that the channels are.
-        stored_range: What the caller says about the range of values.
-        origin: What holds the samples, to start a message.
-        usage: How the caller gives an option, with ``{}`` for the option.
+    """Decide how samples are taken, from what is known of them; options as the caller gave them.
 
     Raises:
         ConfigError: If an option does not apply to such samples.
@@ -228,9 +214,7 @@ def understand(
         if axes.channels is None and axes.notices:  # perhaps it is another kind altogether
             raise DataError(f"{error} {axes.notices[0]}") from None
         raise
-    last: tuple[str, ...] = ()
-    if kind == layout == "auto":
-        last = _counted_last(facts.samples, facts.shape)
+    last = _counted_last(facts.samples, facts.shape) if kind == layout == "auto" else ()
     notices = (*axes.notices, *last, *values.notices)
     if axes.kind == "vector" and facts.scales is not None:
         notices += vector_notices(facts.dtype, facts.low, facts.high, facts.scales, stored_range)
@@ -247,9 +231,7 @@ def examined_notice(seen: int, count: int) -> tuple[str, ...]:
 def check_precision(values: AnyArray, origin: str = "The array") -> None:
     """Refuse numbers most of which float32 cannot tell apart.
 
-    Args:
-        values: Some samples (N, ...) as they are stored. Columns of vectors count by themselves.
-        origin: What holds them, to start a message.
+    ``values`` are some samples (N, ...) as stored. Columns of vectors count by themselves.
 
     Raises:
         DataError: If fewer than half of the different values are left.
@@ -278,6 +260,3 @@ def check_precision(values: AnyArray, origin: str = "The array") -> None:
                 f"take their mean away and scale them first: "
                 f"data = (data - data.mean(0)) / data.std(0).clip(1e-9)."
             )
-
-
-# -- labels -----------------------------------------------------------------------------------

@@ -107,18 +107,15 @@ def as_samples(
     Args:
         data: Array or tensor: (N, D), (N, H, W), (N, C, H, W), ...
         labels: As ``classes.class_indices`` has it.
-        layout: Where the channels are.
+        layout: As an option of the dataset ``array``; so are the next three.
         kind: What one sample is.
-        item_shape: Shape of one sample, where it is stored as a row or otherwise.
+        item_shape: Shape of one sample.
         stored_range: Lowest and highest value that ``data`` may hold.
         origin: What the array is, to start a message.
-        usage: How the caller gives an option, with ``{}`` for the option, to end a message.
+        usage: How the caller gives an option, with ``{}`` for the option.
         classes: Those that the data themselves name.
-        wanted: Whether labels are used: labels that are not classes are refused then, and get a
-            notice otherwise. By default they are used where they are classes.
-
-    Returns:
-        Samples that may share memory with ``data``.
+        wanted: Whether labels that are not classes are refused, or get a notice. By default,
+            labels are used where they are classes.
 
     Raises:
         ConfigError: If an option does not apply to such an array.
@@ -155,13 +152,8 @@ def as_samples(
 
 
 def _looked_at(array: AnyArray, stored_range: Range | None, origin: str) -> DataStats:
-    """Look at an array (N, ...): at some of it where a type of 8 bits limits it anyway.
-
-    Raises:
-        DataError: If there are NaN or infinite values.
-    """
-    vectors = array.ndim == 2
-    if array.dtype == "uint8" and stored_range is None and not vectors:
+    """Look at an array (N, ...): at some of it where a type of 8 bits limits it anyway."""
+    if array.dtype == "uint8" and stored_range is None and array.ndim != 2:
         facts = stats_of(excerpt_of(array), origin)
         if not understand_range(array.dtype, facts.low, facts.high, "image").notices:
             return facts

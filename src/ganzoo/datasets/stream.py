@@ -29,13 +29,7 @@ from ganzoo.datasets.conversion import (
     reshaped,
     scales_of,
 )
-from ganzoo.datasets.items import (
-    count_of,
-    is_sequential,
-    left_out,
-    read_items,
-    title_of,
-)
+from ganzoo.datasets.items import count_of, is_sequential, left_out, read_items, title_of
 from ganzoo.datasets.keys import columns_of
 from ganzoo.datasets.ranges import Range, understand_range
 from ganzoo.datasets.reader import Reader, Request, once, seed_all
@@ -179,7 +173,17 @@ class Stream:
         schema = DatasetSchema(title, (len(dataset), *found.shape), found.dtype.name, names)
         if check is not None:
             check(schema)
-        understood = _understood(found, title, sample_kind, layout, stored_range)
+        origin = f"The dataset {title}"
+        check_precision(found.excerpt, origin)
+        with _range_advice(stored_range):
+            understood = understand(
+                found.stats,
+                kind=sample_kind,
+                layout=layout,
+                stored_range=stored_range,
+                origin=origin,
+                usage=USAGE,
+            )
         return cls(
             dataset=dataset,
             spec=SampleSpec(
@@ -295,11 +299,9 @@ class Stream:
 
 @contextlib.contextmanager
 def _range_advice(stored_range: Range | None, count: int = 0) -> Iterator[None]:
-    """Add to an error about values outside the range what can be done about it.
+    """Add to an error about values outside the range in force what can be done about it.
 
-    Args:
-        stored_range: The range in force; None if it is being inferred.
-        count: Items of the dataset, where the range was inferred from some of them.
+    ``count`` is that of all items, where the range was inferred from some of them.
     """
     try:
         yield
@@ -317,12 +319,7 @@ def _range_advice(stored_range: Range | None, count: int = 0) -> Iterator[None]:
 
 
 def _spread(dataset: Any) -> list[int]:
-    """Return which items to examine.
-
-    Raises:
-        ConfigError: If the items come in their own order only.
-        DataError: If there are none, or their number is unknown.
-    """
+    """Return which items to examine."""
     if is_sequential(dataset):
         raise ConfigError(
             f"The dataset {title_of(dataset)} gives its items in its own order only "
@@ -382,26 +379,6 @@ def _examine(
     )
 
 
-def _understood(
-    found: _Examined,
-    title: str,
-    kind: SampleKind,
-    layout: Layout,
-    stored_range: Range | None,
-) -> Understood:
-    origin = f"The dataset {title}"
-    check_precision(found.excerpt, origin)
-    with _range_advice(stored_range):
-        return understand(
-            found.stats,
-            kind=kind,
-            layout=layout,
-            stored_range=stored_range,
-            origin=origin,
-            usage=USAGE,
-        )
-
-
 def _classes(
     dataset: Any,
     labels: Labels | None,
@@ -409,18 +386,7 @@ def _classes(
     indices: Sequence[int],
     wanted: bool,
 ) -> tuple[Classes | None, tuple[str, ...]]:
-    """The classes of a dataset if they are wanted, and notices about them.
-
-    Args:
-        dataset: The dataset.
-        labels: Labels of the examined items.
-        labels_key: The column of labels of a table.
-        indices: Which items these are.
-        wanted: Whether labels will be read.
-
-    Raises:
-        DataError: If labels are not classes, or it is unknown which classes there are.
-    """
+    """The classes of a dataset if they are wanted, and notices; ``labels`` are those examined."""
     title, whole = title_of(dataset), len(indices) == len(dataset)
     origin = f"The dataset {title}"
     if labels is None:

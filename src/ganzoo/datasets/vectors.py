@@ -5,14 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.datasets.ranges import (
-    Range,
-    option,
-    shown,
-    suggested_range,
-    understand_range,
-    within,
-)
+from ganzoo.datasets.ranges import Range, option, shown, suggested_range, understand_range, within
 from ganzoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,8 +18,6 @@ _UNLIKE = 100  # times: scales of columns that differ so much are worth a word
 _LONG = 4096  # numbers: a longer row of both signs within [-1, 1] may be audio
 _FILLED = 0.95  # of [-1, 1]: images that were scaled to it go so far
 _UNIT = 30  # times around 1: the scales that nets learn well at
-
-
 _STANDARDISED = "data = (data - data.mean(0)) / data.std(0).clip(1e-9)"
 
 
@@ -39,15 +30,8 @@ def vector_notices(
 ) -> tuple[str, ...]:
     """Say what rows of numbers that are taken as vectors may be instead, or how they do better.
 
-    Args:
-        dtype: Type of the numbers as they are stored.
-        low: The lowest of them.
-        high: The highest of them.
-        scales: (D,) standard deviation of each column.
-        stored_range: What the caller says about the range.
-
-    Returns:
-        Notices; with a ``stored_range``, which scales them, only about columns.
+    ``scales`` (D,) are the standard deviations of the columns. With a ``stored_range``, notices are
+    only about columns.
     """
     import numpy as np
 
