@@ -38,7 +38,10 @@ def test_losses_are_float32_whatever_the_logits_are(name, dtype):
     loss = losses.create(name)
     real, fake = (torch.randn(64, dtype=dtype, requires_grad=True) for _ in range(2))
     values = loss.discriminator(real, fake), loss.generator(fake, real)
-    exact = loss.discriminator(real.float(), fake.float()), loss.generator(fake.float(), real.float())
+    exact = (
+        loss.discriminator(real.float(), fake.float()),
+        loss.generator(fake.float(), real.float()),
+    )
     for value, wanted in zip(values, exact, strict=True):
         assert value.dtype == torch.float32
         assert value.item() == wanted.item()

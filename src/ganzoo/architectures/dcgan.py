@@ -133,7 +133,8 @@ class DCGAN(Architecture):
             listed = ", ".join(f"{name} for {count}" for name, count in lengths.items())
             raise ConfigError(
                 f"Architecture 'dcgan' has one number for each of the generator's layers, and one "
-                f"of its widths less, but there are {listed}."
+                f"of its widths less, but there are {listed}. Give all of them the same number of "
+                f"layers, or leave out those that follow from the others."
             )
         if not (plan := self._plan()):
             return self
