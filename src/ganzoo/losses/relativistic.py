@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch.nn.functional import softplus
 
+from ganzoo.errors import ConfigError
 from ganzoo.losses.base import Loss
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ class Comparing(Loss):
     )
     generator_sees_real: ClassVar[bool] = True
     relative: ClassVar[bool] = True
+
+    def _needed(self, real: Tensor | None) -> Tensor:
+        if real is None:
+            raise ConfigError(
+                f"Loss '{self.name}' compares generated samples with real ones: pass D's logits of "
+                f"real samples too, as in generator(fake, real)."
+            )
+        return real
 
 
 class Relativistic(Comparing):
@@ -46,8 +55,7 @@ class Relativistic(Comparing):
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """G's loss E softplus(-(D(G(z)) - D(x))) from logits (N,) or (N, K); a float32 scalar."""
-        assert real is not None
-        return softplus(real.float() - fake.float()).mean()
+        return softplus(self._needed(real).float() - fake.float()).mean()
 
 
 class RelativisticAverage(Comparing):
@@ -74,5 +82,4 @@ class RelativisticAverage(Comparing):
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """G's loss from logits (N,) or (N, K): D's with both sides exchanged; a float32 scalar."""
-        assert real is not None
-        return self.discriminator(fake, real)
+        return self.discriminator(fake, self._needed(real))
