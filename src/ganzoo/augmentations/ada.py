@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -49,6 +50,11 @@ class ADA(Augmentation):
     limit: float = Field(0.8, ge=0, le=1, description="largest p; above .8 G may learn changes")
     geometry: bool = Field(True, description="mirror, turn, move, scale and stretch")
     colour: bool = Field(True, description="brightness, contrast, luma, hue and saturation")
+
+    @property
+    def schedulable(self) -> Mapping[str, str]:
+        """``p``, where ``ramp`` is none."""
+        return {"p": "start"} if self.ramp is None else {}
 
     def build(self, spec: SampleSpec) -> Pipeline:
         """Return the module: images (N, C, H, W) to the same.

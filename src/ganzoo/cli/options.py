@@ -203,8 +203,8 @@ def _field_option(
         kind = tuple[int, ...]  # one side or two
     elif path == ("trackers",):
         kind = tuple[str, ...]  # by name; their options go into a file
-    elif path in (("metrics",), ("penalties",), ("augmentation",)):
-        kind = str  # likewise, several with commas between
+    elif path in (("metrics",), ("penalties",), ("augmentation",), ("schedules",)):
+        kind = str  # likewise, several with commas (schedules: semicolons) between
     negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
     flags = [flag_of(*path), *more_flags]
     parameter = _parameter(flags, field.description or "", default, group, negative)
@@ -220,6 +220,8 @@ def _parameter(
 ) -> Parameter:
     if isinstance(default, Component):
         default = default.name
+    elif isinstance(default, Mapping):
+        default = ", ".join(default)  # the paths of schedules
     several = isinstance(default, (tuple, list))  # a list where it is from a file or a recipe
     shown = " ".join(map(str, default)) if several else str(default)
     known = default is not None and shown != ""
