@@ -7,7 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import yaml
 
+from ganzoo.cli import main
 from ganzoo.config import TrainConfig, resolve
 from ganzoo.errors import ConfigError
 from ganzoo.schedules import NumberSchedule
@@ -142,6 +144,40 @@ def test_what_a_training_refuses(settings: dict[str, Any], message: str) -> None
     with pytest.raises(ConfigError) as caught:
         resolve(settings)
     assert message in str(caught.value)
+
+
+def test_layers_have_schedules_by_path() -> None:
+    lower = {"schedules": {"g_optimizer.lr": "cosine 1e-5", "d_optimizer.lr": "cosine 1e-5"}}
+    upper = {"schedules": {"g_optimizer.lr": "linear 2e-5", "d_optimizer.lr": "none"}}
+    found = resolve(lower, upper)
+    assert found.schedules == {"g_optimizer.lr": made("linear 2e-5")}
+    assert resolve(lower, {"seed": 3}).schedules.keys() == lower["schedules"].keys()
+
+
+def test_a_decay_takes_back_a_half_life_of_a_lower_layer() -> None:
+    lower = {"ema_half_life": 1000.0}
+    assert resolve(lower, {"ema_decay": 0.9}).ema_half_life is None
+    assert resolve(lower, {"seed": 3}).ema_half_life == 1000
+    saved = resolve({"ema_decay": 0.9}, lower).dump()  # which has both
+    assert resolve(saved).ema_half_life == 1000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--schedules.g-optimizer.lr", "cosine 1e-5", "--schedules.d_optimizer.beta2=linear .99"],
+        ["--schedules", "g_optimizer.lr cosine 1e-5; d_optimizer.beta2 linear .99"],
+        ["--schedules=g_optimizer.lr cosine 1e-5", "--schedules.d-optimizer.beta2", "linear .99"],
+    ],
+)
+def test_on_the_command_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "mlp", "--arch.hidden", "8", "--dry-run", *line])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    found = resolve({"schedules": printed["schedules"]}).schedules
+    assert found == {
+        "g_optimizer.lr": made("cosine 1e-5"),
+        "d_optimizer.beta2": made("linear .99"),
+    }
 
 
 def test_text_of_all_is_what_a_mapping_says_and_survives_json() -> None:

@@ -243,7 +243,9 @@ def settings_page() -> str:
         "`schedules` gives numbers a course over the training: a mapping from a path to "
         "`SHAPE [START] FINAL [OPTION=VALUE ...]` or to a mapping of the options below; on the "
         "command line "
-        '`--schedules "g_optimizer.lr cosine 2e-4 5e-5; penalties.r1.weight linear .5"`. Paths '
+        '`--schedules "g_optimizer.lr cosine 2e-4 5e-5; penalties.r1.weight linear .5"`, or '
+        '`--schedules.g-optimizer.lr "cosine 2e-4 5e-5"` for one. `none` takes a schedule of a '
+        "recipe or file back. Paths "
         "are `g_optimizer.lr`, `g_optimizer.beta1`, `g_optimizer.beta2` and "
         "`g_optimizer.weight_decay`, the same of `d_optimizer` (`alpha` of `rmsprop`), "
         "`penalties.NAME.weight`, `ema_decay` or `ema_half_life`, `augmentation.sigma` of `noise` "

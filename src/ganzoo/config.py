@@ -639,6 +639,8 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
                 value = datasets.as_dataset(value, merged.get(key))
             if key in COMPONENTS:
                 merged[key] = _merged_component(merged.get(key), value)
+            elif key == "schedules":
+                merged[key] = _merged_schedules(merged.get(key, {}), read_all(value))
             elif key == "latent":
                 merged[key] = {**merged.get(key, {}), **_latent_options(value)}
             else:
@@ -664,6 +666,14 @@ def _merged_component(lower: Any, upper: Any) -> Any:
     if upper.get("name", lower.get("name")) != lower.get("name"):
         return dict(upper)
     return {**lower, **upper}
+
+
+def _merged_schedules(lower: Any, upper: Any) -> Any:
+    """Schedules by path; one that is None or ``none`` takes back a lower layer's."""
+    if not isinstance(lower, Mapping) or not isinstance(upper, Mapping):
+        return upper
+    both = {**lower, **upper}
+    return {path: value for path, value in both.items() if value not in (None, "none")}
 
 
 def _latent_options(value: Any) -> dict[str, Any]:
