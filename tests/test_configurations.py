@@ -397,6 +397,13 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
     "penalties": st.just(()),
+    "schedules": often(
+        st.just({}),
+        st.sampled_from(
+            [{"g_optimizer.lr": "cosine 1e-5"}, "d_optimizer.lr step 1e-6 at=.3", {"x": "linear 1"}]
+        ),
+        4,
+    ),
     "augmentation": st.none(),
     "trackers": often(st.just(()), st.sampled_from(["tensorboard", [{"name": "tensorboard"}]]), 24),
 }

@@ -30,6 +30,7 @@ from ganzoo.cli.zoo import KINDS, worded
 from ganzoo.config import COMPONENTS, TrainConfig, differences, resolve
 from ganzoo.core.component import Component
 from ganzoo.core.spec import LatentSpec
+from ganzoo.schedules import NumberSchedule
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- zoo:start -->", "<!-- zoo:end -->"
@@ -206,12 +207,23 @@ def settings_page() -> str:
             what, usual = f"[{kind}](zoo/index.md#{anchor(kind)})", f"`{getattr(base, name).name}`"
         elif name == "latent":
             what, usual = "[latent](#the-latent)", special[name]
+        elif name == "schedules":
+            what, usual = "[mapping](#schedules-of-single-numbers)", "none"
         else:
             what, usual = kind_of(field), special.get(name) or default(field)
         rows.append((f"`{name}`", what, usual, field.description or ""))
     latent = [
         (f"`{name}`", kind_of(field), default(field), field.description or "")
         for name, field in LatentSpec.model_fields.items()
+    ]
+    course = [
+        (
+            f"`{name}`",
+            kind_of(field),
+            "" if field.is_required() else default(field),
+            field.description or "",
+        )
+        for name, field in NumberSchedule.model_fields.items()
     ]
     head = ("setting", "type", "default", "description")
     parts = [
@@ -227,6 +239,23 @@ def settings_page() -> str:
         'object. A mapping without `name`, such as `g_optimizer={"lr": 1e-4}`, or an option such '
         "as `--g-optimizer.lr 1e-4` changes the component that was chosen before.",
         table(head, rows),
+        "## Schedules of single numbers",
+        "`schedules` gives numbers a course over the training: a mapping from a path to "
+        "`SHAPE [START] FINAL [OPTION=VALUE ...]` or to a mapping of the options below; on the "
+        "command line "
+        '`--schedules "g_optimizer.lr cosine 2e-4 5e-5; penalties.r1.weight linear .5"`, or '
+        '`--schedules.g-optimizer.lr "cosine 2e-4 5e-5"` for one. `none` takes a schedule of a '
+        "recipe or file back. Paths "
+        "are `g_optimizer.lr`, `g_optimizer.beta1`, `g_optimizer.beta2` and "
+        "`g_optimizer.weight_decay`, the same of `d_optimizer` (`alpha` of `rmsprop`), "
+        "`penalties.NAME.weight`, `ema_decay` or `ema_half_life`, `augmentation.sigma` of `noise` "
+        "without `steps`, and `augmentation.p` of `ada` without `ramp`. Shares are of all images "
+        "that the training will see. The course of G's optimizer is that of further nets of the "
+        "loss too, and the factor of `schedule` multiplies scheduled learning rates.",
+        "`inverse-square-root` stays at `start` for a share of (`final` / `start`)² and then "
+        "falls with the root of the images seen. A `step` schedule goes the same way at each "
+        "share of `at`, to `final` at the last.",
+        table(("option", *head[1:]), course),
         "## The latent",
         'What the generator is fed: `128`, `(4, 8, 8)`, `{"shape": [128]}` or a `LatentSpec`; on '
         "the command line `--latent 128`.",

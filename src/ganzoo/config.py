@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     field_validator,
+    model_validator,
 )
 
 from ganzoo import (
@@ -42,7 +43,8 @@ from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
 from ganzoo.optimizers import Optimizer
 from ganzoo.penalties import Penalty
-from ganzoo.schedules import Schedule
+from ganzoo.schedules import NumberSchedule, Schedule, paths
+from ganzoo.schedules.numbers import read, read_all
 from ganzoo.trackers import Tracker
 
 __all__ = [
@@ -116,6 +118,11 @@ Penalties = Annotated[
     BeforeValidator(several),
 ]
 
+OneSchedule = Annotated[SerializeAsAny[Schedule], BeforeValidator(schedules.create)]
+Schedules = Annotated[
+    dict[str, Annotated[NumberSchedule, BeforeValidator(read)]], BeforeValidator(read_all)
+]
+
 
 def _augmentation(value: Any) -> Augmentation | None:
     return None if value is None else augmentations.create(value)
@@ -165,8 +172,11 @@ class TrainConfig(Model):
     d_optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(optimizers.create)] = Field(
         description="optimizer of D"
     )
-    schedule: Annotated[SerializeAsAny[Schedule], BeforeValidator(schedules.create)] = Field(
-        description="schedule of both learning rates"
+    schedule: OneSchedule = Field(description="schedule of both learning rates")
+    schedules: Schedules = Field(
+        {},
+        description="courses of single numbers, such as 'g_optimizer.lr cosine 2e-4 5e-5; "
+        "ema_half_life linear 0 5e5'",
     )
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a net's gradient")
     latent: LatentSpec = Field(LatentSpec(), description="what the generator is fed")
@@ -190,6 +200,17 @@ class TrainConfig(Model):
     )
     ema_decay: float = Field(
         0.999, ge=0, lt=1, description="decay of G's moving average; 0 keeps the last weights"
+    )
+    ema_half_life: paths.HalfLife | None = Field(
+        None,
+        description="images after which the moving average has forgotten a half, instead of "
+        "ema_decay",
+    )
+    ema_ramp: float = Field(
+        0.05,
+        ge=0,
+        le=1e6,
+        description="share of the images seen that the half-life is at most; 0 for no limit",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto is bf16 where the hardware multiplies it, else fp32"
@@ -279,6 +300,24 @@ class TrainConfig(Model):
         if size is not None and min(size) < 1:
             raise ConfigError(f"A size is a height and a width of at least 1, not {size}.")
         return size
+
+    @model_validator(mode="after")
+    def _schedules_fit(self) -> TrainConfig:
+        if self.schedules:
+            paths.check(self.schedules, self.numbers())
+        return self
+
+    def numbers(self) -> dict[str, paths.Number]:
+        """Return by path the numbers that ``schedules`` may set."""
+        averages = {"ema_half_life": self.ema_half_life}
+        if self.ema_half_life is None and "ema_half_life" not in self.schedules:
+            averages["ema_decay"] = self.ema_decay
+        return paths.numbers(
+            {key: getattr(self, key) for key in ("g_optimizer", "d_optimizer")},
+            self.penalties,
+            self.augmentation,
+            averages,
+        )
 
     @property
     def batches_per_step(self) -> int:
@@ -564,10 +603,14 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
                 value = datasets.as_dataset(value, merged.get(key))
             if key in COMPONENTS:
                 merged[key] = _merged_component(merged.get(key), value)
+            elif key == "schedules":
+                merged[key] = _merged_schedules(merged.get(key, {}), read_all(value))
             elif key == "latent":
                 merged[key] = {**merged.get(key, {}), **_latent_options(value)}
             else:
                 merged[key] = value
+        if layer.get("ema_decay") is not None and layer.get("ema_half_life") is None:
+            merged["ema_half_life"] = None  # which a lower layer may have instead
         # The two say the same thing: the layer that gives one takes back a lower layer's other.
         for given, other in (("steps", "epochs"), ("epochs", "steps")):
             if layer.get(given) is not None:
@@ -587,6 +630,14 @@ def _merged_component(lower: Any, upper: Any) -> Any:
     if upper.get("name", lower.get("name")) != lower.get("name"):
         return dict(upper)
     return {**lower, **upper}
+
+
+def _merged_schedules(lower: Any, upper: Any) -> Any:
+    """Schedules by path; one that is None or ``none`` takes back a lower layer's."""
+    if not isinstance(lower, Mapping) or not isinstance(upper, Mapping):
+        return upper
+    both = {**lower, **upper}
+    return {path: value for path, value in both.items() if value not in (None, "none")}
 
 
 def _latent_options(value: Any) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Optimizer(Component):
     """How one net's weights follow its gradients."""
 
     kind: ClassVar[str] = "optimizer"
+    schedulable: ClassVar[tuple[str, ...]] = ("lr",)
+    """What schedules may set: options that torch's parameter groups hold, ``beta1``, ``beta2``."""
 
     lr: Rate = Field(2e-4, description="learning rate")
 
@@ -46,6 +48,7 @@ class Adam(Optimizer):
     """Adam (Kingma & Ba 2014, arXiv:1412.6980)."""
 
     citation: ClassVar[str] = "Kingma & Ba 2014, arXiv:1412.6980"
+    schedulable: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "weight_decay")
     betas: tuple[Decay, Decay] = Field((0.5, 0.999), description="decay of both moments")
     eps: Epsilon = Field(1e-8, description="added to the denominator")
     weight_decay: WeightDecay = Field(0.0, description="L2 penalty added to the gradient")
@@ -74,6 +77,7 @@ class RMSprop(Optimizer):
     """RMSprop (Hinton 2012, lecture 6e of "Neural networks for machine learning")."""
 
     citation: ClassVar[str] = "Hinton 2012, Neural networks for machine learning, lecture 6e"
+    schedulable: ClassVar[tuple[str, ...]] = ("lr", "alpha", "weight_decay")
     alpha: Decay = Field(0.99, description="decay of the squared gradient's average")
     eps: Epsilon = Field(1e-8, description="added to the denominator")
     momentum: Decay = Field(0.0, description="momentum")
@@ -90,6 +94,7 @@ class RMSprop(Optimizer):
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum on request."""
 
+    schedulable: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
     lr: Rate = Field(1e-2, description="learning rate")
     momentum: Decay = Field(0.0, description="momentum")
     nesterov: bool = Field(False, description="look ahead along the momentum")

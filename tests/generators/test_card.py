@@ -956,6 +956,15 @@ def test_numbers_beyond_reason_are_shown_or_refused(tmp_path: Path) -> None:
     assert "1e+300" in card.render(make(tmp_path, config(), metrics=scores))
 
 
+def test_a_half_life_is_shown_instead_of_the_decay(tmp_path: Path) -> None:
+    training = {"ema_decay": 0.999, "ema_half_life": 500_000.0}
+    text = card.render(make(tmp_path, config(training=training)))
+    assert "EMA half-life: 500,000 images" in text and "EMA decay" not in text
+    for odd in (10**400, -1, True, "5"):
+        text = card.render(make(tmp_path, config(training={**training, "ema_half_life": odd})))
+        assert "EMA half-life" not in text and "EMA decay: 0.999" in text
+
+
 def test_a_decay_that_is_none_is_not_shown(tmp_path: Path) -> None:
     assert "EMA decay: 0.5" in card.render(make(tmp_path, config(training={"ema_decay": 0.5})))
     for odd in (10**400, -1, 2.0):

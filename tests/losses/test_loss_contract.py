@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ganzoo import losses
+from ganzoo.errors import ConfigError
 from ganzoo.testing import check_loss
 
 BUILT_IN = [e.name for e in losses.registry.entries() if e.distribution == "ganzoo"]
@@ -84,3 +85,20 @@ def test_score_is_a_probability(name):
 def test_score_is_the_raw_value(name):
     logits = torch.randn(5)
     assert torch.equal(losses.create(name).score(logits), logits)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_relative_losses_are_those_that_an_offset_does_not_change(name):
+    loss, real, fake = losses.create(name), torch.randn(8), torch.randn(8)
+    one, other = (loss.discriminator(real + by, fake + by).item() for by in (0.0, 3.0))
+    assert loss.relative == (abs(one - other) < 1e-5)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_gs_half_says_when_it_needs_real_samples(name):
+    loss = losses.create(name)
+    if not loss.generator_sees_real:
+        loss.generator(torch.randn(8))
+        return
+    with pytest.raises(ConfigError, match=r"compares .* as in generator\(fake, real\)"):
+        loss.generator(torch.randn(8))

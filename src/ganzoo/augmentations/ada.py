@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -56,6 +57,11 @@ class ADA(Augmentation):
         if self.ramp is None:
             return ""
         return "Set ramp to none, which keeps the probability at start, or take 'diffaugment'."
+
+    @property
+    def schedulable(self) -> Mapping[str, str]:
+        """``p``, where ``ramp`` is none."""
+        return {"p": "start"} if self.ramp is None else {}
 
     def build(self, spec: SampleSpec) -> Pipeline:
         """Return the module: images (N, C, H, W) to the same.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ganzoo.core.component import Component
@@ -32,6 +33,14 @@ class Augmentation(Component):
         They mean nothing under losses that say ``relative``, and the two are not combined.
         """
         return ""
+
+    @property
+    def schedulable(self) -> Mapping[str, str]:
+        """Buffers () of the module that schedules may set, each with the option that bounds it.
+
+        What ``adapt`` moves by itself is not among them.
+        """
+        return {}
 
     @abstractmethod
     def build(self, spec: SampleSpec) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -38,6 +39,11 @@ class Noise(Augmentation):
     steps: int | None = Field(
         None, ge=1, description="updates of D from sigma to final; none keeps sigma"
     )
+
+    @property
+    def schedulable(self) -> Mapping[str, str]:
+        """``sigma``, unless ``steps`` is set."""
+        return {"sigma": "sigma"} if self.steps is None else {}
 
     def build(self, spec: SampleSpec) -> NormalNoise:
         """Return the module: samples (N, *shape) to the same."""

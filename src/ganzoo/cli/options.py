@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ganzoo import recipes
 from ganzoo.config import COMPONENTS, TrainConfig, flag_of
 from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError, did_you_mean, listing
+from ganzoo.schedules.numbers import read_all
 
 __all__ = [
     "Option",
@@ -22,6 +24,7 @@ __all__ = [
     "check_dotted",
     "nested",
     "repeated",
+    "schedule_options",
     "setting_options",
     "switches",
 ]
@@ -69,6 +72,20 @@ def setting_options(shown: Mapping[str, Any]) -> Iterator[Option]:
             yield Option((name,), str, _parameter(flag, choice, value, _TRAINING))
         else:
             yield _field_option((name,), field, value, _TRAINING)
+
+
+def schedule_options(tokens: Sequence[str]) -> Iterator[Option]:
+    """Yield an option for each ``--schedules.PATH`` of a line, whatever the path."""
+    flags = dict.fromkeys(token.partition("=")[0] for token in tokens)
+    for flag in flags:
+        path = flag.removeprefix("--schedules.")
+        if path == flag or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", path):
+            continue
+        first, *middle, last = path.split(".") if "." in path else (path, "")
+        ends = [first.replace("-", "_"), *middle, last.replace("-", "_")]
+        group = Group("--schedules", sort_key=2)
+        place = ".".join(filter(None, ends))
+        yield Option(("schedules", place), str, _parameter(flag, "schedule", None, group))
 
 
 def switches(options: Iterable[Option]) -> set[str]:
@@ -130,7 +147,7 @@ def application(
         options: What it takes.
         execute: Called with ``{path: value}`` of the options that were given.
     """
-    keys = {"__".join(option.path): option.path for option in options}
+    keys = {_key(option): option.path for option in options}
 
     def command(*positional: Any, **given: Any) -> None:
         given.update(zip(keys, positional, strict=False))
@@ -138,7 +155,7 @@ def application(
 
     parameters = [
         inspect.Parameter(
-            "__".join(option.path),
+            _key(option),
             inspect.Parameter.KEYWORD_ONLY if index else inspect.Parameter.POSITIONAL_OR_KEYWORD,
             default=None,
             annotation=Annotated[option.type | None, option.parameter],
@@ -150,6 +167,11 @@ def application(
     app = App(name=name, help=summary, version_flags=(), help_format="plaintext")
     app.default(command)
     return app
+
+
+def _key(option: Option) -> str:
+    """A Python name for an option."""
+    return re.sub(r"[.-]", "__", "__".join(option.path))
 
 
 def repeated(tokens: Sequence[str], options: Sequence[Option]) -> list[str]:
@@ -183,6 +205,8 @@ def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
         if len(path) == 2:
             settings.setdefault(path[0], {})[path[1]] = value
             continue
+        if path == ("schedules",):
+            value = read_all(value)
         if path == ("dataset",):
             value = as_dataset(value)
         if path[0] in COMPONENTS and isinstance(value, str):
@@ -203,8 +227,8 @@ def _field_option(
         kind = tuple[int, ...]  # one side or two
     elif path == ("trackers",):
         kind = tuple[str, ...]  # by name; their options go into a file
-    elif path in (("metrics",), ("penalties",), ("augmentation",)):
-        kind = str  # likewise, several with commas between
+    elif path in (("metrics",), ("penalties",), ("augmentation",), ("schedules",)):
+        kind = str  # likewise, several with commas (schedules: semicolons) between
     negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
     flags = [flag_of(*path), *more_flags]
     parameter = _parameter(flags, field.description or "", default, group, negative)
@@ -220,6 +244,8 @@ def _parameter(
 ) -> Parameter:
     if isinstance(default, Component):
         default = default.name
+    elif isinstance(default, Mapping):
+        default = ", ".join(default)  # the paths of schedules
     several = isinstance(default, (tuple, list))  # a list where it is from a file or a recipe
     shown = " ".join(map(str, default)) if several else str(default)
     known = default is not None and shown != ""

@@ -18,6 +18,7 @@ from ganzoo.cli.options import (
     check_dotted,
     nested,
     repeated,
+    schedule_options,
     setting_options,
     switches,
 )
@@ -57,7 +58,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=Fals
     layer, chosen = _choices(tokens)
     shown = defaults(layer, chosen)
     check_dotted(tokens, shown)
-    options = [*setting_options(shown), *_OWN]
+    options = [*setting_options(shown), *schedule_options(tokens), *_OWN]
     _check_switches(tokens, switches(options))
     app = application(
         "ganzoo train",

@@ -273,6 +273,8 @@ def worded(value: Any) -> str:
     """Return a setting's value as the command line takes it, a component with its options."""
     if isinstance(value, Mapping):
         options = [f"{key} {worded(item)}" for key, item in value.items() if key != "name"]
+        if "name" not in value:
+            return ", ".join(options) or "none"
         return f"{value['name']}" + (f" with {', '.join(options)}" if options else "")
     if isinstance(value, (tuple, list)):
         return " ".join(map(worded, value)) or "none"

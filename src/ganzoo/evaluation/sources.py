@@ -316,7 +316,8 @@ class GeneratedSamples(SampleSource):
     def protocol(self) -> dict[str, Any]:
         """Which samples these are."""
         training = self.generator.config.training
-        averaged = training.get("ema_decay")
+        averaged = training.get("ema_half_life")
+        averaged = training.get("ema_decay") if averaged is None else averaged
         classes = self.spec.classes
         conditional: dict[str, str] = {} if classes is None else {"labels": self.labels}
         if classes is not None and self.weights is not None:

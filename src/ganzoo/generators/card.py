@@ -291,6 +291,8 @@ def _rows(facts: Facts) -> dict[str, str]:
     padding = config.preprocessing.notice(name) if config.preprocessing else ""
     steps, decay = training.get("steps"), training.get("ema_decay", -1)
     averaged = type(decay) in (int, float) and 0 <= decay <= 1
+    half_life: Any = training.get("ema_half_life")
+    halved = type(half_life) in (int, float) and 0 <= half_life <= 1e15
     split = word(data.options.get("split"))
     return {
         "Output": prose(str(spec)) + (f", values in [{ends[0]:g}, {ends[1]:g}]" if ends else ""),
@@ -304,7 +306,8 @@ def _rows(facts: Facts) -> dict[str, str]:
         "Loss": _described(loss_name, loss),
         "Recipe": _code(training.get("recipe")),
         "Length": f"{steps:,} steps" if type(steps) is int else "",
-        "EMA decay": f"{decay:g}" if averaged else "",
+        "EMA decay": f"{decay:g}" if averaged and not halved else "",
+        "EMA half-life": f"{half_life:,.15g} images" if halved else "",
         "Fine-tuned from": _code(facts.base),
         "Copy of": _code(f"{origin.repo_id}@{origin.revision}" if origin and facts.copied else ""),
         "Converted from": _code(mapping(training.get("converted_from")).get("file")),

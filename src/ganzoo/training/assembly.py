@@ -23,6 +23,7 @@ from ganzoo.training.keeping import Keeper
 from ganzoo.training.loader import Loader
 from ganzoo.training.parts import RandomState
 from ganzoo.training.player import Player
+from ganzoo.training.scheduling import Scheduler
 from ganzoo.training.score_settings import resolve_evals
 from ganzoo.training.stage import Stage
 from ganzoo.training.validation import Validation
@@ -104,6 +105,7 @@ def assemble(
             lambda: game.noise.manual_seed(seeds.derive(config.seed, "noise", game.played)),
         ),
         keeper=Keeper(config),
+        scheduler=Scheduler(config, game),
     )
     stage.parts()  # which refuses what has no state
     combinations.check_signs(game)
@@ -162,13 +164,22 @@ def _further(
             net,
             config.g_optimizer.build(net.parameters()),
             device,
-            ema=EMA(net, config.ema_decay, name),
+            ema=_average(config, net, name),
             clip=config.clip_grad,
             skipping=config.nan_policy == "skip",
             autocast=precision.autocast,
         )
         players.append(player)
     return players
+
+
+def _average(config: TrainConfig, net: nn.Module, name: str = "generator") -> EMA:
+    """The moving average of a net, by its decay or by its half-life."""
+    images = config.batch_size * config.batches_per_step / config.g_steps
+    ramp = config.ema_ramp or None
+    return EMA(
+        net, config.ema_decay, name, half_life=config.ema_half_life, images=images, ramp=ramp
+    )
 
 
 def _weights(net: nn.Module, heads: Mapping[str, nn.Module]) -> list[nn.Parameter]:
@@ -207,7 +218,7 @@ def _game(
         latent=config.latent,
         g_optimizer=config.g_optimizer.build(g_weights),
         d_optimizer=config.d_optimizer.build(d_weights),
-        ema=EMA(generator, config.ema_decay),
+        ema=_average(config, generator),
         noise=torch.Generator(device).manual_seed(seeds.derive(config.seed, "noise")),
         d_steps=config.d_steps,
         g_steps=config.g_steps,

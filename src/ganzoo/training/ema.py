@@ -48,19 +48,34 @@ class EMA:
     """Exponential moving average of a net, weights and buffers alike.
 
     The decay is min(decay, (1 + n) / (10 + n)) at update n, so that the random start is soon
-    forgotten. Buffers are averaged too: the batch-norm statistics of the current net do not fit
-    averaged weights. Tensors that the net exchanges for others of the same name and shape are
-    followed from then on.
+    forgotten. With a half-life h it is 0.5^(images / h), where h is at most ``ramp`` times the
+    images seen before (half-life: Karras et al. 2018, arXiv:1710.10196; limit: Karras et al. 2020,
+    arXiv:2006.06676). Buffers are averaged too: the batch-norm statistics of the current net do
+    not fit averaged weights. Tensors that the net exchanges for others of the same name and shape
+    are followed from then on.
 
     Args:
         module: The net to follow.
         decay: Share that is retained at each update, in [0, 1); 0 follows the net itself.
         name: What to call the net in messages.
+        half_life: Instead of the decay: images after which a half is forgotten, at least 0.
+        images: Real samples seen per update.
+        ramp: Share of the images seen that the half-life is at most; None for no limit.
     """
 
-    def __init__(self, module: nn.Module, decay: float, name: str = "generator") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        decay: float,
+        name: str = "generator",
+        *,
+        half_life: float | None = None,
+        images: float = 1.0,
+        ramp: float | None = None,
+    ) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay, self.name = decay, name
+        self.half_life, self._images, self._ramp = half_life, images, ramp
         self.updates = 0
         self._net = module
         self._pair()
@@ -83,6 +98,15 @@ class EMA:
         moved = {id(a) for a in self._mine}
         self._others = [(a, b) for a, b in pairs if id(a) not in moved]
 
+    def _retained(self) -> float:
+        """Share that this update retains."""
+        if self.half_life is None:
+            return min(self.decay, (1 + self.updates) / (10 + self.updates))
+        half_life = self.half_life
+        if self._ramp is not None:
+            half_life = min(half_life, self._ramp * self._images * self.updates)
+        return float(0.5 ** (self._images / half_life)) if half_life else 0.0
+
     @torch.no_grad()
     def update(self) -> None:
         """Move towards the net's present state.
@@ -94,7 +118,7 @@ class EMA:
         types = [*map(_dtype, self._theirs)]
         if types != self._types or any(held.changed for held in self._identities):
             self._pair()
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = self._retained()
         if self._mine:
             torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
         for mine, theirs in self._others:  # counters, and what was exchanged for another type

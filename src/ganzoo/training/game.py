@@ -55,12 +55,13 @@ def outer_autocast(device: torch.device) -> torch.dtype | None:
     return dtype
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Term:
-    """A penalty at work, and what it has built."""
+    """A penalty at work, what it has built, and its weight now if a schedule sets it."""
 
     penalty: Penalty
     built: Any = None
+    weight: float | None = None
 
     @property
     def part(self) -> str:
@@ -258,7 +259,8 @@ class Game:
         for term in self._due(player):
             penalty, step.scalars, step.built = term.penalty, {}, term.built
             value = self._evaluated_term(term, step)
-            total = total + value * (penalty.weight * penalty.every)
+            weight = penalty.weight if term.weight is None else term.weight
+            total = total + value * (weight * penalty.every)
             step.scalars[term.column(player)] = value
             scalars |= _reported(step.scalars, penalty, self.noise.device)
         norm = self.update(player, total, step)

@@ -70,7 +70,8 @@ def restore(run: Run, stage: Stage, found: checkpoint.Newest, before: Mapping[st
     stage.restore(found.tensors, found.state, found.path)
     longer = stage.total_steps != before.get("steps")
     policy = stage.config.nan_policy != before.get("nan_policy")
-    if policy or (longer and stage.config.schedule.name != "constant"):
+    scheduled = stage.config.schedule.name != "constant" or stage.config.schedules
+    if policy or (longer and scheduled):
         stage.keeper.settings_unchanged = False
     if stage.step > stage.total_steps:
         raise ConfigError(

@@ -20,6 +20,7 @@ from ganzoo.training.game import Game, outer_autocast
 from ganzoo.training.keeping import Keeper
 from ganzoo.training.loader import Loader
 from ganzoo.training.parts import Part, RandomState, collect, restore
+from ganzoo.training.scheduling import Scheduler
 from ganzoo.training.validation import Validation
 from ganzoo.training.visualizer import SampleVisualizer
 
@@ -46,6 +47,7 @@ class Stage:
         loader: Batches of real samples.
         accumulator: Numbers for the next row.
         visualizer: Pictures.
+        scheduler: Numbers that change while training.
         keeper: Checkpoints, and what they know of the run.
         validation: Scores while training, where there are any.
         samples: The real samples in memory, until scores have used them.
@@ -64,6 +66,7 @@ class Stage:
     visualizer: SampleVisualizer
     random: RandomState
     keeper: Keeper
+    scheduler: Scheduler
     validation: Validation | None = None
     samples: Samples | None = None
 

@@ -236,6 +236,7 @@ class Trainer:
         stage = self._built()
         game, config, total = stage.game, stage.config, stage.total_steps
         while game.played < total and not self.stopped:
+            stage.scheduler.apply(game.played)
             game.rate(config.schedule.factor(game.played, total) * stage.keeper.lr_scale)
             first = game.first
             with deterministic(config.deterministic):

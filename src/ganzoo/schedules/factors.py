@@ -9,9 +9,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ganzoo.core.component import Component
-from ganzoo.core.registry import Registry
 
-__all__ = ["Schedule", "create", "get", "names", "register", "registry"]
+__all__ = ["Constant", "Cosine", "Linear", "Schedule"]
 
 Factor = Annotated[float, Field(ge=0, le=1e6)]
 
@@ -63,27 +62,3 @@ class Cosine(Schedule):
     def decay(self, progress: float) -> float:
         """Return the cosine's value."""
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
-
-
-registry: Registry[Schedule] = Registry(
-    Schedule,
-    group="ganzoo.schedules",
-    builtins={
-        "constant": "ganzoo.schedules:Constant",
-        "cosine": "ganzoo.schedules:Cosine",
-        "linear": "ganzoo.schedules:Linear",
-    },
-    synonyms={
-        "none": "constant",
-        "step": "linear",
-        "decay": "linear",
-        "cos": "cosine",
-        "cosine-annealing": "cosine",
-        "cosineannealinglr": "cosine",
-        "linear-decay": "linear",
-    },
-)
-register = registry.register
-names = registry.names
-get = registry.get
-create = registry.create

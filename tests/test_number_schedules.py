@@ -1,0 +1,192 @@
+"""Courses of single numbers: against formulas, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+
+from ganzoo.cli import main
+from ganzoo.config import TrainConfig, resolve
+from ganzoo.errors import ConfigError
+from ganzoo.schedules import NumberSchedule
+from ganzoo.schedules.numbers import read
+
+COS = [(1 - math.cos(math.pi * share)) / 2 for share in (0, 0.25, 0.5, 0.75)]
+CASES: list[tuple[str, list[float]]] = [
+    ("linear 2 0", [2, 1.5, 1, 0.5]),
+    ("linear 0 8 begin=.25 end=.75", [0, 0, 4, 8]),
+    ("linear 1 16 geometric=true", [1, 2, 4, 8]),
+    ("linear 8 8 warmup=.5", [8 / 3, 16 / 3, 8, 8]),
+    ("cosine 0 5", [5 * way for way in COS]),
+    ("cosine 2e-4 5e-5", [2e-4 - 1.5e-4 * way for way in COS]),
+    ("step 9 3 at=.25,.5,.75", [9, 7, 5, 3]),
+    ("step 1 .01 at=.5,.75 geometric=yes", [1, 1, 0.1, 0.01]),
+    ("inverse-square-root 1 .5", [1, 1, math.sqrt(0.5), math.sqrt(1 / 3)]),
+    ("inverse-square-root 3 3", [3, 3, 3, 3]),
+]
+
+
+def made(text: str) -> NumberSchedule:
+    return NumberSchedule(**read(text))
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES, ids=[case[0] for case in CASES])
+def test_values(text: str, expected: list[float]) -> None:
+    schedule = made(text)
+    found = [schedule.value(step, 4) for step in range(4)]
+    assert found == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("text", [case[0] for case in CASES if "warmup" not in case[0]])
+def test_a_shorter_training_has_the_same_shape_and_all_end_at_final(text: str) -> None:
+    schedule = made(text)
+    for step in range(100):
+        assert schedule.value(step, 100) == pytest.approx(schedule.value(step * 7, 700), rel=1e-12)
+    assert schedule.value(100, 100) == pytest.approx(schedule.final, rel=1e-12)
+    values = [schedule.value(step, 100) for step in range(101)]
+    assert values in (sorted(values), sorted(values, reverse=True))
+
+
+def test_the_own_value_is_where_it_starts() -> None:
+    assert made("linear 0").value(1, 4, own=2.0) == 1.5
+    assert made("linear 4 0").value(0, 4, own=2.0) == 4
+
+
+def test_a_warmup_comes_before_the_shape() -> None:
+    values = [made("cosine 1 0 warmup=.1").value(step, 100) for step in range(100)]
+    assert values[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
+    assert values[10] == 1
+    assert values[55] == pytest.approx(0.5)
+    assert all(left > right for left, right in pairwise(values[10:]))
+
+
+WRONG: list[tuple[str, str]] = [
+    ("step 1 0 at=.5,.25", "A schedule's fractions must ascend, and warmup, at, 1 are 0, 0.5, 0.2"),
+    ("step 1 0 at=.5,.5", "A schedule's fractions must ascend"),
+    ("step 1 0 at=1", "A schedule's fractions must ascend"),
+    ("linear 1 0 begin=.5 end=.5", "must ascend, and warmup, begin, end are 0, 0.5, 0.5"),
+    ("linear 1 0 warmup=.5 begin=.25", "must ascend, and warmup, begin, end are 0.5, 0.25, 1"),
+    ("step 1 0", "A step schedule needs 'at'"),
+    ("linear 1 0 at=.5", "A schedule of shape 'linear' has no 'at'. Leave it out."),
+    ("inverse-square-root 1 .5 end=.5", "has no 'end'"),
+    ("cosine", "A schedule is written 'SHAPE [START] FINAL'"),
+    ("cosine 1 2 3", "A schedule is written 'SHAPE [START] FINAL'"),
+    ("sine 1 2", "A schedule: shape cannot be 'sine': input should be 'linear', 'cosine'"),
+    ("cosine 1 nan", "A schedule: final cannot be 'nan'"),
+    ("cosine 1 0 warmup=2", "A schedule: warmup cannot be '2'"),
+    ("cosine 1 0 warm=.1", "A schedule has no option 'warm'. Did you mean 'warmup'?"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG, ids=[case[0] for case in WRONG])
+def test_wrong_schedules(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        made(text)
+    assert message in str(caught.value)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"schedules": {"g_optimiser.lr": "cosine 1e-5"}},
+        "There is no number 'g_optimiser.lr' that a schedule may set in this training. Did you "
+        "mean 'g_optimizer.lr'? Such are: d_optimizer.beta1, d_optimizer.beta2, d_optimizer.lr, ",
+    ),
+    ({"schedules": {"penalties.r1.weight": "cosine 1"}}, "no number 'penalties.r1.weight'"),
+    (
+        {"schedules": {"g_optimizer.lr": "cosine 0"}},
+        "schedules.g_optimizer.lr: Optimizer 'adam': lr cannot be 0.0: input should be greater",
+    ),
+    ({"schedules": {"d_optimizer.beta2": "linear .9 1"}}, "schedules.d_optimizer.beta2: "),
+    (
+        {"penalties": "r1", "schedules": {"penalties.r1.weight": "linear -1"}},
+        "schedules.penalties.r1.weight: Penalty 'r1': weight cannot be -1.0",
+    ),
+    ({"schedules": {"ema_decay": "linear 1"}}, "The training: ema_decay cannot be 1.0"),
+    (
+        {"schedules": {"ema_half_life": "linear 100"}},
+        "schedules.ema_half_life: 'ema_half_life' is not set, and its schedule has no start. Give",
+    ),
+    (
+        {"ema_half_life": 10, "schedules": {"ema_decay": "linear .9"}},
+        "There is no number 'ema_decay' that a schedule may set in this training.",
+    ),
+    (
+        {"augmentation": "ada", "schedules": {"augmentation.p": "cosine .5"}},
+        "There is no number 'augmentation.p'",
+    ),
+    (
+        {"augmentation": "noise", "schedules": {"augmentation.sigma": "cosine -1"}},
+        "schedules.augmentation.sigma: Augmentation 'noise': sigma cannot be -1.0",
+    ),
+    (
+        {"schedules": {"g_optimizer.lr": "linear 1e-4 2e-4 at=.5"}},
+        "A schedule of shape 'linear' has no 'at'.",
+    ),
+    (
+        {"schedules": {"g_optimizer.lr": "inverse-square-root 1e-4 2e-4"}},
+        "schedules.g_optimizer.lr: An inverse square root falls",
+    ),
+    (
+        {"schedules": {"g_optimizer.weight_decay": "linear 0 1 geometric=on"}},
+        "schedules.g_optimizer.weight_decay: geometric=True needs values above 0",
+    ),
+    ({"schedules": "ema_decay linear .9; ema_decay linear .8"}, "'ema_decay' has two schedules"),
+    ({"ema_half_life": -1}, "The training: ema_half_life cannot be -1"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED, ids=[case[1][:50] for case in REFUSED])
+def test_what_a_training_refuses(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(settings)
+    assert message in str(caught.value)
+
+
+def test_layers_have_schedules_by_path() -> None:
+    lower = {"schedules": {"g_optimizer.lr": "cosine 1e-5", "d_optimizer.lr": "cosine 1e-5"}}
+    upper = {"schedules": {"g_optimizer.lr": "linear 2e-5", "d_optimizer.lr": "none"}}
+    found = resolve(lower, upper)
+    assert found.schedules == {"g_optimizer.lr": made("linear 2e-5")}
+    assert resolve(lower, {"seed": 3}).schedules.keys() == lower["schedules"].keys()
+
+
+def test_a_decay_takes_back_a_half_life_of_a_lower_layer() -> None:
+    lower = {"ema_half_life": 1000.0}
+    assert resolve(lower, {"ema_decay": 0.9}).ema_half_life is None
+    assert resolve(lower, {"seed": 3}).ema_half_life == 1000
+    saved = resolve({"ema_decay": 0.9}, lower).dump()  # which has both
+    assert resolve(saved).ema_half_life == 1000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--schedules.g-optimizer.lr", "cosine 1e-5", "--schedules.d_optimizer.beta2=linear .99"],
+        ["--schedules", "g_optimizer.lr cosine 1e-5; d_optimizer.beta2 linear .99"],
+        ["--schedules=g_optimizer.lr cosine 1e-5", "--schedules.d-optimizer.beta2", "linear .99"],
+    ],
+)
+def test_on_the_command_line(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "mlp", "--arch.hidden", "8", "--dry-run", *line])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    found = resolve({"schedules": printed["schedules"]}).schedules
+    assert found == {
+        "g_optimizer.lr": made("cosine 1e-5"),
+        "d_optimizer.beta2": made("linear .99"),
+    }
+
+
+def test_text_of_all_is_what_a_mapping_says_and_survives_json() -> None:
+    text = "g_optimizer.lr cosine 2e-4 5e-5 warmup=.05; augmentation.p cosine 0 .55"
+    ada = {"name": "ada", "ramp": None}
+    found = resolve({"schedules": text, "augmentation": ada})
+    mapping = {
+        "g_optimizer.lr": {"shape": "cosine", "start": 2e-4, "final": 5e-5, "warmup": 0.05},
+        "augmentation.p": {"shape": "cosine", "start": 0, "final": 0.55},
+    }
+    assert found == resolve({"schedules": mapping, "augmentation": ada})
+    assert TrainConfig(**found.dump()) == found
