@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ class Attention(nn.Module):
         return scaled_dot_product_attention(heads, heads, heads).reshape(len(tokens), 16)
 
 
-@architectures.register("attending")
 class Attending(architectures.Architecture):
     """Layers without a second derivative in either net."""
 
@@ -43,6 +43,14 @@ class Attending(architectures.Architecture):
     def discriminator(self, spec: Any) -> nn.Module:
         layers = nn.Flatten(), nn.Linear(256, 16), self._layer(), nn.Linear(16, 1), nn.Flatten(0)
         return Flat(nn.Sequential(*layers))
+
+
+@pytest.fixture(autouse=True)
+def _attending() -> Iterator[None]:
+    """The architecture is known in these tests only."""
+    architectures.register("attending")(Attending)
+    yield
+    architectures.registry.unregister("attending")
 
 
 class Flat(nn.Module):
