@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from ganzoo.penalties.base import Penalty
-from ganzoo.penalties.gradient_penalty import norm_penalty
+from ganzoo.penalties.gradient_penalty import NormPenalty
 from ganzoo.penalties.gradients import logits_of
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Dragan"]
 
 
-class Dragan(Penalty):
+class Dragan(NormPenalty):
     """DRAGAN: gradients have norm 1 in the neighbourhood of real samples.
 
     Kodali et al. 2017, arXiv:1705.07215, eq. 1: E (|grad D(x + d)| - 1)^2. As in the authors'
@@ -32,13 +31,7 @@ class Dragan(Penalty):
     citation: ClassVar[str] = (
         'Kodali et al. 2017, "On Convergence and Stability of GANs", arXiv:1705.07215'
     )
-    second_order: ClassVar[bool] = True
-    per_sample: ClassVar[bool] = True
-    instead: ClassVar[str] = "approximate-r1"
 
-    weight: float = Field(10.0, ge=0, allow_inf_nan=False, description="factor of the term")
-    target: float = Field(1.0, ge=0, allow_inf_nan=False, description="norm without penalty")
-    one_sided: bool = Field(False, description="leave norms below the target without penalty")
     spread: float = Field(
         0.5, gt=0, allow_inf_nan=False, description="largest distance, in standard deviations"
     )
@@ -58,7 +51,7 @@ class Dragan(Penalty):
         moved = torch.rand_like(real) * real.std(correction=0) * self.spread
         near = (real + share * moved).requires_grad_()
         logits = logits_of(discriminator(near, labels))
-        return norm_penalty(logits, near, self.target, self.one_sided)
+        return self.of(logits, near)
 
     def penalty(self, step: Step) -> Tensor:
         """Return E (|grad D(x + d)| - target)^2, a scalar."""

@@ -16,25 +16,34 @@ if TYPE_CHECKING:
     from ganzoo.core.step import Step
     from ganzoo.penalties.gradients import Discriminator
 
-__all__ = ["GradientPenalty", "norm_penalty"]
+__all__ = ["GradientPenalty", "NormPenalty"]
 
 
-def norm_penalty(logits: Tensor, samples: Tensor, target: float, one_sided: bool) -> Tensor:
-    """Return the mean squared distance of the norms of D's gradients from a target; a scalar.
+class NormPenalty(Penalty):
+    """The mean squared distance of the norms of D's gradients from a target."""
 
-    Args:
-        logits: D's (N,) or (N, K).
-        samples: (N, *shape), where the gradients are taken.
-        target: The norm without penalty.
-        one_sided: Whether norms below the target are without penalty.
-    """
-    # Where a gradient vanishes, the root's derivative is infinite; vector_norm takes 0.
-    norms: Tensor = torch.linalg.vector_norm(gradients(logits, samples).flatten(1), dim=1)
-    excess = norms - target
-    return (excess.relu() if one_sided else excess).square().mean()
+    second_order: ClassVar[bool] = True
+    per_sample: ClassVar[bool] = True
+    instead: ClassVar[str] = "approximate-r1"
+
+    weight: float = Field(10.0, ge=0, allow_inf_nan=False, description="factor of the term")
+    target: float = Field(1.0, ge=0, allow_inf_nan=False, description="norm without penalty")
+    one_sided: bool = Field(False, description="leave norms below the target without penalty")
+
+    def of(self, logits: Tensor, samples: Tensor) -> Tensor:
+        """Return E (|grad D| - target)^2, a scalar.
+
+        Args:
+            logits: D's (N,) or (N, K).
+            samples: (N, *shape), where the gradients are taken.
+        """
+        # Where a gradient vanishes, the root's derivative is infinite; vector_norm takes 0.
+        norms: Tensor = torch.linalg.vector_norm(gradients(logits, samples).flatten(1), dim=1)
+        excess = norms - self.target
+        return (excess.relu() if self.one_sided else excess).square().mean()
 
 
-class GradientPenalty(Penalty):
+class GradientPenalty(NormPenalty):
     """WGAN-GP: gradients have norm 1 between real and generated samples.
 
     Gulrajani et al. 2017, arXiv:1704.00028, eq. 3: E (|grad D(y)| - 1)^2 with
@@ -46,13 +55,6 @@ class GradientPenalty(Penalty):
     citation: ClassVar[str] = (
         'Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", arXiv:1704.00028'
     )
-    second_order: ClassVar[bool] = True
-    per_sample: ClassVar[bool] = True
-    instead: ClassVar[str] = "approximate-r1"
-
-    weight: float = Field(10.0, ge=0, allow_inf_nan=False, description="factor of the term")
-    target: float = Field(1.0, ge=0, allow_inf_nan=False, description="norm without penalty")
-    one_sided: bool = Field(False, description="leave norms below the target without penalty")
 
     def value(
         self,
@@ -73,7 +75,7 @@ class GradientPenalty(Penalty):
         share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
         between = torch.lerp(fake, real, share).requires_grad_()
         logits = logits_of(discriminator(between, labels))
-        return norm_penalty(logits, between, self.target, self.one_sided)
+        return self.of(logits, between)
 
     def penalty(self, step: Step) -> Tensor:
         """Return E (|grad D(y)| - target)^2, a scalar."""
