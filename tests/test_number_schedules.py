@@ -73,8 +73,8 @@ WRONG: list[tuple[str, str]] = [
     ("step 1 0", "A step schedule needs 'at'"),
     ("linear 1 0 at=.5", "A schedule of shape 'linear' has no 'at'. Leave it out."),
     ("inverse-square-root 1 .5 end=.5", "has no 'end'"),
-    ("cosine", "A schedule is written 'SHAPE [START] FINAL'"),
-    ("cosine 1 2 3", "A schedule is written 'SHAPE [START] FINAL'"),
+    ("cosine", ". Write 'SHAPE [START] FINAL', such as 'cosine"),
+    ("cosine 1 2 3", ". Write 'SHAPE [START] FINAL', such as 'cosine"),
     ("sine 1 2", "A schedule: shape cannot be 'sine': input should be 'linear', 'cosine'"),
     ("cosine 1 nan", "A schedule: final cannot be 'nan'"),
     ("cosine 1 0 warmup=2", "A schedule: warmup cannot be '2'"),
@@ -93,7 +93,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"schedules": {"g_optimiser.lr": "cosine 1e-5"}},
         "There is no number 'g_optimiser.lr' that a schedule may set in this training. Did you "
-        "mean 'g_optimizer.lr'? Such are: d_optimizer.beta1, d_optimizer.beta2, d_optimizer.lr, ",
+        "mean 'g_optimizer.lr'? Choose one of: d_optimizer.beta1, d_optimizer.beta2, ",
     ),
     ({"schedules": {"penalties.r1.weight": "cosine 1"}}, "no number 'penalties.r1.weight'"),
     (

@@ -48,8 +48,8 @@ class NumberSchedule(Model):
     def _ascending(self) -> NumberSchedule:
         if self.shape == "step" and not self.at:
             raise ConfigError(
-                "A step schedule needs 'at', the shares of the run at which it changes, such as "
-                "at=.5,.75."
+                "A step schedule needs 'at'. Give the shares of the run at which it changes, such "
+                "as at=.5,.75."
             )
         shares = (self.warmup, *self.at, 1.0) if self.at else (self.warmup, self._begin, self._end)
         ascending = all(left < right for left, right in itertools.pairwise(shares[1:]))
@@ -140,8 +140,8 @@ def read(value: Any) -> Any:
     ends = [word for word in words if "=" not in word]
     if not 1 <= len(ends) <= 2:
         raise ConfigError(
-            f"A schedule is written 'SHAPE [START] FINAL', such as 'cosine 2e-4 5e-5', not "
-            f"{quoted(value)}."
+            f"A schedule is not {quoted(value)}. Write 'SHAPE [START] FINAL', such as "
+            f"'cosine 2e-4 5e-5'."
         )
     options: dict[str, Any] = {"shape": shape}
     options |= dict(zip(("final", "start"), reversed(ends), strict=False))

@@ -103,7 +103,7 @@ def check(schedules: Mapping[str, NumberSchedule], known: Mapping[str, Number]) 
         if number is None:
             raise ConfigError(
                 f"There is no number '{path}' that a schedule may set in this training."
-                f"{did_you_mean(path, known)} Such are: {listing(sorted(known))}."
+                f"{did_you_mean(path, known)} Choose one of: {listing(sorted(known))}."
             )
         start = number.own if schedule.start is None else schedule.start
         if start is None:
