@@ -166,7 +166,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.only == "wgan-gp":
             ours = training(WGAN_GP, f"{folder}/gp")
-            return measure({"ours": lambda: ours, "by hand": by_hand}, options.rounds, 2)
+            measure({"ours": lambda: ours, "by hand": by_hand}, options.rounds, 2)
+            return
         chosen = options.only.split(",") if options.only else list(METHODS)
         sides = {
             name: lambda name=name: training(METHODS[name], f"{folder}/{name}")
