@@ -14,7 +14,7 @@ import ganzoo
 from ganzoo import penalties
 from ganzoo.core.spec import LatentSpec
 from ganzoo.core.step import Output
-from ganzoo.errors import ContractError
+from ganzoo.errors import ConfigError, ContractError
 from ganzoo.losses.logistic import NonSaturating
 from ganzoo.optimizers import SGD
 from ganzoo.training.ema import EMA
@@ -144,6 +144,14 @@ def test_a_penalty_that_sees_real_samples_draws_a_batch_for_g() -> None:
         drawn += 2
         assert step.real is not None and step.real_output is not None
     assert drawn == 2 * 24 // 8  # each pass over the data is shared by both players
+
+
+def test_a_loss_that_plays_g_without_real_samples_is_told() -> None:
+    made = trainer(TINY["mlp"], "feature-matching", steps=1)
+    made.setup()
+    made.game.first = None
+    with pytest.raises(ConfigError, match=r"needs real samples .* where game\.generator_sees_real"):
+        made.game.update_generator(8, None, None)
 
 
 def test_features_are_those_that_d_returns() -> None:

@@ -40,7 +40,7 @@ def recoloured(images: Tensor, p: Tensor, middle: float, span: float) -> Tensor:
     matrix = contrast * (same - 2 * maybe(uniform(images, 0, 2).floor()) * luma)
     if channels == 3:
         angle = maybe(uniform(images, -math.pi, math.pi))
-        cross = same.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+        cross = (same.roll(1, 0) - same.roll(-1, 0)) / math.sqrt(3)
         matrix = (luma + angle.cos() * (same - luma) + angle.sin() * cross) @ matrix
     if channels > 1:
         matrix = (luma + 2 ** maybe(normal(images, 1.0)) * (same - luma)) @ matrix

@@ -44,18 +44,12 @@ def moved(images: Tensor, p: Tensor) -> Tensor:
         (N, C, H, W), differentiable with respect to ``images`` any number of times.
     """
     height, width = images.shape[2:]
-    sources = places(images, p)[:, :2]
-    # From pixels to units in which half of each side is 1, and back.
-    size = images.new_tensor([width / 2, height / 2])
-    linear = sources[:, :, :2] * size / size[:, None]
-    offset = sources[:, :, 2] / size
-    x = (torch.arange(width, device=images.device, dtype=images.dtype) + 0.5) * 2 / width - 1
-    y = (torch.arange(height, device=images.device, dtype=images.dtype) + 0.5) * 2 / height - 1
-    grid = (
-        x[:, None] * linear[:, None, None, :, 0]
-        + y[:, None, None] * linear[:, None, None, :, 1]
-        + offset[:, None, None]
-    )
+    sources = places(images, p)[:, :2, :, None, None]  # per pixel from here on
+    x = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
+    y = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
+    found = sources[:, :, 0] * x + sources[:, :, 1] * y[:, None] + sources[:, :, 2]
+    # In units in which half of each side is 1.
+    grid = torch.stack((found[:, 0] * (2 / width), found[:, 1] * (2 / height)), 3)
     return grid_sample(images, grid, "bicubic", "reflection", align_corners=False)
 
 

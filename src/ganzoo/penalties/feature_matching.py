@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from ganzoo.errors import ConfigError
 from ganzoo.penalties.base import Penalty, Player
 
 if TYPE_CHECKING:
@@ -35,8 +36,17 @@ class FeatureMatching(Penalty):
         return (real.float().mean(0) - fake.float().mean(0)).square().mean()
 
     def penalty(self, step: Step) -> Tensor:
-        """Return the penalty, a scalar."""
-        assert step.real_output is not None and step.fake_output is not None
+        """Return the penalty, a scalar.
+
+        Raises:
+            ConfigError: If the loss has an iteration of its own that leaves out real samples.
+        """
+        if step.real_output is None:
+            raise ConfigError(
+                "Penalty 'feature-matching' needs real samples in G's phase, and this loss plays "
+                "it without. Pass a fresh batch to update_generator where game.generator_sees_real."
+            )
+        assert step.fake_output is not None
         real, fake = step.real_output.features, step.fake_output.features
         assert real is not None and fake is not None
         return self.value(real, fake)
