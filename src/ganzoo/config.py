@@ -183,6 +183,9 @@ class TrainConfig(Model):
         "its running statistics",
     )
     conditional: bool = Field(False, description="train on the dataset's labels")
+    labels: Literal["data", "uniform"] = Field(
+        "data", description="classes in a batch: as the data have them, or drawn evenly"
+    )
     size: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = Field(
         None, description="height and width to train at; by default the nearest that arch can do"
     )
@@ -551,7 +554,7 @@ _SYNONYMS = {
         "sample_every": "sampleinterval samplefreq displayfreq",
         "evaluate_every": "evalevery evalfreq fidevery",
         "out": "outputdir outputfolder savedir savepath logdir resultsdir rundir",
-        "conditional": "cond classconditional labels classes",
+        "conditional": "cond classconditional classes",
         "seed": "randomseed manualseed rng",
         "init_from": "pretrained initweights warmstart transfer",
         "trackers": "logger tensorboard tracker",

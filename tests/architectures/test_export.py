@@ -107,10 +107,10 @@ def labels(spec, count):
 
 
 def inputs(case, player, spec, latent, count):
-    """What a net is given; a net that has no use for labels goes without."""
+    """What a net is given."""
     torch.manual_seed(count)
     first = latent.sample(count) if player == "generator" else torch.rand(count, *spec.shape)
-    given = labels(spec, count) if case.startswith("tiny") else None
+    given = labels(spec, count)
     return (first,) if given is None else (first, given)
 
 

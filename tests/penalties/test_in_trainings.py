@@ -22,10 +22,14 @@ from ganzoo.training.game import Game, Term
 
 IMAGES = torch.randint(0, 256, (24, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
 
+DATA = (IMAGES, torch.arange(24) % 3)
+
 
 def trainer(arch: Any, penalty: Any, **more: Any) -> ganzoo.Trainer:
     settings = {"steps": 4, "batch_size": 8, "log_every": 1, "checkpoint_every": 2, **more}
-    return ganzoo.Trainer(arch, IMAGES, penalties=penalty, progress=False, device="cpu", **settings)
+    if penalty == "auxiliary-classifier":
+        arch, settings["conditional"] = {**arch, "d_condition": "auxiliary"}, True
+    return ganzoo.Trainer(arch, DATA, penalties=penalty, progress=False, device="cpu", **settings)
 
 
 TINY = {
@@ -130,7 +134,7 @@ def test_each_trains_is_in_every_row_and_resumes_to_the_bit(
         assert all((column in row) == there for column in columns), row
         assert all(row[column] == row[column] for column in columns if there)  # no NaN
     cut = trainer(TINY[arch], **settings, steps=2, out=tmp_path / "cut").fit()
-    resumed = ganzoo.Trainer.resume(cut, dataset=IMAGES, steps=4, progress=False).fit()
+    resumed = ganzoo.Trainer.resume(cut, dataset=DATA, steps=4, progress=False).fit()
     one, other = whole.generator.module.state_dict(), resumed.generator.module.state_dict()
     assert all(torch.equal(value, other[key]) for key, value in one.items())
     kept = [{k: v for k, v in row.items() if k in columns} for row in rows(whole)]

@@ -964,7 +964,9 @@ def log1pexp(x: float) -> float:
 
 
 HEADS = {  # D's loss of real and of fake samples, G's loss: means over samples and heads
+    "auxiliary-classifier": (lambda r: log1pexp(-r), log1pexp, lambda f: log1pexp(-f)),
     "bce": (lambda r: log1pexp(-r), log1pexp, lambda f: log1pexp(-f)),
+    "info": (lambda r: log1pexp(-r), log1pexp, lambda f: log1pexp(-f)),
     "non-saturating": (lambda r: log1pexp(-r), log1pexp, lambda f: log1pexp(-f)),
     "minimax": (lambda r: log1pexp(-r), log1pexp, lambda f: -log1pexp(f)),
     "hinge": (lambda r: max(0, 1 - r), lambda f: max(0, 1 + f), lambda f: -f),

@@ -11,6 +11,14 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width, Widths
+from ganzoo.architectures.conditioning import (
+    ConditionalBatchNorm2d,
+    DCondition,
+    LabelWidth,
+    Normed,
+    joined,
+    label_head,
+)
 from ganzoo.architectures.dcgan_weights import BASE, KERNEL, SHAPING, infer_growth
 from ganzoo.architectures.growth import Stage, doubling, grown, shrunk, usual
 from ganzoo.architectures.inference import NOTHING
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.core.step import Output
 
 __all__ = ["DCGAN", "DCGANDiscriminator", "DCGANGenerator"]
 
@@ -50,7 +59,8 @@ class DCGAN(Architecture):
     generator and halves its channels (the discriminator the reverse). The shorter side starts at
     4, so that an image that is not square starts from a map that is not square either. The
     generator normalises all but its output, the discriminator all but its input and its output.
-    Weights start as N(0, 0.02). Labels are ignored.
+    Weights start as N(0, 0.02). Labels enter one-hot: beside the latent, and as maps beside the
+    image.
 
     The options from ``slope`` on make the generators of other programs: what they leave at its
     default is as in the paper. With ``kernels``, ``strides``, ``paddings``, ``output_paddings`` or
@@ -63,6 +73,7 @@ class DCGAN(Architecture):
         'Radford et al. 2015, "Unsupervised Representation Learning with Deep Convolutional '
         'Generative Adversarial Networks", arXiv:1511.06434'
     )
+    conditional: ClassVar[bool] = True
     recommended: ClassVar[Mapping[str, Any]] = {
         "latent": 100,
         "batch_size": 64,
@@ -125,6 +136,22 @@ class DCGAN(Architecture):
         description="output paddings of the generator's layers "
         "(default: 0 each if paddings are given)",
     )
+    condition: Literal["concat", "embedding", "batch-norm"] = Field(
+        "concat",
+        description="how labels enter the generator: one-hot or as a learned vector beside the "
+        "latent, or as gains and biases of its batch norms",
+    )
+    d_condition: DCondition = "concat"
+    label_width: LabelWidth = 32
+
+    @model_validator(mode="after")
+    def _norms_have_labels(self) -> DCGAN:
+        if self.condition == "batch-norm" and self.norm != "batch":
+            raise ConfigError(
+                f"Architecture 'dcgan' has labels in its batch norms with condition 'batch-norm', "
+                f"and its norm is '{self.norm}'. Set norm to batch, or condition to concat."
+            )
+        return self
 
     @model_validator(mode="after")
     def _layers_fit(self) -> DCGAN:
@@ -205,13 +232,13 @@ class DCGAN(Architecture):
         return DCGANGenerator(spec, latent, self._layers(spec), self)
 
     def discriminator(self, spec: SampleSpec) -> DCGANDiscriminator:
-        """Build the discriminator: (N, C, H, W) -> logits (N,).
+        """Build the discriminator: (N, C, H, W) -> logits (N,), or an ``Output``.
 
         Raises:
             UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
-        return DCGANDiscriminator(spec, self._layers(spec), self.d_norm_input)
+        return DCGANDiscriminator(spec, self._layers(spec), self)
 
     def _count(self, name: str) -> int:
         """How many layers an option is for; 0 if it is not given."""
@@ -272,11 +299,14 @@ class DCGANGenerator(nn.Module):
     ) -> None:
         super().__init__()
         widths, stages = layers.widths, layers.stages
-        first = ToMap(latent.numel, widths[0], layers.base, layers.padding, options.bias)
-        self.project = _hidden(first, widths[0], options)
+        self.labels = joined(spec, options.condition, options.label_width)
+        inputs, bias = latent.numel + self.labels.width, options.bias
+        classes = len(spec.classes or ()) if options.condition == "batch-norm" else 0
+        first = ToMap(inputs, widths[0], layers.base, layers.padding, bias)
+        self.project = _hidden(first, widths[0], options, classes)
         self.grow = nn.Sequential(
             *(
-                _hidden(_larger(wide, narrow, stage, options.bias), narrow, options)
+                _hidden(_larger(wide, narrow, stage, bias), narrow, options, classes)
                 for (wide, narrow), stage in zip(pairwise(widths), stages[:-1], strict=True)
             )
         )
@@ -286,7 +316,9 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to images (N, C, H, W) in ``spec.value_range``."""
-        maps = self.grow(self.project(z.flatten(1)))
+        maps = self.project(self.labels(z.flatten(1), labels), labels)
+        for stage in self.grow:
+            maps = stage(maps, labels)
         images: Tensor = self.activation(self.output(maps))
         return images
 
@@ -297,14 +329,15 @@ class DCGANDiscriminator(nn.Module):
     Args:
         spec: What an image is.
         layers: Those of the generator, which it goes back.
-        norm_input: Whether the first layer is normalised too.
+        options: Norms, and how labels enter.
     """
 
-    def __init__(self, spec: SampleSpec, layers: _Layers, norm_input: bool = False) -> None:
+    def __init__(self, spec: SampleSpec, layers: _Layers, options: DCGAN) -> None:
         super().__init__()
         widths, stages = layers.widths[::-1], layers.stages[::-1]
-        self.input = _smaller(spec.channels, widths[0], stages[0])
-        self.norm = nn.BatchNorm2d(widths[0]) if norm_input else nn.Identity()
+        self.labels = joined(spec, options.d_condition)
+        self.input = _smaller(spec.channels + self.labels.width, widths[0], stages[0])
+        self.norm = nn.BatchNorm2d(widths[0]) if options.d_norm_input else nn.Identity()
         self.activation = nn.LeakyReLU(_SLOPE, inplace=True)
         self.shrink = nn.Sequential(
             *(
@@ -312,13 +345,17 @@ class DCGANDiscriminator(nn.Module):
                 for (narrow, wide), stage in zip(pairwise(widths), stages[1:], strict=True)
             )
         )
+        places = layers.base[0] * layers.base[1]
+        self.head = label_head(spec, options.d_condition, widths[-1], places)
         self.output = FromMap(widths[-1], 1, layers.base)
         _initialise(self)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map images (N, C, H, W) to logits (N,)."""
-        logits: Tensor = self.output(self.shrink(self.activation(self.norm(self.input(x)))))
-        return logits.flatten()
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
+        """Map images (N, C, H, W) to logits (N,), or an ``Output`` with classes."""
+        maps = self.norm(self.input(self.labels(x, labels)))
+        features = self.shrink(self.activation(maps))
+        judged: Tensor | Output = self.head(self.output(features).flatten(), features, labels)
+        return judged
 
 
 def _nearest_side(side: int) -> int:
@@ -333,18 +370,21 @@ def _base_map(spec: SampleSpec) -> tuple[int, int]:
     return BASE * height // shorter, BASE * width // shorter
 
 
-def _hidden(conv: nn.Module, channels: int, options: DCGAN) -> nn.Sequential:
+def _hidden(conv: nn.Module, channels: int, options: DCGAN, classes: int) -> Normed:
     """A convolution of the generator with what follows it."""
-    norm = _norm(options, channels)
+    norm = _norm(options, channels, classes)
     follows_norm = norm is not None and not options.activation_first
     activation = hidden_activation(options.activation, options.slope, inplace=follows_norm)
     parts: list[tuple[str, nn.Module | None]] = [("norm", norm), ("activation", activation)]
     ordered = parts[::-1] if options.activation_first else parts
     found = OrderedDict((name, part) for name, part in ordered if part is not None)
-    return nn.Sequential(OrderedDict(conv=conv, **found))
+    return Normed(OrderedDict(conv=conv, **found))
 
 
-def _norm(options: DCGAN, channels: int) -> nn.Module | None:
+def _norm(options: DCGAN, channels: int, classes: int) -> nn.Module | None:
+    """A norm of the generator; with gains and biases for each class, if there are any."""
+    if classes:
+        return ConditionalBatchNorm2d(channels, classes, options.norm_eps)
     if options.norm == "batch":
         return nn.BatchNorm2d(channels, options.norm_eps)
     if options.norm == "group":

@@ -14,6 +14,8 @@ from ganzoo.architectures.inference import (
     activations_elsewhere,
     activations_not_inferable,
     in_a_row,
+    latent_of,
+    without_labels,
 )
 from ganzoo.errors import ConfigError
 
@@ -39,16 +41,17 @@ def infer_growth(shapes: Shapes, known: Known, most: int) -> Inferred | None:
         known: What the caller says.
         most: The default of ``max_multiplier``.
     """
+    shapes, joined, by_label = without_labels(shapes, known)
     convs = _convolutions(shapes)
     if len(convs) < 2:
         return None
-    (latent, *_), (_, channels, *_) = convs[0].shape, convs[-1].shape
+    (inputs, *_), (_, channels, *_) = convs[0].shape, convs[-1].shape
     norm, norms_elsewhere = _norm_of(shapes, convs)
     ranked = _growths(convs, known)
     likeliest, kernels = ranked[0], [conv.shape[2:] for conv in convs]
     options = _widths_of([conv.shape[1] for conv in convs[:-1]], most)
     options |= _biases_of(shapes, convs) | ({} if norm == "batch" else {"norm": norm})
-    options |= _options_of(likeliest, kernels)
+    options |= _options_of(likeliest, kernels) | by_label
     made = grown(likeliest, kernels[0])
     assert made is not None  # as ``growths`` has found
     taken = {
@@ -64,7 +67,7 @@ def infer_growth(shapes: Shapes, known: Known, most: int) -> Inferred | None:
     not_inferable += ["activation_first", "norm_eps"] if chosen != "none" else []
     not_inferable += ["groups"] if chosen == "group" else []
     return Inferred(
-        latent,
+        latent_of(inputs, joined),
         channels * made[0] * made[1],
         channels,
         made,

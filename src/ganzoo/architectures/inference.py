@@ -18,6 +18,8 @@ __all__ = [
     "activations_not_inferable",
     "in_a_row",
     "infer_dense",
+    "latent_of",
+    "without_labels",
 ]
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -34,11 +36,13 @@ class Known:
         options: Options of the architecture.
         size: Height and width of a sample.
         likely: Whether a size that only an odd net would make is refused.
+        classes: How many classes it makes samples of; 0 without labels.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     likely: bool = True
+    classes: int = 0
 
 
 NOTHING = Known()
@@ -71,6 +75,44 @@ class Inferred:
     elsewhere: tuple[tuple[Mapping[str, Any], ...], ...] = ()
 
 
+def without_labels(shapes: Shapes, known: Known) -> tuple[Shapes, int, dict[str, Any]]:
+    """Tell how labels enter a generator, by its tables of one row for each class.
+
+    Returns:
+        The shapes without those tables, the width of what is joined to the latent, and the
+        options. Without a table a label is taken to be joined one-hot.
+    """
+    if not known.classes:
+        return shapes, 0, {}
+    tables = {
+        name: shape
+        for name, shape in shapes.items()
+        if len(shape) == 2 and shape[0] == known.classes and name.endswith(".weight")
+        if f"{name.removesuffix('.weight')}.bias" not in shapes
+    }
+    rest = {name: shape for name, shape in shapes.items() if name not in tables}
+    if not tables:
+        return rest, known.classes, {}
+    if len(tables) > 1:
+        return rest, 0, {"condition": "batch-norm"}
+    ((_, width),) = tables.values()
+    return rest, width, {"condition": "embedding", "label_width": width}
+
+
+def latent_of(inputs: int, joined: int) -> int:
+    """Return the values of the latent, where a label's are joined to it.
+
+    Raises:
+        ConfigError: If none are left.
+    """
+    if inputs <= joined:
+        raise ConfigError(
+            f"its first layer has {inputs} inputs, of which a label takes {joined}: none are left "
+            f"for the latent"
+        )
+    return inputs - joined
+
+
 def activations_elsewhere() -> tuple[dict[str, Any], ...]:
     """Return the options ``activation`` and ``slope`` of nets that other programs train."""
     from ganzoo.architectures.layers import Activation  # which imports torch
@@ -90,11 +132,12 @@ def activations_not_inferable(options: Mapping[str, Any]) -> tuple[str, ...]:
     return ("slope",) if "activation" in options else ("activation", "slope")
 
 
-def infer_dense(shapes: Shapes, name: str, **more: Any) -> Inferred | None:
+def infer_dense(shapes: Shapes, known: Known, name: str, **more: Any) -> Inferred | None:
     """Tell from dense layers their widths; a sample is a flat row of values to them.
 
     Args:
         shapes: Of the weights.
+        known: What the caller says.
         name: The architecture's, for messages.
         more: Further fields of ``Inferred``.
 
@@ -106,12 +149,13 @@ def infer_dense(shapes: Shapes, name: str, **more: Any) -> Inferred | None:
             raise ConfigError(
                 f"it has '{weight}' of {shape}, a convolution, where '{name}' has dense layers"
             )
+    shapes, joined, options = without_labels(shapes, known)
     layers = [(shape[1], shape[0]) for shape in shapes.values() if len(shape) == 2]
     if not (order := in_a_row(layers)):
         return None
-    latent = layers[order[0]][0]
+    latent = latent_of(layers[order[0]][0], joined)
     *hidden, values = (layers[index][1] for index in order)
-    return Inferred(latent, values, options={"hidden": tuple(hidden)}, **more)
+    return Inferred(latent, values, options={"hidden": tuple(hidden), **options}, **more)
 
 
 def in_a_row(layers: Sequence[tuple[int, int]]) -> list[int]:

@@ -9,6 +9,15 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width, Widths
+from ganzoo.architectures.conditioning import (
+    Condition,
+    DCondition,
+    Joined,
+    LabelHead,
+    LabelWidth,
+    joined,
+    label_head,
+)
 from ganzoo.architectures.inference import NOTHING, infer_dense
 from ganzoo.architectures.layers import (
     dense_stack,
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.core.step import Output
 
 __all__ = ["Mirror", "MirrorDiscriminator", "MirrorGenerator"]
 
@@ -32,7 +42,8 @@ class Mirror(Architecture):
     The generator is a decoder (latent, hidden, sample); the discriminator is the encoder that
     mirrors it (sample, hidden, code) and one logit on top. With SELU the weights start
     LeCun-normal, which keeps activations near zero mean and unit variance (Klambauer et al. 2017,
-    arXiv:1706.02515, sec. 2); with ReLU they start He-normal. Labels are ignored.
+    arXiv:1706.02515, sec. 2); with ReLU they start He-normal. Labels enter both nets one-hot, as
+    in Mirza & Osindero 2014, arXiv:1411.1784.
     """
 
     name: ClassVar[str] = "mirror"
@@ -40,6 +51,7 @@ class Mirror(Architecture):
         'Klambauer et al. 2017, "Self-Normalizing Neural Networks", arXiv:1706.02515 '
         "(activation and initial weights)"
     )
+    conditional: ClassVar[bool] = True
     recommended: ClassVar[Mapping[str, Any]] = {
         "latent": 100,
         "batch_size": 32,
@@ -53,12 +65,16 @@ class Mirror(Architecture):
     )
     code: Width = Field(100, description="width of the discriminator's last hidden layer")
     activation: Activation = Field("selu", description="activation of the hidden layers")
+    condition: Condition = "concat"
+    d_condition: DCondition = "concat"
+    label_width: LabelWidth = 32
 
     @classmethod
     def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
         return infer_dense(
             shapes,
+            known,
             "mirror",
             not_inferable=("activation",),
             elsewhere=(tuple({"activation": name} for name in _ACTIVATIONS),),
@@ -67,12 +83,15 @@ class Mirror(Architecture):
     def generator(self, spec: SampleSpec, latent: LatentSpec) -> MirrorGenerator:
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""
         self.check(spec)
-        return MirrorGenerator(spec, latent, self.hidden, self.activation)
+        labels = joined(spec, self.condition, self.label_width)
+        return MirrorGenerator(spec, latent, self.hidden, self.activation, labels)
 
     def discriminator(self, spec: SampleSpec) -> MirrorDiscriminator:
-        """Build the discriminator: (N, *spec.shape) -> logits (N,)."""
+        """Build the discriminator: (N, *spec.shape) -> logits (N,), or an ``Output``."""
         self.check(spec)
-        return MirrorDiscriminator(spec, (*self.hidden[::-1], self.code), self.activation)
+        labels, head = joined(spec, self.d_condition), label_head(spec, self.d_condition, self.code)
+        hidden = (*self.hidden[::-1], self.code)
+        return MirrorDiscriminator(spec, hidden, self.activation, labels, head)
 
 
 class MirrorGenerator(nn.Module):
@@ -83,14 +102,21 @@ class MirrorGenerator(nn.Module):
         latent: What it is made from.
         hidden: Widths of the hidden layers.
         activation: Activation of the hidden layers.
+        labels: Joins labels to the latent.
     """
 
     def __init__(
-        self, spec: SampleSpec, latent: LatentSpec, hidden: Sequence[int], activation: Activation
+        self,
+        spec: SampleSpec,
+        latent: LatentSpec,
+        hidden: Sequence[int],
+        activation: Activation,
+        labels: Joined,
     ) -> None:
         super().__init__()
-        widths = (latent.numel, *hidden)
+        widths = (latent.numel + labels.width, *hidden)
         self.shape = spec.shape
+        self.labels = labels
         self.decoder = dense_stack(widths, _ACTIVATIONS[activation])
         self.output = nn.Linear(widths[-1], spec.numel)
         self.activation = output_activation(spec)
@@ -98,7 +124,8 @@ class MirrorGenerator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to samples (N, *spec.shape) in ``spec.value_range``."""
-        samples: Tensor = self.activation(self.output(self.decoder(z.flatten(1))))
+        z = self.labels(z.flatten(1), labels)
+        samples: Tensor = self.activation(self.output(self.decoder(z)))
         return samples.reshape(-1, *self.shape)
 
 
@@ -109,18 +136,32 @@ class MirrorDiscriminator(nn.Module):
         spec: What a sample is.
         hidden: Widths of the hidden layers, the code last.
         activation: Activation of the hidden layers.
+        labels: Joins labels to the sample.
+        head: What the last features say of labels.
     """
 
-    def __init__(self, spec: SampleSpec, hidden: Sequence[int], activation: Activation) -> None:
+    def __init__(
+        self,
+        spec: SampleSpec,
+        hidden: Sequence[int],
+        activation: Activation,
+        labels: Joined,
+        head: LabelHead,
+    ) -> None:
         super().__init__()
-        self.encoder = dense_stack((spec.numel, *hidden), _ACTIVATIONS[activation])
+        widths = (spec.numel + labels.width, *hidden)
+        self.labels = labels
+        self.encoder = dense_stack(widths, _ACTIVATIONS[activation])
+        self.head = head
         self.output = nn.Linear(hidden[-1], 1)
         _initialise(self.encoder, self.output, activation)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map samples (N, *spec.shape) to logits (N,)."""
-        logits: Tensor = self.output(self.encoder(x.flatten(1)))
-        return logits.squeeze(1)
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
+        """Map samples (N, *spec.shape) to logits (N,), or an ``Output`` with classes."""
+        features = self.encoder(self.labels(x.flatten(1), labels))
+        logits: Tensor = self.output(features).squeeze(1)
+        judged: Tensor | Output = self.head(logits, features, labels)
+        return judged
 
 
 def _initialise(hidden: nn.Sequential, output: nn.Linear, activation: Activation) -> None:

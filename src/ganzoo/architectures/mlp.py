@@ -9,6 +9,15 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Widths
+from ganzoo.architectures.conditioning import (
+    Condition,
+    DCondition,
+    Joined,
+    LabelHead,
+    LabelWidth,
+    joined,
+    label_head,
+)
 from ganzoo.architectures.inference import (
     NOTHING,
     activations_elsewhere,
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.core.step import Output
 
 __all__ = ["MLP", "MLPDiscriminator", "MLPGenerator"]
 
@@ -35,13 +45,15 @@ class MLP(Architecture):
     """Fully connected nets, as in the first GAN; for samples of any kind and shape.
 
     The players of Goodfellow et al. 2014, arXiv:1406.2661, sec. 3 and 5: multilayer perceptrons,
-    with dropout in the discriminator only. Labels are ignored.
+    with dropout in the discriminator only. Labels enter both nets one-hot, as in Mirza & Osindero
+    2014, arXiv:1411.1784.
     """
 
     name: ClassVar[str] = "mlp"
     citation: ClassVar[str] = (
         'Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661'
     )
+    conditional: ClassVar[bool] = True
     recommended: ClassVar[Mapping[str, Any]] = {
         "latent": 100,
         "batch_size": 100,
@@ -68,12 +80,16 @@ class MLP(Architecture):
     dropout: float = Field(
         0.3, ge=0, lt=1, description="dropout after each hidden layer of the discriminator"
     )
+    condition: Condition = "concat"
+    d_condition: DCondition = "concat"
+    label_width: LabelWidth = 32
 
     @classmethod
     def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from dense layers their widths; a sample is a flat row of values to them."""
         return infer_dense(
             shapes,
+            known,
             "mlp",
             not_inferable=activations_not_inferable(known.options),
             elsewhere=(activations_elsewhere(),),
@@ -82,13 +98,16 @@ class MLP(Architecture):
     def generator(self, spec: SampleSpec, latent: LatentSpec) -> MLPGenerator:
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""
         self.check(spec)
-        return MLPGenerator(spec, latent, self.hidden, self._activate)
+        labels = joined(spec, self.condition, self.label_width)
+        return MLPGenerator(spec, latent, self.hidden, self._activate, labels)
 
     def discriminator(self, spec: SampleSpec) -> MLPDiscriminator:
-        """Build the discriminator: (N, *spec.shape) -> logits (N,)."""
+        """Build the discriminator: (N, *spec.shape) -> logits (N,), or an ``Output``."""
         self.check(spec)
         hidden = self.hidden[::-1] if self.d_hidden is None else self.d_hidden
-        return MLPDiscriminator(spec, hidden, self._activate, self.dropout)
+        labels = joined(spec, self.d_condition)
+        head = label_head(spec, self.d_condition, hidden[-1] if hidden else spec.numel)
+        return MLPDiscriminator(spec, hidden, self._activate, self.dropout, labels, head)
 
     def _activate(self) -> nn.Module:
         return hidden_activation(self.activation, self.slope)
@@ -102,6 +121,7 @@ class MLPGenerator(nn.Module):
         latent: What it is made from.
         hidden: Widths of the hidden layers.
         activate: Makes one activation of a hidden layer.
+        labels: Joins labels to the latent.
     """
 
     def __init__(
@@ -110,17 +130,20 @@ class MLPGenerator(nn.Module):
         latent: LatentSpec,
         hidden: Sequence[int],
         activate: Callable[[], nn.Module],
+        labels: Joined,
     ) -> None:
         super().__init__()
-        widths = (latent.numel, *hidden)
+        widths = (latent.numel + labels.width, *hidden)
         self.shape = spec.shape
+        self.labels = labels
         self.hidden = dense_stack(widths, activate)
         self.output = nn.Linear(widths[-1], spec.numel)
         self.activation = output_activation(spec)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to samples (N, *spec.shape) in ``spec.value_range``."""
-        samples: Tensor = self.activation(self.output(self.hidden(z.flatten(1))))
+        z = self.labels(z.flatten(1), labels)
+        samples: Tensor = self.activation(self.output(self.hidden(z)))
         return samples.reshape(-1, *self.shape)
 
 
@@ -132,6 +155,8 @@ class MLPDiscriminator(nn.Module):
         hidden: Widths of the hidden layers.
         activate: Makes one activation of a hidden layer.
         dropout: Probability of dropping a value after each hidden layer.
+        labels: Joins labels to the sample.
+        head: What the last features say of labels.
     """
 
     def __init__(
@@ -140,13 +165,19 @@ class MLPDiscriminator(nn.Module):
         hidden: Sequence[int],
         activate: Callable[[], nn.Module],
         dropout: float,
+        labels: Joined,
+        head: LabelHead,
     ) -> None:
         super().__init__()
-        widths = (spec.numel, *hidden)
+        widths = (spec.numel + labels.width, *hidden)
+        self.labels = labels
         self.hidden = dense_stack(widths, activate, dropout)
+        self.head = head
         self.output = nn.Linear(widths[-1], 1)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map samples (N, *spec.shape) to logits (N,)."""
-        logits: Tensor = self.output(self.hidden(x.flatten(1)))
-        return logits.squeeze(1)
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
+        """Map samples (N, *spec.shape) to logits (N,), or an ``Output`` with classes."""
+        features = self.hidden(self.labels(x.flatten(1), labels))
+        logits: Tensor = self.output(features).squeeze(1)
+        judged: Tensor | Output = self.head(logits, features, labels)
+        return judged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -11,7 +12,22 @@ from pydantic import Field
 from torch import nn
 
 from ganzoo.architectures.base import Architecture, Inferred, Known, Shapes, Width
-from ganzoo.architectures.inference import NOTHING, activations_elsewhere, activations_not_inferable
+from ganzoo.architectures.conditioning import (
+    Condition,
+    DCondition,
+    Joined,
+    LabelHead,
+    LabelWidth,
+    joined,
+    label_head,
+)
+from ganzoo.architectures.inference import (
+    NOTHING,
+    activations_elsewhere,
+    activations_not_inferable,
+    latent_of,
+    without_labels,
+)
 from ganzoo.architectures.layers import (
     Activation,
     hidden_activation,
@@ -23,6 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.core.spec import LatentSpec, SampleSpec
+    from ganzoo.core.step import Output
 
 __all__ = ["Upsample", "UpsampleDiscriminator", "UpsampleGenerator"]
 
@@ -40,7 +57,8 @@ class Upsample(Architecture):
     by three 4x4 convolutions. The discriminator is four 5x5 convolutions without stride or
     padding, with dropout. Neither has a norm. Weights start uniform as in Glorot & Bengio 2010,
     eq. 16, biases at zero: under smaller ones the latent would be lost on the way through six
-    layers, and all samples would begin as one. Labels are ignored.
+    layers, and all samples would begin as one. Labels enter one-hot: beside the latent, and as
+    maps beside the image.
     """
 
     name: ClassVar[str] = "upsample"
@@ -48,6 +66,7 @@ class Upsample(Architecture):
         'Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", '
         "doi:10.23915/distill.00003 (upsampling before convolution)"
     )
+    conditional: ClassVar[bool] = True
     recommended: ClassVar[Mapping[str, Any]] = {
         "latent": 128,
         "batch_size": 32,
@@ -69,22 +88,26 @@ class Upsample(Architecture):
     activation: Activation = Field(
         "relu", description="activation after all layers but the last; relu is leaky by the slope"
     )
+    condition: Condition = "concat"
+    d_condition: DCondition = "concat"
+    label_width: LabelWidth = 32
 
     @classmethod
     def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
         """Tell from the dense layer the number of places of its map, but not their rows."""
+        shapes, joined, options = without_labels(shapes, known)
         dense = [shape for shape in shapes.values() if len(shape) == 2]
         convs = [shape for shape in shapes.values() if len(shape) == 4]
         if len(dense) != 1 or not convs:
             return None
         output = next((conv for conv in convs if conv[0] != conv[1]), convs[-1])
-        (maps, latent), (channels, width, *_) = dense[0], output
+        (maps, inputs), (channels, width, *_) = dense[0], output
         values = channels * (maps // width) * _FACTOR**2
         return Inferred(
-            latent,
+            latent_of(inputs, joined),
             values,
             channels,
-            options={"channels": width},
+            options={"channels": width, **options},
             not_inferable=activations_not_inferable(known.options),
             elsewhere=(activations_elsewhere(),),
         )
@@ -116,16 +139,22 @@ class Upsample(Architecture):
             UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
-        return UpsampleGenerator(spec, latent, self.channels, self._activate)
+        labels = joined(spec, self.condition, self.label_width)
+        return UpsampleGenerator(spec, latent, self.channels, self._activate, labels)
 
     def discriminator(self, spec: SampleSpec) -> UpsampleDiscriminator:
-        """Build the discriminator: (N, C, H, W) -> logits (N,).
+        """Build the discriminator: (N, C, H, W) -> logits (N,), or an ``Output``.
 
         Raises:
             UnsupportedSampleError: If ``spec`` is not an image or has other sides.
         """
         self.check(spec)
-        return UpsampleDiscriminator(spec, self.d_channels, self.dropout, self._activate)
+        labels = joined(spec, self.d_condition)
+        places = math.prod(side - _LOST for side in spec.size)
+        head = label_head(spec, self.d_condition, self.d_channels * 2 ** (_CONVS - 1), places)
+        return UpsampleDiscriminator(
+            spec, self.d_channels, self.dropout, self._activate, labels, head
+        )
 
     def _activate(self) -> nn.Module:
         return hidden_activation(self.activation, self.slope, inplace=True)
@@ -139,6 +168,7 @@ class UpsampleGenerator(nn.Module):
         latent: What it is made from; any shape, flattened.
         channels: Channels of all maps.
         activate: Makes one activation of a layer.
+        labels: Joins labels to the latent.
     """
 
     def __init__(
@@ -147,11 +177,14 @@ class UpsampleGenerator(nn.Module):
         latent: LatentSpec,
         channels: int,
         activate: Callable[[], nn.Module],
+        labels: Joined,
     ) -> None:
         super().__init__()
         height, width = spec.size
         self.base = (channels, height // _FACTOR, width // _FACTOR)
-        self.project = nn.Linear(latent.numel, channels * self.base[1] * self.base[2])
+        self.labels = labels
+        inputs = latent.numel + labels.width
+        self.project = nn.Linear(inputs, channels * self.base[1] * self.base[2])
         self.project_activation = activate()
         self.grow = nn.Sequential(*(_double(channels, activate) for _ in range(2)))
         self.refine = nn.Sequential(*(_refine(channels, activate) for _ in range(2)))
@@ -162,7 +195,8 @@ class UpsampleGenerator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents (N, *latent.shape) to images (N, C, H, W) in ``spec.value_range``."""
-        maps = self.project_activation(self.project(z.flatten(1))).reshape(-1, *self.base)
+        z = self.labels(z.flatten(1), labels)
+        maps = self.project_activation(self.project(z)).reshape(-1, *self.base)
         maps = self.refine(self.grow(maps))
         images: Tensor = self.activation(self.output(self.output_pad(maps)))
         return images
@@ -176,6 +210,8 @@ class UpsampleDiscriminator(nn.Module):
         channels: Channels of the first layer, doubled by each further one.
         dropout: Probability of dropping a value after each layer, and before the dense one.
         activate: Makes one activation of a layer.
+        labels: Joins labels to the image.
+        head: What the last features say of labels.
     """
 
     def __init__(
@@ -184,10 +220,13 @@ class UpsampleDiscriminator(nn.Module):
         channels: int,
         dropout: float,
         activate: Callable[[], nn.Module],
+        labels: Joined,
+        head: LabelHead,
     ) -> None:
         super().__init__()
         height, width = spec.size
-        widths = [spec.channels, *(channels * 2**layer for layer in range(_CONVS))]
+        self.labels = labels
+        widths = [spec.channels + labels.width, *(channels * 2**layer for layer in range(_CONVS))]
         self.convs = nn.Sequential(
             *(
                 nn.Sequential(
@@ -201,13 +240,16 @@ class UpsampleDiscriminator(nn.Module):
             )
         )
         self.dropout = nn.Dropout(dropout)
+        self.head = head
         self.output = nn.Linear(widths[-1] * (height - _LOST) * (width - _LOST), 1)
         _initialise(self)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map images (N, C, H, W) to logits (N,)."""
-        logits: Tensor = self.output(self.dropout(self.convs(x).flatten(1)))
-        return logits.squeeze(1)
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
+        """Map images (N, C, H, W) to logits (N,), or an ``Output`` with classes."""
+        features = self.dropout(self.convs(self.labels(x, labels)))
+        logits: Tensor = self.output(features.flatten(1)).squeeze(1)
+        judged: Tensor | Output = self.head(logits, features, labels)
+        return judged
 
 
 def _initialise(net: nn.Module) -> None:

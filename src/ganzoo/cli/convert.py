@@ -76,6 +76,12 @@ _OWN = [
         "lowest and highest value: tanh for -1 1, the default but for vectors; sigmoid for 0 1",
         _SAMPLES,
     ),
+    _option(
+        ["--classes"],
+        str,
+        "names of the classes with commas between, or how many, of a generator with labels",
+        _SAMPLES,
+    ),
     _option(["--unbounded"], bool, "values have no range: the net ends in no activation", _SAMPLES),
 ]
 
@@ -120,6 +126,10 @@ def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
         if len(size) > 2:
             raise ConfigError(f"A size is a height and a width, not {len(size)} numbers.")
         chosen["size"] = size[0] if len(size) == 1 else size
+
+    if classes := chosen.get("classes"):
+        words = [word.strip() for word in classes.split(",")]
+        chosen["classes"] = int(classes) if classes.isdecimal() else words
 
     from ganzoo.generators.convert import convert as made
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from ganzoo.core.step import Output
 from ganzoo.errors import ContractError
 
-__all__ = ["build_on_meta", "evaluating", "frozen", "last_input", "uses_batch_norm"]
+if TYPE_CHECKING:
+    from ganzoo.core.spec import SampleSpec
+
+__all__ = ["build_on_meta", "evaluating", "frozen", "last_input", "sized"]
+__all__ += ["uses_batch_norm"]
 
 _DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "exponential_", "random_"})
 
@@ -72,6 +77,23 @@ def last_input(net: nn.Module) -> Iterator[list[torch.Tensor]]:
             "The discriminator has features for no penalty: none of its layers with weights was "
             "called last. Return Output(logits, features=...), with features (N, ...)."
         )
+
+
+def sized(head: nn.Module, net: nn.Module, spec: SampleSpec) -> nn.Module:
+    """Return a head whose lazy layers have their sizes, by a net's features of a sample.
+
+    Args:
+        head: Maps features (N, *shape).
+        net: The discriminator, on the device that the head goes to.
+        spec: What a sample is.
+    """
+    device = next((weight.device for weight in net.parameters()), torch.device("cpu"))
+    if any(nn.parameter.is_lazy(weight) for weight in head.parameters()):
+        labels = None if spec.classes is None else torch.zeros(1, dtype=torch.int64, device=device)
+        with last_input(net) as inputs, torch.no_grad(), evaluating(net):
+            output = Output.of(net(torch.zeros(1, *spec.shape, device=device), labels))
+        head.to(device)(inputs[-1] if output.features is None else output.features)
+    return head
 
 
 def _has_weights(part: nn.Module) -> bool:

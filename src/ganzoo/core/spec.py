@@ -116,6 +116,9 @@ class LatentSpec(Model):
         low: Lower end of ``uniform``.
         high: Upper end of ``uniform``.
         truncation: Bound of ``truncated``, in standard deviations.
+        categorical: Sizes of categorical codes: each is drawn evenly and stands one-hot.
+        continuous: How many continuous codes there are, drawn from U(-1, 1). A latent (D,) ends in
+            its categorical and then its continuous codes, which are part of its D values.
     """
 
     error_label: ClassVar[str] = "The latent"
@@ -129,6 +132,12 @@ class LatentSpec(Model):
     low: float = Field(-1.0, description="lower end of a uniform latent")
     high: float = Field(1.0, description="upper end of a uniform latent")
     truncation: float = Field(2.0, gt=0, description="bound of a truncated latent, in sd")
+    categorical: tuple[Annotated[int, Field(ge=2, le=LARGEST)], ...] = Field(
+        (), max_length=256, description="sizes of the categorical codes that the latent ends in"
+    )
+    continuous: int = Field(
+        0, ge=0, le=LARGEST, description="number of continuous codes that the latent ends in"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -153,12 +162,22 @@ class LatentSpec(Model):
                 f"A uniform latent from {self.low} to {self.high} is wider than float32 can hold; "
                 f"bring low and high nearer together and to zero."
             )
+        if self.codes and (len(self.shape) != 1 or self.codes > self.numel):
+            raise ConfigError(
+                f"A latent of shape {self.shape} cannot end in {self.codes} values of codes. Give "
+                f"one number that is at least as large as its shape, such as {self.codes + 62}."
+            )
         return self
 
     @property
     def numel(self) -> int:
         """Number of values in one latent."""
         return math.prod(self.shape)
+
+    @property
+    def codes(self) -> int:
+        """Number of values of its codes."""
+        return sum(self.categorical) + self.continuous
 
     def sample(
         self,
@@ -181,12 +200,20 @@ class LatentSpec(Model):
 
         latents = torch.empty(count, *self.shape, device=device)
         if self.distribution == "uniform":
-            return latents.uniform_(self.low, self.high, generator=generator)
-        if self.distribution == "truncated":
-            return torch.nn.init.trunc_normal_(
-                latents, a=-self.truncation, b=self.truncation, generator=generator
-            )
-        return latents.normal_(generator=generator)
+            latents.uniform_(self.low, self.high, generator=generator)
+        elif self.distribution == "truncated":
+            ends = {"a": -self.truncation, "b": self.truncation}
+            torch.nn.init.trunc_normal_(latents, **ends, generator=generator)
+        else:
+            latents.normal_(generator=generator)
+        place = self.numel - self.codes
+        for size in self.categorical:
+            drawn = torch.randint(size, (count,), generator=generator, device=device)
+            latents[:, place : place + size] = torch.nn.functional.one_hot(drawn, size)
+            place += size
+        if self.continuous:
+            latents[:, place:].uniform_(-1.0, 1.0, generator=generator)
+        return latents
 
 
 def _beyond_float32(low: float, high: float) -> bool:

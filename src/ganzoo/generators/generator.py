@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Generator", "of_repository"]
 
+_ROWS = 16  # classes on a picture
+
 
 class Generator:
     """A trained generator with all that is needed to use it.
@@ -217,7 +219,7 @@ class Generator:
                     raise error.__cause__ from None
                 raise
             if self.spec.kind == "image" and not (folder / bundle.SAMPLES).exists():
-                self.grid(64, seed=0).save(folder / bundle.SAMPLES)
+                self.grid(seed=0).save(folder / bundle.SAMPLES)
             card.hide(folder, source)
             text = card.render(folder, repo_id=repo_id, license=options.license, source=source)
             (folder / bundle.CARD).write_bytes(text.encode())
@@ -305,17 +307,39 @@ class Generator:
     ) -> Image:
         """Draw samples in rows on one picture; options are those of ``sample``.
 
+        Of a generator with classes, where neither a count nor labels nor latents are given, each
+        row has a class and its name, and each column a latent; of more than 16 classes, 16.
+
         Args:
             count: How many; by default as many as labels or latents are given, else 64.
-            columns: Samples in a row; by default the picture is about square.
+            columns: Samples in a row; by default the picture is about square, or has 8 of each
+                class.
             **options: Those of ``sample``.
 
         Raises:
             ConfigError: If the samples are not images.
         """
+        chosen = (count, options.get("labels"), options.get("latents"))
+        if self.spec.classes and all(each is None for each in chosen):
+            options |= {"labels": None, "latents": None}
+            return self._grid_by_class(columns or 8, **options)
         labels = sampling.class_numbers(self.spec, options.pop("labels", None), count)
         count = sampling.number_of(count, labels, options.get("latents"), 64)
         return pictures.grid(self.sample(count, labels=labels, **options), self.spec, columns)
+
+    def _grid_by_class(self, columns: int, *, seed: int | None = None, **options: Any) -> Image:
+        """A row for each class, from the same latents."""
+        names = self.spec.classes
+        assert names is not None
+        rows = min(len(names), _ROWS)
+        shown = [number * len(names) // rows for number in range(rows)]
+        seed = sampling.seed_of(seed)
+        options["latents"] = sampling.draw_latents(self.latent, columns, seed).repeat(
+            rows, *(1,) * len(self.latent.shape)
+        )
+        options["labels"] = [number for number in shown for _ in range(columns)]
+        samples = self.sample(seed=seed, **options)
+        return pictures.grid(samples, self.spec, columns, [names[number] for number in shown])
 
 
 def of_repository(repo_id: str, *, device: torch.device | str = "cpu", **options: Any) -> Generator:

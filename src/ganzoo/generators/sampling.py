@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ganzoo.core.spec import LatentSpec, SampleSpec
     from ganzoo.generators.bundle_config import BundleConfig
 
-__all__ = ["affordable_batch", "class_numbers", "draw", "draw_latents", "number_of", "widest"]
+__all__ = ["affordable_batch", "class_numbers", "draw", "draw_latents", "number_of", "seed_of"]
+__all__ += ["widest"]
 
 _BLOCK = 64
 _BATCH = 2**30  # bytes that one layer's outputs may have; a hundred layers never live at once
@@ -58,7 +59,7 @@ def draw(
     classes = class_numbers(spec, labels, count)
     count = number_of(count, classes, latents, 16)
     batch_size = affordable_batch(module, config, count, operator.index(batch_size))
-    seed = secrets.randbits(63) if seed is None else checked(seed)
+    seed = seed_of(seed)
     if latents is None:
         latents = draw_latents(config.latent, count, seed)
     elif tuple(latents.shape) != (count, *config.latent.shape):
@@ -79,6 +80,11 @@ def draw(
             chosen = None if classes is None else classes[part].to(device)
             parts.append(module(latents[part].to(device), chosen).float().cpu())
     return config.cropped(torch.cat(parts)) if parts else torch.empty(0, *spec.shape)
+
+
+def seed_of(seed: int | None) -> int:
+    """Return the seed that is given, checked, or a fresh one."""
+    return secrets.randbits(63) if seed is None else checked(seed)
 
 
 def class_numbers(

@@ -34,6 +34,12 @@ class Loss(Component):
     probability: ClassVar[bool] = False
     """Whether ``score`` is a probability, in [0, 1], of being real."""
 
+    wants: ClassVar[frozenset[str]] = frozenset()
+    """What it needs of D's outputs: ``classes``, ``features``.
+
+    With ``features``, outputs have the inputs of D's last layer where D returns none itself. What
+    ``build`` returns may then have lazy layers (``nn.LazyLinear``): they are sized by them.
+    """
     relative: ClassVar[bool] = False
     """Whether only differences of logits matter, so that their signs say nothing (a critic's)."""
     trained_with: ClassVar[Literal["generator", "discriminator"]] = "generator"

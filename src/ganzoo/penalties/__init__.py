@@ -11,6 +11,7 @@ registry: Registry[Penalty] = Registry(
     builtins={
         "approximate-r1": "ganzoo.penalties.finite_difference:ApproximateR1",
         "approximate-r2": "ganzoo.penalties.finite_difference:ApproximateR2",
+        "auxiliary-classifier": "ganzoo.penalties.auxiliary:AuxiliaryClassifier",
         "consistency": "ganzoo.penalties.consistency:Consistency",
         "dragan": "ganzoo.penalties.dragan:Dragan",
         "feature-matching": "ganzoo.penalties.feature_matching:FeatureMatching",
@@ -27,6 +28,7 @@ registry: Registry[Penalty] = Registry(
         "wgangp": "gp",
         "ar1": "approximate-r1",
         "ar2": "approximate-r2",
+        "acgan": "auxiliary-classifier",
         "cr": "consistency",
         "bcr": "consistency",
         "zcr": "consistency",

@@ -31,12 +31,12 @@ class Penalty(Component):
     player: ClassVar[Player] = "discriminator"
     """Whose loss it is added to, and whose optimizer trains what ``build`` returns."""
     wants: ClassVar[frozenset[str]] = frozenset()
-    """What it needs of D's one forward pass: ``real``, ``fake``, ``features``.
+    """What it needs of D's one forward pass: ``real``, ``fake``, ``features``, ``classes``.
 
     ``real`` and ``fake`` are inputs that it differentiates: the game makes them require gradients
     before that pass, so that ``penalty`` takes the gradient of ``step.real_output.logits`` with
     respect to ``step.real``. With ``features``, outputs have the inputs of D's last layer where
-    D returns no features itself.
+    D returns no features itself; with ``classes``, D has to return class logits.
     """
     second_order: ClassVar[bool] = False
     """Whether it differentiates a gradient, so that all layers need a second derivative."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["animate", "grid", "images", "neighbours", "side_by_side", "write"]
 
+_GAP = 2  # pixels between tiles
+_LONGEST = 24  # letters of a row's name
+_LAST_LETTER = 0x24F  # of Latin, which the font has
 _LEGIBLE = 64  # pixels that one tile of a grid spans at the least
 _HELD = 0.25  # share of an animation's time for which its last frame stays
 _TICK = 40  # milliseconds that a frame is shown at the least
@@ -41,13 +44,19 @@ def images(samples: Tensor, spec: SampleSpec) -> list[Image]:
     return [Image.fromarray(pixels) for pixels in _pixels(samples, spec).numpy()]
 
 
-def grid(samples: Tensor, spec: SampleSpec, columns: int | None = None) -> Image:
+def grid(
+    samples: Tensor,
+    spec: SampleSpec,
+    columns: int | None = None,
+    names: Sequence[str] | None = None,
+) -> Image:
     """Return samples in rows on one picture, enlarged by a whole factor until they are legible.
 
     Args:
         samples: (N, C, H, W) in the spec's value range.
         spec: What one sample is.
         columns: Samples in a row; by default a square.
+        names: Of the rows, which are written to their left.
 
     Raises:
         ConfigError: If the samples are not images, or there are none.
@@ -62,7 +71,7 @@ def grid(samples: Tensor, spec: SampleSpec, columns: int | None = None) -> Image
         raise ConfigError(f"A grid needs at least one column, not {columns}.")
     enlarge = math.ceil(_LEGIBLE / max(spec.size))
     pixels = pixels.repeat_interleave(enlarge, dim=1).repeat_interleave(enlarge, dim=2)
-    gap = 2
+    gap = _GAP
     height, width = pixels.shape[1] + gap, pixels.shape[2] + gap
     rows = math.ceil(len(pixels) / columns)
     # Transparent where there is alpha, white elsewhere: empty places read as paper.
@@ -73,7 +82,32 @@ def grid(samples: Tensor, spec: SampleSpec, columns: int | None = None) -> Image
         row, column = divmod(index, columns)
         top, left = row * height + gap, column * width + gap
         canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return Image.fromarray(canvas.numpy())
+    picture = Image.fromarray(canvas.numpy())
+    return picture if names is None else _with_names(picture, names, height)
+
+
+def _with_names(picture: Image, names: Sequence[str], height: int) -> Image:
+    """A grid with the names of its rows, of that height, on white to its left."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=16)
+    shown = [_legible(name, number) for number, name in enumerate(names)]
+    margin = math.ceil(max(map(font.getlength, shown), default=0)) + 16
+    mode = "L" if picture.mode == "L" else "RGB"
+    canvas = Image.new(mode, (margin + picture.width, picture.height), "white")
+    canvas.paste(picture, (margin, 0), picture if picture.mode == "RGBA" else None)
+    draw = ImageDraw.Draw(canvas)
+    for row, name in enumerate(shown):
+        place = margin - 8, row * height + (height + _GAP) // 2
+        draw.text(place, name, fill="black", font=font, anchor="rm")
+    return canvas
+
+
+def _legible(name: str, number: int) -> str:
+    """A name, cut where it is long; the class's number where the font lacks its letters."""
+    if not name.isprintable() or max(map(ord, name), default=0) > _LAST_LETTER:
+        return f"class {number}"
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
 
 
 def _pixels(samples: Tensor, spec: SampleSpec) -> Tensor:

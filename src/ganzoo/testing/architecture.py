@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo import architectures
+from ganzoo.architectures.inference import Known
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.step import Output
 from ganzoo.errors import ContractError, UnsupportedSampleError, some
@@ -210,7 +211,7 @@ def _check_inferred(
 ) -> None:
     """Check that ``infer`` leads from a generator's shapes to the same net."""
     shapes = {name: tuple(value.shape) for name, value in generator.state_dict().items()}
-    inferred = type(arch).infer(shapes)
+    inferred = type(arch).infer(shapes, Known(classes=len(spec.classes or ())))
     if inferred is None:
         return
     size = spec.size if spec.kind == "image" else None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganzoo import losses
 from ganzoo.core import seeds
+from ganzoo.core.nets import sized
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.step import Judge, Output, Step
 from ganzoo.errors import ContractError
@@ -28,6 +29,7 @@ _BATCH = 4
 _CLASSES = 3
 _HEADS = 3  # logits of one sample
 _TOLERANCE = 1e-4
+_LATENT = LatentSpec(shape=(7,), categorical=(3,), continuous=2)  # with codes, for those who ask
 
 
 def check_loss(component: str | type[Loss] | Loss, spec: SampleSpec | None = None) -> None:
@@ -87,16 +89,17 @@ class _TinyDiscriminator(nn.Module):
 
 
 def _tiny_step(loss: Loss, scale: float, spec: SampleSpec, heads: int | None = None) -> Step:
-    generator = nn.Sequential(nn.Linear(2, spec.numel), nn.Unflatten(1, spec.shape))
-    latent = torch.randn(_BATCH, 2)
+    generator = nn.Sequential(nn.Linear(_LATENT.numel, spec.numel), nn.Unflatten(1, spec.shape))
+    discriminator, latent = _TinyDiscriminator(scale, spec, heads), _LATENT.sample(_BATCH)
+    built = loss.build(spec, _LATENT)
     return Step(
         number=0,
         generator=generator,
-        discriminator=Judge(_TinyDiscriminator(scale, spec, heads)),
+        discriminator=Judge(discriminator),
         latent=latent,
         fake=generator(latent),
         labels=torch.arange(_BATCH) % _CLASSES,
-        built=loss.build(spec, LatentSpec(shape=(2,))),
+        built=sized(built, discriminator, spec) if isinstance(built, nn.Module) else built,
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ganzoo.core import seeds
+from ganzoo.core.nets import sized
 from ganzoo.datasets import Samples
 from ganzoo.errors import ContractError, listing
 from ganzoo.generators.generator import Generator
@@ -74,7 +75,13 @@ def assemble(
         notices += [notice] * (notice not in notices)
     seeds.seed_all(config.seed)
     loader = Loader(
-        samples, config.batch_size, device, config.seed, preprocessing, workers=config.workers or 0
+        samples,
+        config.batch_size,
+        device,
+        config.seed,
+        preprocessing,
+        workers=config.workers or 0,
+        balanced=config.labels == "uniform",
     )
     with attributed_to(config.arch):
         generator = contract_nets.build(config.arch, "generator", spec, config.latent)
@@ -109,6 +116,7 @@ def assemble(
     )
     stage.parts()  # which refuses what has no state
     combinations.check_signs(game)
+    combinations.check_classes(game, config.arch, spec)
     combinations.check_second_derivatives(game, config.arch, spec)
     _note_oddities(stage)
     stage.config = stage.keeper.config = resolve_evals(
@@ -198,6 +206,8 @@ def _game(
 ) -> Game:
     skipping = config.nan_policy == "skip"
     built = config.loss.build(spec, config.latent)
+    if isinstance(built, nn.Module):
+        built = sized(built, discriminator, spec)
     terms = [Term(each, each.build(spec, config.latent)) for each in config.penalties]
     made = [(config.loss.trained_with, "loss", built)]
     made += [(term.penalty.player, term.part, term.built) for term in terms]

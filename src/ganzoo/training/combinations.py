@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,17 +11,20 @@ import torch
 from ganzoo.core import seeds
 from ganzoo.core.nets import uses_batch_norm
 from ganzoo.core.step import Output
-from ganzoo.errors import ConfigError
+from ganzoo.errors import ConfigError, ContractError
+from ganzoo.losses.base import Loss
+from ganzoo.training.parts import named
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.architectures.base import Architecture
+    from ganzoo.core.component import Component
     from ganzoo.core.spec import SampleSpec
     from ganzoo.penalties import Penalty
     from ganzoo.training.game import Game
 
-__all__ = ["check_second_derivatives", "check_signs", "notices"]
+__all__ = ["check_classes", "check_second_derivatives", "check_signs", "notices"]
 
 _TRIED = 2  # samples
 
@@ -60,16 +64,75 @@ def check_signs(game: Game) -> None:
         )
 
 
-def _fault(game: Game, player: str, spec: SampleSpec) -> str:
-    """Return torch's words on a second derivative that there is not, or ''."""
+def check_classes(game: Game, arch: Architecture, spec: SampleSpec) -> None:
+    """Refuse losses and penalties on classes where D tells none, and a D that tells them to none.
+
+    Raises:
+        ConfigError: With what to give instead.
+        ContractError: If D returns class logits of another number than there are classes.
+    """
+    components: list[Component] = [game.loss, *(term.penalty for term in game.terms)]
+    wanting = [each for each in components if "classes" in getattr(each, "wants", ())]
+    if spec.classes is None:
+        if wanting:
+            raise ConfigError(
+                f"{named(wanting[0])} needs labels, and this training has none. Give data with "
+                f"labels and set conditional=True (--conditional)."
+            )
+        return
+    found = _tried(game, spec)
+    if found is None:
+        return
+    if found.classes is None and wanting:
+        raise ConfigError(
+            f"{named(wanting[0])} needs class logits of the discriminator, and that of "
+            f"architecture '{arch.name}' returns none as it is set. {_auxiliary(arch)}"
+        )
+    if found.classes is not None and tuple(found.classes.shape) != (_TRIED, len(spec.classes)):
+        raise ContractError(
+            f"The discriminator of architecture '{arch.name}' returns class logits of shape "
+            f"{tuple(found.classes.shape)} for {_TRIED} samples of {len(spec.classes)} classes. "
+            f"Return (N, {len(spec.classes)})."
+        )
+    simple = type(game.loss).discriminator_loss is Loss.discriminator_loss
+    if found.classes is not None and simple and not wanting:
+        raise ConfigError(
+            f"The discriminator of architecture '{arch.name}' tells classes, and neither loss "
+            f"'{game.loss.name}' nor a penalty trains it to, so that samples would not follow "
+            f"their labels. Add penalty 'auxiliary-classifier' (--penalties auxiliary-classifier), "
+            f"or take another way for labels to enter the discriminator."
+        )
+
+
+def _auxiliary(arch: Architecture) -> str:
+    if "d_condition" in type(arch).model_fields:
+        return "Set its option d_condition to auxiliary (--arch.d_condition auxiliary)."
+    return "Take an architecture whose discriminator returns an Output with classes."
+
+
+def _tried(game: Game, spec: SampleSpec) -> Output | None:
+    """What a copy of D says of a few samples; None where it fails, which is checked elsewhere."""
+    with seeds.preserve_rng_state(game.noise.device), torch.no_grad(), suppress(Exception):
+        return Output.of(copy.deepcopy(game.discriminator)(*_inputs(game, "discriminator", spec)))
+    return None
+
+
+def _inputs(game: Game, player: str, spec: SampleSpec) -> tuple[Tensor, Tensor | None]:
+    """A few inputs of a net, and labels where there are classes."""
     device = game.noise.device
-    net = copy.deepcopy(game.net(player))
     inputs = torch.randn(_TRIED, *spec.shape, device=device)
     if player == "generator":
         inputs = game.latent.sample(_TRIED, device=device)
     labels = None
     if spec.classes is not None:
         labels = torch.zeros(_TRIED, dtype=torch.int64, device=device)
+    return inputs, labels
+
+
+def _fault(game: Game, player: str, spec: SampleSpec) -> str:
+    """Return torch's words on a second derivative that there is not, or ''."""
+    net = copy.deepcopy(game.net(player))
+    inputs, labels = _inputs(game, player, spec)
     inputs.requires_grad_()
     try:
         with torch.enable_grad(), game.precision():

@@ -294,8 +294,8 @@ class Game:
         ]
 
     def _wanted(self, player: str) -> frozenset[str]:
-        """What penalties of a phase need of D's pass."""
-        return frozenset().union(*(term.penalty.wants for term in self._due(player)))
+        """What loss and penalties of a phase need of D's pass."""
+        return self.loss.wants.union(*(term.penalty.wants for term in self._due(player)))
 
     def _adapt(self, augmentation: Augmentation, module: nn.Module, step: Step) -> None:
         scalars, step.scalars, step.built = step.scalars, {}, None

@@ -12,7 +12,7 @@ from ganzoo.core.seeds import derive
 from ganzoo.datasets.in_memory import MaterializedSamples
 from ganzoo.datasets.reader import Request
 from ganzoo.datasets.stream import Stream
-from ganzoo.errors import DataError
+from ganzoo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,6 +55,7 @@ class Loader:
         seed: int = 0,
         preprocessing: Preprocessing | None = None,
         workers: int = 0,
+        balanced: bool = False,
     ) -> None:
         self._count = len(samples)
         self._shape = samples.spec.shape  # of a sample as it is stored
@@ -82,6 +83,8 @@ class Loader:
             self.data = samples.data.to(home)
             self.labels = None if samples.labels is None else samples.labels.to(home)
         self._order = _Order(self._count, batch_size, seed, home)
+        if balanced:
+            self._order = _BalancedOrder(_labels_of(samples), batch_size, seed, home)
         self._workers = workers
         self._reader: Reader[tuple[Tensor, Tensor | None]] | None = None
         self._read = 0  # number of the batch that the reader gives next
@@ -296,6 +299,38 @@ class _Order:
         if epoch != self._epoch:
             self._epoch, self._numbers = epoch, self.permutation("order", epoch)
         return self._numbers[position * self._batch_size : (position + 1) * self._batch_size]
+
+
+class _BalancedOrder(_Order):
+    """Classes drawn evenly, and samples evenly within each; an epoch is as long as before."""
+
+    def __init__(self, labels: Tensor, batch_size: int, seed: int, device: torch.device) -> None:
+        super().__init__(len(labels), batch_size, seed, device)
+        self._sorted = labels.argsort(stable=True)
+        _, self._counts = torch.unique(labels, return_counts=True)  # of the classes that there are
+        self._starts = self._counts.cumsum(0) - self._counts
+
+    def batch(self, number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(derive(self.seed, "balanced", number))
+        drawn = torch.randint(len(self._counts), (self._batch_size,), generator=generator)
+        place = torch.rand(self._batch_size, generator=generator, dtype=torch.float64)
+        within = (place * self._counts[drawn]).long()
+        return self._sorted[self._starts[drawn] + within].to(self._device)
+
+
+def _labels_of(samples: Samples | Stream) -> Tensor:
+    """The labels (N,) of samples in memory.
+
+    Raises:
+        ConfigError: If there are none, or they are read while training.
+    """
+    if isinstance(samples, Stream) or samples.labels is None:
+        what = "are read while training" if isinstance(samples, Stream) else "have no labels"
+        raise ConfigError(
+            f"labels='uniform' draws classes evenly from samples in memory, and these {what}. "
+            f"Leave workers out and set conditional=True, or set labels to 'data'."
+        )
+    return samples.labels.cpu()
 
 
 def _requests(order: _Order, first: int) -> Iterator[Request]:

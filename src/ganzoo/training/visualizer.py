@@ -57,9 +57,7 @@ class SampleVisualizer:
         generator = self.generator()
         spec = generator.spec
         if spec.kind == "image":
-            classes = spec.classes
-            labels = None if classes is None else [i % len(classes) for i in range(_SHOWN)]
-            return generator.grid(_SHOWN, seed=self.seed, labels=labels)
+            return generator.grid(seed=self.seed)
         if not self.plotted or not plots.available():
             return None
         real, _ = self._real(_POINTS)

@@ -60,7 +60,7 @@ def check(
         CheckpointError: If by more than rounding, or they have another shape.
         DataError: If latent or picture are none of this generator.
     """
-    z = probe.latents(latent, fit.latent)
+    z = probe.latents(latent, fit.latent, len(fit.sample.classes or ()))
     try:
         wanted = probe.samples(picture, len(z), fit.sample)
     except probe.MisshapenError as error:
@@ -236,7 +236,10 @@ def _made(
     weights: Mapping[str, Tensor],
     z: Tensor,
 ) -> Tensor:
-    """What a generator with these weights makes of latents, in evaluation mode."""
+    """What a generator with these weights makes of latents, in evaluation mode.
+
+    With classes, a latent has its one-hot label after it.
+    """
     if arch.provider:  # a plug-in's net may hold more than its state dict says
         with torch.random.fork_rng(devices=[]):
             net = arch.generator(sample, latent)
@@ -244,8 +247,14 @@ def _made(
         net = build_on_meta(lambda: arch.generator(sample, latent))
     net.load_state_dict(dict(weights), assign=True)
     net.eval()
+    classes, parts = len(sample.classes or ()), []
     with torch.no_grad():
-        parts = [net(part) for part in torch.split(z, _AT_ONCE)]
+        for part in torch.split(z, _AT_ONCE):
+            labels = None
+            if classes:
+                part, code = torch.split(part.flatten(1), [latent.numel, classes], 1)
+                part, labels = part.reshape(-1, *latent.shape), code.argmax(1)
+            parts.append(net(part, labels))
     return torch.cat(parts).float()
 
 

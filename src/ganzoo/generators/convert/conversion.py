@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,6 +67,7 @@ def convert(
     channels: int | None = None,
     latent: LatentSpec | Mapping[str, Any] | int | tuple[int, ...] | None = None,
     value_range: Range = None,
+    classes: int | Sequence[str] | None = None,
     check: tuple[Any, Any] | None = None,
 ) -> Conversion:
     """Make a bundle of a generator's weights that another program saved with PyTorch.
@@ -90,10 +91,14 @@ def convert(
         latent: What the generator is fed, as wherever a latent is expected.
         value_range: Lowest and highest value of samples, which decides what the net ends in: tanh
             for (-1, 1), the default but for vectors; sigmoid for (0, 1); nothing if "unbounded".
+        classes: Names of the classes of a generator with labels, in the order of their numbers, or
+            how many there are. A label is one-hot after the latent, or a learned vector where the
+            weights have a table of one row for each class.
         check: A latent and the picture that the other program's net makes of it in evaluation
             mode, or a batch of each: ``.npy`` files, arrays or tensors. (D,), (N, D) or (N, D, 1,
-            1), and (C, H, W) or (N, C, H, W), channels first or last. Where samples differ by more
-            than 0.001 (for values from -1 to 1), nothing is written.
+            1), and (C, H, W) or (N, C, H, W), channels first or last; with classes, D is the latent
+            and the one-hot label after it. Where samples differ by more than 0.001 (for values
+            from -1 to 1), nothing is written.
 
     Raises:
         CheckpointError: If the file cannot be read safely, holds no such generator, or the check
@@ -109,7 +114,7 @@ def convert(
             f"{target} holds something that is not a bundle, which converting would replace. "
             f"Choose another folder."
         )
-    request = Request.of(arch, mapping, kind, size, channels, latent, value_range)
+    request = Request.of(arch, mapping, kind, size, channels, latent, value_range, classes)
     expected = None if check is None else probe.read(check)
     found = statedicts.read(path)
     if key is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,7 +15,7 @@ from ganzoo.architectures.inference import Inferred, Known
 from ganzoo.core.component import RESERVED
 from ganzoo.core.nets import build_on_meta
 from ganzoo.core.spec import Kind, LatentSpec, SampleSpec
-from ganzoo.errors import ConfigError, GanzooError, did_you_mean, listing
+from ganzoo.errors import ConfigError, GanzooError, did_you_mean, listing, quoted
 from ganzoo.files.statedicts import StateDict
 from ganzoo.generators.convert.matching import MisfitError, Shape, match
 from ganzoo.generators.convert.names import Reading, read_mapping, reading
@@ -81,6 +81,7 @@ class Request:
     latent: dict[str, Any] = field(default_factory=dict)
     value_range: Range = None
     likely: bool = True
+    classes: tuple[str, ...] | None = None
 
     @property
     def describes_samples(self) -> bool:
@@ -97,6 +98,7 @@ class Request:
         channels: int | None,
         latent: Any,
         value_range: Range,
+        classes: int | Sequence[str] | None,
     ) -> Request:
         """Validate the arguments of ``convert``, whose mistakes are not the file's."""
         chosen, options = _architecture(arch)
@@ -113,7 +115,18 @@ class Request:
         if min(*(sides or (1, 1)), 1 if channels is None else channels) < 1:
             raise ConfigError("Sizes and channels are at least 1.")
         names = read_mapping(mapping)
-        return cls(chosen, options, names, kind, sides, channels, latent or {}, value_range)
+        called = _classes(classes, chosen)
+        return cls(
+            chosen,
+            options,
+            names,
+            kind,
+            sides,
+            channels,
+            latent or {},
+            value_range,
+            classes=called,
+        )
 
     def fit(self, state: StateDict) -> Fit:
         """Build, without numbers, the generator that a state dict may be of, and match names.
@@ -128,7 +141,7 @@ class Request:
         shapes = {name: tuple(value.shape) for name, value in read.state.tensors.items()}
         _check_readable(shapes, read.names)
         try:
-            known = Known(self.options, self.size, self.likely)
+            known = Known(self.options, self.size, self.likely, len(self.classes or ()))
             inferred = self.cls.infer(shapes, known)
             sample = self._sample(shapes, inferred)
             latent = LatentSpec.model_validate(self._latent(inferred))
@@ -184,7 +197,7 @@ class Request:
             ends = usual.get(kind)
         else:
             ends = None if self.value_range == "unbounded" else self.value_range
-        return SampleSpec(kind=kind, shape=shape, value_range=ends)
+        return SampleSpec(kind=kind, shape=shape, value_range=ends, classes=self.classes)
 
     def _shape(self, inferred: Inferred | None) -> Shape:
         """Shape of one sample; empty if unknown."""
@@ -257,6 +270,24 @@ def _architecture(
     if not any(f.is_required() and name not in options for name, f in known.items()):
         chosen(**options)  # a mistake of the caller's is not the file's
     return chosen, options
+
+
+def _classes(given: int | Sequence[str] | None, arch: type[Architecture]) -> tuple[str, ...] | None:
+    """The names of the classes."""
+    if given is None:
+        return None
+    if not arch.conditional:
+        raise ConfigError(
+            f"Architecture '{arch.name}' makes no use of labels. Leave classes out, or take an "
+            f"architecture that does."
+        )
+    names = tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
+    if isinstance(given, str) or len(names) < 2 or len(set(names)) < len(names):
+        raise ConfigError(
+            f"Classes are two names or more, each once, or how many there are, not "
+            f"{quoted(given)}. Give 10, or a list of the names in the order of their numbers."
+        )
+    return names
 
 
 def _check_readable(shapes: Mapping[str, Shape], in_file: Mapping[str, str]) -> None:

@@ -101,17 +101,29 @@ def _file(path: Path, name: str) -> np.ndarray[Any, Any]:
         raise DataError(f"{name} is damaged or cut off ({error}). {_REMEDY}") from error
 
 
-def latents(value: Tensor, latent: LatentSpec) -> Tensor:
+def latents(value: Tensor, latent: LatentSpec, classes: int = 0) -> Tensor:
     """Return latents (N, *latent.shape) from (D,), (N, D), (N, D, 1, 1) and the like.
 
+    With classes, D and what is returned, (N, D), have the one-hot label after the latent.
+
     Raises:
-        DataError: If it is not a latent of this shape.
+        DataError: If it is not a latent of this shape, or no label follows.
     """
-    wanted = latent.shape
+    numel = latent.numel + classes
+    wanted = (numel,) if classes else latent.shape
     shape = tuple(value.shape)
-    for form in (wanted, (latent.numel,), (latent.numel, 1, 1)):
+    for form in (wanted, (numel,), (numel, 1, 1)):
         if shape == form or shape[1:] == form:
-            return value.reshape(-1, *wanted)
+            found = value.reshape(-1, *wanted)
+            if classes and not _one_hot(found[:, latent.numel :]):
+                break
+            return found
+    if classes:
+        raise DataError(
+            f"The latent is of shape {shape}, where the generator has {latent.numel} values and "
+            f"{classes} classes: give {numel} values, the last {classes} of which are a one-hot "
+            f"label."
+        )
     raise DataError(
         f"The latent is of shape {shape}, where the generator is fed {_shapes(wanted)}: give one "
         f"of shape {wanted} or a batch of shape (N, {', '.join(map(str, wanted))})."
@@ -149,6 +161,10 @@ def image(value: Tensor, count: int) -> tuple[int, ...]:
     if len(single) != 3:
         return ()
     return single if single[0] <= single[-1] else (single[-1], *single[:2])
+
+
+def _one_hot(code: Tensor) -> bool:
+    return bool((((code == 0) | (code == 1)).all(1) & (code.sum(1) == 1)).all())
 
 
 def _shapes(shape: tuple[int, ...]) -> str:
