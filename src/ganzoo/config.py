@@ -68,6 +68,13 @@ COMPONENTS: dict[str, Registry[Any]] = {
 }
 """The settings that are components, and where each is looked up."""
 
+LISTS: dict[str, Registry[Any]] = {
+    "penalties": penalties.registry,
+    "metrics": metrics.registry,
+    "trackers": trackers.registry,
+}
+"""The settings that are several components."""
+
 _DEFAULTS: dict[str, Any] = {
     "arch": {"name": "dcgan"},
     "dataset": {"name": "fashion-mnist-10k"},
@@ -377,12 +384,25 @@ def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
         **_stack(*layers),
     }
     for key, registry in COMPONENTS.items():
-        if isinstance(settings[key], Mapping):
-            chosen = dict(settings[key])
-            cls = registry.get(chosen.pop("name"), provider=chosen.pop("provider", ""))
-            settings[key] = cls.model_construct(**chosen)
+        settings[key] = _shown(registry, settings[key])
+    for key, registry in LISTS.items():
+        settings[key] = tuple(_shown(registry, each) for each in several(settings[key]))
+    if isinstance(settings["augmentation"], str):
+        settings["augmentation"] = {"name": settings["augmentation"]}
+    settings["augmentation"] = _shown(augmentations.registry, settings["augmentation"])
     settings["latent"] = LatentSpec.model_validate(settings["latent"])
     return settings
+
+
+def _shown(registry: Registry[Any], value: Any) -> Any:
+    """A component, without its required options if those are not set yet."""
+    if isinstance(value, str) and value in registry.names():
+        value = {"name": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        return value
+    chosen = dict(value)
+    cls = registry.get(chosen.pop("name"), provider=chosen.pop("provider", ""))
+    return cls.model_construct(**chosen)
 
 
 def differences(recipe: str) -> list[tuple[str, Any, Any, str]]:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from cyclopts import App, Group, Parameter
 from pydantic.fields import FieldInfo
 
-from ganzoo import recipes
-from ganzoo.config import COMPONENTS, TrainConfig, flag_of
+from ganzoo import augmentations, recipes
+from ganzoo.config import COMPONENTS, LISTS, TrainConfig, flag_of
 from ganzoo.core.component import Component
 from ganzoo.errors import ConfigError, did_you_mean, listing
 from ganzoo.schedules.numbers import read_all
@@ -72,6 +72,19 @@ def setting_options(shown: Mapping[str, Any]) -> Iterator[Option]:
             yield Option((name,), str, _parameter(flag, choice, value, _TRAINING))
         else:
             yield _field_option((name,), field, value, _TRAINING)
+            for path, component in _inside(name, value):
+                group = Group(" ".join((flag_of(path[0]), component.name)), sort_key=2)
+                for option, inner in type(component).model_fields.items():
+                    default = getattr(component, option, None)
+                    yield _field_option((*path, option), inner, default, group)
+
+
+def _inside(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Component]]:
+    """The components of a setting that holds one or several, and where their options go."""
+    if name == "augmentation" and isinstance(value, Component):
+        yield (name,), value
+    elif name in LISTS:
+        yield from (((name, each.name), each) for each in value if isinstance(each, Component))
 
 
 def schedule_options(tokens: Sequence[str]) -> Iterator[Option]:
@@ -110,7 +123,16 @@ def check_dotted(tokens: Sequence[str], shown: Mapping[str, Any]) -> None:
     """
     for token in tokens:
         setting, dot, option = token.partition("=")[0].removeprefix("--").partition(".")
-        component = shown.get(setting.replace("-", "_"))
+        setting = setting.replace("-", "_")
+        component = shown.get(setting)
+        if token.startswith("--") and dot and setting in LISTS:
+            name, _, option = option.rpartition(".")
+            component = _one_of(setting, name or option, shown)
+        if token.startswith("--") and dot and setting == "augmentation" and component is None:
+            raise ConfigError(
+                f"There is no augmentation here, whose option '{option}' could be set. Say "
+                f"--augmentation NAME too ({listing(augmentations.names())})."
+            )
         if not (token.startswith("--") and dot and isinstance(component, Component)):
             continue
         fields = [name.replace("_", "-") for name in type(component).model_fields]
@@ -122,9 +144,28 @@ def check_dotted(tokens: Sequence[str], shown: Mapping[str, Any]) -> None:
             )
 
 
+def _one_of(setting: str, name: str, shown: Mapping[str, Any]) -> Component:
+    """The component of that name among several.
+
+    Raises:
+        ConfigError: If it is not there.
+    """
+    found = {each.name: each for each in shown[setting] if isinstance(each, Component)}
+    if name in found:
+        return found[name]
+    here = f"only {listing(sorted(found))}" if found else "none at all"
+    known = LISTS[setting].names()
+    way = f" Say --{setting} {','.join([*found, name])} too."
+    if name not in known:
+        way = f"{did_you_mean(name, [*found, *known])} Give one of: {listing(known)}."
+    raise ConfigError(f"'{name}' is not among the {setting} here, where there is {here}.{way}")
+
+
 def _of_others(component: Component, setting: str, option: str) -> str:
     """Say which other components of the kind have an option."""
-    registry = COMPONENTS[setting.replace("-", "_")]
+    if setting not in COMPONENTS:
+        return ""
+    registry = COMPONENTS[setting]
     name = option.replace("-", "_")
     having = [
         entry.name
@@ -133,7 +174,9 @@ def _of_others(component: Component, setting: str, option: str) -> str:
     ]
     if not having or component.name in having:
         return ""
-    return f" It is an option of {listing(having)}: say --{setting} {having[0]} too, for one."
+    return (
+        f" It is an option of {listing(having)}: say {flag_of(setting)} {having[0]} too, for one."
+    )
 
 
 def application(
@@ -195,13 +238,29 @@ def repeated(tokens: Sequence[str], options: Sequence[Option]) -> list[str]:
     return line
 
 
-def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    """Return values by path as a layer of settings for ``resolve``."""
+def nested(
+    values: Mapping[tuple[str, ...], Any], shown: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return values by path as a layer of settings for ``resolve``.
+
+    Args:
+        values: What the line gives.
+        shown: What every setting would be without the options of components.
+    """
     from ganzoo.datasets import as_dataset
 
     settings: dict[str, Any] = {}
     for path in sorted(values, key=len):  # a component's name first, then its options
         value = values[path]
+        if path[0] in LISTS and len(path) == 3 and shown is not None:
+            chosen = settings.get(path[0])
+            several = shown[path[0]] if chosen is None or isinstance(chosen, str) else chosen
+            settings[path[0]] = _with_option(several, path[1], {path[2]: value})
+            continue
+        if path[0] == "augmentation" and len(path) == 2 and shown is not None:
+            given = {each[1]: values[each] for each in values if each[:1] == path[:1] and each[1:]}
+            settings["augmentation"] = _changed(shown["augmentation"], given)
+            continue
         if len(path) == 2:
             settings.setdefault(path[0], {})[path[1]] = value
             continue
@@ -215,6 +274,25 @@ def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     return settings
 
 
+def _with_option(
+    several: Sequence[Component | Mapping[str, Any]], name: str, option: Mapping[str, Any]
+) -> list[Any]:
+    """Several components, one of which has another option."""
+    return [_changed(each, option) if _name(each) == name else each for each in several]
+
+
+def _name(component: Component | Mapping[str, Any]) -> str:
+    return str(component["name"]) if isinstance(component, Mapping) else component.name
+
+
+def _changed(component: Component | Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """A component as a mapping, with other options; what it lacks is asked for afterwards."""
+    if isinstance(component, Component):
+        given = {key: getattr(component, key) for key in component.model_fields_set}
+        component = {"name": component.name, **given}
+    return {**component, **options}
+
+
 def _field_option(
     path: tuple[str, ...],
     field: FieldInfo,
@@ -226,7 +304,7 @@ def _field_option(
     if path[-1] == "size" and get_origin(kind) is tuple:
         kind = tuple[int, ...]  # one side or two
     elif path == ("trackers",):
-        kind = tuple[str, ...]  # by name; their options go into a file
+        kind = tuple[str, ...]  # by name
     elif path in (("metrics",), ("penalties",), ("augmentation",), ("schedules",)):
         kind = str  # likewise, several with commas (schedules: semicolons) between
     negative = flag_of(*path[:-1], f"no-{path[-1]}") if kind is bool else ()
@@ -247,6 +325,8 @@ def _parameter(
     elif isinstance(default, Mapping):
         default = ", ".join(default)  # the paths of schedules
     several = isinstance(default, (tuple, list))  # a list where it is from a file or a recipe
+    if several and any(isinstance(each, Component) for each in default):
+        default = [",".join(each.name for each in default if isinstance(each, Component))]
     shown = " ".join(map(str, default)) if several else str(default)
     known = default is not None and shown != ""
     return Parameter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +23,7 @@ from ganzoo.cli.options import (
     setting_options,
     switches,
 )
-from ganzoo.config import COMPONENTS, defaults, flag_of, read_config
+from ganzoo.config import COMPONENTS, LISTS, defaults, flag_of, read_config
 from ganzoo.errors import ConfigError, listing, plain
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=Fals
         "ganzoo train",
         "Train a GAN and leave a run folder with pictures and the generator.",
         options,
-        _execute,
+        functools.partial(_execute, shown=shown),
     )
     run_app(app, repeated(tokens, options))
 
@@ -125,7 +126,7 @@ def _further(lost_patience: bool) -> str:
 
 def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
     """The configuration file's settings, and the components and recipe that the line names."""
-    flags = {flag_of(name): name for name in (*COMPONENTS, "recipe")}
+    flags = {flag_of(name): name for name in (*COMPONENTS, *LISTS, "augmentation", "recipe")}
     chosen: dict[str, str] = {}
     layer: Mapping[str, Any] = {}
     place = option = ""
@@ -179,12 +180,13 @@ def _check_switches(tokens: Sequence[str], flags: Collection[str]) -> None:
             )
 
 
-def _execute(values: Mapping[tuple[str, ...], Any]) -> None:
+def _execute(values: Mapping[tuple[str, ...], Any], shown: Mapping[str, Any]) -> None:
     from ganzoo.training.trainer import Trainer
 
     own = {option.path[0] for option in _OWN}
     run = {path[0]: value for path, value in values.items() if path[0] in own}
-    settings = nested({path: value for path, value in values.items() if path[0] not in own})
+    given = {path: value for path, value in values.items() if path[0] not in own}
+    settings = nested(given, shown)
     if len(size := settings.get("size", ())) == 1:
         settings["size"] = size[0]
     trainer = Trainer(
