@@ -181,6 +181,9 @@ class TrainConfig(Model):
     )
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a net's gradient")
     latent: LatentSpec = Field(LatentSpec(), description="what the generator is fed")
+    packing: int = Field(
+        1, ge=1, description="samples that D sees together, joined as channels (PacGAN)"
+    )
     joint_batch: bool = Field(
         False, description="show D real and generated samples in one batch (not with batch norm)"
     )
@@ -304,6 +307,16 @@ class TrainConfig(Model):
         if size is not None and min(size) < 1:
             raise ConfigError(f"A size is a height and a width of at least 1, not {size}.")
         return size
+
+    @model_validator(mode="after")
+    def _whole_packs(self) -> TrainConfig:
+        if self.batch_size % self.packing:
+            raise ConfigError(
+                f"A batch of {self.batch_size} samples is no whole number of packs of "
+                f"{self.packing}. Give a batch_size that packing divides, such as "
+                f"{self.packing * -(-self.batch_size // self.packing)}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _schedules_fit(self) -> TrainConfig:

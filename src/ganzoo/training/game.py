@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ganzoo.core.nets import evaluating, frozen, last_input
-from ganzoo.core.step import OWN, Judge, Output, Step
+from ganzoo.core.step import OWN, Judge, Output, Step, packed
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
 from ganzoo.training.contract import blaming, check_scalar, describe, require
 from ganzoo.training.first_batch import FirstBatch
@@ -88,6 +88,7 @@ class Game:
         noise: Source of the latents, on the device.
         d_steps: Updates of D per iteration, each on fresh real and generated samples.
         g_steps: Updates of G per iteration.
+        packing: Samples that D sees together, joined on their first axis.
         joint_batch: Show D real and generated samples as one batch instead of two.
         d_eval_for_g: Put D in evaluation mode in G's phase.
         clip: Largest norm of a net's gradient; None leaves it as it is.
@@ -115,6 +116,7 @@ class Game:
     noise: torch.Generator
     d_steps: int = 1
     g_steps: int = 1
+    packing: int = 1
     joint_batch: bool = False
     d_eval_for_g: bool = False
     clip: float | None = None
@@ -324,6 +326,7 @@ class Game:
         """Return what D says of samples (N, *shape), augmented; its logits in float32."""
         if self._augment is not None:
             samples = self._augment(samples)
+        samples = packed(samples, self.packing)
         if not self._collects:
             return self._output(samples, labels)
         with last_input(self.discriminator) as features:
@@ -388,7 +391,7 @@ class Game:
 
     def _step(self, player: str, latent: Tensor, fake: Tensor, *seen: Any) -> Step:
         autocast = self.noise.device.type if self.autocast else None
-        judge = Judge(self.discriminator, autocast, self._augment)
+        judge = Judge(self.discriminator, autocast, self._augment, self.packing)
         step = Step(self.played, self.generator, judge, latent, fake, *seen)
         step.player = player
         return step

@@ -317,8 +317,10 @@ def start_from(
             )
     generator.load_state_dict(origin.module.state_dict())
     judge = origin.discriminator()
-    if judge is None:
-        notices.append(f"{source} has no discriminator: D starts anew")
+    if judge is None or theirs.packing != config.packing:
+        notices.append(
+            f"{source} has no {'such ' * (judge is not None)}discriminator: D starts anew"
+        )
     else:
         discriminator.load_state_dict(judge.state_dict())
     place = theirs.origin
