@@ -181,6 +181,12 @@ class TrainConfig(Model):
     )
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a net's gradient")
     latent: LatentSpec = Field(LatentSpec(), description="what the generator is fed")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="micro-batches that each batch is computed in, one after the other, to need "
+        "less memory",
+    )
     packing: int = Field(
         1, ge=1, description="samples that D sees together, joined as channels (PacGAN)"
     )
@@ -310,11 +316,13 @@ class TrainConfig(Model):
 
     @model_validator(mode="after")
     def _whole_packs(self) -> TrainConfig:
-        if self.batch_size % self.packing:
+        pieces = self.packing * self.accumulate
+        if self.batch_size % pieces:
+            packs = f" of packs of {self.packing}" if self.packing > 1 else ""
             raise ConfigError(
-                f"A batch of {self.batch_size} samples is no whole number of packs of "
-                f"{self.packing}. Give a batch_size that packing divides, such as "
-                f"{self.packing * -(-self.batch_size // self.packing)}."
+                f"A batch of {self.batch_size} samples cannot be divided into {self.accumulate} "
+                f"equal parts{packs} (accumulate, packing). Give a batch_size that {pieces} "
+                f"divides, such as {pieces * -(-self.batch_size // pieces)}."
             )
         return self
 

@@ -235,6 +235,7 @@ def _game(
         d_steps=config.d_steps,
         g_steps=config.g_steps,
         packing=config.packing,
+        accumulate=config.accumulate,
         joint_batch=config.joint_batch,
         d_eval_for_g=config.d_eval_for_g,
         clip=config.clip_grad,

@@ -185,9 +185,14 @@ def _refusal(penalty: Penalty, player: str, arch: Architecture, fault: str) -> s
 
 def notices(game: Game, arch: Architecture, *, joint_batch: bool) -> list[str]:
     """Return what can be combined but is better not, a line each."""
-    if not uses_batch_norm(game.discriminator):
-        return []
     found = []
+    if game.accumulate > 1 and any(map(uses_batch_norm, game.nets().values())):
+        found.append(
+            f"batch norm in '{arch.name}' sees the micro-batches of accumulate={game.accumulate} "
+            f"one by one, not the whole batch: results are those of smaller batches in this alone."
+        )
+    if not uses_batch_norm(game.discriminator):
+        return found
     if joint_batch:
         found.append(
             f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose batch "
