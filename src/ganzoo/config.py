@@ -100,7 +100,12 @@ def _text(value: Any) -> Any:
 
 
 def several(value: Any) -> Any:
-    """Return what several components are made of: one, or names as a person writes them."""
+    """Return what several components are made of: one, or names as a person writes them.
+
+    ``none`` is no component, which takes back those of a recipe or a file.
+    """
+    if isinstance(value, str) and value.strip() == "none":
+        return ()
     if isinstance(value, str):
         return tuple(name for part in value.split(",") if (name := part.strip()))
     return (value,) if isinstance(value, (Mapping, Component)) else value
@@ -126,7 +131,7 @@ Schedules = Annotated[
 
 
 def _augmentation(value: Any) -> Augmentation | None:
-    return None if value is None else augmentations.create(value)
+    return None if value in (None, "none") else augmentations.create(value)
 
 
 class TrainConfig(Model):
@@ -161,6 +166,9 @@ class TrainConfig(Model):
         None,
         description="trained generator to start from: a folder, the name of one that comes with "
         "ganzoo, or org/repo of the Hugging Face Hub; arch and latent follow from it",
+    )
+    num_samples: int | None = Field(
+        None, ge=1, description="train on so many of the samples, the same ones each time"
     )
     steps: int | None = Field(None, ge=1, description="iterations to train")
     epochs: float | None = Field(None, gt=0, description="passes over the data, instead of steps")
@@ -408,16 +416,15 @@ def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
         settings[key] = _shown(registry, settings[key])
     for key, registry in LISTS.items():
         settings[key] = tuple(_shown(registry, each) for each in several(settings[key]))
-    if isinstance(settings["augmentation"], str):
-        settings["augmentation"] = {"name": settings["augmentation"]}
-    settings["augmentation"] = _shown(augmentations.registry, settings["augmentation"])
+    chosen = settings["augmentation"]
+    settings["augmentation"] = None if chosen == "none" else _shown(augmentations.registry, chosen)
     settings["latent"] = LatentSpec.model_validate(settings["latent"])
     return settings
 
 
 def _shown(registry: Registry[Any], value: Any) -> Any:
     """A component, without its required options if those are not set yet."""
-    if isinstance(value, str) and value in registry.names():
+    if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         return value
