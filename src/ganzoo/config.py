@@ -458,7 +458,9 @@ def differences(recipe: str) -> list[tuple[str, Any, Any, str]]:
         if key == "epochs":
             other = f"{theirs['steps']} steps"
         if isinstance(one, Component):
-            one, other = chosen.settings[key], other.name
+            one, other = chosen.settings[key], "none" if other is None else other.name
+        if key in LISTS:
+            one, other = chosen.settings[key], ",".join(each.name for each in other) or "none"
         rows.append((".".join(path), one, other))
     order = list(TrainConfig.model_fields)
     rows.sort(key=lambda row: order.index(row[0].partition(".")[0]))
