@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 
 from ganzoo.core.device import has_amx
 
@@ -59,6 +60,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 _SMALL_MAP = 16  # places
 _FEW_CHANNELS = 4
 _EPS = 1e-8  # of variances over a group
+_FIRST_STEPS = 15  # of the power iteration with initial weights, as torch has it
 
 
 class ToMap(nn.ConvTranspose2d):
@@ -298,7 +300,7 @@ class MinibatchDeviation(nn.Module):
         """Map (N, C, *places) to (N, C + 1, *places)."""
         count = len(x)
         size = next(size for size in range(min(self.group, count), 0, -1) if count % size == 0)
-        variance = _lifted(x).unflatten(0, (-1, size)).var(1, correction=0)
+        variance = _lifted(x).reshape(-1, size, *x.shape[1:]).var(1, correction=0)
         # With the summand samples that are all the same have derivatives, of any order.
         spread = (variance + _EPS).sqrt().flatten(1).mean(1)
         each = spread.unsqueeze(1).expand(-1, size).reshape(count, *(1,) * (x.ndim - 1))
@@ -309,15 +311,56 @@ class MinibatchDeviation(nn.Module):
         return str(self.group)
 
 
-class _SpectralNorm(parametrizations._SpectralNorm):
-    """Torch's, in the precision of the weight: autocast on a GPU would mix it with bfloat16."""
+class _SpectralNorm(nn.Module):
+    """Divides a weight by an estimate of its largest singular value.
+
+    The same numbers and the same buffers as torch's own, with the arithmetic in the precision of
+    the weight, which autocast on a GPU would mix with bfloat16, and none on the meta device.
+
+    Args:
+        weight: As it is at first.
+        axis: Of the outputs, which are the rows of the matrix.
+    """
+
+    _u: Tensor
+    _v: Tensor
+
+    def __init__(self, weight: Tensor, axis: int = 0) -> None:
+        super().__init__()
+        self.axis = axis
+        rows = weight.shape[axis]
+        self.register_buffer("_u", weight.new_empty(rows))
+        self.register_buffer("_v", weight.new_empty(weight.numel() // rows))
+        if not weight.is_meta:  # where any arithmetic would import torch's compiler
+            nn.init.normal_(self._v)
+            self._iterate(self._matrix(weight), _FIRST_STEPS)
 
     def forward(self, weight: Tensor) -> Tensor:
-        kind = weight.device.type
-        if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
-            return super().forward(weight)
-        with torch.autocast(kind, enabled=False):
-            return super().forward(weight)
+        """Return a normalised weight of the same shape; in training mode after one step."""
+        if weight.is_meta:
+            return weight
+        with _without_autocast(weight.device.type):
+            matrix = self._matrix(weight)
+            if self.training:
+                self._iterate(matrix, 1)
+            u, v = self._u.clone(), self._v.clone()  # those of this pass, which the next changes
+            return weight / torch.vdot(u, torch.mv(matrix, v))
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return weight.movedim(self.axis, 0).flatten(1)
+
+    @torch.no_grad()
+    def _iterate(self, matrix: Tensor, steps: int) -> None:
+        for _ in range(steps):
+            self._u.copy_(nn.functional.normalize(torch.mv(matrix, self._v), dim=0))
+            self._v.copy_(nn.functional.normalize(torch.mv(matrix.t(), self._u), dim=0))
+
+
+def _without_autocast(kind: str) -> contextlib.AbstractContextManager[Any]:
+    available = torch.amp.is_autocast_available(kind)
+    if not available or not torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def spectrally_normalised(net: Net) -> Net:
@@ -338,7 +381,7 @@ def spectrally_normalised(net: Net) -> Net:
         weight = part._parameters.get("weight")
         if weight is not None and weight.ndim > 1:
             axis = int(isinstance(part, nn.modules.conv._ConvTransposeNd))  # of the outputs
-            parametrize.register_parametrization(part, "weight", _SpectralNorm(weight, dim=axis))
+            parametrize.register_parametrization(part, "weight", _SpectralNorm(weight, axis))
     return net
 
 
