@@ -16,7 +16,8 @@ from ganzoo.evaluation.sources import GeneratedSamples, StoredSamples
 
 if TYPE_CHECKING:
     from ganzoo.evaluation.options import EvalOptions
-    from ganzoo.evaluation.sources import RealSamples, SampleSource
+    from ganzoo.evaluation.sources import RealSamples
+    from ganzoo.generators.generator import Generator
     from ganzoo.metrics import Metric
 
 __all__ = ["SUFFIX", "ClassSides", "check_asked", "check_counts", "joined", "sides"]
@@ -36,35 +37,43 @@ class ClassSides:
     fake: GeneratedSamples
 
 
-def check_asked(metrics: Iterable[Metric], fake: SampleSource, options: EvalOptions) -> None:
+def check_asked(
+    metrics: Iterable[Metric], generator: Generator | None, options: EvalOptions
+) -> None:
     """Refuse, before data are looked at, what has no score of each class.
+
+    Args:
+        metrics: The metrics.
+        generator: The source; None where that is a dataset.
+        options: What else was asked for.
 
     Raises:
         ConfigError: If the source is no conditional generator, a metric draws samples of its own,
             or samples are fewer than classes.
     """
-    if not isinstance(fake, GeneratedSamples):
+    if generator is None:
         raise ConfigError(
             "per_class asks a conditional generator for samples of each class, and the source is a "
             "dataset. Give a generator, or leave per_class out."
         )
-    if fake.spec.classes is None:
+    classes = generator.spec.classes
+    if classes is None:
         raise ConfigError(
-            "per_class needs a generator that knows classes, and this one knows none. Give one that "
-            "was trained with conditional=True, or leave per_class out."
+            "per_class needs a generator that knows classes, and this one knows none. Give one "
+            "that was trained with conditional=True, or leave per_class out."
         )
     if options.labels == "data":
         raise ConfigError(
             "labels='data' has no meaning with per_class, which takes as many samples of each "
             "class. Leave one of them out."
         )
-    if options.num_fake is not None and options.num_fake < len(fake.spec.classes):
+    if options.num_fake is not None and options.num_fake < len(classes):
         raise ConfigError(
-            f"per_class divides num_fake among {len(fake.spec.classes):,} classes, and "
-            f"{options.num_fake:,} samples are too few. Give more."
+            f"per_class divides num_fake evenly among {len(classes):,} classes, and "
+            f"{options.num_fake:,} samples are fewer. Give more."
         )
     for metric in metrics:
-        if "generator" in metric.wants(fake.spec):
+        if "generator" in metric.wants(generator.spec):
             raise ConfigError(
                 f"The metric '{metric.name}' draws samples of its own, of all classes together. "
                 f"Leave it out, or leave per_class out."
@@ -145,13 +154,13 @@ def joined(
         ``classes``, the number ``each`` of generated samples, the ``fewest`` real ones of a class
         and a hash of the ``division``: names, and which samples are of which class.
     """
-    division = hashlib.sha256(repr([part.name for part in parts]).encode())
-    for part in parts:
-        division.update(b"" if part.real is None else part.real.fingerprint.encode())
-    compared = "real" in protocol
     said: dict[str, Any] = {"classes": len(parts), "each": parts[0].fake.count}
-    if compared:
-        said["fewest"] = min(part.real.count for part in parts if part.real is not None)
+    division = hashlib.sha256(repr(sorted(part.name for part in parts)).encode())
+    if "real" in protocol:
+        reals = {part.name: part.real for part in parts if part.real is not None}
+        said["fewest"] = min(real.count for real in reals.values())
+        for name in sorted(reals):
+            division.update(reals[name].fingerprint.encode())
     said["division"] = division.hexdigest()[:16]
     values = {name: score.value for name, score in scores.items()}
     return Score(

@@ -187,14 +187,14 @@ class Evaluator:
         if generator is not None:  # before anything is loaded or computed
             for metric in self.metrics:
                 metric.check(without_alpha(metric, generator.spec))
+        if options.per_class:
+            by_class.check_asked(self.metrics, generator, options)
         real: RealSamples | None = None
         if known is not None and (
             self._looked or (generator is not None and options.labels == "data")
         ):
             real = sample_source(known, options.num_real, generator, samples, keep=options.cache)
         self._fake = _source(origin, options, real)
-        if options.per_class:
-            by_class.check_asked(self.metrics, self._fake, options)
         preprocessing = None if generator is None else generator.config.preprocessing
         self._real = None if real is None else matched(real, self._fake, preprocessing)
         self._notices = () if real is not None else _in_vain(options)
