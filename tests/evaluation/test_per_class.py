@@ -251,7 +251,11 @@ def test_notices_of_some_classes_are_one() -> None:
     score = evaluate(make(), given, [Noticing(extractor=cells)], num_fake=30)
     score = score["noticing-per-class"]
     assert score.extra["per_class"] == {"owl": 16, "cat": 20, "dog": 12} and score.value == 16
-    assert score.notices == ("of all", "Class 'owl': only 16", "1 other class has notices.")
+    assert score.notices == (
+        "of all",
+        "Class 'owl': only 16",
+        "1 other class has notices of its own.",
+    )
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -318,7 +322,7 @@ def run(tmp_path_factory) -> Path:
     """A conditional training on eight places."""
     folder = tmp_path_factory.mktemp("run") / "ring"
     settings = {"steps": 2, "batch_size": 8, "latent": 2, "device": "cpu", "conditional": True}
-    dataset = {"name": "ring", "count": 200}
+    dataset = {"name": "ring", "count": 200, "sd": 0.3}
     ganzoo.Trainer({"name": "mlp", "hidden": [4]}, dataset, out=str(folder), **settings).fit()
     return folder
 
@@ -329,7 +333,7 @@ def test_the_command(run, capsys) -> None:
     capsys.readouterr()
     main([*line, "--per-class"])
     shown = capsys.readouterr().out
-    assert "modes-per-class" in shown and "per class each: 10" in shown
+    assert "modes-per-class" in shown and "per_class each: 10" in shown
     rows = [row.split() for row in shown.splitlines() if row.startswith("mode ")]
     assert [row[:2] for row in rows] == [["mode", str(number)] for number in range(8)]
     saved = json.loads((run / "generator" / "metrics.json").read_text())

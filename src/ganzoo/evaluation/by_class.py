@@ -187,7 +187,11 @@ def _notices(scores: Mapping[str, Score]) -> tuple[str, ...]:
         common += [f"Class '{noticed[0]}': {notice}" for notice in own[noticed[0]]]
     if len(noticed) > 1:
         others = len(noticed) - 1
-        common.append(f"{others:,} other {'class has' if others == 1 else 'classes have'} notices.")
+        common.append(
+            "1 other class has notices of its own."
+            if others == 1
+            else f"{others:,} other classes have notices of their own."
+        )
     return tuple(common)
 
 
