@@ -392,6 +392,27 @@ def test_labels_of_real_samples_without_any():
         score(made, pixels(), kid(), num_fake=10, **options)
 
 
+def test_a_score_of_each_class():
+    with registered_for_labels():
+        spec = SampleSpec(shape=(1, 8, 8), classes=("a", "b"))
+        made = maker(spec, architectures.create("labelled"))
+        named, few = ["a", "b"] * 12, ["a"] * 22 + ["b"] * 2
+        ways = {
+            "Give a generator": (pixels(), (pixels(), named), {}),
+            "Give a dataset with labels": (made, pixels(), {}),
+            "Give real samples whose classes have": (made, (pixels(), ["a", "c"] * 12), {}),
+            "Give more": (made, (pixels(), named), {"num_fake": 1}),
+            "give more, or set subset_size lower": (made, (pixels(), few), {}),
+            "Leave one of them out": (made, (pixels(), named), {"labels": "data"}),
+        }
+        for advice, (source, real, options) in ways.items():
+            options = {"num_fake": 20, **options}
+            text = said(lambda: score(source, real, kid(), per_class=True, **options))  # noqa: B023
+            assert advice in text
+            score(source, real, kid(), **{**options, "num_fake": 20, "labels": "uniform"})
+        score(made, (pixels(), named), kid(), per_class=True, num_fake=20)
+
+
 @cases("spec", "bytes")
 def test_images_without_a_range(way: str):
     spec = SampleSpec(shape=(1, 16, 16), value_range=None)

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ganzoo.datasets.mixture import Coverage, Mixture
+from ganzoo.datasets.mixture import Coverage, Mixture, reached
 from ganzoo.errors import ConfigError
 
 THREE = Mixture(centres=((-5, -5), (5, 5), (-5, 5)), sd=1)
@@ -100,7 +100,10 @@ def test_coverage_by_hand() -> None:
     found = THREE.coverage(samples)
     assert found == Coverage(modes=2, total=3, high_quality=4 / 6, shares=(0.75, 0.25, 0.0))
     assert found.rarest == 0
-    assert str(found) == "2 of 3 modes, 66.7% high quality, rarest mode 0.0%"
+    assert found.due == 2
+    assert str(found) == (
+        "2 of 3 modes, 2 with a quarter of their due, 66.7% high quality, rarest mode 0.0%"
+    )
 
 
 def test_the_rarest_mode() -> None:
@@ -108,6 +111,49 @@ def test_the_rarest_mode() -> None:
     found = THREE.coverage(samples)
     assert found == Coverage(modes=3, total=3, high_quality=1.0, shares=(0.5, 0.3, 0.2))
     assert found.rarest == 0.2
+
+
+@pytest.mark.parametrize(("count", "due"), [(24, 1), (25, 2), (26, 2)])
+def test_a_quarter_of_the_due_is_of_all_samples(count, due) -> None:
+    """A quarter of a third of 300 samples is 25, of which those that are near no mode are some."""
+    samples = torch.cat(
+        [
+            torch.tensor([[5.0, 5.0]]).expand(count, 2),
+            torch.tensor([[-5.0, 5.0]]).expand(150, 2),
+            torch.tensor([[float("nan"), 0.0]]).expand(50, 2),
+            torch.tensor([[50.0, 50.0]]).expand(100 - count, 2),
+        ]
+    )
+    found = THREE.coverage(samples)
+    assert (found.modes, found.due) == (2, due)
+    assert found.high_quality == (150 + count) / 300
+    assert "1 with a quarter of its due" in str(found) or due == 2
+
+
+def test_samples_that_lie_anywhere_have_their_due_nowhere() -> None:
+    places = [2.0 * place - 9 for place in range(10)]
+    mixture = Mixture(centres=tuple((x, y) for y in places for x in places), sd=0.05)
+    cloud = 20 * torch.rand(10_000, 2, generator=generator()) - 10
+    found = mixture.coverage(cloud)
+    squares = (cloud[:, None].double() - torch.tensor(mixture.centres)).square().sum(2)
+    near = (squares <= 0.15**2).sum(0)
+    assert found.modes == int((near > 0).sum()) > 80
+    assert found.due == int((near >= 25).sum()) == 0
+    assert found.high_quality == pytest.approx(math.pi * 0.15**2 / 4, rel=0.2)
+    own = mixture.coverage(mixture.sample(2500, generator())[0])
+    assert (own.modes, own.due) == (100, 100)
+
+
+def test_the_only_mode() -> None:
+    found = Mixture(centres=((0.0,),), sd=1).coverage(torch.tensor([[0.5]] + [[9.0]] * 4))
+    assert (found.modes, found.due, found.shares) == (1, 0, (1.0,))
+
+
+def test_reached_counts_at_least_one_sample() -> None:
+    assert reached([0.0, 0.001, 0.999], [0.2, 0.5, 0.3], 0) == 2
+    assert reached([0.05, 0.1, 0.85], [0.2, 0.5, 0.3], 0.25) == 2
+    assert reached([0.05, 0.125, 0.825], [0.2, 0.5, 0.3], 0.25) == 3
+    assert reached([0.0, 1.0], [0.0, 1.0], 0.25) == 1
 
 
 def test_a_sample_counts_for_the_nearest_centre_alone() -> None:

@@ -74,7 +74,8 @@ def test_the_protocol_says_which_mixture():
     wider = Mixture(centres=FOUR.centres, sd=0.06)
     moved = Mixture(centres=(*FOUR.centres[:3], (1, 1.5)), sd=0.05)
     assert len({metric.protocol(VECTOR, m)["mixture"] for m in (FOUR, wider, moved)}) == 3
-    assert metric.protocol(VECTOR, None) == metric.protocol(STACKED, None) == {}
+    rule = {"counted": "modes with at least one sample"}
+    assert metric.protocol(VECTOR, None) == metric.protocol(STACKED, None) == rule
 
 
 def test_scores_of_two_mixtures_cannot_be_compared():
@@ -152,6 +153,77 @@ def test_what_it_wants():
     metric = metrics.create("modes")
     assert metric.wants(VECTOR) == ("samples",)
     assert metric.wants(STACKED) == ("logits",)
+
+
+# -- by a part of what is due ----------------------------------------------------------------------
+
+
+def test_by_a_part_of_its_due():
+    """A quarter of a quarter of 160 samples is 10; those near no mode count among the 160."""
+    values = [[-1, -1]] * 100 + [[-1, 1]] * 10 + [[1, -1]] * 9 + [[1, 1]] + [[0, 0]] * 40
+    by_one = metrics.create("modes").score(None, points(values))
+    assert (by_one.value, by_one.extra["modes_due"]) == (4, 2)
+    wanted = {0.25: 2, 0.2: 3, 0.025: 4, 1.0: 1}  # parts of 40 samples: 10, 8, 1 and 40
+    for least, count in wanted.items():
+        result = metrics.create("modes", least_share=least).score(None, points(values))
+        assert (result.value, result.extra["modes_due"]) == (count, 2)
+        assert result.extra["reverse_kl"] == by_one.extra["reverse_kl"]
+        assert result.extra["high_quality"] == 0.75
+
+
+def test_a_uniform_cloud_reaches_modes_by_one_sample_only():
+    grid = datasets.create("grid", side=10, count=4000)
+    cloud = np.random.RandomState(0).uniform(-10, 10, (10_000, 2)).astype(np.float32)
+    places = np.arange(-9, 10, 2)
+    nearest = places[np.abs(cloud[:, :, None] - places).argmin(2)]
+    good = np.hypot(*(cloud - nearest).T) <= 0.15
+    counts = Counter(map(tuple, nearest[good]))
+    kinds = {"name": "modes"}, {"name": "modes", "least_share": 0.1}
+    by_one, by_due = (ganzoo.evaluate(cloud, grid, [kind])["modes"] for kind in kinds)
+    assert by_one.value == len(counts) > 80 and by_one.extra["modes_due"] == 0
+    assert by_due.value == sum(count >= 10 for count in counts.values()) == 0
+    assert by_one.extra["high_quality"] == good.mean() < 0.02
+    # As near to even as can be: it is the high quality that tells, not the divergence.
+    assert by_one.extra["reverse_kl"] < 0.01
+    own = ganzoo.evaluate(grid, metrics=[kinds[1]])["modes"]
+    assert own.value == own.extra["modes_due"] == 100
+    assert by_one.protocol["measured"]["counted"] == "modes with at least one sample"
+    assert by_due.protocol["measured"]["counted"] == (
+        "modes with at least 0.1 of their due share of all samples"
+    )
+    assert "measured.counted" in evaluation.differences(by_one, by_due)
+
+
+def test_due_are_the_shares_of_the_reals():
+    """Rare modes are due less: a quarter of .6, .3 and .1 of 200 samples is 30, 15 and 5."""
+    real = seen([0] * 60 + [1] * 30 + [2] * 10, SampleSpec(shape=(1, 28, 28)))
+    fake = seen([0] * 181 + [1] * 14 + [2] * 5, SampleSpec(shape=(1, 28, 28)))
+    metric = metrics.create("modes", reference="real", least_share=0.25)
+    assert metric.score(real, fake).value == 2
+    even = metrics.create("modes", least_share=0.25)  # of ten digits each is due 20
+    assert even.score(None, fake).value == 3
+    assert metrics.create("modes").score(None, fake).extra["modes_due"] == 3
+
+
+def test_the_only_mode_of_a_mixture():
+    one = Mixture(centres=((0.0, 0.0),), sd=1)
+    values = torch.tensor([[0.0, 0.0]] + [[9.0, 0.0]] * 4)
+    fake = MetricInputs(5, samples=values, spec=VECTOR, mixture=one)
+    result = metrics.create("modes").score(None, fake)
+    assert (result.value, result.extra["modes_due"], result.extra["high_quality"]) == (1, 0, 0.2)
+    assert (result.extra["reverse_kl"], result.extra["rarest"]) == (0, 1)
+
+
+@pytest.mark.parametrize("least", [0, 0.25])
+def test_samples_that_are_not_finite_have_no_mode(least):
+    with pytest.raises(DataError, match="NaN"):
+        metrics.create("modes", least_share=least).score(None, points([[math.nan, 0], [1, 1]]))
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.5, math.nan])
+def test_a_least_share_is_a_part(least):
+    with pytest.raises(ConfigError, match="least_share"):
+        metrics.create("modes", least_share=least)
 
 
 # -- images, from pixels to the score --------------------------------------------------------------

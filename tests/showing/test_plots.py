@@ -25,7 +25,8 @@ def rows(count: int, coverage: bool = False) -> list[dict[str, float]]:
         row |= {"d_loss": 1 + generator.normal() / 9, "g_loss": 2 + generator.normal() / 9}
         row |= {"d_real": 0.7 + generator.random() / 9, "d_fake": 0.2 + generator.random() / 9}
         if coverage:
-            row |= {"modes": 1 + number // 3, "high_quality": 0.9, "rarest_mode": 0.25}
+            row |= {"modes": 1 + number // 3, "modes_due": 1}
+            row |= {"high_quality": 0.9, "rarest_mode": 0.25}
         made.append(row)
     return made
 
@@ -203,10 +204,11 @@ def test_panels_for_coverage(figure) -> None:
     _, _, modes, shares = drawn.axes
     assert (modes.get_ylabel(), shares.get_ylabel()) == ("modes covered", "share of samples")
     faint = [line.get_ydata().tolist() for line in modes.get_lines() if line.get_alpha() == 0.25]
-    assert faint == [[1 + n // 3 for n in range(1, 51)]]
+    assert faint == [[1 + n // 3 for n in range(1, 51)], [1] * 50]
     assert lines(shares)["high quality"][:, 1] == pytest.approx(np.full(50, 0.9))
     assert lines(shares)["rarest mode"][:, 1] == pytest.approx(np.full(50, 0.25))
-    assert named(drawn)[-3:] == ["modes covered", "high quality", "rarest mode"]
+    names = ["modes covered", "with a quarter of their due", "high quality", "rarest mode"]
+    assert named(drawn)[-4:] == names
     assert shares.get_xlabel() == "step"
 
 

@@ -258,13 +258,14 @@ def test_mode_collapse_is_named(clock, trainer, modes, collapse) -> None:
     progress, file = shown(soft_wrap=True, every=0.0, results=False)
     progress.on_start(trainer, SimpleNamespace(path=Path("run")))
     clock.seconds += 1
-    progress.on_log(trainer, {**ROW, "modes": modes, "high_quality": 0.975, "rarest_mode": 0.25})
+    row = {**ROW, "modes": modes, "modes_due": 1, "high_quality": 0.975, "rarest_mode": 0.25}
+    progress.on_log(trainer, row)
     progress.on_end(trainer, SimpleNamespace(path=Path("run")))
     *_, line, last = file.getvalue().splitlines()
     assert f"D(G(z)) 0.25  modes {modes}  " in line and "samples/s" in line
     assert last == (
-        f"modes covered: {modes} of 3{collapse}, 97.5% of the samples within three standard "
-        f"deviations of one, rarest mode 25.0%"
+        f"modes covered: {modes} of 3{collapse}, 1 with a quarter of their due, 97.5% of the "
+        f"samples within three standard deviations of one, rarest mode 25.0%"
     )
 
 

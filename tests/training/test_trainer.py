@@ -274,8 +274,11 @@ def test_modes_are_counted_where_they_are_known() -> None:
         output.weight.zero_()
         output.bias.copy_(torch.tensor([5.0, 5.0]))
     trainer.game.ema.module.load_state_dict(trainer.game.generator.state_dict())
-    assert trainer.visualizer.scores() == {"modes": 1, "high_quality": 1.0, "rarest_mode": 0.0}
+    found = {"modes": 1, "modes_due": 1, "high_quality": 1.0, "rarest_mode": 0.0}
+    assert trainer.visualizer.scores() == found
+    assert trainer.visualizer.numbers == tuple(found)
     row = trainer.fit().history[-1]
+    assert 0 <= row["modes_due"] <= row["modes"]
     assert 0 <= row["modes"] <= 3 and 0 <= row["rarest_mode"] <= row["high_quality"] <= 1
 
 

@@ -34,6 +34,7 @@ def evaluate(
     num_real: int | None = None,
     num_fake: int | None = None,
     labels: Literal["uniform", "data"] = "uniform",
+    per_class: Switch = False,
     preset: str | None = None,
     seed: int = 0,
     size: int | None = None,
@@ -57,6 +58,8 @@ def evaluate(
         num_real: how many real samples; by default all
         num_fake: how many samples of the source; by default 10,000, or all where it holds samples
         labels: classes that a conditional generator is asked for: uniform, or as the data has them
+        per_class: score each class of a conditional generator against the real samples of its name,
+            and their mean; num-fake is divided among the classes
         preset: preparation for the Inception network: torch-fidelity, pytorch-fid, clean, studiogan
         seed: decides the generated samples
         size: height and width for metrics on pixels, such as swd, where the pictures have several
@@ -160,6 +163,9 @@ def _show(scores: Mapping[str, Score]) -> None:
         table.add_row(Text(name), f"{score.value:.6g}", error, Text(", ".join(extra)))
     console.print(table)
     console.print()
+    if by_class := _by_class(scores):
+        console.print(by_class)
+        console.print()
     first, *others = protocols.values()
     common = {
         key: value
@@ -175,6 +181,18 @@ def _show(scores: Mapping[str, Score]) -> None:
     notices = dict.fromkeys(notice for score in scores.values() for notice in score.notices)
     for notice in notices:
         console.print(f"note: {plain(notice)}", markup=False, style="yellow")
+
+
+def _by_class(scores: Mapping[str, Score]) -> Table | None:
+    """The values of each class, where scores have them: a row a class."""
+    found = {name: score.extra.get("per_class") for name, score in scores.items()}
+    tables = {name: values for name, values in found.items() if isinstance(values, Mapping)}
+    if not tables:
+        return None
+    table = Table("class", *tables, box=None, header_style="bold", pad_edge=False)
+    for name in next(iter(tables.values())):
+        table.add_row(Text(plain(name)), *(f"{values[name]:.6g}" for values in tables.values()))
+    return table
 
 
 def _lines(protocol: Mapping[str, Any], lead: str = "") -> list[tuple[str, Any]]:

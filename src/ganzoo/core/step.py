@@ -13,7 +13,7 @@ __all__ = ["OWN", "Judge", "Output", "Play", "Step", "packed"]
 
 OWN = (
     *("step", "epoch", "images", "d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad"),
-    *("g_lr", "d_lr", "diversity", "skipped", "modes", "high_quality", "rarest_mode"),
+    *("g_lr", "d_lr", "diversity", "skipped", "modes", "modes_due", "high_quality", "rarest_mode"),
     *("evaluated", "measured"),
 )
 """The names in rows of ``metrics.jsonl`` that are ganzoo's own; losses report by others."""

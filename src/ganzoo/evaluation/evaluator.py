@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import metrics as zoo
 from ganzoo.core.device import PrecisionName, pick_device
 from ganzoo.errors import ConfigError, DataError, GanzooError, listing
-from ganzoo.evaluation import closest, ranks
+from ganzoo.evaluation import by_class, closest, ranks
 from ganzoo.evaluation.extraction import unlike
 from ganzoo.evaluation.feature_pass import STOPPED, FeaturePass, Parts
 from ganzoo.evaluation.opening import (
@@ -61,6 +62,7 @@ def evaluate(
     num_real: int | None = None,
     num_fake: int | None = None,
     labels: Labels = "uniform",
+    per_class: bool = False,
     preset: str | None = None,
     seed: int = 0,
     size: int | tuple[int, int] | None = None,
@@ -99,6 +101,10 @@ def evaluate(
             is itself a dataset.
         labels: Classes that a conditional generator is asked for: drawn evenly at random, or from
             those of the real samples.
+        per_class: Whether each metric is computed of each class by itself, of samples that a
+            conditional generator makes of it against the real ones with its name; of FID, the mean
+            is known as intra FID (Miyato and Koyama 2018, arXiv:1802.05637). ``num_fake`` is
+            divided evenly among the classes.
         preset: Preparation of pictures for the Inception network: ``torch-fidelity``,
             ``pytorch-fid``, ``clean`` or ``studiogan``.
         seed: Decides the generated samples.
@@ -112,7 +118,9 @@ def evaluate(
             cannot be written in the end, a notice of that score says so.
 
     Returns:
-        The scores by the names of the metrics.
+        The scores by the names of the metrics. With ``per_class`` the names end with
+        ``-per-class``, the value is the mean over the classes, and ``extra["per_class"]`` has that
+        of each class by its name.
 
     Raises:
         ConfigError: If a metric is for other samples, or a setting fits nothing here.
@@ -179,6 +187,8 @@ class Evaluator:
         if generator is not None:  # before anything is loaded or computed
             for metric in self.metrics:
                 metric.check(without_alpha(metric, generator.spec))
+        if options.per_class:
+            by_class.check_asked(self.metrics, generator, options)
         real: RealSamples | None = None
         if known is not None and (
             self._looked or (generator is not None and options.labels == "data")
@@ -200,6 +210,24 @@ class Evaluator:
         self._pass = FeaturePass(self.metrics, self._real, self._fake, target, options)
         self._mixture = mixture_of(known, self._real, self._fake)
         self._parts: Parts | None = None  # of the real samples
+        self._classes: tuple[by_class.ClassSides, ...] = ()
+        self._by_class: dict[str, Evaluator] = {}
+        if options.per_class:
+            self._divide()
+
+    def _divide(self) -> None:
+        """Make an evaluator of each class, with the same nets."""
+        assert isinstance(self._fake, GeneratedSamples)
+        self._classes = by_class.sides(self._real, self._fake)
+        each = self._classes[0].fake.count
+        self._fake = replace(self._fake, count=each * len(self._classes))
+        for metric in self.metrics:
+            by_class.check_counts(metric, self._classes, self._against(metric) is not None)
+        for part in self._classes:
+            evaluator = copy.copy(self)
+            evaluator._real, evaluator._fake, evaluator._by_class = part.real, part.fake, {}
+            evaluator._pass = self._pass.between(part.real, part.fake)
+            self._by_class[part.name] = evaluator
 
     def prepare(self) -> None:
         """Build the extractors, and compute the features of real samples unless they are cached.
@@ -211,6 +239,10 @@ class Evaluator:
                 them.
         """
         self._pass.build()
+        for evaluator in self._by_class.values():
+            evaluator.prepare()
+        if self._by_class:
+            return
         if self._parts is None and self._real is not None and self._looked:
             self._parts = self._pass.gather(self._real, self._looked, "real", self._cache)
 
@@ -232,6 +264,19 @@ class Evaluator:
             assert isinstance(fake, GeneratedSamples)
             fake = replace(fake, generator=generator)
         self.prepare()
+        if self._by_class:
+            found = {
+                name: each.score(generator, given_up=given_up)
+                for name, each in self._by_class.items()
+            }
+            return {
+                f"{metric.name}{by_class.SUFFIX}": by_class.joined(
+                    {name: scores[metric.name] for name, scores in found.items()},
+                    self._classes,
+                    self._pass.protocol(metric, self._against(metric), fake, self._mixture),
+                )
+                for metric in self.metrics
+            }
         parts = self._pass.gather(fake, self.metrics, "generated", False, given_up)
         made_by = fake.generator if isinstance(fake, GeneratedSamples) else None
         scores = {}
@@ -266,6 +311,11 @@ class Evaluator:
             ConfigError: If no metric names pairs, the samples are not images, or there is such a
                 file, or no such folder.
         """
+        if self._by_class:
+            raise ConfigError(
+                "A picture shows the pairs of one score, and per_class has a score of each class. "
+                "Leave one of them out."
+            )
         closest.check(self.metrics, self._fake.spec, path)
 
     @property

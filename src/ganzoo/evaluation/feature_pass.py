@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,12 @@ class FeaturePass:
                 self._extractions[key] = extraction
             if "logits" in wanted:
                 self._extractions[key].last_layer = extractor.logits_hash()
+
+    def between(self, real: RealSamples | None, fake: SampleSource) -> FeaturePass:
+        """Return a pass over parts of the two sides, by the same nets."""
+        other = copy.copy(self)
+        other._real, other._fake = real, fake
+        return other
 
     def build(self) -> None:
         """Build the extractors that are used, and load what metrics need.

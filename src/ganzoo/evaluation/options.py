@@ -46,6 +46,7 @@ class EvalOptions(Model):
     num_real: PositiveInt | None = None
     num_fake: PositiveInt | None = None
     labels: Labels = "uniform"
+    per_class: bool = False
     preset: str | None = None
     seed: Annotated[int, BeforeValidator(checked)] = 0
     size: Annotated[Size | None, WrapValidator(_pair)] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -233,6 +233,13 @@ class StoredSamples(RealSamples):
         """Their class indices (count,), or None."""
         labels = self.samples.labels
         return labels if labels is None or self.indices is None else labels[self.indices]
+
+    def of_class(self, number: int) -> StoredSamples:
+        """Return those of one class, by its number; there must be labels."""
+        labels = self.labels
+        assert labels is not None
+        rows = (labels == number).nonzero().flatten().cpu()
+        return replace(self, indices=rows if self.indices is None else self.indices[rows])
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -102,6 +102,10 @@ def _features(extractor: Mapping[str, Any]) -> str:
 _SAYINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "fake": _fakes,
     "real": lambda side: f"against {_samples(side, 'real')}",
+    "per_class": lambda found: (
+        f"mean over {_shown(found.get('classes'))} classes, each by itself, with "
+        f"{_shown(found.get('each'))} generated samples of each"
+    ),
     "extractor": _features,
     "options": lambda options: (
         f"options: {', '.join(_option(key, value) for key, value in options.items())}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
+from ganzoo.datasets.mixture import QUARTER, reached
 from ganzoo.errors import ConfigError, DataError
 from ganzoo.metrics.base import Chosen, Part, Result
 from ganzoo.metrics.classified import Classified
@@ -33,7 +34,11 @@ _COARSE = 0.03  # reverse KL by chance alone that is worth a notice
 class Modes(Classified):
     """How many modes generated samples reach: of a mixture, or of classes that a net sees.
 
-    The value is the number of modes with at least one sample, an integer from 0 on.
+    The value is the number of modes with at least one sample, an integer from 0 on. One sample says
+    little: samples that lie anywhere reach nearly all modes too. With a ``least_share`` above 0 a
+    mode counts if its share of all samples is at least that part of its due, which is its share of
+    the reference: by 0.25, a mode of 100 alike needs 0.25% of the samples. Of points, only samples
+    of high quality are a mode's. ``extra["modes_due"]`` is the count by 0.25, always.
 
     Points of a mixture whose centres are known, by the protocol of Lin et al. 2017 (PacGAN),
     arXiv:1712.04086, sec. 4.1, which takes 2,500 samples: a mode counts with one sample within
@@ -69,6 +74,12 @@ class Modes(Classified):
         "uniform",
         description="shares to compare with: all modes alike, or those of the real samples",
     )
+    least_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="part of its due that a mode has at least, to count; 0: one sample",
+    )
 
     @property
     def needs_real(self) -> bool:  # type: ignore[override]
@@ -80,12 +91,20 @@ class Modes(Classified):
         return ("samples",) if spec.kind == "vector" else ("logits",)
 
     def protocol(self, spec: SampleSpec, mixture: Mixture | None) -> dict[str, Any]:
-        """Return which mixture the modes of points are those of."""
+        """Return when a mode counts, and which mixture the modes of points are those of."""
+        rule = {"counted": self._rule}
         if mixture is None or spec.kind != "vector":
-            return {}
+            return rule
         exact = json.dumps([mixture.centres, mixture.sd]).encode()
         digest = hashlib.sha256(exact).hexdigest()[:16]
-        return {"mixture": digest, "modes": len(mixture.centres)}
+        return {**rule, "mixture": digest, "modes": len(mixture.centres)}
+
+    @property
+    def _rule(self) -> str:
+        """When a mode counts, in words."""
+        if not self.least_share:
+            return "modes with at least one sample"
+        return f"modes with at least {self.least_share:g} of their due share of all samples"
 
     def compute(self, real: MetricInputs | None, fake: MetricInputs) -> Result:
         """Count the modes.
@@ -98,17 +117,19 @@ class Modes(Classified):
         mixture = fake.mixture or (real.mixture if real is not None else None)
         counts = self._counts(fake, mixture)
         total = len(counts)
-        found = sum(count > 0 for count in counts)
+        shares = [count / sum(counts) for count in counts]
         extra: dict[str, Any] = {}
         if mixture is not None and fake.samples is not None:
             coverage = mixture.coverage(fake.samples.cpu())
-            found = coverage.modes
+            shares = [share * coverage.high_quality for share in coverage.shares]
             extra["high_quality"] = coverage.high_quality
         reference = [1 / total] * total
         if self.reference == "real":
             reference = self._shares_of_real(real, mixture, counts)
+        found = reached(shares, reference, self.least_share)
         extra |= {
             "total": total,
+            "modes_due": reached(shares, reference, QUARTER),
             "reverse_kl": reverse_kl(counts, reference),
             "rarest": min(counts) / sum(counts),
         }

@@ -109,8 +109,8 @@ class Run:
         (Euclidean norms of the nets' gradients, before clipping), ``g_lr``, ``d_lr``. At that step
         itself: ``diversity`` (mean distance between two generated samples of the batch, as a
         multiple of that between two real ones) and, where the modes of the data are known,
-        ``modes``, ``high_quality`` and ``rarest_mode``. With ``nan_policy="skip"``: ``skipped``
-        (updates left out so far).
+        ``modes``, ``modes_due``, ``high_quality`` and ``rarest_mode``. With
+        ``nan_policy="skip"``: ``skipped`` (updates left out so far).
         """
         return [row for row in _lines(self.path / METRICS) if _of_training(row)]
 

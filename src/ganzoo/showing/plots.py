@@ -54,7 +54,10 @@ _CURVES = (
         "D's mean score",
         {"d_real": ("real samples", _REAL), "d_fake": ("generated samples", _GENERATED)},
     ),
-    ("modes covered", {"modes": ("modes covered", _REAL)}),
+    (
+        "modes covered",
+        {"modes": ("modes covered", _REAL), "modes_due": ("with a quarter of their due", _RUNS[4])},
+    ),
     (
         "share of samples",
         {"high_quality": ("high quality", _RUNS[2]), "rarest_mode": ("rarest mode", _RUNS[3])},
@@ -122,7 +125,7 @@ def curves(rows: Iterable[Mapping[str, float]], title: str = "") -> Image:
 
     Args:
         rows: With ``step`` and any of ``epoch``, ``d_loss``, ``g_loss``, ``d_real``, ``d_fake``,
-            ``modes``, ``high_quality`` and ``rarest_mode``.
+            ``modes``, ``modes_due``, ``high_quality`` and ``rarest_mode``.
         title: What is written above; by default how far the training went.
 
     Raises:

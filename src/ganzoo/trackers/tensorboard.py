@@ -25,6 +25,7 @@ _CHARTS = {
     "epoch": "progress/epoch",
     "images": "progress/images",
     "modes": "coverage/modes",
+    "modes_due": "coverage/modes_due",
     "high_quality": "coverage/high_quality",
     "rarest_mode": "coverage/rarest_mode",
 }

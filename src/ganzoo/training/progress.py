@@ -178,9 +178,11 @@ class Progress(Callback):
 def _covered(row: Mapping[str, float], total: int) -> str:
     """Mode coverage in words."""
     collapse = " (mode collapse)" if row["modes"] < total else ""
+    due = f", {row['modes_due']} with a quarter of their due" if "modes_due" in row else ""
     return (
-        f"modes covered: {row['modes']} of {total}{collapse}, {row['high_quality']:.1%} of the "
-        f"samples within three standard deviations of one, rarest mode {row['rarest_mode']:.1%}"
+        f"modes covered: {row['modes']} of {total}{collapse}{due}, {row['high_quality']:.1%} of "
+        f"the samples within three standard deviations of one, rarest mode "
+        f"{row['rarest_mode']:.1%}"
     )
 
 

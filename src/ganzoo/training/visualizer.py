@@ -25,6 +25,7 @@ __all__ = ["SampleVisualizer"]
 
 _SHOWN = 64  # samples on a picture
 _POINTS = 2000  # real and generated vectors on a plot
+_SCORES = ("modes", "modes_due", "high_quality", "rarest_mode")
 _JUDGED = 2500  # samples by which modes are counted (PacGAN, arXiv:1712.04086)
 
 
@@ -79,8 +80,9 @@ class SampleVisualizer:
         """Return how generated samples cover the modes of the mixture, where it is known.
 
         Returns:
-            ``modes`` covered, ``high_quality`` (share of samples within three standard deviations
-            of one) and ``rarest_mode`` (its share of those), as ``Mixture.coverage`` has them.
+            ``modes`` covered, ``modes_due`` (those with a quarter of their due share of all
+            samples), ``high_quality`` (share of samples within three standard deviations of one)
+            and ``rarest_mode`` (its share of those), as ``Mixture.coverage`` has them.
         """
         if self.mixture is None:
             return {}
@@ -88,6 +90,7 @@ class SampleVisualizer:
         found = self.mixture.coverage(fake)
         return {
             "modes": found.modes,
+            "modes_due": found.due,
             "high_quality": found.high_quality,
             "rarest_mode": found.rarest,
         }
@@ -95,7 +98,7 @@ class SampleVisualizer:
     @property
     def numbers(self) -> tuple[str, ...]:
         """Names of what ``scores`` returns."""
-        return () if self.mixture is None else ("modes", "high_quality", "rarest_mode")
+        return () if self.mixture is None else _SCORES
 
     @property
     def plotted(self) -> bool:
