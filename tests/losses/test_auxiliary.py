@@ -227,13 +227,12 @@ def test_a_general_loss_may_use_classes_without_a_word() -> None:
         losses.registry.unregister("test-own")
 
 
-def test_in_a_training_both_players_learn_classes() -> None:
-    made = trainer(TELLING, "auxiliary-classifier", steps=150, g_optimizer={"lr": 5e-3})
-    first, last = {}, {}
-    for step in made.iterations():
-        last = {name: step.scalars[name].item() for name in ("d_classes", "g_classes")}
-        first = first or last
+def test_in_a_training_samples_come_to_be_told_right() -> None:
+    quick = {"name": "adam", "lr": 2e-2}
+    arch = {**TELLING, "dropout": 0}
+    made = trainer(arch, "auxiliary-classifier", steps=80, g_optimizer=quick, d_optimizer=quick)
+    steps = [{**step.scalars} for step in made.iterations()]
     chance = math.log(3)
-    assert first["d_classes"] == pytest.approx(2 * chance, abs=0.6)
-    assert first["g_classes"] == pytest.approx(chance, abs=0.4)
-    assert last["g_classes"] < 0.7 * first["g_classes"]
+    assert steps[0]["d_classes"].item() == pytest.approx(2 * chance, abs=0.6)
+    assert mean([step["g_classes"].item() for step in steps[:4]]) == pytest.approx(chance, abs=0.4)
+    assert mean([step["g_classes"].item() for step in steps[-15:]]) < 0.6 * chance

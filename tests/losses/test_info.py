@@ -268,14 +268,15 @@ def test_the_head_is_saved_and_resumed_to_the_bit(precision: str, labelled: bool
 
 
 def test_samples_come_to_tell_the_code() -> None:
+    quick = {"name": "adam", "lr": 1e-2}
     made = trainer(
-        {"name": "mlp", "hidden": [32], "dropout": 0},
-        steps=250,
-        g_optimizer={"name": "adam", "lr": 2e-3},
-        d_optimizer={"name": "adam", "lr": 2e-3},
-        latent={"shape": 6, "categorical": [3]},
+        {"name": "mlp", "hidden": [24], "dropout": 0},
+        steps=70,
+        g_optimizer=quick,
+        d_optimizer=quick,
+        latent={"shape": 5, "categorical": [3]},
         batch_size=30,
     )
     errors = [step.scalars["categorical"].item() for step in made.iterations()]
-    assert mean(errors[:5]) == pytest.approx(math.log(3), abs=0.25)
+    assert mean(errors[:4]) == pytest.approx(math.log(3), abs=0.25)
     assert mean(errors[-20:]) < 0.3
