@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,9 @@ def test_conditional_batch_norm_starts_near_plain_batch_norm() -> None:
     assert norm.gain.weight.mean().item() == pytest.approx(1, abs=0.002)
     assert norm.gain.weight.std().item() == pytest.approx(0.02, abs=0.001)
     assert not norm.shift.weight.any()
-    assert LabelHead(50, projected=40).embedding.weight.std().item() == pytest.approx(0.02, abs=1e-3)
+    assert LabelHead(50, projected=40).embedding.weight.std().item() == pytest.approx(
+        0.02, abs=1e-3
+    )
 
 
 def test_only_a_conditional_norm_gets_labels() -> None:
@@ -354,10 +357,14 @@ def trainer(arch: dict[str, Any], **more: Any) -> ganzoo.Trainer:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few pictures, no waiting for the disk."""
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Few pictures, one thread, no waiting for the disk."""
     monkeypatch.setattr("ganzoo.training.visualizer._SHOWN", 4)
     monkeypatch.setattr("os.fsync", lambda handle: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 RESUMED = [

@@ -72,7 +72,9 @@ def test_formulas(heads: int | None, weight: float, fake: bool) -> None:
         for each in (given.real_output, given.fake_output)
     )
     error = of_real + (of_fake if fake else 0.0)
-    adversarial = mean([softplus(-x) for x in real_logits]) + mean([softplus(x) for x in fake_logits])
+    adversarial = mean([softplus(-x) for x in real_logits]) + mean(
+        [softplus(x) for x in fake_logits]
+    )
     found = loss.discriminator_loss(given)
     assert found.shape == () and found.dtype == torch.float32
     assert found.item() == pytest.approx(adversarial + weight * error, rel=1e-5)
@@ -118,6 +120,15 @@ def trainer(arch: Any, loss: Any, **more: Any) -> ganzoo.Trainer:
     settings = {"batch_size": 8, "steps": 2, "latent": 4, "conditional": True, "log_every": 1}
     settings |= {"progress": False, "device": "cpu", **more}
     return ganzoo.Trainer(arch, DATA, loss=loss, **settings)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Nets are tiny here: several threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Critic(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,9 @@ def test_a_latent_ends_in_its_codes(distribution: str) -> None:
     first, second, rest = latents[:, 3:6], latents[:, 6:8], latents[:, 8:]
     for code in (first, second):
         assert ((code == 0) | (code == 1)).all() and (code.sum(1) == 1).all()
-        assert torch.allclose(code.mean(0), torch.full((code.shape[1],), 1 / code.shape[1]), atol=0.03)
+        assert torch.allclose(
+            code.mean(0), torch.full((code.shape[1],), 1 / code.shape[1]), atol=0.03
+        )
     joint = (first[:, :, None] * second[:, None, :]).mean(0)  # drawn apart from each other
     assert torch.allclose(joint, torch.full((3, 2), 1 / 6), atol=0.03)
     assert rest.min() >= -1 and rest.max() <= 1
@@ -167,7 +170,9 @@ def test_codes_that_cannot_be(options: dict[str, Any], text: str) -> None:
 
 def test_a_latent_without_codes_is_refused() -> None:
     for latent in (LatentSpec(), LatentSpec(shape=(2, 3))):
-        with pytest.raises(ConfigError, match=r"needs codes in the latent, .* --latent.categorical"):
+        with pytest.raises(
+            ConfigError, match=r"needs codes in the latent, .* --latent.categorical"
+        ):
             losses.create("info").build(PLANE, latent)
     with pytest.raises(ConfigError, match=r"Loss 'info' needs codes in the latent"):
         trainer(latent=4).setup()
@@ -186,6 +191,15 @@ def trainer(arch: Any = None, data: Any = POINTS, **more: Any) -> ganzoo.Trainer
     arch = arch or {"name": "mlp", "hidden": [8], "dropout": 0}
     settings = {"batch_size": 12, "steps": 4, "latent": LATENT, "loss": "info", **more}
     return ganzoo.Trainer(arch, data, progress=False, device="cpu", **settings)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Nets are tiny here: several threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def head_of(made: ganzoo.Trainer) -> dict[str, Tensor]:

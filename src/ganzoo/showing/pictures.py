@@ -89,9 +89,7 @@ def grid(
     return picture if names is None else _with_names(picture, names, height)
 
 
-def _with_names(
-    picture: Image, names: Sequence[str] | Mapping[int, str], height: int
-) -> Image:
+def _with_names(picture: Image, names: Sequence[str] | Mapping[int, str], height: int) -> Image:
     """A grid with the names of its rows, of that height, on white to its left."""
     from PIL import Image, ImageDraw, ImageFont
 
