@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
-from ganzoo import recipes
+from ganzoo import recipes, trackers
 from ganzoo.cli import main
 
 TINY = [
@@ -346,12 +347,8 @@ def test_a_recipe_trains_with_overrides(capsys: pytest.CaptureFixture[str]) -> N
     )
     config = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
     assert config["recipe"] == "mirror-mnist"
-    assert config["arch"] == {
-        "name": "mirror",
-        "hidden": [150],
-        "code": 7,
-        "activation": "selu",
-    }
+    arch = {"name": "mirror", "hidden": [150], "code": 7, "activation": "selu"}
+    assert arch.items() <= config["arch"].items()
     assert (config["joint_batch"], config["steps"], config["batch_size"]) == (True, 3, 8)
     assert config["dataset"]["name"] == "array"
     capsys.readouterr()
@@ -461,3 +458,238 @@ def test_a_path_alone_names_its_dataset(tmp_path, capsys, joined: bool) -> None:
     main(["train", "mlp", *words, "--dataset.item-shape", "1", "8", "8", "--dry-run"])
     out = capsys.readouterr().out
     assert "name: array" in out and f"path: {path}" in out
+
+
+# -- options of several components ----------------------------------------------------------------
+
+
+def planned(capsys: pytest.CaptureFixture[str], *tokens: str) -> dict:
+    """The settings of a training, which is only planned."""
+    capsys.readouterr()
+    ganzoo("train", *TINY, *tokens, "--dry-run")
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_penalties_take_dotted_options(capsys: pytest.CaptureFixture[str]) -> None:
+    found = planned(
+        capsys,
+        *("--penalties.r2.weight", "5", "--penalties", "r1,r2,consistency"),
+        *("--penalties.r1.every=4", "--penalties.r2.every", "2"),
+        *("--penalties.consistency.latent", "--penalties.consistency.no-flip"),
+    )["penalties"]
+    assert [each["name"] for each in found] == ["r1", "r2", "consistency"]
+    assert (found[0]["weight"], found[0]["every"]) == (1.0, 4)
+    assert (found[1]["weight"], found[1]["every"]) == (5.0, 2)
+    assert (found[2]["latent"], found[2]["flip"], found[2]["real"]) == (True, False, True)
+
+
+def test_names_with_dashes_take_dotted_options(capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = ("--penalties", "feature-matching", "--penalties.feature-matching.weight", "2")
+    assert planned(capsys, *tokens)["penalties"][0]["weight"] == 2.0
+
+
+def test_metrics_and_the_augmentation_take_dotted_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = planned(
+        capsys,
+        *("--metrics", "kid,fid", "--metrics.kid.seed", "4", "--evaluate-every", "1"),
+        *("--metrics.fid.extractor", "inception"),
+        *("--augmentation", "ada", "--augmentation.target=0.5"),
+    )
+    kid, fid = found["metrics"]
+    assert (kid["name"], kid["seed"]) == ("kid", 4)
+    assert fid["extractor"]["name"] == "inception"
+    assert (found["augmentation"]["name"], found["augmentation"]["target"]) == ("ada", 0.5)
+
+
+@pytest.fixture
+def two_trackers() -> Iterator[None]:
+    """Trackers with options, known in these tests only."""
+
+    class One(trackers.Tracker):
+        folder: str = "x"
+
+        def open(self, folder, settings, step):
+            raise NotImplementedError
+
+    class Two(One):
+        pass
+
+    trackers.register("test-one")(One)
+    trackers.register("test-two")(Two)
+    yield
+    trackers.registry.unregister("test-one")
+    trackers.registry.unregister("test-two")
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_trackers_take_dotted_options(
+    joined: bool, capsys: pytest.CaptureFixture[str], two_trackers: None
+) -> None:
+    both = ("--trackers", "test-one", "--trackers", "test-two")
+    if joined:
+        both = ("--trackers=test-one", "--trackers=test-two")
+    given = ("--trackers.test-one.folder", "a", "--trackers.test-two.folder=b")
+    found = planned(capsys, *both, *given)["trackers"]
+    assert [(each["name"], each["folder"]) for each in found] == [
+        ("test-one", "a"),
+        ("test-two", "b"),
+    ]
+    found = planned(capsys, *both, *given[-1:])["trackers"]
+    assert [each["folder"] for each in found] == ["x", "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "penalties:\n- {name: r1, weight: 3, every: 2}\n- gp\n",
+        "penalties: r1,gp\n",
+        "penalties: [r1, {name: gp, weight: 4}]\n",
+    ],
+)
+def test_dotted_options_lie_above_the_penalties_of_a_file(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    before = planned(capsys, "--config", "mine.yaml")["penalties"]
+    one, other = planned(capsys, "--config", "mine.yaml", "--penalties.gp.weight", "9")["penalties"]
+    assert one == before[0]
+    assert other == {**before[1], "weight": 9.0}
+    tokens = ("--config", "mine.yaml", "--penalties", "lecam,r1", "--penalties.r1.weight", "7")
+    found = planned(capsys, *tokens)["penalties"]  # those of the line, and nothing of the file's
+    assert [(each["name"], each.get("every")) for each in found] == [("lecam", 1), ("r1", 1)]
+    assert found[1]["weight"] == 7.0
+
+
+def test_dotted_options_lie_above_a_files_only_penalty_and_augmentation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "penalties: {name: r1, weight: 3, every: 2}\naugmentation: {name: ada, limit: 0.4}\n"
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    given = ("--penalties.r1.weight", "9", "--augmentation.target", "0.5")
+    found = planned(capsys, "--config", "mine.yaml", *given)
+    assert found["penalties"] == [{"name": "r1", "weight": 9.0, "every": 2}]
+    assert (found["augmentation"]["limit"], found["augmentation"]["target"]) == (0.4, 0.5)
+    Path("mine.yaml").write_text("augmentation: ada\n", encoding="utf-8")
+    found = planned(capsys, "--config", "mine.yaml", "--augmentation.target", "0.25")
+    assert found["augmentation"]["target"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("penalties: 5\n", "mine.yaml: The training: penalties cannot be 5"),
+        ("penalties:\n", "mine.yaml: The training: penalties cannot be None"),
+        ("penalties: [5]\n", "A penalty is a name, a mapping with 'name', or a component"),
+        ("penalties: [{weight: 3}]\n", "A penalty given as a mapping needs its 'name'"),
+        ("penalties: [{name: nope}]\n", "Unknown penalty 'nope'."),
+        ("penalties: [{name: r1, wieght: 3}]\n", "Penalty 'r1' has no option 'wieght'. Did you"),
+        ("augmentation: 5\n", "An augmentation is a name, a mapping with 'name', or a component"),
+        ("augmentation: {name: ada, speed: 3}\n", "Augmentation 'ada' has no option 'speed'."),
+    ],
+)
+def test_a_file_with_wrong_components(
+    text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    assert message in refused(capsys, "train", *TINY, "--config", "mine.yaml")
+
+
+def test_wrong_options_of_a_file_are_not_lost_beside_right_ones_of_the_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("mine.yaml").write_text(
+        "penalties: [{name: r1, wieght: 3}]\naugmentation: {name: ada}\n", encoding="utf-8"
+    )
+    tokens = ("train", *TINY, "--config", "mine.yaml", "--penalties.r1.every", "2")
+    assert "Penalty 'r1' has no option 'wieght'. Did you mean 'weight'?" in refused(capsys, *tokens)
+    Path("mine.yaml").write_text("penalties: [{name: r1, weight: -3}]\n", encoding="utf-8")
+    assert "Penalty 'r1': weight cannot be -3" in refused(capsys, *tokens)
+
+
+def test_help_lists_options_of_penalties_metrics_and_augmentation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("mine.yaml").write_text("penalties: [{name: gp, weight: 3}]\n", encoding="utf-8")
+    ganzoo(
+        *("train", "mlp", "--penalties", "r1,lecam", "--metrics", "kid,swd"),
+        *("--augmentation", "ada", "--help"),
+    )
+    text = capsys.readouterr().out
+    for flag in (
+        *("--penalties.r1.weight", "--penalties.r1.every", "--penalties.lecam.decay"),
+        *("--metrics.kid.seed", "--metrics.swd.seed", "--augmentation.target"),
+    ):
+        assert flag in text
+    for flag in ("--penalties.r2.weight", "--penalties.gp.weight", "--metrics.fid.extractor"):
+        assert flag not in text
+    ganzoo("train", "mlp", "--config", "mine.yaml", "--help")
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--penalties.gp.weight" in text and "[default: 3]" in text
+    ganzoo("train", "mlp", "--help")
+    text = capsys.readouterr().out
+    assert "--penalties" in text and "--penalties." not in text and "--augmentation." not in text
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        (
+            ["--penalties.r2.weight", "5"],
+            "'r2' is not among the penalties here, where there is none at all. Say --penalties r2 "
+            "too.",
+        ),
+        (
+            ["--penalties", "r1", "--penalties.r2.weight", "5"],
+            "'r2' is not among the penalties here, where there is only r1. Say --penalties r1,r2 "
+            "too.",
+        ),
+        (
+            ["--penalties", "r1", "--penalties.lecamm.weight", "5"],
+            "'lecamm' is not among the penalties here, where there is only r1. Did you mean "
+            "'lecam'? Give one of: approximate-r1,",
+        ),
+        (
+            ["--penalties", "r1", "--penalties.r1.wieght", "5"],
+            "Penalty 'r1' has no option 'wieght'. Did you mean 'weight'? Options: every, weight.",
+        ),
+        (
+            ["--penalties", "r1", "--penalties.r1", "5"],
+            "Penalty 'r1' has no option 'r1'. Options: every, weight.",
+        ),
+        (["--penalties", "r1", "--penalties.r1.weight.x", "5"], "'r1.weight' is not among the pen"),
+        (["--penalties", "r1", "--penalties.r1.weight", "-5"], "Penalty 'r1': weight cannot be -5"),
+        (
+            ["--penalties", "r1", "--penalties.r1.weight", "much"],
+            'Invalid value for --penalties.r1.weight: unable to convert "much" into float.',
+        ),
+        (["--penalties", "r1,r1", "--penalties.r1.weight", "2"], "The penalty 'r1' is given twice"),
+        (["--metrics.fid.seed", "1"], "'fid' is not among the metrics here, where there is none"),
+        (
+            ["--metrics", "swd", "--metrics.swd.sed", "1"],
+            "Metric 'swd' has no option 'sed'. Did yo",
+        ),
+        (
+            ["--trackers", "tensorboard", "--trackers.tensorboard.folder", "x"],
+            "Tracker 'tensorboard' has no option 'folder'. Options: none.",
+        ),
+        (
+            ["--augmentation.target", "0.5"],
+            "There is no augmentation here, whose option 'target' could be set. Say --augmentation "
+            "NAME too (ada, diffaugment, noise).",
+        ),
+        (
+            ["--augmentation", "ada", "--augmentation.targit", "0.5"],
+            "Augmentation 'ada' has no option 'targit'. Did you mean 'target'?",
+        ),
+        (
+            ["--augmentation", "ada", "--augmentation.target", "2"],
+            "Augmentation 'ada': target cann",
+        ),
+    ],
+)
+def test_refusals_of_dotted_options(
+    tokens: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert text in refused(capsys, "train", *TINY, *tokens)

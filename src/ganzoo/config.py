@@ -415,21 +415,29 @@ def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for key, registry in COMPONENTS.items():
         settings[key] = _shown(registry, settings[key])
     for key, registry in LISTS.items():
-        settings[key] = tuple(_shown(registry, each) for each in several(settings[key]))
+        found = several(settings[key])
+        found = found if isinstance(found, (list, tuple)) else ()  # else it is refused later
+        settings[key] = tuple(_shown(registry, each, strict=True) for each in found)
     chosen = settings["augmentation"]
-    settings["augmentation"] = None if chosen == "none" else _shown(augmentations.registry, chosen)
+    chosen = None if chosen == "none" else chosen
+    settings["augmentation"] = _shown(augmentations.registry, chosen, strict=True)
     settings["latent"] = LatentSpec.model_validate(settings["latent"])
     return settings
 
 
-def _shown(registry: Registry[Any], value: Any) -> Any:
-    """A component, without its required options if those are not set yet."""
+def _shown(registry: Registry[Any], value: Any, *, strict: bool = False) -> Any:
+    """A component, without its required options if those are not set yet.
+
+    Strictly, options that it does not have are refused.
+    """
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         return value
     chosen = dict(value)
     cls = registry.get(chosen.pop("name"), provider=chosen.pop("provider", ""))
+    if strict and not chosen.keys() <= cls.model_fields.keys():
+        cls(**chosen)  # which says what options there are
     return cls.model_construct(**chosen)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ganzoo.files import checkpoint
 from ganzoo.generators import bundle, pretrained, sampling
 from ganzoo.generators.bundle import BundleConfig
 from ganzoo.generators.generator import Generator
+from ganzoo.showing import pictures
 
 LATENT = LatentSpec(shape=(3,))
 SMALL = SampleSpec(shape=(1, 4, 6))
@@ -640,3 +642,87 @@ def test_an_absent_device(tmp_path: Path) -> None:
     make().save_pretrained(tmp_path / "b")
     with pytest.raises(DeviceError, match="'gpu' is not a device"):
         Generator.from_pretrained(tmp_path / "b", device="gpu")
+
+
+# -- grids of classes -----------------------------------------------------------------------------
+
+
+class Marked(nn.Module):
+    """Pictures whose pixels are the first latent value (left) and the label (right)."""
+
+    def forward(self, z, labels=None):
+        pair = torch.stack((z[:, 0], labels.float()), 1)
+        return pair[:, None, None, :].expand(-1, 1, 2, 2)
+
+
+def marked(count: int, names=None) -> Generator:
+    classes = tuple(names or (f"class {number}" for number in range(count)))
+    spec = SampleSpec(shape=(1, 2, 2), value_range=(-200.0, 200.0), classes=classes)
+    config = BundleConfig(architecture=MLP(hidden=(4,)), sample=spec, latent=LATENT)
+    return Generator(Marked(), config)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list:
+    """What is given to the grid: samples, columns, names."""
+    found: list = []
+    real = pictures.grid
+
+    def grid(samples, spec, columns=None, names=None):
+        found.append((samples, columns, names))
+        return real(samples, spec, columns, names)
+
+    monkeypatch.setattr(pictures, "grid", grid)
+    return found
+
+
+@pytest.mark.parametrize("columns", [None, 1, 3])
+def test_a_grid_has_a_row_for_each_class_and_a_column_for_each_latent(columns, shown) -> None:
+    marked(3).grid(seed=4, columns=columns)
+    ((samples, wide, names),) = shown
+    assert wide == (columns or 8)
+    assert dict(names) == {0: "class 0", 1: "class 1", 2: "class 2"}
+    latents = sampling.draw_latents(LATENT, wide, 4)[:, 0]
+    rows = samples[:, 0, 0].reshape(3, wide, 2)
+    for label in range(3):
+        assert torch.equal(rows[label, :, 0], latents)
+        assert (rows[label, :, 1] == label).all()
+
+
+@pytest.mark.parametrize("count", [16, 17, 40, 1000])
+def test_of_many_classes_sixteen_are_shown_evenly(count, shown) -> None:
+    marked(count).grid(seed=1, columns=2)
+    ((samples, _, names),) = shown
+    labels = samples[:, 0, 0, 1].reshape(16, 2)
+    assert torch.equal(labels[:, 0], labels[:, 1])
+    numbers = labels[:, 0].int().tolist()
+    assert list(names.items()) == [(number, f"class {number}") for number in numbers]
+    assert numbers[0] == 0 and sorted(set(numbers)) == numbers and numbers[-1] < count
+    gaps = {after - before for before, after in itertools.pairwise([*numbers, count])}
+    assert max(gaps) - min(gaps) <= 1
+
+
+def test_names_that_cannot_be_written_have_the_numbers_of_their_classes() -> None:
+    cats = marked(40, ["\u732b" * (number + 1) for number in range(40)])
+    numbered = marked(40)
+    one, other = (np.asarray(each.grid(seed=1, columns=1)) for each in (cats, numbered))
+    assert np.array_equal(one, other)
+
+
+def test_a_count_labels_or_latents_make_a_plain_grid(shown) -> None:
+    generator = marked(3)
+    for given in ({"count": 5}, {"labels": "class 1"}, {"latents": torch.zeros(4, 3)}):
+        generator.grid(seed=1, **given)
+    assert [len(samples) for samples, _, _ in shown] == [5, 64, 4]
+    assert all(names is None for _, _, names in shown)
+    assert (shown[1][0][:, 0, 0, 1] == 1).all()
+
+
+def test_a_grid_of_classes_is_the_same_again_and_needs_columns() -> None:
+    generator = marked(3)
+    one, other = (np.asarray(generator.grid(seed=1)) for _ in range(2))
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, np.asarray(generator.grid(seed=2)))
+    for columns in (0, -1):
+        with pytest.raises(ConfigError, match=f"at least one column, not {columns}"):
+            generator.grid(columns=columns)

@@ -183,6 +183,85 @@ def test_only_images_are_pictures(show) -> None:
     )
 
 
+# -- grids with the names of rows -----------------------------------------------------------------
+
+
+def named(names, channels: int = 1, columns: int = 2):
+    """A grid of white rows with names, and the part of it at the left of the samples."""
+    like = SampleSpec(shape=(channels, 64, 64), value_range=(0.0, 255.0))
+    samples = flat([200] * (columns * len(names)), like)
+    picture = pictures.grid(samples, like, columns, names)
+    plain = pictures.grid(samples, like, columns)
+    margin = picture.width - plain.width
+    beside = picture.crop((margin, 0, picture.width, picture.height))
+    return picture, plain, beside, picture.crop((0, 0, margin, picture.height))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_names_stand_left_of_their_rows(channels) -> None:
+    picture, plain, beside, left = named(["ant", "bee", "cat"], channels)
+    assert picture.mode == ("L" if channels == 1 else "RGB")
+    paper = Image.new("RGBA", plain.size, "white")
+    seen = Image.alpha_composite(paper, plain.convert("RGBA")).convert(picture.mode)
+    assert np.array_equal(np.asarray(beside), np.asarray(seen))
+    ink = np.asarray(left.convert("L")) < 128
+    for row in range(3):
+        band = ink[2 + 66 * row : 66 * (row + 1)]
+        assert band[20:44].any() and not band[:16].any() and not band[48:].any()
+    assert not ink[:, -4:].any() and not ink[:, :4].any()
+
+
+def lettering(names) -> list:
+    """The pixels that each name is written with."""
+    left = np.asarray(named(names)[3])
+    wide = [left[66 * row : 66 * (row + 1)] for row in range(len(names))]
+    return [row[:, (row < 255).any(0).argmax() :].tolist() for row in wide]
+
+
+def written(name: str, number: int = 0) -> list:
+    """How one name is written, if its class has that number."""
+    left = np.asarray(named({number: name})[3])[:66]
+    return left[:, (left < 255).any(0).argmax() :].tolist()
+
+
+def test_a_long_name_is_cut() -> None:
+    assert written("x" * 5000) == written("x" * 21 + "...")
+    assert named(["x" * 5000])[0].width < 500
+    assert written("x" * 24) != written("x" * 21 + "...")
+
+
+@pytest.mark.parametrize("name", ["\u732b", "\u0416\u0443\u043a", "\U0001f431", "", "  ", "\n"])
+def test_a_name_that_cannot_be_written_is_the_number_of_its_class(name) -> None:
+    assert written(name, 0) == written("class 0")
+    assert written(name, 37) == written("class 37")
+    assert lettering(["ant", name])[1] == lettering(["ant", "class 1"])[1]
+
+
+def test_accents_that_the_font_lacks_are_left_out() -> None:
+    assert written("K\xe4fer") == written("Kafer") != written("class 0")
+    assert written("\u200bcat\u202e") == written("cat")
+
+
+def test_all_letters_of_ascii_are_written() -> None:
+    letters = [chr(code) for code in range(0x21, 0x7F)]
+    assert all(written(letter) != written("class 0") for letter in letters)
+    assert len({str(written(letter)) for letter in letters}) > 85  # and not all as one box
+
+
+def test_many_rows_have_names() -> None:
+    picture, _, _, left = named([f"class of number {number}" for number in range(120)], columns=1)
+    assert picture.height == 120 * 66 + 2
+    ink = np.asarray(left) < 128
+    assert all(ink[66 * row : 66 * (row + 1)].any() for row in range(120))
+
+
+def test_fewer_names_than_rows_and_none() -> None:
+    samples = flat([200] * 4, WIDE)
+    one = np.asarray(pictures.grid(samples, WIDE, 1, ["ant"]))
+    assert (one[66:, :10] == 255).all()
+    assert pictures.grid(samples, WIDE, 1, []).size[1] == 4 * 66 + 2
+
+
 # -- animations -----------------------------------------------------------------------------------
 
 

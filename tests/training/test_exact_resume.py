@@ -164,8 +164,14 @@ def test_every_loss(loss: str, images: Tensor) -> None:
     chosen: dict[str, Any] = {"name": loss}
     if loss == "bce":
         chosen["noise"] = 0.2
-    arch = {"name": "mlp", **TINY["mlp"]}
-    check(settings(arch=arch, dataset=images, loss=chosen, d_steps=1))
+    arch: dict[str, Any] = {"name": "mlp", **TINY["mlp"]}
+    given: dict[str, Any] = {"dataset": images}
+    if "classes" in losses.get(loss).wants:
+        arch["d_condition"] = "auxiliary"
+        given = {"dataset": (images, torch.arange(COUNT) % 3), "conditional": True}
+    if loss == "info":
+        given["latent"] = {"shape": 6, "categorical": [3], "continuous": 1}
+    check(settings(arch=arch, loss=chosen, d_steps=1, **given))
 
 
 @pytest.mark.parametrize("optimizer", optimizers.names())

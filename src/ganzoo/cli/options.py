@@ -84,7 +84,8 @@ def _inside(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Component]
     if name == "augmentation" and isinstance(value, Component):
         yield (name,), value
     elif name in LISTS:
-        yield from (((name, each.name), each) for each in value if isinstance(each, Component))
+        found = {each.name: each for each in value if isinstance(each, Component)}
+        yield from (((name, each.name), each) for each in found.values())
 
 
 def schedule_options(tokens: Sequence[str]) -> Iterator[Option]:
@@ -253,8 +254,8 @@ def nested(
     for path in sorted(values, key=len):  # a component's name first, then its options
         value = values[path]
         if path[0] in LISTS and len(path) == 3 and shown is not None:
-            chosen = settings.get(path[0])
-            several = shown[path[0]] if chosen is None or isinstance(chosen, str) else chosen
+            chosen = settings.get(path[0])  # a list once an option has changed one of them
+            several = chosen if isinstance(chosen, list) else shown[path[0]]
             settings[path[0]] = _with_option(several, path[1], {path[2]: value})
             continue
         if path[0] == "augmentation" and len(path) == 2 and shown is not None:
@@ -343,6 +344,8 @@ def _plain(annotation: Any) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _plain(arguments[0])
+    if isinstance(annotation, type) and issubclass(annotation, Component):
+        return str  # by its name
     if origin in (Union, types.UnionType):
         types_ = tuple(_plain(argument) for argument in arguments if argument is not type(None))
         return Union[types_]  # noqa: UP007 - made from a list

@@ -136,7 +136,9 @@ def _choices(tokens: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, str]]:
         if flag == "--config" and value:
             layer = read_config(Path(value))
         elif flag in flags and value:
-            chosen[flags[flag]] = value
+            setting = flags[flag]
+            earlier = chosen.get(setting, "") if setting == "trackers" else ""
+            chosen[setting] = f"{earlier},{value}".lstrip(",")  # trackers are given one by one
         elif flag in ("--dataset.path", "--dataset.repo") and value:
             place, option = value, flag.rpartition(".")[2]
     if place and option not in type(defaults(layer, chosen)["dataset"]).model_fields:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo.core.device import pick_device
-from ganzoo.errors import BundleError
+from ganzoo.errors import BundleError, ConfigError
 from ganzoo.files import storage
 from ganzoo.generators import bundle, card, hub, locating, markdown, sampling, saving
 from ganzoo.showing import pictures
@@ -322,7 +322,7 @@ class Generator:
         chosen = (count, options.get("labels"), options.get("latents"))
         if self.spec.classes and all(each is None for each in chosen):
             options |= {"labels": None, "latents": None}
-            return self._grid_by_class(columns or 8, **options)
+            return self._grid_by_class(8 if columns is None else columns, **options)
         labels = sampling.class_numbers(self.spec, options.pop("labels", None), count)
         count = sampling.number_of(count, labels, options.get("latents"), 64)
         return pictures.grid(self.sample(count, labels=labels, **options), self.spec, columns)
@@ -331,6 +331,8 @@ class Generator:
         """A row for each class, from the same latents."""
         names = self.spec.classes
         assert names is not None
+        if columns < 1:
+            raise ConfigError(f"A grid needs at least one column, not {columns}. Give 8, say.")
         rows = min(len(names), _ROWS)
         shown = [number * len(names) // rows for number in range(rows)]
         seed = sampling.seed_of(seed)
@@ -339,7 +341,9 @@ class Generator:
         )
         options["labels"] = [number for number in shown for _ in range(columns)]
         samples = self.sample(seed=seed, **options)
-        return pictures.grid(samples, self.spec, columns, [names[number] for number in shown])
+        return pictures.grid(
+            samples, self.spec, columns, {number: names[number] for number in shown}
+        )
 
 
 def of_repository(repo_id: str, *, device: torch.device | str = "cpu", **options: Any) -> Generator:

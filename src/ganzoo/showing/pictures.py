@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import unicodedata
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +13,7 @@ from ganzoo.errors import ConfigError, an
 from ganzoo.files.storage import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from PIL.Image import Image
@@ -23,7 +25,7 @@ __all__ = ["animate", "grid", "images", "neighbours", "side_by_side", "write"]
 
 _GAP = 2  # pixels between tiles
 _LONGEST = 24  # letters of a row's name
-_LAST_LETTER = 0x24F  # of Latin, which the font has
+_NO_LETTER = "\U0010ffff"  # which no font has
 _LEGIBLE = 64  # pixels that one tile of a grid spans at the least
 _HELD = 0.25  # share of an animation's time for which its last frame stays
 _TICK = 40  # milliseconds that a frame is shown at the least
@@ -48,7 +50,7 @@ def grid(
     samples: Tensor,
     spec: SampleSpec,
     columns: int | None = None,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] | Mapping[int, str] | None = None,
 ) -> Image:
     """Return samples in rows on one picture, enlarged by a whole factor until they are legible.
 
@@ -56,7 +58,8 @@ def grid(
         samples: (N, C, H, W) in the spec's value range.
         spec: What one sample is.
         columns: Samples in a row; by default a square.
-        names: Of the rows, which are written to their left.
+        names: Of the rows' classes, which are written to their left; with the classes' numbers,
+            unless these are 0, 1, 2 and so on.
 
     Raises:
         ConfigError: If the samples are not images, or there are none.
@@ -86,12 +89,13 @@ def grid(
     return picture if names is None else _with_names(picture, names, height)
 
 
-def _with_names(picture: Image, names: Sequence[str], height: int) -> Image:
+def _with_names(picture: Image, names: Sequence[str] | Mapping[int, str], height: int) -> Image:
     """A grid with the names of its rows, of that height, on white to its left."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=16)
-    shown = [_legible(name, number) for number, name in enumerate(names)]
+    numbered = names.items() if isinstance(names, Mapping) else enumerate(names)
+    shown = [_legible(name, number, font) for number, name in numbered]
     margin = math.ceil(max(map(font.getlength, shown), default=0)) + 16
     mode = "L" if picture.mode == "L" else "RGB"
     canvas = Image.new(mode, (margin + picture.width, picture.height), "white")
@@ -103,9 +107,15 @@ def _with_names(picture: Image, names: Sequence[str], height: int) -> Image:
     return canvas
 
 
-def _legible(name: str, number: int) -> str:
-    """A name, cut where it is long; the class's number where the font lacks its letters."""
-    if not name.isprintable() or max(map(ord, name), default=0) > _LAST_LETTER:
+def _legible(name: str, number: int, font: Any) -> str:
+    """A name, cut where it is long; the class's number where the font lacks its letters.
+
+    Letters with accents, which the font lacks, lose these.
+    """
+    name = "".join(each for each in unicodedata.normalize("NFKD", name) if each.isprintable())
+    name = "".join(each for each in name if not unicodedata.combining(each)).strip()
+    absent = bytes(font.getmask(_NO_LETTER))
+    if not name or any(bytes(font.getmask(letter)) == absent for letter in {*name} - {" "}):
         return f"class {number}"
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
 

@@ -281,8 +281,13 @@ def _classes(given: int | Sequence[str] | None, arch: type[Architecture]) -> tup
             f"Architecture '{arch.name}' makes no use of labels. Leave classes out, or take an "
             f"architecture that does."
         )
-    names = tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
-    if isinstance(given, str) or len(names) < 2 or len(set(names)) < len(names):
+    names: tuple[Any, ...] = ()
+    if isinstance(given, int):
+        names = tuple(map(str, range(given)))
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        names = tuple(given)
+    named = all(isinstance(name, str) and name.strip() for name in names)
+    if not named or len(names) < 2 or len(set(names)) < len(names):
         raise ConfigError(
             f"Classes are two names or more, each once, or how many there are, not "
             f"{quoted(given)}. Give 10, or a list of the names in the order of their numbers."
