@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, get_args
@@ -258,6 +258,23 @@ def trainer(row: Row, **more: Any) -> ganzoo.Trainer:
     return ganzoo.Trainer({**options, **(labelled or {})}, DATA[data], **(settings | more))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Such small nets are fastest in one, on a busy machine by far."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _letters() -> Iterator[None]:
+    """The sequences are known in these tests only: a run's settings name them."""
+    ganzoo.datasets.register(Letters.name)(Letters)
+    yield
+    ganzoo.datasets.registry.unregister(Letters.name)
+
+
 def test_each_pair_is_trained_or_refused(record_property: Any) -> None:
     trained = set().union(*map(pairs_of, ROWS))
     assert trained | REASONS.keys() == ALL
@@ -325,3 +342,42 @@ def test_it_is_refused_before_training(pair: Pair, tmp_path: Path) -> None:
         assert re.search(REASONS[pair], refusal_of(row, tmp_path)), title(row)
 
 
+UNTOLD = [
+    (loss, penalty)
+    for number, loss in enumerate(FACTORS["loss"])
+    for penalty in FACTORS["penalty"][number % 3 :: 3]
+    if AUXILIARY not in (loss, penalty)
+]
+
+
+@pytest.mark.parametrize(("loss", "penalty"), UNTOLD)
+def test_a_discriminator_that_tells_classes_and_is_not_taught_is_refused(
+    loss: str, penalty: str, tmp_path: Path
+) -> None:
+    start = {"loss": loss, "penalty": penalty, "labels": "concat"}
+    row = completed(start, REASONS.keys(), frozenset(), random.Random(loss + penalty))
+    assert row is not None
+    assert re.search(NOT_TOLD, refusal_of({**row, "labels": "auxiliary"}, tmp_path)), title(row)
+
+
+def with_each_value() -> list[Row]:
+    """Few of the rows, that have each value of each factor."""
+    left, rows = {(factor, value) for factor in FACTORS for value in FACTORS[factor]}, []
+    while left:
+        rows.append(max(ROWS, key=lambda row: len(left & row.items())))
+        left -= rows[-1].items()
+    return rows
+
+
+@pytest.mark.parametrize("row", with_each_value(), ids=title)
+def test_a_run_that_is_resumed_is_the_same_run(row: Row, tmp_path: Path) -> None:
+    whole = trainer(row, out=tmp_path / "whole")
+    whole.fit()
+    cut = trainer(row, steps=2, out=tmp_path / "cut").fit()
+    data = DATA[ARCHITECTURES[row["arch"]][1]]
+    resumed = ganzoo.Trainer.resume(cut, dataset=data, steps=3, progress=False)
+    assert resumed.step == 2
+    resumed.fit()
+    for name, net in whole.nets().items():
+        other = resumed.nets()[name].state_dict()
+        assert all(torch.equal(value, other[key]) for key, value in net.state_dict().items()), name
