@@ -100,7 +100,12 @@ def _text(value: Any) -> Any:
 
 
 def several(value: Any) -> Any:
-    """Return what several components are made of: one, or names as a person writes them."""
+    """Return what several components are made of: one, or names as a person writes them.
+
+    ``none`` is no component, which takes back those of a recipe or a file.
+    """
+    if isinstance(value, str) and value.strip() == "none":
+        return ()
     if isinstance(value, str):
         return tuple(name for part in value.split(",") if (name := part.strip()))
     return (value,) if isinstance(value, (Mapping, Component)) else value
@@ -126,7 +131,7 @@ Schedules = Annotated[
 
 
 def _augmentation(value: Any) -> Augmentation | None:
-    return None if value is None else augmentations.create(value)
+    return None if value in (None, "none") else augmentations.create(value)
 
 
 class TrainConfig(Model):
@@ -162,6 +167,9 @@ class TrainConfig(Model):
         description="trained generator to start from: a folder, the name of one that comes with "
         "ganzoo, or org/repo of the Hugging Face Hub; arch and latent follow from it",
     )
+    num_samples: int | None = Field(
+        None, ge=1, description="train on so many of the samples, the same ones each time"
+    )
     steps: int | None = Field(None, ge=1, description="iterations to train")
     epochs: float | None = Field(None, gt=0, description="passes over the data, instead of steps")
     batch_size: int = Field(64, ge=1, description="samples per update")
@@ -181,6 +189,15 @@ class TrainConfig(Model):
     )
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a net's gradient")
     latent: LatentSpec = Field(LatentSpec(), description="what the generator is fed")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="micro-batches that each batch is computed in, one after the other, to need "
+        "less memory",
+    )
+    packing: int = Field(
+        1, ge=1, description="samples that D sees together, joined as channels (PacGAN)"
+    )
     joint_batch: bool = Field(
         False, description="show D real and generated samples in one batch (not with batch norm)"
     )
@@ -306,6 +323,18 @@ class TrainConfig(Model):
         return size
 
     @model_validator(mode="after")
+    def _whole_packs(self) -> TrainConfig:
+        pieces = self.packing * self.accumulate
+        if self.batch_size % pieces:
+            packs = f" of packs of {self.packing}" if self.packing > 1 else ""
+            raise ConfigError(
+                f"A batch of {self.batch_size} samples cannot be divided into {self.accumulate} "
+                f"equal parts{packs} (accumulate, packing). Give a batch_size that {pieces} "
+                f"divides, such as {pieces * -(-self.batch_size // pieces)}."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _schedules_fit(self) -> TrainConfig:
         if self.schedules:
             paths.check(self.schedules, self.numbers())
@@ -387,16 +416,15 @@ def defaults(*layers: Mapping[str, Any]) -> dict[str, Any]:
         settings[key] = _shown(registry, settings[key])
     for key, registry in LISTS.items():
         settings[key] = tuple(_shown(registry, each) for each in several(settings[key]))
-    if isinstance(settings["augmentation"], str):
-        settings["augmentation"] = {"name": settings["augmentation"]}
-    settings["augmentation"] = _shown(augmentations.registry, settings["augmentation"])
+    chosen = settings["augmentation"]
+    settings["augmentation"] = None if chosen == "none" else _shown(augmentations.registry, chosen)
     settings["latent"] = LatentSpec.model_validate(settings["latent"])
     return settings
 
 
 def _shown(registry: Registry[Any], value: Any) -> Any:
     """A component, without its required options if those are not set yet."""
-    if isinstance(value, str) and value in registry.names():
+    if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         return value
@@ -430,7 +458,9 @@ def differences(recipe: str) -> list[tuple[str, Any, Any, str]]:
         if key == "epochs":
             other = f"{theirs['steps']} steps"
         if isinstance(one, Component):
-            one, other = chosen.settings[key], other.name
+            one, other = chosen.settings[key], "none" if other is None else other.name
+        if key in LISTS:
+            one, other = chosen.settings[key], ",".join(each.name for each in other) or "none"
         rows.append((".".join(path), one, other))
     order = list(TrainConfig.model_fields)
     rows.sort(key=lambda row: order.index(row[0].partition(".")[0]))

@@ -40,7 +40,7 @@ def sample(
     Args:
         source: folder of a run or of a saved generator, a name of 'ganzoo list pretrained', or
             org/repo[@revision] on the Hugging Face Hub
-        count: how many; by default one per label, or 64
+        count: how many; by default one per label, or 64, or a row of a picture for each class
         seed: decides the samples; without it they differ each time
         labels: one class for all, or one per sample with commas between: names of classes, as in
             Sneaker,Bag, or their numbers
@@ -60,7 +60,8 @@ def sample(
     free = "samples.png" if generator.spec.kind == "image" else "samples.npy"
     target = _free(Path(free)) if out is None else expanded(out)
     options: dict[str, Any] = {"seed": seed, "labels": _labels(labels, generator)}
-    if count is None and not isinstance(options["labels"], list):
+    by_class = labels is None and generator.spec.classes and target.suffix.lower() in _PICTURES
+    if count is None and not by_class and not isinstance(options["labels"], list):
         count = 64
     try:
         _check(target, force)

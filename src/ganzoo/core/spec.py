@@ -95,6 +95,10 @@ class SampleSpec(Model):
         """Return the same spec at another (height, width)."""
         return self.model_copy(update={"shape": (self.channels, *size)})
 
+    def packed(self, count: int) -> SampleSpec:
+        """Return what so many samples are, joined on their first axis."""
+        return self.model_copy(update={"shape": (count * self.shape[0], *self.shape[1:])})
+
     def __str__(self) -> str:
         """Return a short description, such as ``28x28 greyscale image``."""
         if self.kind == "image":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["OWN", "Judge", "Output", "Play", "Step"]
+__all__ = ["OWN", "Judge", "Output", "Play", "Step", "packed"]
 
 OWN = (
     *("step", "epoch", "images", "d_loss", "g_loss", "d_real", "d_fake", "d_grad", "g_grad"),
@@ -41,6 +41,13 @@ class Output:
         return replace(output, logits=output.logits.float())
 
 
+def packed(samples: Tensor, count: int) -> Tensor:
+    """Return (N, C, *size) as packs (N / count, count * C, *size) of samples that follow."""
+    if count == 1:
+        return samples
+    return samples.reshape(len(samples) // count, -1, *samples.shape[2:])
+
+
 class Judge:
     """D as losses have it: ``(samples (N, *shape), labels or None) -> Output``.
 
@@ -52,11 +59,17 @@ class Judge:
         net: The discriminator.
         autocast: Device type on which matrices are multiplied in bfloat16, or None.
         augmentation: Through which all samples pass, or None.
+        packing: Samples that the net sees together, with one logit for all of them.
     """
 
     def __init__(
-        self, net: nn.Module, autocast: str | None = None, augmentation: nn.Module | None = None
+        self,
+        net: nn.Module,
+        autocast: str | None = None,
+        augmentation: nn.Module | None = None,
+        packing: int = 1,
     ) -> None:
+        self.packing = packing
         self._net = net
         self._autocast = autocast
         self._augmentation = augmentation
@@ -65,6 +78,7 @@ class Judge:
         """Return what D says of samples."""
         if self._augmentation is not None:
             samples = self._augmentation(samples)
+        samples = packed(samples, self.packing)
         if self._autocast is None:
             return Output.of(self._net(samples, labels))
         import torch
@@ -73,7 +87,8 @@ class Judge:
             return Output.of(self._net(samples, labels))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("_net", "_autocast", "_augmentation"):  # copying
+        if name.startswith("__") or name in ("_net", "_autocast", "_augmentation", "packing"):
+            # as while copying
             raise AttributeError(name)
         return getattr(self._net, name)
 
@@ -144,7 +159,7 @@ class Step:
         fake: Generated samples (N, *shape), not augmented.
         latent: What they were made from (N, *latent.shape).
         labels: Labels of ``real`` and ``fake`` (N,), or None.
-        real_output: D's output on ``real``.
+        real_output: D's output on ``real``; with packing, logits are those of packs.
         fake_output: D's output on ``fake``.
         scalars: Detached 0-d tensors on the device, by name: ``d_loss``, ``g_loss``, ``d_real``
             and ``d_fake`` (D(x) and D(G(z)) as the loss scores them), ``d_grad`` and ``g_grad``

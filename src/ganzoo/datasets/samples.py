@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ganzoo.core.seeds import derive
 from ganzoo.core.spec import SampleSpec
 from ganzoo.datasets.classes import Classes, class_indices
 from ganzoo.datasets.conversion import (
@@ -83,6 +84,24 @@ class Samples:
     def with_spec(self, spec: SampleSpec) -> Samples:
         """Return the same samples under another spec; without classes they have no labels."""
         return replace(self, spec=spec, labels=self.labels if spec.classes else None)
+
+    def some(self, count: int) -> Samples:
+        """Return so many of the samples, chosen at random and always the same ones.
+
+        Raises:
+            DataError: If there are fewer.
+        """
+        import torch
+
+        if count > len(self):
+            raise DataError(
+                f"There are {len(self)} samples, fewer than the {count} to train on. Give a "
+                f"num_samples of at most {len(self)}."
+            )
+        source = torch.Generator().manual_seed(derive(0, "some"))
+        chosen = torch.randperm(len(self), generator=source)[:count]
+        labels = None if self.labels is None else self.labels[chosen]
+        return replace(self, data=self.data[chosen], labels=labels)
 
 
 def as_samples(

@@ -77,6 +77,7 @@ class BundleConfig(Model):
         latent: What the net is fed.
         weights: Size and hash of every weight file, by name.
         training: Where the weights come from: dataset, loss, steps and the like.
+        packing: Samples that the discriminator sees together.
         origin: Where on the Hub it was pulled from, if it was.
         half: Set if floating-point weights are stored as float16.
     """
@@ -92,6 +93,7 @@ class BundleConfig(Model):
     latent: LatentSpec
     weights: dict[str, WeightFile] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    packing: int = Field(1, ge=1, exclude_if=lambda value: value == 1)
     origin: Origin | None = Field(None, exclude_if=lambda value: value is None)
     half: Half | None = Field(None, exclude_if=lambda value: value is None)
 
@@ -133,4 +135,4 @@ class BundleConfig(Model):
         """Build the net of a weight file, ``WEIGHTS`` or ``DISCRIMINATOR``, with fresh weights."""
         if file == WEIGHTS:
             return self.architecture.generator(self.sample, self.latent)
-        return self.architecture.discriminator(self.sample)
+        return self.architecture.discriminator(self.sample.packed(self.packing))

@@ -47,7 +47,8 @@ class FiniteDifference(Penalty):
             samples: (N, *shape).
             labels: Theirs (N,), or None.
         """
-        count = math.ceil(self.share * len(samples))
+        packing = getattr(discriminator, "packing", 1)  # of ganzoo's own D
+        count = packing * math.ceil(self.share * len(samples) / packing)
         samples = samples.detach()[:count].float()
         labels = None if labels is None else labels[:count]
         noise = self.sigma * torch.randn_like(samples)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ganzoo.core.step import Output
+from ganzoo.core.step import Output, packed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,16 +33,17 @@ def gradients(logits: Tensor, samples: Tensor) -> Tensor:
 
     Args:
         logits: (N,), or (N, K), of which the mean over K is differentiated.
-        samples: (N, *shape), which ``logits`` were computed from.
+        samples: (N, *shape), which ``logits`` were computed from; or (N * m, *shape) where each
+            logit is of m samples that follow each other.
 
     Returns:
-        (N, *shape).
+        (N, *shape); of packs, the gradients of their samples joined on the first axis.
 
     Raises:
         RuntimeError: If ``logits`` do not depend on ``samples``.
     """
     (found,) = torch.autograd.grad(means(logits).sum(), samples, create_graph=True)
-    return found
+    return packed(found, len(samples) // len(logits))
 
 
 def squared_norms(values: Tensor) -> Tensor:

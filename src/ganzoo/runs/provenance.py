@@ -100,6 +100,7 @@ def bundle_config(
         sample=spec,
         preprocessing=preprocessing,
         latent=config.latent,
+        packing=config.packing,
         training={**settings, "data_license": config.dataset.license},
     )
 

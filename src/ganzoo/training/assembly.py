@@ -85,7 +85,8 @@ def assemble(
     )
     with attributed_to(config.arch):
         generator = contract_nets.build(config.arch, "generator", spec, config.latent)
-        discriminator = contract_nets.build(config.arch, "discriminator", spec, config.latent)
+        seen = spec.packed(config.packing)
+        discriminator = contract_nets.build(config.arch, "discriminator", seen, config.latent)
     if start and config.init_from is not None:
         config = preparation.start_from(origin, config, spec, generator, discriminator, notices)
     for net in (generator, discriminator):
@@ -116,6 +117,7 @@ def assemble(
     )
     stage.parts()  # which refuses what has no state
     combinations.check_signs(game)
+    combinations.check_packing(game, config.arch, spec)
     combinations.check_classes(game, config.arch, spec)
     combinations.check_second_derivatives(game, config.arch, spec)
     _note_oddities(stage)
@@ -207,7 +209,7 @@ def _game(
     skipping = config.nan_policy == "skip"
     built = config.loss.build(spec, config.latent)
     if isinstance(built, nn.Module):
-        built = sized(built, discriminator, spec)
+        built = sized(built, discriminator, spec.packed(config.packing))
     terms = [Term(each, each.build(spec, config.latent)) for each in config.penalties]
     made = [(config.loss.trained_with, "loss", built)]
     made += [(term.penalty.player, term.part, term.built) for term in terms]
@@ -232,12 +234,14 @@ def _game(
         noise=torch.Generator(device).manual_seed(seeds.derive(config.seed, "noise")),
         d_steps=config.d_steps,
         g_steps=config.g_steps,
+        packing=config.packing,
+        accumulate=config.accumulate,
         joint_batch=config.joint_batch,
         d_eval_for_g=config.d_eval_for_g,
         clip=config.clip_grad,
         autocast=precision.autocast,
         skip_nonfinite=skipping,
-        first=FirstBatch(config.arch, spec, fresh, skipping=skipping),
+        first=FirstBatch(config.arch, spec, fresh, skipping, config.packing),
         built=built,
         terms=terms,
         augmentation=augmentation,

@@ -11,7 +11,7 @@ import torch
 from ganzoo.core import seeds
 from ganzoo.core.nets import uses_batch_norm
 from ganzoo.core.step import Output
-from ganzoo.errors import ConfigError, ContractError
+from ganzoo.errors import ConfigError, ContractError, UnsupportedSampleError
 from ganzoo.losses.base import Loss
 from ganzoo.training.parts import named
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganzoo.penalties import Penalty
     from ganzoo.training.game import Game
 
-__all__ = ["check_classes", "check_second_derivatives", "check_signs", "notices"]
+__all__ = ["check_classes", "check_packing", "check_second_derivatives", "check_signs", "notices"]
 
 _TRIED = 2  # samples
 
@@ -105,6 +105,31 @@ def check_classes(game: Game, arch: Architecture, spec: SampleSpec) -> None:
         )
 
 
+def check_packing(game: Game, arch: Architecture, spec: SampleSpec) -> None:
+    """Refuse packs where a pack has no one label, or a method reads features of single samples.
+
+    Raises:
+        ConfigError: With the reason and the way out.
+    """
+    if game.packing == 1:
+        return
+    if spec.classes is not None:
+        raise ConfigError(
+            f"D sees {game.packing} samples together (packing), and their labels differ, so that "
+            f"conditional training has no label for a pack. Set packing to 1, or leave conditional "
+            f"off."
+        )
+    if "features" in game.loss.wants:
+        raise ConfigError(
+            f"Loss '{game.loss.name}' reads D's features of each sample, and with packing D has "
+            f"those of {game.packing} samples together. Set packing to 1, or take another loss."
+        )
+    try:
+        arch.check(spec.packed(game.packing))
+    except UnsupportedSampleError as error:
+        raise ConfigError(f"With packing {game.packing}: {error} Or set packing to 1.") from error
+
+
 def _auxiliary(arch: Architecture) -> str:
     if "d_condition" in type(arch).model_fields:
         return "Set its option d_condition to auxiliary (--arch.d_condition auxiliary)."
@@ -121,7 +146,7 @@ def _tried(game: Game, spec: SampleSpec) -> Output | None:
 def _inputs(game: Game, player: str, spec: SampleSpec) -> tuple[Tensor, Tensor | None]:
     """A few inputs of a net, and labels where there are classes."""
     device = game.noise.device
-    inputs = torch.randn(_TRIED, *spec.shape, device=device)
+    inputs = torch.randn(_TRIED, *spec.packed(game.packing).shape, device=device)
     if player == "generator":
         inputs = game.latent.sample(_TRIED, device=device)
     labels = None
@@ -161,9 +186,14 @@ def _refusal(penalty: Penalty, player: str, arch: Architecture, fault: str) -> s
 
 def notices(game: Game, arch: Architecture, *, joint_batch: bool) -> list[str]:
     """Return what can be combined but is better not, a line each."""
-    if not uses_batch_norm(game.discriminator):
-        return []
     found = []
+    if game.accumulate > 1 and any(map(uses_batch_norm, game.nets().values())):
+        found.append(
+            f"batch norm in '{arch.name}' sees the micro-batches of accumulate={game.accumulate} "
+            f"one by one, not the whole batch: results are those of smaller batches in this alone."
+        )
+    if not uses_batch_norm(game.discriminator):
+        return found
     if joint_batch:
         found.append(
             f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose batch "

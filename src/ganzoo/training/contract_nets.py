@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganzoo.core import seeds
 from ganzoo.core.state_dicts import not_finite
-from ganzoo.core.step import Output
+from ganzoo.core.step import Output, packed
 from ganzoo.errors import ContractError, an, some
 from ganzoo.training.contract import blaming, describe, require, same
 
@@ -284,18 +284,23 @@ def _with_perturbed(net: nn.Module) -> Iterator[nn.Module]:
 
 
 def check_gradients(
-    generator: nn.Module, discriminator: nn.Module, latent: Tensor, labels: Tensor | None
+    generator: nn.Module,
+    discriminator: nn.Module,
+    latent: Tensor,
+    labels: Tensor | None,
+    packing: int = 1,
 ) -> None:
     """Check that gradients of all that D returns reach all parameters of both nets.
 
-    These keep the gradients, and their buffers may change.
+    These keep the gradients, and their buffers may change. D sees ``packing`` samples together.
     """
     trained = {}
     for player, net in (("generator", generator), ("discriminator", discriminator)):
         net.zero_grad(set_to_none=True)
         trained[player] = {n: w for n, w in net.named_parameters() if w.requires_grad}
     for _ in range(_TRIES):
-        output = Output.of(discriminator(generator(latent.clone(), labels), labels))
+        made = packed(generator(latent.clone(), labels), packing)
+        output = Output.of(discriminator(made, labels))
         heads = (output.logits, output.classes, output.features)
         total = torch.stack([head.float().sum() for head in heads if isinstance(head, Tensor)])
         require(

@@ -60,9 +60,10 @@ def estimate(trainer: Trainer) -> Estimate:
     config, game = trainer.config, trainer.game
     with torch.device("meta"):
         generator = config.arch.generator(trainer.spec, config.latent)
-        discriminator = config.arch.discriminator(trainer.spec)
+        discriminator = config.arch.discriminator(trainer.spec.packed(config.packing))
         latents = torch.empty(config.batch_size, *config.latent.shape)
-        samples = torch.empty(config.batch_size, *trainer.spec.shape)
+        packs = config.batch_size // config.packing
+        samples = torch.empty(packs, *trainer.spec.packed(config.packing).shape)
         labels = None
         if trainer.spec.classes is not None:
             labels = torch.zeros(config.batch_size, dtype=torch.int64)

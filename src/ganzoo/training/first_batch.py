@@ -35,11 +35,18 @@ class FirstBatch:
         spec: What a sample is.
         fresh: Whether the weights are initial ones: values of trained nets are not checked.
         skipping: Whether the game leaves out updates that are not finite: the first may be one.
+        packing: Samples that D sees together.
     """
 
     def __init__(
-        self, arch: Architecture, spec: SampleSpec, fresh: bool, skipping: bool = False
+        self,
+        arch: Architecture,
+        spec: SampleSpec,
+        fresh: bool,
+        skipping: bool = False,
+        packing: int = 1,
     ) -> None:
+        self._packing = packing
         self.arch, self.spec, self.fresh, self._skipping = arch, spec, fresh, skipping
         self.notices: list[str] = []
         """What is odd and does no harm, a line each."""
@@ -160,4 +167,5 @@ class FirstBatch:
         for name, weight in discriminator.named_parameters():
             weight.requires_grad_(name in self._trained)
         with seeds.preserve_rng_state(latent.device), torch.enable_grad():
-            on_nets.check_gradients(generator.train(), discriminator.train(), latent, labels)
+            nets = generator.train(), discriminator.train()
+            on_nets.check_gradients(*nets, latent, labels, self._packing)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ganzoo.core.nets import evaluating, frozen, last_input
-from ganzoo.core.step import OWN, Judge, Output, Step
+from ganzoo.core.step import OWN, Judge, Output, Step, packed
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
 from ganzoo.training.contract import blaming, check_scalar, describe, require
 from ganzoo.training.first_batch import FirstBatch
@@ -88,6 +88,8 @@ class Game:
         noise: Source of the latents, on the device.
         d_steps: Updates of D per iteration, each on fresh real and generated samples.
         g_steps: Updates of G per iteration.
+        packing: Samples that D sees together, joined on their first axis.
+        accumulate: Micro-batches that a batch is computed in, one after the other.
         joint_batch: Show D real and generated samples as one batch instead of two.
         d_eval_for_g: Put D in evaluation mode in G's phase.
         clip: Largest norm of a net's gradient; None leaves it as it is.
@@ -115,6 +117,8 @@ class Game:
     noise: torch.Generator
     d_steps: int = 1
     g_steps: int = 1
+    packing: int = 1
+    accumulate: int = 1
     joint_batch: bool = False
     d_eval_for_g: bool = False
     clip: float | None = None
@@ -197,56 +201,110 @@ class Game:
     def update_discriminator(self, real: Tensor, labels: Tensor | None) -> Step:
         """Play D's phase on real samples (N, *shape) and as many generated ones."""
         self._real = real
+        wanted = self._wanted("discriminator")
+        self._collects = "features" in wanted
         with self.phase():
-            wanted = self._wanted("discriminator")
-            self._collects = "features" in wanted
-            with self.precision():
-                latent = self.draw(len(real))
-                with torch.no_grad():  # D learns nothing through G
-                    fake = self.make(latent, labels)
-                if "real" in wanted:
-                    real = real.detach().requires_grad_()
-                if "fake" in wanted:
-                    fake = fake.to(real.dtype).requires_grad_()
-                if self.joint_batch:
-                    both = None if labels is None else torch.cat((labels, labels))
-                    real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
-                else:
-                    real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
-            step = self._step("discriminator", latent, fake, real, labels, real_output, fake_output)
-            self._follow("discriminator", step)
+            parts = self._parts(self.draw(len(real)), real, labels)
+            step = self._follow("discriminator", (self._judged(*part, wanted) for part in parts))
             (self.first or self.loss).constrain(self.discriminator)
-            score = (self.first or self.loss).score
-            step.scalars["d_real"] = score(real_output.logits.detach()).mean()
-            step.scalars["d_fake"] = score(fake_output.logits.detach()).mean()
             if self.augmentation is not None:
                 self._adapt(*self.augmentation, step)
         self._scalars |= step.scalars
         return step
 
+    def _judged(
+        self, latent: Tensor, real: Tensor, labels: Tensor | None, wanted: frozenset[str]
+    ) -> Step:
+        """D on real samples and on as many generated ones."""
+        with self.precision():
+            with torch.no_grad():  # D learns nothing through G
+                fake = self.make(latent, labels)
+            if "real" in wanted:
+                real = real.detach().requires_grad_()
+            if "fake" in wanted:
+                fake = fake.to(real.dtype).requires_grad_()
+            if self.joint_batch:
+                both = None if labels is None else torch.cat((labels, labels))
+                real_output, fake_output = _halves(self.judge(torch.cat((real, fake)), both))
+            else:
+                real_output, fake_output = self.judge(real, labels), self.judge(fake, labels)
+        return self._step("discriminator", latent, fake, real, labels, real_output, fake_output)
+
     def update_generator(self, count: int, real: Tensor | None, labels: Tensor | None) -> Step:
         """Play G's phase on ``count`` generated samples; ``real`` for losses that need it."""
-        judge = self.discriminator
         # Gradients of D's weights would be thrown away.
         with (
             self.phase(),
             frozen(*self.players["discriminator"].modules.values()),
-            evaluating(judge, self.d_eval_for_g),
+            evaluating(self.discriminator, self.d_eval_for_g),
         ):
             self._collects = "features" in self._wanted("generator")
-            with self.precision():
-                latent = self.draw(count)
-                fake = self.make(latent, labels)
-                fake_output = self.judge(fake, labels)
-                with torch.no_grad():  # D is frozen and G has no part in real samples
-                    real_output = None if real is None else self.judge(real, labels)
-            step = self._step("generator", latent, fake, real, labels, real_output, fake_output)
-            self._follow("generator", step)
+            parts = self._parts(self.draw(count), real, labels)
+            step = self._follow("generator", (self._made(*part) for part in parts))
         self._scalars |= step.scalars
         return step
 
-    def _follow(self, player: str, step: Step) -> None:
-        """Sum a player's loss and penalties, and follow the gradient of the sum."""
+    def _made(self, latent: Tensor, real: Tensor | None, labels: Tensor | None) -> Step:
+        """D on generated samples and, for losses that need them, on real ones."""
+        with self.precision():
+            fake = self.make(latent, labels)
+            fake_output = self.judge(fake, labels)
+            with torch.no_grad():  # D is frozen and G has no part in real samples
+                real_output = None if real is None else self.judge(real, labels)
+        return self._step("generator", latent, fake, real, labels, real_output, fake_output)
+
+    def _parts(
+        self, latent: Tensor, *others: Tensor | None
+    ) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
+        """A batch in its micro-batches: latents, real samples, labels."""
+        count = self.accumulate
+        rows = [[None] * count if each is None else each.chunk(count) for each in others]
+        yield from zip(latent.chunk(count), *rows, strict=True)
+
+    def _follow(self, player: str, steps: Iterator[Step]) -> Step:
+        """Update a player by the mean, over micro-batches, of its loss and penalties.
+
+        Returns:
+            The last step, with the means of all scalars; in D's phase the logits of all.
+        """
+        self.players[player].prepare()
+        scalars: list[dict[str, Tensor]] = []
+        logits: list[Tensor] = []
+        totals: list[Tensor] = []
+        for step in steps:
+            total, found = self._total(player, step)
+            total = total if self.accumulate == 1 else total / self.accumulate
+            totals.append(total.detach())
+            if player == "discriminator":
+                found |= self._shown(step)
+                assert step.real_output is not None
+                logits.append(step.real_output.logits.detach())
+            scalars.append(found)
+            self._backward(player, total, step)
+        step.scalars = scalars[0]
+        if self.accumulate > 1:
+            step.scalars = {
+                key: torch.stack([s[key] for s in scalars]).mean() for key in scalars[0]
+            }
+            if step.real_output is not None and logits:
+                step.real_output = replace(step.real_output, logits=torch.cat(logits))
+        letter = player[0]
+        norm = self._advance(player, torch.stack(totals).sum() if totals[1:] else totals[0])
+        step.scalars[f"{letter}_grad"] = norm
+        return step
+
+    def _shown(self, step: Step) -> dict[str, Tensor]:
+        """Means of D(x) and D(G(z)) as the loss scores them."""
+        score = (self.first or self.loss).score
+        outputs = {"d_real": step.real_output, "d_fake": step.fake_output}
+        return {
+            name: score(output.logits.detach()).mean()
+            for name, output in outputs.items()
+            if output is not None
+        }
+
+    def _total(self, player: str, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """A player's loss with its penalties, and what is reported."""
         step.built = self.built
         if self.first is not None:
             loss = self.first.loss_of(player, step)
@@ -263,9 +321,7 @@ class Game:
             total = total + value * (weight * penalty.every)
             step.scalars[term.column(player)] = value
             scalars |= _reported(step.scalars, penalty, self.noise.device)
-        norm = self.update(player, total, step)
-        letter = player[0]
-        step.scalars = scalars | {f"{letter}_loss": loss.detach(), f"{letter}_grad": norm}
+        return total, scalars | {f"{player[0]}_loss": loss.detach()}
 
     def _evaluated_term(self, term: Term, step: Step) -> Tensor:
         if self.first is None:
@@ -324,6 +380,7 @@ class Game:
         """Return what D says of samples (N, *shape), augmented; its logits in float32."""
         if self._augment is not None:
             samples = self._augment(samples)
+        samples = packed(samples, self.packing)
         if not self._collects:
             return self._output(samples, labels)
         with last_input(self.discriminator) as features:
@@ -370,25 +427,33 @@ class Game:
             if player.ema is not None:
                 player.ema.update()
 
-    def update(self, player: str, loss: Tensor, step: Step | None = None) -> Tensor:
+    def update(self, player: str, loss: Tensor) -> Tensor:
         """Follow the gradient of a loss with one net; returns its norm before clipping."""
-        chosen = self.players[player]
-        chosen.prepare()
-        if self.first is None or step is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+        self.players[player].prepare()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = self._advance(player, loss)
+        name = player[0] if player in ("generator", "discriminator") else player
+        self._scalars |= {f"{name}_loss": loss.detach(), f"{name}_grad": norm}
+        return norm
+
+    def _backward(self, player: str, total: Tensor, step: Step) -> None:
+        """Add the gradients of a loss with its penalties."""
+        if self.first is None:
+            total.backward()  # type: ignore[no-untyped-call]
         else:
-            self.first.backward(player, loss, [term.penalty.name for term in self._due(player)])
-            self.first.check_update(player, chosen.net, step)
+            self.first.backward(player, total, [term.penalty.name for term in self._due(player)])
+            self.first.check_update(player, self.players[player].net, step)
+
+    def _advance(self, player: str, loss: Tensor) -> Tensor:
+        """Follow the gradients that there are; returns their norm before clipping."""
+        chosen = self.players[player]
         norm = chosen.update(self.played + 1, loss)
         self._updated[player] = chosen
-        if step is None:
-            name = player[0] if player in ("generator", "discriminator") else player
-            self._scalars |= {f"{name}_loss": loss.detach(), f"{name}_grad": norm}
         return norm
 
     def _step(self, player: str, latent: Tensor, fake: Tensor, *seen: Any) -> Step:
         autocast = self.noise.device.type if self.autocast else None
-        judge = Judge(self.discriminator, autocast, self._augment)
+        judge = Judge(self.discriminator, autocast, self._augment, self.packing)
         step = Step(self.played, self.generator, judge, latent, fake, *seen)
         step.player = player
         return step

@@ -93,6 +93,13 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
         dataset, samples = config.dataset.resolved(config.workers, config.conditional)
     with contract.attributed_to(dataset):
         samples = _checked(samples, config)
+    if config.num_samples is not None:
+        if isinstance(samples, Stream):
+            raise ConfigError(
+                "num_samples trains on some of the samples in memory, and with workers they are "
+                "read while training. Leave workers out, or give a smaller dataset."
+            )
+        samples = samples.some(config.num_samples)
     config = config.model_copy(update={"dataset": dataset})
     spec = samples.spec
     if config.value_range is not None:
@@ -317,8 +324,10 @@ def start_from(
             )
     generator.load_state_dict(origin.module.state_dict())
     judge = origin.discriminator()
-    if judge is None:
-        notices.append(f"{source} has no discriminator: D starts anew")
+    if judge is None or theirs.packing != config.packing:
+        notices.append(
+            f"{source} has no {'such ' * (judge is not None)}discriminator: D starts anew"
+        )
     else:
         discriminator.load_state_dict(judge.state_dict())
     place = theirs.origin

@@ -112,6 +112,7 @@ class SampleVisualizer:
         """What D says of points (N, D), as its loss scores it: (N,)."""
         with evaluating(self.game.discriminator), torch.no_grad():
             # Not through the augmentation, whose random numbers are the training's.
-            found = self.game.discriminator(points.to(self.loader.device), None)
+            packs = points.to(self.loader.device).repeat(1, self.game.packing)  # of equal points
+            found = self.game.discriminator(packs, None)
             logits = Output.of(found).logits
         return self.game.loss.score(logits).reshape(len(points), -1).mean(1).cpu()
