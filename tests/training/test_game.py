@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from ganzoo.core.nets import uses_batch_norm
+from ganzoo.core.nets import across_batch
 from ganzoo.core.spec import LatentSpec
 from ganzoo.core.step import OWN, Output, Step
 from ganzoo.errors import ConfigError
@@ -698,7 +698,7 @@ def test_an_average_is_a_net_of_its_own() -> None:
     ids=lambda value: value if isinstance(value, bool) else type(value).__name__,
 )
 def test_batch_norm_is_found(net, expected) -> None:
-    assert uses_batch_norm(net) is expected
+    assert across_batch(net) == ["batch norm"] * expected
 
 
 # -- the mode that D is in ------------------------------------------------------------------------

@@ -27,9 +27,11 @@ from ganzoo.architectures.layers import (
     Double,
     FromMap,
     Halve,
+    MinibatchDeviation,
     ToMap,
     hidden_activation,
     output_activation,
+    spectrally_normalised,
 )
 from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.errors import ConfigError
@@ -46,6 +48,7 @@ _SMALLEST, _LARGEST = 16, 256
 _SLOPE = 0.2
 
 Norm = Literal["batch", "instance", "instance-affine", "group", "none"]
+DNorm = Literal["batch", "layer", "instance", "none"]
 Steps = Annotated[
     tuple[Annotated[int, Field(ge=0, le=64)], ...], Field(min_length=2, max_length=16)
 ]
@@ -143,6 +146,38 @@ class DCGAN(Architecture):
     )
     d_condition: DCondition = "concat"
     label_width: LabelWidth = 32
+    d_norm: DNorm = Field(
+        "batch",
+        description="norm of the discriminator's hidden layers: over the batch, or of each sample "
+        "over a layer or over each map (instance); with none they have biases",
+    )
+    d_spectral: bool = Field(
+        False,
+        description="divide each weight of the discriminator by its largest singular value "
+        "(spectral normalisation), usually with d_norm none",
+    )
+    d_deviation: int = Field(
+        0,
+        ge=0,
+        le=2**20,
+        description="samples in a group whose standard deviation the discriminator's last layer "
+        "sees as a map more (4 in the paper, arXiv:1710.10196); 0 for no such map",
+    )
+
+    @model_validator(mode="after")
+    def _discriminator_has_sense(self) -> DCGAN:
+        if self.d_norm_input and self.d_norm == "none":
+            raise ConfigError(
+                "Architecture 'dcgan' normalises the discriminator's first layer with "
+                "d_norm_input, by a norm that d_norm sets to none. Set d_norm_input to False, or "
+                "d_norm to a norm."
+            )
+        if self.d_deviation == 1:
+            raise ConfigError(
+                "Architecture 'dcgan' has groups of one sample with d_deviation 1, and one sample "
+                "has no deviation. Set d_deviation to 2 or more, or to 0 for none."
+            )
+        return self
 
     @model_validator(mode="after")
     def _norms_have_labels(self) -> DCGAN:
@@ -236,9 +271,17 @@ class DCGAN(Architecture):
 
         Raises:
             UnsupportedSampleError: If ``spec`` is not an image or has other sides.
+            ConfigError: If instance norm would have maps of one place.
         """
         self.check(spec)
-        return DCGANDiscriminator(spec, self._layers(spec), self)
+        layers = self._layers(spec)
+        if self.d_norm == "instance" and layers.base == (1, 1):
+            raise ConfigError(
+                "Architecture 'dcgan' has maps of one place in its discriminator, of which "
+                "instance norm leaves nothing. Set d_norm to layer, or take a larger first kernel."
+            )
+        net = DCGANDiscriminator(spec, layers, self)
+        return spectrally_normalised(net) if self.d_spectral else net
 
     def _count(self, name: str) -> int:
         """How many layers an option is for; 0 if it is not given."""
@@ -336,25 +379,29 @@ class DCGANDiscriminator(nn.Module):
         super().__init__()
         widths, stages = layers.widths[::-1], layers.stages[::-1]
         self.labels = joined(spec, options.d_condition)
-        self.input = _smaller(spec.channels + self.labels.width, widths[0], stages[0])
-        self.norm = nn.BatchNorm2d(widths[0]) if options.d_norm_input else nn.Identity()
+        inputs, bias = spec.channels + self.labels.width, options.d_norm == "none"
+        self.input = _smaller(inputs, widths[0], stages[0], bias)
+        self.norm = _d_norm(options, widths[0]) if options.d_norm_input else nn.Identity()
         self.activation = nn.LeakyReLU(_SLOPE, inplace=True)
         self.shrink = nn.Sequential(
             *(
-                _shrink(narrow, wide, stage)
+                _shrink(narrow, wide, stage, options)
                 for (narrow, wide), stage in zip(pairwise(widths), stages[1:], strict=True)
             )
         )
         places = layers.base[0] * layers.base[1]
         self.head = label_head(spec, options.d_condition, widths[-1], places)
-        self.output = FromMap(widths[-1], 1, layers.base)
+        group = options.d_deviation
+        self.deviation = MinibatchDeviation(group) if group else nn.Identity()
+        self.output = FromMap(widths[-1] + bool(group), 1, layers.base)
         _initialise(self)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
         """Map images (N, C, H, W) to logits (N,), or an ``Output`` with classes."""
         maps = self.norm(self.input(self.labels(x, labels)))
         features = self.shrink(self.activation(maps))
-        judged: Tensor | Output = self.head(self.output(features).flatten(), features, labels)
+        logits = self.output(self.deviation(features)).flatten()
+        judged: Tensor | Output = self.head(logits, features, labels)
         return judged
 
 
@@ -407,21 +454,30 @@ def _larger(inputs: int, outputs: int, stage: Stage, bias: bool) -> nn.Module:
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, extra, bias=bias)
 
 
-def _smaller(inputs: int, outputs: int, stage: Stage) -> nn.Module:
+def _smaller(inputs: int, outputs: int, stage: Stage, bias: bool) -> nn.Module:
     if stage == doubling(KERNEL):
-        return Halve(inputs, outputs)
+        return Halve(inputs, outputs, bias)
     kernel, stride, padding, _ = stage
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
 
 
-def _shrink(inputs: int, outputs: int, stage: Stage) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            conv=_smaller(inputs, outputs, stage),
-            norm=nn.BatchNorm2d(outputs),
-            activation=nn.LeakyReLU(_SLOPE, inplace=True),
-        )
-    )
+def _shrink(inputs: int, outputs: int, stage: Stage, options: DCGAN) -> nn.Sequential:
+    """A convolution of the discriminator with what follows it."""
+    parts = OrderedDict[str, nn.Module]()
+    parts["conv"] = _smaller(inputs, outputs, stage, bias=options.d_norm == "none")
+    if options.d_norm != "none":
+        parts["norm"] = _d_norm(options, outputs)
+    parts["activation"] = nn.LeakyReLU(_SLOPE, inplace=True)
+    return nn.Sequential(parts)
+
+
+def _d_norm(options: DCGAN, channels: int) -> nn.Module:
+    """A norm of the discriminator, where it has one."""
+    if options.d_norm == "layer":
+        return nn.GroupNorm(1, channels)
+    if options.d_norm == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    return nn.BatchNorm2d(channels)
 
 
 def _made(plan: Sequence[Stage], height: int, width: int) -> tuple[int, int]:

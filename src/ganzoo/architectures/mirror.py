@@ -20,8 +20,10 @@ from ganzoo.architectures.conditioning import (
 )
 from ganzoo.architectures.inference import NOTHING, infer_dense
 from ganzoo.architectures.layers import (
+    Spectral,
     dense_stack,
     output_activation,
+    spectrally_normalised,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Mirror(Architecture):
     condition: Condition = "concat"
     d_condition: DCondition = "concat"
     label_width: LabelWidth = 32
+    d_spectral: Spectral = False
 
     @classmethod
     def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
@@ -91,7 +94,8 @@ class Mirror(Architecture):
         self.check(spec)
         labels, head = joined(spec, self.d_condition), label_head(spec, self.d_condition, self.code)
         hidden = (*self.hidden[::-1], self.code)
-        return MirrorDiscriminator(spec, hidden, self.activation, labels, head)
+        net = MirrorDiscriminator(spec, hidden, self.activation, labels, head)
+        return spectrally_normalised(net) if self.d_spectral else net
 
 
 class MirrorGenerator(nn.Module):

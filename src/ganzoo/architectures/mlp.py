@@ -26,9 +26,11 @@ from ganzoo.architectures.inference import (
 )
 from ganzoo.architectures.layers import (
     Activation,
+    Spectral,
     dense_stack,
     hidden_activation,
     output_activation,
+    spectrally_normalised,
 )
 from ganzoo.core.spec import FLOAT32_MAX
 
@@ -83,6 +85,7 @@ class MLP(Architecture):
     condition: Condition = "concat"
     d_condition: DCondition = "concat"
     label_width: LabelWidth = 32
+    d_spectral: Spectral = False
 
     @classmethod
     def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
@@ -107,7 +110,8 @@ class MLP(Architecture):
         hidden = self.hidden[::-1] if self.d_hidden is None else self.d_hidden
         labels = joined(spec, self.d_condition)
         head = label_head(spec, self.d_condition, hidden[-1] if hidden else spec.numel)
-        return MLPDiscriminator(spec, hidden, self._activate, self.dropout, labels, head)
+        net = MLPDiscriminator(spec, hidden, self._activate, self.dropout, labels, head)
+        return spectrally_normalised(net) if self.d_spectral else net
 
     def _activate(self) -> nn.Module:
         return hidden_activation(self.activation, self.slope)

@@ -30,8 +30,10 @@ from ganzoo.architectures.inference import (
 )
 from ganzoo.architectures.layers import (
     Activation,
+    Spectral,
     hidden_activation,
     output_activation,
+    spectrally_normalised,
 )
 from ganzoo.core.spec import FLOAT32_MAX
 
@@ -91,6 +93,7 @@ class Upsample(Architecture):
     condition: Condition = "concat"
     d_condition: DCondition = "concat"
     label_width: LabelWidth = 32
+    d_spectral: Spectral = False
 
     @classmethod
     def infer(cls, shapes: Shapes, known: Known = NOTHING) -> Inferred | None:
@@ -152,9 +155,10 @@ class Upsample(Architecture):
         labels = joined(spec, self.d_condition)
         places = math.prod(side - _LOST for side in spec.size)
         head = label_head(spec, self.d_condition, self.d_channels * 2 ** (_CONVS - 1), places)
-        return UpsampleDiscriminator(
+        net = UpsampleDiscriminator(
             spec, self.d_channels, self.dropout, self._activate, labels, head
         )
+        return spectrally_normalised(net) if self.d_spectral else net
 
     def _activate(self) -> nn.Module:
         return hidden_activation(self.activation, self.slope, inplace=True)

@@ -16,8 +16,7 @@ from ganzoo.errors import ContractError
 if TYPE_CHECKING:
     from ganzoo.core.spec import SampleSpec
 
-__all__ = ["build_on_meta", "evaluating", "frozen", "last_input", "sized"]
-__all__ += ["uses_batch_norm"]
+__all__ = ["across_batch", "build_on_meta", "evaluating", "frozen", "last_input", "sized"]
 
 _DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "exponential_", "random_"})
 
@@ -48,9 +47,18 @@ def evaluating(module: nn.Module, asked: bool = True) -> Iterator[None]:
             part.training = True
 
 
-def uses_batch_norm(module: nn.Module) -> bool:
-    """Whether the net normalises over the batch, so that samples of a batch see each other."""
-    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+def across_batch(module: nn.Module) -> list[str]:
+    """Return the kinds of layers by which samples of a batch see each other, as messages call them.
+
+    They are "batch norm", and any layer that has a name in an attribute ``across_batch``.
+    """
+    found: dict[str, None] = {}
+    for part in module.modules():
+        normalises = isinstance(part, nn.modules.batchnorm._BatchNorm)
+        name = "batch norm" if normalises else getattr(part, "across_batch", "")
+        if isinstance(name, str) and name:
+            found[name] = None
+    return [*found]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ganzoo.core import seeds
-from ganzoo.core.nets import uses_batch_norm
+from ganzoo.core.nets import across_batch
 from ganzoo.core.step import Output
 from ganzoo.errors import ConfigError, ContractError, UnsupportedSampleError
 from ganzoo.losses.base import Loss
@@ -187,23 +187,42 @@ def _refusal(penalty: Penalty, player: str, arch: Architecture, fault: str) -> s
 def notices(game: Game, arch: Architecture, *, joint_batch: bool) -> list[str]:
     """Return what can be combined but is better not, a line each."""
     found = []
-    if game.accumulate > 1 and any(map(uses_batch_norm, game.nets().values())):
+    layers = {layer: None for net in game.nets().values() for layer in across_batch(net)}
+    if game.accumulate > 1 and layers:
         found.append(
-            f"batch norm in '{arch.name}' sees the micro-batches of accumulate={game.accumulate} "
-            f"one by one, not the whole batch: results are those of smaller batches in this alone."
+            f"{' and '.join(layers)} in '{arch.name}' sees the micro-batches of "
+            f"accumulate={game.accumulate} one by one, not the whole batch: results are those of "
+            f"smaller batches in this alone."
         )
-    if not uses_batch_norm(game.discriminator):
-        return found
-    if joint_batch:
-        found.append(
-            f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose batch "
-            f"norm then tells them apart: training is known to collapse. Leave joint_batch off."
-        )
-    for term in game.terms:
-        if term.penalty.per_sample:
+    single = [term.penalty.name for term in game.terms if term.penalty.per_sample]
+    for layer in across_batch(game.discriminator):
+        normalises = layer == "batch norm"
+        if joint_batch:
+            effect = (
+                "whose batch norm then tells them apart: training is known to collapse"
+                if normalises
+                else f"whose {layer} then looks at both at once"
+            )
             found.append(
-                f"penalty '{term.penalty.name}' is meant for a discriminator that judges each "
-                f"sample by itself, and batch norm in that of '{arch.name}' looks at the whole "
-                f"batch: its paper leaves it out. Take an architecture without it, or penalty 'r1'."
+                f"joint_batch shows '{arch.name}' real and generated samples in one batch, "
+                f"{effect}. Leave joint_batch off."
+            )
+        source = ": its paper leaves it out" if normalises else ""
+        for name in single:
+            found.append(
+                f"penalty '{name}' is meant for a discriminator that judges each sample by itself, "
+                f"and {layer} in that of '{arch.name}' looks at the whole batch{source}. "
+                f"{_without(arch, layer)} penalty 'r1'."
             )
     return found
+
+
+_OPTIONS = {"batch norm": ("d_norm", "layer"), "minibatch deviation": ("d_deviation", "0")}
+"""By a layer that looks at the whole batch, the option and value that replace it."""
+
+
+def _without(arch: Architecture, layer: str) -> str:
+    option, value = _OPTIONS.get(layer, ("", ""))
+    if option in type(arch).model_fields:
+        return f"Set its option {option} to {value} (--arch.{option} {value}), or take"
+    return "Take an architecture without it, or"

@@ -105,7 +105,11 @@ def _outputs(player: str, net: nn.Module, *inputs: Any) -> int:
         if isinstance(output, torch.Tensor):
             total += output.numel()
 
-    hooks = [part.register_forward_hook(add) for part in net.modules() if not list(part.children())]
+    hooks = [
+        part.register_forward_hook(add)
+        for part in net.modules()
+        if not list(part.children()) or nn.utils.parametrize.is_parametrized(part)
+    ]
     remedy = f"That was for an input of shape {tuple(inputs[0].shape)}, on torch's meta device."
     with contract.blaming(f"The {player}", remedy):
         net(*inputs)
