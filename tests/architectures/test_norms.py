@@ -351,7 +351,7 @@ def test_the_deviation_has_derivatives_also_of_equal_samples() -> None:
     assert curve.isfinite().all()
 
 
-def test_the_deviation_is_computed_in_float32() -> None:
+def test_the_map_of_the_deviation_has_the_type_of_the_others() -> None:
     x = torch.randn(4, 2, 2, 2).bfloat16() + 100
     found = MinibatchDeviation(4)(x)
     assert found.dtype == torch.bfloat16

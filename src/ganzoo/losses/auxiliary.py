@@ -22,8 +22,9 @@ class AuxiliaryClassifier(NonSaturating):
     """The non-saturating loss, and D's error in telling the classes of samples.
 
     Odena et al. 2017, arXiv:1610.09585, eq. 2 and 3: both players minimise the cross-entropy of
-    the class, D on real and on generated samples, G on its own. D returns class logits, and the
-    data have labels. For another adversarial loss add the penalty of this name.
+    the class, D on real samples, G on its own. In the paper D learns the classes of generated
+    samples too (``fake``): then the two may agree on any sample for a class. D returns class
+    logits, and the data have labels. For another adversarial loss add the penalty of this name.
     """
 
     name: ClassVar[str] = "auxiliary-classifier"
@@ -36,7 +37,9 @@ class AuxiliaryClassifier(NonSaturating):
     weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="factor of the classes' cross-entropy"
     )
-    fake: bool = Field(True, description="teach D the classes of generated samples too")
+    fake: bool = Field(
+        False, description="teach D the classes of generated samples too, as in the paper"
+    )
 
     @property
     def d_range(self) -> None:

@@ -21,8 +21,9 @@ class AuxiliaryClassifier(Penalty):
     """D tells the classes of samples, and G makes samples whose classes are told right.
 
     The classes' part of Odena et al. 2017, arXiv:1610.09585, eq. 2 and 3, for any adversarial loss:
-    the cross-entropy of D's class logits on real and on generated samples for D, and on generated
-    ones for G.
+    the cross-entropy of D's class logits on real samples for D, and on generated ones for G. With
+    ``fake``, as in the paper, D learns them on generated samples too: then the two may agree on any
+    sample for a class.
     """
 
     name: ClassVar[str] = "auxiliary-classifier"
@@ -32,7 +33,9 @@ class AuxiliaryClassifier(Penalty):
     )
     wants: ClassVar[frozenset[str]] = frozenset({"classes"})
 
-    fake: bool = Field(True, description="teach D the classes of generated samples too")
+    fake: bool = Field(
+        False, description="teach D the classes of generated samples too, as in the paper"
+    )
 
     @property
     def players(self) -> frozenset[Player]:
