@@ -4,7 +4,8 @@
     python tools/make_docs.py --check  exits with 1 and names what is not up to date
 
 Written are the zoo table of README.md, the pages of docs/zoo/, docs/recipes.md, docs/settings.md,
-and docs/agreement.md from what benchmarks/references.py has measured (docs/agreement.json).
+and docs/agreement.md from what benchmarks/references.py has measured (docs/agreement.json). What
+combines with what, docs/zoo/combinations.md, is found by setting up such trainings.
 Plug-ins that happen to be installed are left out.
 """
 
@@ -17,19 +18,24 @@ import os
 import re
 import sys
 import types
+from functools import cache
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 os.environ["GANZOO_DISABLE_PLUGINS"] = "1"
 
+import torch
 from pydantic.fields import FieldInfo
 
-from ganzoo import Trainer, recipes
+from ganzoo import Trainer, architectures, recipes
+from ganzoo.architectures.mlp import MLP
 from ganzoo.cli.zoo import KINDS, worded
 from ganzoo.config import COMPONENTS, TrainConfig, differences, resolve
 from ganzoo.core.component import Component
-from ganzoo.core.spec import LatentSpec
+from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.datasets import Dataset, Samples
+from ganzoo.errors import ConfigError
 from ganzoo.schedules import NumberSchedule
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,10 +49,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail on differences")
     check = parser.parse_args().check
+    torch.set_num_threads(1)  # the nets here are tiny
     readme = ROOT / "README.md"
     texts = {
         readme: with_zoo(readme.read_text(encoding="utf-8")),
         **zoo_pages(),
+        ROOT / "docs" / "zoo" / "combinations.md": combinations_page(),
         ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "settings.md": settings_page(),
         ROOT / "docs" / "agreement.md": agreement_page(),
@@ -109,7 +117,7 @@ def zoo_pages() -> dict[Path, str]:
         "the same, and `ganzoo list` also shows installed plug-ins. Set options with "
         '`--arch.channels 32` on the command line, and with `arch={"name": "dcgan", "channels": '
         "32}` or an object in Python. A method's recommendations apply to settings that you leave "
-        "out.",
+        "out. [What combines with what](combinations.md) has a page of its own.",
     ]
     pages = {}
     for kind in KINDS:
@@ -438,6 +446,211 @@ def folder_section(section: dict[str, Any]) -> list[str]:
 def apart(difference: float) -> str:
     """A relative difference, roughly."""
     return f"{difference:.0e}" if difference else "0"
+
+
+# -- what combines with what ------------------------------------------------------------------
+
+SAMPLES = {
+    "image": SampleSpec(kind="image", shape=(3, 32, 32)),
+    "audio": SampleSpec(kind="audio", shape=(2, 16)),
+    "sequence": SampleSpec(kind="sequence", shape=(5, 8), value_range=(0.0, 1.0)),
+    "vector": SampleSpec(kind="vector", shape=(8,), value_range=None),
+}
+"""A sample of each kind; the image is one that all architectures can do."""
+CLASSIFIER = "auxiliary-classifier"
+CODES = {"shape": 8, "categorical": [3], "continuous": 2}
+NEEDS: dict[str, dict[str, Any]] = {
+    "": {},
+    "labels": {"conditional": True},
+    "labels that D tells": {"conditional": True, "arch": {"d_condition": "auxiliary"}},
+    "codes in the latent": {"latent": CODES},
+}
+"""What methods may need, least first, and the settings that give it."""
+
+
+class Zeros(Dataset):
+    """Samples of one kind, with labels, that are nothing but zeros."""
+
+    name = "zeros"
+
+    of: str
+
+    def load(self) -> Samples:
+        """Return four samples of two classes."""
+        spec = SAMPLES[self.of].model_copy(update={"classes": ("a", "b")})
+        return Samples(
+            torch.zeros(4, *spec.shape), spec, torch.arange(4) % 2, spec.value_range or (0.0, 1.0)
+        )
+
+
+class Kinked(MLP):
+    """Dense nets with a layer that has no second derivative."""
+
+    def _activate(self) -> torch.nn.Module:
+        return torch.nn.Hardsigmoid()
+
+
+def refusal(kind: str = "image", **settings: Any) -> str:
+    """Why a training is refused when it is set up; empty if it is not."""
+    arch = {"name": "mlp", **settings.pop("arch", {})}
+    tiny = {"channels": 2} if arch["name"] in ("dcgan", "upsample") else {"hidden": [4]}
+    usual = {"batch_size": 2, "steps": 1, "device": "cpu", "progress": False, "latent": 8}
+    try:
+        Trainer(tiny | arch, Zeros(of=kind), **(usual | settings)).setup()
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def setting(component: type[Component]) -> dict[str, Any]:
+    """The setting by which a training has a component."""
+    name = component.name
+    return {"penalties": [name]} if component.kind == "penalty" else {component.kind: name}
+
+
+@cache
+def needs(component: type[Component]) -> str:
+    """The least of ``NEEDS`` with which a component is not refused for images."""
+    if component.kind == "architecture":
+        return ""
+    return next(need for need, more in NEEDS.items() if not refusal(**more, **setting(component)))
+
+
+def joint(one: type[Component], other: type[Component]) -> str:
+    """Why two methods are refused together, where each has what it needs."""
+    together: dict[str, Any] = {}
+    for component in (one, other):
+        together |= NEEDS[needs(component)] | setting(component)
+    return refusal(**together)
+
+
+def verdict(reason: str, notes: list[str]) -> str:
+    """A cell: yes, or no and the number of a note, to which what to do instead is added."""
+    if not reason:
+        return "yes"
+    way = re.split("[.;] ", reason, maxsplit=1)[-1].rstrip(".")
+    note = re.sub(r"'([\w-]+)'", r"`\1`", way[:1].upper() + way[1:] + ".")
+    notes += [note] * (note not in notes)
+    return f"no ({notes.index(note) + 1})"
+
+
+def noted(head: tuple[str, ...], rows: list[tuple[str, ...]], notes: list[str]) -> str:
+    """A table with numbered notes below."""
+    lines = [f"{number}. {note}" for number, note in enumerate(notes, start=1)]
+    return "\n\n".join([table(head, rows), *(["\n".join(lines)] if lines else [])])
+
+
+def page_of(component: type[Component]) -> str:
+    """A link to the page of a component."""
+    folder = next(kind for kind in KINDS if component in components(kind))
+    return f"[`{component.name}`]({folder}/{component.name}.md)"
+
+
+def combined(ones: str, others: str) -> str:
+    """A table of two kinds of methods, or a sentence where all of them combine."""
+    found = {(a, b): joint(a, b) for a in components(ones) for b in components(others)}
+    if not any(found.values()):
+        return f"Each of the {ones} combines with each of the {others}."
+    notes: list[str] = []
+    rows = [
+        (page_of(a), *(verdict(found[a, b], notes) for b in components(others)))
+        for a in components(ones)
+    ]
+    return noted(("", *map(page_of, components(others))), rows, notes)
+
+
+def by_kind() -> str:
+    """A table of what there is by kind of samples; one row where all of a kind take any."""
+    rows, notes = [], []
+    for plural in ("architectures", "losses", "penalties", "augmentations"):
+        own: list[tuple[str, ...]] = []
+        for component in components(plural):
+            settings = dict(NEEDS[needs(component)])
+            if plural == "architectures":
+                settings["arch"] = {"name": component.name}
+            else:
+                settings |= setting(component)
+            cells = [verdict(refusal(kind, **settings), notes) for kind in SAMPLES]
+            own.append((page_of(component), *cells))
+        if all({*cells} == {"yes"} for _, *cells in own):
+            own = [("all", *own[0][1:])]
+        rows += [(f"**{plural}**" * (row is own[0]), *row) for row in own]
+    return noted(("", "", *SAMPLES), rows, notes)
+
+
+def by_labels() -> str:
+    """A table of the ways in which labels enter, by architecture."""
+    archs = components("architectures")
+    rows = []
+    for option in ("condition", "d_condition"):
+        fields = {arch: arch.model_fields[option] for arch in archs if option in arch.model_fields}
+        ways = dict.fromkeys(way for field in fields.values() for way in get_args(field.annotation))
+        for number, way in enumerate(ways):
+            cells = []
+            for arch in archs:
+                chosen = {"name": arch.name, option: way}
+                if not refusal(arch=chosen, conditional=True):
+                    usual = arch in fields and fields[arch].default == way
+                    cells.append("yes, the default" if usual else "yes")
+                elif not refusal(arch=chosen, conditional=True, penalties=[CLASSIFIER]):
+                    cells.append(f"with loss or penalty `{CLASSIFIER}`")
+                else:
+                    cells.append("no")
+            rows.append((f"`{option}`" if number == 0 else "", f"`{way}`", *cells))
+    return table(("option", "value", *map(page_of, archs)), rows)
+
+
+def needed() -> str:
+    """A table of the methods that need something."""
+    rows = []
+    architectures.register("kinked")(Kinked)
+    for plural in ("losses", "penalties", "augmentations"):
+        for component in components(plural):
+            need = needs(component)
+            arch = {"name": "kinked", **NEEDS[need].get("arch", {})}
+            told = refusal(**{**NEEDS[need], "arch": arch, **setting(component)})
+            second = ""
+            if told:
+                instead = re.search("Take penalty '([^']+)'", told)
+                second = f"yes; `{instead[1]}` does without" if instead else "yes"
+            if need or second:
+                rows.append((component.kind, page_of(component), need, second))
+    architectures.registry.unregister("kinked")
+    return table(("", "method", "needs", "second derivatives of the nets"), rows)
+
+
+def combinations_page() -> str:
+    """docs/zoo/combinations.md, by setting up a training for each cell."""
+    parts = [
+        NOTE,
+        "# What combines with what",
+        "Each cell is what setting up such a training has found, with the methods at their "
+        "defaults. What does not combine is refused before training, with an error that says what "
+        "to do. The tests train each pair of built-in methods for a few steps in float32 and "
+        "bfloat16, with labels and without, and resume it to the bit.",
+        "## Losses and augmentations",
+        combined("losses", "augmentations"),
+        "## Losses and penalties",
+        combined("losses", "penalties"),
+        "## Penalties and augmentations",
+        combined("penalties", "augmentations"),
+        "Several penalties may be given at once.",
+        "## Kinds of samples",
+        f"Images are {' x '.join(map(str, SAMPLES['image'].shape))} here; the page of an "
+        f"architecture says which sizes it can do. Losses, penalties and augmentations are tried "
+        f"with `{MLP.name}`.",
+        by_kind(),
+        "## Labels",
+        "How labels enter the generator (`condition`) and the discriminator (`d_condition`), "
+        "with `conditional=True`:",
+        by_labels(),
+        "## Needs",
+        f"All other losses, penalties and augmentations need nothing of this. Labels need "
+        f"`conditional=True` and data with labels, and a discriminator tells them with "
+        f"`d_condition` set to `auxiliary`. Codes are such as `latent={json.dumps(CODES)}`.",
+        needed(),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 # -- putting it into words --------------------------------------------------------------------

@@ -37,7 +37,8 @@ class Loss(Component):
     wants: ClassVar[frozenset[str]] = frozenset()
     """What it needs of D's outputs: ``classes``, ``features``.
 
-    With ``features``, outputs have the inputs of D's last layer where D returns none itself. What
+    One that says something, and not ``classes``, is taken not to train D's class logits. With
+    ``features``, outputs have the inputs of D's last layer where D returns none itself. What
     ``build`` returns may then have lazy layers (``nn.LazyLinear``): they are sized by them.
     """
     relative: ClassVar[bool] = False

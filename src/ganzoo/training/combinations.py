@@ -94,7 +94,7 @@ def check_classes(game: Game, arch: Architecture, spec: SampleSpec) -> None:
             f"{tuple(found.classes.shape)} for {_TRIED} samples of {len(spec.classes)} classes. "
             f"Return (N, {len(spec.classes)})."
         )
-    # A general loss that says nothing of what it needs may use them all the same.
+    # A loss of the general form may use classes where there are some, and say nothing of it.
     simple = type(game.loss).discriminator_loss is Loss.discriminator_loss
     if found.classes is not None and (simple or game.loss.wants) and not wanting:
         raise ConfigError(
