@@ -16,19 +16,24 @@ from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.optimizers import SGD, Adam, RMSprop
 
 NAMES = [
+    "conditional-digits",
     "dcgan-faces",
+    "few-shot-fashion",
     "gaussian-1d",
     "mirror-mnist",
     "mlp-mnist",
     "three-gaussians-2d",
     "three-gaussians-2d-cured",
     "upsample-fashion",
+    "wgan-gp-mnist",
 ]
 SHAPES = {
+    "conditional-digits": (1, 28, 28),
     "dcgan-faces": (3, 64, 64),
     "mirror-mnist": (1, 28, 28),
     "mlp-mnist": (1, 28, 28),
     "upsample-fashion": (1, 28, 28),
+    "wgan-gp-mnist": (1, 28, 28),
 }
 
 
@@ -37,7 +42,8 @@ def stand_in(name: str, count: int = 300) -> Any:
     if name not in SHAPES:
         return None
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(256, (count, *SHAPES[name]), dtype=torch.uint8, generator=generator)
+    images = torch.randint(256, (count, *SHAPES[name]), dtype=torch.uint8, generator=generator)
+    return (images, torch.arange(count) % 10) if name.startswith("conditional") else images
 
 
 def trainer_of(name: str, **settings: Any) -> ganzoo.Trainer:
@@ -235,3 +241,28 @@ def test_what_is_given_on_top_wins() -> None:
 def test_an_unknown_recipe() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'mlp-mnist'"):
         ganzoo.Trainer.from_recipe("mlp-minst")
+
+
+def test_wgan_gp_mnist() -> None:
+    config = resolve({"recipe": "wgan-gp-mnist"})
+    assert (config.loss.name, config.loss.clip, config.d_steps) == ("wasserstein", None, 5)
+    assert [(each.name, each.weight) for each in config.penalties] == [("gp", 10)]
+    assert config.g_optimizer == config.d_optimizer == Adam(lr=1e-4, betas=(0, 0.9))
+    trainer = trainer_of("wgan-gp-mnist")
+    trainer.setup()
+    assert not [notice for notice in trainer.notices if "batch norm" in notice]
+
+
+def test_conditional_digits() -> None:
+    config = resolve({"recipe": "conditional-digits"})
+    assert config.conditional and config.dataset.name == "mnist"
+    assert (config.arch.condition, config.arch.d_condition) == ("concat", "auxiliary")
+    assert not config.loss.fake  # D learns digits from real ones
+
+
+def test_few_shot_fashion() -> None:
+    config = resolve({"recipe": "few-shot-fashion"})
+    assert (config.num_samples, config.augmentation.name) == (500, "ada")
+    trainer = trainer_of("few-shot-fashion")
+    trainer.setup()
+    assert len(trainer.loader.data) == 500
