@@ -232,7 +232,9 @@ def test_without_it_what_was_saved_names_what_to_install(shell, trained):
     )
     for result in results:
         assert result.error == MISSING
-    assert unknown.error.startswith("error: Unknown loss 'softplus-margin'. Available: bce,")
+    assert unknown.error.startswith(
+        "error: Unknown loss 'softplus-margin'. Available: auxiliary-classifier,"
+    )
 
 
 def test_plugins_turned_off(shell, trained):

@@ -159,6 +159,22 @@ def labelled() -> Any:
         registry.unregister("labelled")
 
 
+@contextlib.contextmanager
+def unlabelled() -> Any:
+    """An architecture that makes no use of labels, as long as the block lasts."""
+
+    class Unlabelled(MLP):
+        """Ignores labels."""
+
+        conditional = False
+
+    registry.register("unlabelled")(Unlabelled)
+    try:
+        yield "unlabelled"
+    finally:
+        registry.unregister("unlabelled")
+
+
 def load(folder: str | Path = "made") -> Generator:
     made = Generator.from_pretrained(folder)
     assert len(made.sample(2)) == 2

@@ -414,12 +414,12 @@ def test_what_shapes_do_not_tell(what: str):
             return Net(latent.numel)
 
     def infer(options: Any, latent: int = 3) -> Any:
-        return classmethod(lambda cls, shapes: Inferred(latent, 3, options=options))
+        return classmethod(lambda cls, shapes, known: Inferred(latent, 3, options=options))
 
     if what == "None":
         text = refused(Wide, {"infer": infer({}, latent=9)}, POINTS)
         told = eval(found(r"Return (None) where", text))
-        checked(Wide, {"infer": classmethod(lambda cls, shapes: told)}, POINTS)
+        checked(Wide, {"infer": classmethod(lambda cls, shapes, known: told)}, POINTS)
         return
 
     wide = {"generator": lambda self, *_: Broad(self.wide)}

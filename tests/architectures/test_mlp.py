@@ -50,8 +50,8 @@ def test_any_size_will_do():
         (
             {"hiden": (3,)},
             "Architecture 'mlp' has no option 'hiden'. Did you mean 'hidden'? "
-            "Options: activation, condition, d_condition, d_hidden, dropout, hidden, label_width, "
-            "slope.",
+            "Options: activation, condition, d_condition, d_hidden, d_spectral, dropout, hidden, "
+            "label_width, slope.",
         ),
         (
             {"dropout": 1},

@@ -110,6 +110,10 @@ def test_what_is_in_the_folder(folder: Path) -> None:
             "slope": 0.2,
             "dropout": 0.3,
             "activation": "relu",
+            "condition": "concat",
+            "d_condition": "concat",
+            "label_width": 32,
+            "d_spectral": False,
         },
         "sample": {
             "kind": "image",
@@ -124,6 +128,8 @@ def test_what_is_in_the_folder(folder: Path) -> None:
             "low": -0.5,
             "high": 1.0,
             "truncation": 2.0,
+            "categorical": [],
+            "continuous": 0,
         },
         "weights": {"model.safetensors": {"size": path.stat().st_size, "sha256": sha256(path)}},
         "training": {"dataset": {"name": "given"}, "steps": 3},
@@ -314,7 +320,7 @@ def test_an_unknown_key(folder: Path) -> None:
     assert refused(folder) == (
         f"{folder / 'config.json'}: The bundle has no option 'sampel'. "
         "Did you mean 'sample'? Options: architecture, format_version, half, latent, "
-        "library, library_version, origin, preprocessing, sample, training, weights."
+        "library, library_version, origin, packing, preprocessing, sample, training, weights."
     )
 
 

@@ -18,7 +18,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 import ganzoo.core.registry
-from ganzoo import architectures, evaluation, recipes
+from ganzoo import architectures, evaluation, losses, recipes
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.architectures.dcgan import DCGAN
@@ -41,6 +41,7 @@ POINT = SampleSpec(kind="vector", shape=(2,), value_range=None)
 SPECS = {
     "mnist": IMAGE,
     "fashion-mnist": IMAGE,
+    "fashion-mnist-10k": IMAGE,
     "folder": SampleSpec(shape=(3, 64, 64)),
     "gaussian-1d": SampleSpec(kind="vector", shape=(1,), value_range=None),
     "three-gaussians": POINT,
@@ -227,7 +228,8 @@ def test_the_card_of_a_recipe(name: str, tmp_path: Path, caplog) -> None:
     recipe = recipes.get(name)
     data = ModelCard(text).data
     assert {recipe.settings["arch"]["name"], recipe.settings["loss"]["name"]} <= {*data.tags}
-    assert "arxiv:1406.2661" in data.tags
+    cited = losses.get(recipe.settings["loss"]["name"]).citation
+    assert f"arxiv:{cited.rpartition('arXiv:')[2]}" in data.tags
     assert headings(text)[1:] == ["Use", "Scores", "Training", "Data and limits", "Citation"]
     assert [token.attrs["src"] for token in inner(text) if token.type == "image"] == [
         "samples.png",

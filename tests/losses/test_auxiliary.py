@@ -244,6 +244,6 @@ def test_in_a_training_samples_come_to_be_told_right() -> None:
     made = trainer(arch, "auxiliary-classifier", steps=80, g_optimizer=quick, d_optimizer=quick)
     steps = [{**step.scalars} for step in made.iterations()]
     chance = math.log(3)
-    assert steps[0]["d_classes"].item() == pytest.approx(2 * chance, abs=0.6)
+    assert steps[0]["d_classes"].item() == pytest.approx(chance, abs=0.4)
     assert mean([step["g_classes"].item() for step in steps[:4]]) == pytest.approx(chance, abs=0.4)
     assert mean([step["g_classes"].item() for step in steps[-15:]]) < 0.6 * chance

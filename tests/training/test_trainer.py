@@ -81,7 +81,13 @@ def test_every_architecture_trains_saves_and_loads(arch: str, pictures: Tensor) 
 
 @pytest.mark.parametrize("loss", losses.names())
 def test_every_loss_trains(loss: str, pictures: Tensor) -> None:
-    trainer = ganzoo.Trainer(dataset=pictures, loss=loss, **small())
+    more: dict[str, Any] = {"dataset": pictures}
+    if "classes" in losses.get(loss).wants:
+        more = {"dataset": (pictures, torch.arange(96) % 3), "conditional": True}
+        more["arch"] = {**SMALL["mlp"], "d_condition": "auxiliary"}
+    if loss == "info":
+        more["latent"] = {"shape": 8, "categorical": [3]}
+    trainer = ganzoo.Trainer(loss=loss, **{**small(), **more})
     trainer.setup()
     before = weights(trainer)
     run = trainer.fit()
@@ -756,7 +762,10 @@ def test_what_the_data_forbid_leaves_no_folder(
     assert list(Path().iterdir()) == []
 
 
-def test_labels_for_an_architecture_that_ignores_them(pictures: Tensor) -> None:
+def test_labels_for_an_architecture_that_ignores_them(
+    pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganzoo.architectures.mlp.MLP.conditional", False)
     trainer = ganzoo.Trainer(dataset=(pictures, torch.arange(96) % 3), conditional=True, **small())
     with pytest.raises(ConfigError, match="needs an architecture that uses labels, and 'mlp'"):
         trainer.fit()

@@ -250,9 +250,10 @@ class UpsampleDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
         """Map images (N, C, H, W) to logits (N,), or an ``Output`` with classes."""
-        features = self.dropout(self.convs(self.labels(x, labels)))
-        logits: Tensor = self.output(features.flatten(1)).squeeze(1)
-        judged: Tensor | Output = self.head(logits, features, labels)
+        maps = self.convs(self.labels(x, labels))
+        features = self.dropout(maps.flatten(1))
+        logits: Tensor = self.output(features).squeeze(1)
+        judged: Tensor | Output = self.head(logits, features.reshape(maps.shape), labels)
         return judged
 
 

@@ -102,7 +102,8 @@ def _outputs(player: str, net: nn.Module, *inputs: Any) -> int:
 
     def add(module: nn.Module, arguments: Any, output: Any) -> None:
         nonlocal total
-        if isinstance(output, torch.Tensor):
+        passed_on = any(output is each for each in arguments)
+        if isinstance(output, torch.Tensor) and not passed_on:
             total += output.numel()
 
     hooks = [

@@ -254,11 +254,14 @@ class Game:
         return self._step("generator", latent, fake, real, labels, real_output, fake_output)
 
     def _parts(
-        self, latent: Tensor, *others: Tensor | None
+        self, latent: Tensor, real: Tensor | None, labels: Tensor | None
     ) -> Iterator[tuple[Tensor, Any, Tensor | None]]:
         """A batch in its micro-batches: latents, real samples, labels."""
         count = self.accumulate
-        rows = [[None] * count if each is None else each.chunk(count) for each in others]
+        if count == 1:  # the very tensors
+            yield latent, real, labels
+            return
+        rows = [[None] * count if each is None else each.chunk(count) for each in (real, labels)]
         yield from zip(latent.chunk(count), *rows, strict=True)
 
     def _follow(self, player: str, steps: Iterator[Step]) -> Step:
