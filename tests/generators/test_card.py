@@ -141,6 +141,10 @@ def of_recipe(folder: Path, name: str, *, pictures: bool = True) -> Path:
     settings = resolve({"recipe": name, **more})
     spec = SPECS[settings.dataset.name]
     spec = spec.model_copy(update={"value_range": settings.value_range or spec.value_range})
+    if spec.kind == "image":
+        spec = spec.resized(settings.arch.nearest_size(*spec.size))
+    if settings.conditional:
+        spec = spec.model_copy(update={"classes": tuple("0123456789")})
     precision = SimpleNamespace(name="bf16", reason="")
     described = provenance.bundle_config(settings, spec, None, 1000, precision)
     record = provenance.training(settings, ENVIRONMENT, settings.steps, 64000)
