@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -30,6 +29,7 @@ from ganzoo.core.component import RESERVED, Component
 from ganzoo.core.model import Model
 from ganzoo.core.registry import Registry
 from ganzoo.core.spec import LatentSpec, SampleSpec
+from ganzoo.core.synonyms import synonyms
 from ganzoo.datasets.base import Dataset
 from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
 from ganzoo.files import storage
@@ -44,6 +44,7 @@ from ganzoo.trackers import Tracker
 __all__ = [
     "COMPONENTS",
     "FORMAT_VERSION",
+    "LISTS",
     "TrainConfig",
     "defaults",
     "differences",
@@ -52,7 +53,6 @@ __all__ = [
     "read_config",
     "resolve",
     "several",
-    "synonyms",
     "unlike",
 ]
 
@@ -561,12 +561,6 @@ def _known(layer: Mapping[str, Any], where: str = "") -> None:
         raise ConfigError(f"{where}Give 'steps' or 'epochs', not both.")
 
 
-def synonyms(word: str) -> tuple[tuple[str, ...], ...]:
-    """Return the settings, or options of their components, that other programs call so."""
-    key = re.sub(r"[-_. ]", "", word.casefold())
-    return tuple(tuple(path.split(".")) for path in _SYNONYMS.get(key, ()))
-
-
 def _meant(word: str, value: Any, in_file: bool) -> str:
     """Return a hint at the setting that others call ``word``, as YAML or Python has it."""
     paths = synonyms(word)
@@ -580,49 +574,6 @@ def _meant(word: str, value: Any, in_file: bool) -> str:
         for path in paths
     ]
     return f" Did you mean {' and '.join(meant)}?"
-
-
-_SYNONYMS = {
-    word: tuple(paths.split())
-    for paths, words in {
-        "g_optimizer.lr d_optimizer.lr": "lr learningrate rate baselr",
-        "g_optimizer.lr": "glr lrg generatorlr lrgenerator",
-        "d_optimizer.lr": "dlr lrd discriminatorlr criticlr lrdiscriminator",
-        "g_optimizer d_optimizer": "optimizer optim optimiser opt",
-        "g_optimizer.betas d_optimizer.betas": "betas beta1 beta2 b1 b2 adambetas",
-        "g_optimizer.weight_decay d_optimizer.weight_decay": "weightdecay",
-        "batch_size": "batch bs bsize minibatch",
-        "steps": "iterations iters niter niters maxiter maxiters maxsteps totalsteps",
-        "epochs": "nepochs numepochs maxepochs",
-        "d_steps": "ncritic criticiters diters nd ndis",
-        "g_steps": "giters ngen",
-        "latent": "z nz zdim dimz latentdim latentsize noise noisedim",
-        "size": "imagesize imgsize imsize resolution res cropsize loadsize",
-        "workers": "numworkers nworkers threads jobs",
-        "dataset": "data dataroot datapath datadir datafolder images",
-        "arch": "model architecture net network gan",
-        "loss": "criterion objective lossfunction ganmode losstype",
-        "schedule": "scheduler lrscheduler lrschedule lrpolicy",
-        "device": "gpu gpus gpuid gpuids cuda usecuda cpu",
-        "precision": "amp fp16 fp32 bf16 half mixedprecision dtype",
-        "ema_decay": "ema emabeta averaging",
-        "clip_grad": "gradclip clip clipnorm maxgradnorm gradientclipping",
-        "checkpoint_every": "saveevery savefreq saveinterval snap ckptevery",
-        "log_every": "logfreq loginterval printevery printfreq",
-        "sample_every": "sampleinterval samplefreq displayfreq",
-        "evaluate_every": "evalevery evalfreq fidevery",
-        "out": "outputdir outputfolder savedir savepath logdir resultsdir rundir",
-        "conditional": "cond classconditional classes",
-        "seed": "randomseed manualseed rng",
-        "init_from": "pretrained initweights warmstart transfer",
-        "trackers": "logger tensorboard tracker",
-        "patience": "earlystopping earlystop",
-        "metrics": "metric scores",
-        "resize_mode": "fit resize preprocess",
-    }.items()
-    for word in words.split()
-}
-"""What other programs call settings, without hyphens; only hints use it."""
 
 
 def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:

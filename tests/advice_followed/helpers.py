@@ -144,35 +144,18 @@ def literal(text: str) -> Any:
 
 
 @contextlib.contextmanager
-def labelled() -> Any:
-    """An architecture that uses labels, as long as the block lasts."""
+def labelled(conditional: bool = True) -> Any:
+    """An architecture that uses labels, or ignores them, as long as the block lasts."""
 
     class Labelled(MLP):
         """Uses labels."""
 
-        conditional = True
-
+    Labelled.conditional = conditional
     registry.register("labelled")(Labelled)
     try:
         yield "labelled"
     finally:
         registry.unregister("labelled")
-
-
-@contextlib.contextmanager
-def unlabelled() -> Any:
-    """An architecture that makes no use of labels, as long as the block lasts."""
-
-    class Unlabelled(MLP):
-        """Ignores labels."""
-
-        conditional = False
-
-    registry.register("unlabelled")(Unlabelled)
-    try:
-        yield "unlabelled"
-    finally:
-        registry.unregister("unlabelled")
 
 
 def load(folder: str | Path = "made") -> Generator:

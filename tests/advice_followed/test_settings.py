@@ -19,12 +19,12 @@ from advice_followed.helpers import (
     cases,
     found,
     helped,
+    labelled,
     literal,
     pictures,
     pixels,
     said,
     trainer,
-    unlabelled,
 )
 from ganzoo import architectures, datasets, losses, metrics, optimizers, schedules
 from ganzoo.architectures.dcgan import DCGAN
@@ -215,7 +215,7 @@ def test_a_size_without_a_way_to_it(size: list[int]):
 
 def test_classes_without_an_architecture_for_them():
     data = (pixels(), np.arange(24) % 3)
-    with unlabelled() as arch:
+    with labelled(False) as arch:
         text = said(lambda: trainer(data, arch=arch, conditional=True))
         assert "leave conditional off" in text
         for name in found(r"one that does: ([\w, -]+);", text).split(", "):

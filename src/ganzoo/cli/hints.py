@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
 from ganzoo import recipes
-from ganzoo.config import COMPONENTS, flag_of, synonyms
+from ganzoo.config import COMPONENTS, flag_of
+from ganzoo.core.synonyms import synonyms
 from ganzoo.errors import an, did_you_mean, quoted
 from ganzoo.files.storage import expanded
 from ganzoo.training import preparation

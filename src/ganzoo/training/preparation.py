@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import architectures
-from ganzoo.config import TrainConfig, flag_of, located, read_config, resolve, synonyms
+from ganzoo.config import TrainConfig, flag_of, located, read_config, resolve
 from ganzoo.core.component import Component
+from ganzoo.core.synonyms import synonyms
 from ganzoo.datasets import Samples, progress
 from ganzoo.datasets.preprocessing import Preprocessing
 from ganzoo.datasets.stream import Stream
