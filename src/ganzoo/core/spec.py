@@ -213,7 +213,9 @@ class LatentSpec(Model):
         place = self.numel - self.codes
         for size in self.categorical:
             drawn = torch.randint(size, (count,), generator=generator, device=device)
-            latents[:, place : place + size] = torch.nn.functional.one_hot(drawn, size)
+            # one_hot() would wait for the device.
+            places = torch.arange(size, device=device)
+            latents[:, place : place + size] = drawn.unsqueeze(1) == places
             place += size
         if self.continuous:
             latents[:, place:].uniform_(-1.0, 1.0, generator=generator)
