@@ -338,7 +338,7 @@ class _SpectralNorm(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return a normalised weight of the same shape; in training mode after one step."""
         if weight.is_meta:
-            return weight
+            return weight.view_as(weight)
         with _without_autocast(weight.device.type):
             matrix = self._matrix(weight)
             if self.training:
