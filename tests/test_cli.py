@@ -196,7 +196,10 @@ def test_help_shows_the_chosen_components_options(capsys: pytest.CaptureFixture[
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
         (["train", "dcgn"], "Unknown architecture 'dcgn'. Did you mean 'dcgan'? Available: dcgan,"),
-        (["train", "--loss", "hing"], "Unknown loss 'hing'. Did you mean 'hinge'? Available: "),
+        (
+            ["train", "--loss", "hing"],
+            "Unknown loss 'hing'. Did you mean 'hinge'? Available: auxiliary-classifier, bce,",
+        ),
         (["train", "--dataset", "minst"], "Unknown dataset 'minst'. Did you mean 'mnist'?"),
         (["train", "--recipe", "mlp-mnst"], "Unknown recipe 'mlp-mnst'. Did you mean 'mlp-mnist'?"),
         (["train", "--recipe", "dcgan-faces"], "The recipe 'dcgan-faces' needs a folder of pictur"),
@@ -256,7 +259,7 @@ def test_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_key_in_a_file_names_file_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("step: 3\n", encoding="utf-8")
     assert refused(capsys, "train", "--config", "mine.yaml").startswith(
-        "mine.yaml: Unknown setting 'step'. Did you mean 'steps'? Settings: accumulate, "
+        "mine.yaml: Unknown setting 'step'. Did you mean 'steps'? Settings: accumulate, arch, "
     )
     Path("mine.yaml").write_text("steps: [3\n", encoding="utf-8")
     text = refused(capsys, "train", "--config", "mine.yaml")
@@ -677,7 +680,7 @@ def test_help_lists_options_of_penalties_metrics_and_augmentation(
         (
             ["--augmentation.target", "0.5"],
             "There is no augmentation here, whose option 'target' could be set. Say --augmentation "
-            "NAME too (ada, diffaugment, ",
+            "NAME too (ada, diffaugment, noise).",
         ),
         (
             ["--augmentation", "ada", "--augmentation.targit", "0.5"],

@@ -59,7 +59,6 @@ def test_the_walk() -> None:
         restore({"b": Nothing()}, tensors, values)
 
 
-@losses.register("headed")
 class Headed(losses.Loss):
     """Learns a scale of D's logits with the player that it says."""
 
@@ -119,7 +118,6 @@ def test_a_rollback_restores_the_state_of_a_loss() -> None:
     assert weights(made)["loss.weight"].isfinite().all()
 
 
-@penalties.register("slope")
 class Slope(penalties.Penalty):
     """The squared gradient of D at real samples, as R1."""
 
@@ -134,7 +132,6 @@ class Slope(penalties.Penalty):
         return total
 
 
-@augmentations.register("doubling")
 class Doubling(augmentations.Augmentation):
     """Doubles all samples."""
 
@@ -144,6 +141,22 @@ class Doubling(augmentations.Augmentation):
                 return 2 * samples
 
         return Twice()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Any:
+    """These components are known in this file alone."""
+    kinds: list[tuple[Any, str, type]] = [
+        (losses, "headed", Headed),
+        (penalties, "slope", Slope),
+        (augmentations, "doubling", Doubling),
+    ]
+    for kind, name, component in kinds:
+        kind.register(name)(component)
+    yield
+    for kind, name, _ in (*kinds, (losses, "odd", None), (penalties, "rows", None)):
+        if name in kind.names():
+            kind.registry.unregister(name)
 
 
 @pytest.mark.parametrize("joint", [False, True])
