@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganzoo import (  # noqa: F401 - attributes by __getattr__ below
         architectures,
         augmentations,
+        averages,
         datasets,
         errors,
         features,
@@ -74,6 +75,7 @@ _MODULES = frozenset(
     {
         "architectures",
         "augmentations",
+        "averages",
         "datasets",
         "errors",
         "features",

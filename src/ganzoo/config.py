@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, mo
 from ganzoo import (
     architectures,
     augmentations,
+    averages,
     datasets,
     losses,
     metrics,
@@ -25,6 +26,7 @@ from ganzoo import (
 from ganzoo._version import __version__
 from ganzoo.architectures.base import Architecture
 from ganzoo.augmentations import Augmentation
+from ganzoo.averages import Average
 from ganzoo.core.component import RESERVED, Component
 from ganzoo.core.model import Model
 from ganzoo.core.registry import Registry
@@ -65,6 +67,7 @@ COMPONENTS: dict[str, Registry[Any]] = {
     "g_optimizer": optimizers.registry,
     "d_optimizer": optimizers.registry,
     "schedule": schedules.registry,
+    "average": averages.registry,
 }
 """The settings that are components, and where each is looked up."""
 
@@ -82,6 +85,7 @@ _DEFAULTS: dict[str, Any] = {
     "g_optimizer": {"name": "adam"},
     "d_optimizer": {"name": "adam"},
     "schedule": {"name": "constant"},
+    "average": {"name": "decay"},
     "latent": {},
     "steps": 1000,
 }
@@ -185,7 +189,7 @@ class TrainConfig(Model):
     schedules: Schedules = Field(
         {},
         description="courses of single numbers, such as 'g_optimizer.lr cosine 2e-4 5e-5; "
-        "ema_half_life linear 0 5e5'",
+        "average.decay linear .9 .999'",
     )
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a net's gradient")
     latent: LatentSpec = Field(LatentSpec(), description="what the generator is fed")
@@ -219,19 +223,8 @@ class TrainConfig(Model):
     value_range: tuple[float, float] | None = Field(
         None, description="range that samples are brought to; by default -1 1 for images"
     )
-    ema_decay: float = Field(
-        0.999, ge=0, lt=1, description="decay of G's moving average; 0 keeps the last weights"
-    )
-    ema_half_life: paths.HalfLife | None = Field(
-        None,
-        description="images after which the moving average has forgotten a half, instead of "
-        "ema_decay",
-    )
-    ema_ramp: float = Field(
-        0.05,
-        ge=0,
-        le=1e6,
-        description="share of the images seen that the half-life is at most; 0 for no limit",
+    average: Annotated[SerializeAsAny[Average], BeforeValidator(averages.create)] = Field(
+        description="moving average of G, which is the generator that is kept"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto is bf16 where the hardware multiplies it, else fp32"
@@ -342,14 +335,11 @@ class TrainConfig(Model):
 
     def numbers(self) -> dict[str, paths.Number]:
         """Return by path the numbers that ``schedules`` may set."""
-        averages = {"ema_half_life": self.ema_half_life}
-        if self.ema_half_life is None and "ema_half_life" not in self.schedules:
-            averages["ema_decay"] = self.ema_decay
         return paths.numbers(
             {key: getattr(self, key) for key in ("g_optimizer", "d_optimizer")},
             self.penalties,
             self.augmentation,
-            averages,
+            self.average,
         )
 
     @property
@@ -566,13 +556,11 @@ def _meant(word: str, value: Any, in_file: bool) -> str:
     paths = synonyms(word)
     if not paths or len(paths) == len(paths[0]) == 1:
         return did_you_mean(paths[0][0] if paths else word, TrainConfig.model_fields)
-    form = "{}: {{{}: {}}}" if in_file else "{}={{'{}': {}}}"
-    meant = [
-        form.format(*path, quoted(value))
-        if path[1:]
-        else f"{path[0]}{': ' if in_file else '='}{quoted(value)}"
-        for path in paths
-    ]
+    # The setting itself, an option of its component, and one of a component of that name.
+    forms = ("{}={}", "{}={{'{}': {}}}", "{}={{'name': '{}', '{}': {}}}")
+    if in_file:
+        forms = ("{}: {}", "{}: {{{}: {}}}", "{}: {{name: {}, {}: {}}}")
+    meant = [forms[len(path) - 1].format(*path, quoted(value)) for path in paths]
     return f" Did you mean {' and '.join(meant)}?"
 
 
@@ -615,8 +603,6 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
                 merged[key] = {**merged.get(key, {}), **_latent_options(value)}
             else:
                 merged[key] = value
-        if layer.get("ema_decay") is not None and layer.get("ema_half_life") is None:
-            merged["ema_half_life"] = None  # which a lower layer may have instead
         # The two say the same thing: the layer that gives one takes back a lower layer's other.
         for given, other in (("steps", "epochs"), ("epochs", "steps")):
             if layer.get(given) is not None:

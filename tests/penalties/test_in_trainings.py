@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import ganzoo
 from ganzoo import penalties
+from ganzoo.averages.decay import Decay
 from ganzoo.core.spec import LatentSpec
 from ganzoo.core.step import Output
 from ganzoo.errors import ConfigError, ContractError
@@ -82,7 +83,7 @@ def test_r1_and_r2_by_the_one_pass_are_those_by_a_pass_of_their_own(
         latent=LatentSpec(shape=(3,)),
         g_optimizer=SGD(lr=0.1).build(generator.parameters()),
         d_optimizer=SGD(lr=0.1).build(critic.parameters()),
-        ema=EMA(generator, 0.9),
+        ema=EMA(generator, Decay(decay=0.9)),
         noise=torch.Generator().manual_seed(7),
         joint_batch=joint,
         terms=[Term(penalties.create("r1", weight=3)), Term(penalties.create("r2", weight=5))],

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
+from ganzoo.averages.decay import Decay
 from ganzoo.core.nets import across_batch
 from ganzoo.core.spec import LatentSpec
 from ganzoo.core.step import OWN, Output, Step
@@ -102,7 +103,7 @@ def game(
         latent=LatentSpec(shape=(LATENT,)),
         g_optimizer=optimizer.build(generator.parameters()),
         d_optimizer=optimizer.build(discriminator.parameters()),
-        ema=EMA(generator, 0.9),
+        ema=EMA(generator, Decay(decay=0.9)),
         noise=torch.Generator().manual_seed(7),
         **options,
     )
@@ -626,7 +627,7 @@ def test_losses_work_in_float32_whatever_the_nets_compute_in(autocast, joint) ->
 
 def test_an_average_by_hand() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).double()
-    ema = EMA(net, 0.2)
+    ema = EMA(net, Decay(decay=0.2))
     names = [name for name, value in net.state_dict().items() if value.is_floating_point()]
     assert "1.running_mean" in names and "0.weight" in names
     kept = {name: net.state_dict()[name].tolist() for name in names}
@@ -652,7 +653,7 @@ def test_an_average_by_hand() -> None:
 
 def test_the_ramp_ends_at_the_decay() -> None:
     net = nn.Linear(1, 1, bias=False).double()
-    ema = EMA(net, 0.999)
+    ema = EMA(net, Decay(decay=0.999))
     ema.updates = 10**6
     ema.module.weight.fill_(1.0)
     net.weight.data.fill_(2.0)
@@ -663,7 +664,7 @@ def test_the_ramp_ends_at_the_decay() -> None:
 def test_no_decay_follows_the_net_itself() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    ema = EMA(net, 0.0)
+    ema = EMA(net, Decay(decay=0.0))
     for _ in range(3):
         for value in net.state_dict().values():
             value.copy_(torch.randn(value.shape) * 100)
@@ -673,7 +674,7 @@ def test_no_decay_follows_the_net_itself() -> None:
 
 def test_an_average_is_a_net_of_its_own() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)).train()
-    ema = EMA(net, 0.5)
+    ema = EMA(net, Decay(decay=0.5))
     assert net.training and not ema.module.training
     assert not any(weight.requires_grad for weight in ema.module.parameters())
     assert all(weight.requires_grad for weight in net.parameters())
@@ -804,7 +805,7 @@ EXCHANGES = {
 def test_the_average_follows_what_the_net_holds_now(exchange, when: int) -> None:
     torch.manual_seed(0)
     net = Holding()
-    ema = EMA(net, 0.0)
+    ema = EMA(net, Decay(decay=0.0))
     for _ in range(when):
         ema.update()
     for _ in range(2):
@@ -818,7 +819,7 @@ def test_the_average_follows_what_the_net_holds_now(exchange, when: int) -> None
 
 def test_the_average_of_exchanged_tensors_is_one() -> None:
     net = Holding()
-    ema = EMA(net, 0.9)
+    ema = EMA(net, Decay(decay=0.9))
     expected = net.mean.clone()
     for number in range(5):
         net.mean = torch.full((SAMPLE,), float(number))
@@ -830,7 +831,7 @@ def test_the_average_of_exchanged_tensors_is_one() -> None:
 
 def test_the_average_itself_may_be_given_other_tensors() -> None:
     net = Holding()
-    ema = EMA(net, 0.0)
+    ema = EMA(net, Decay(decay=0.0))
     ema.module.load_state_dict(copied(ema.module), assign=True)
     net.mean = net.mean + 3
     ema.update()
@@ -840,7 +841,7 @@ def test_the_average_itself_may_be_given_other_tensors() -> None:
 def test_a_tensor_with_two_names_moves_once() -> None:
     net = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     net[1].weight = net[0].weight
-    ema = EMA(net, 0.5)
+    ema = EMA(net, Decay(decay=0.5))
     before = net[0].weight.detach().clone()
     with torch.no_grad():
         net[0].weight += 1
@@ -867,7 +868,7 @@ def test_a_tensor_with_two_names_moves_once() -> None:
 )
 def test_a_net_with_other_tensors_is_refused(change, fact: str) -> None:
     net = Holding()
-    ema = EMA(net, 0.9)
+    ema = EMA(net, Decay(decay=0.9))
     ema.update()
     change(net)
     with pytest.raises(ConfigError) as caught:

@@ -12,6 +12,7 @@ from torch import nn
 
 import ganzoo
 from ganzoo import losses, penalties
+from ganzoo.averages.decay import Decay
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.step import Judge, packed
 from ganzoo.errors import ConfigError
@@ -170,7 +171,7 @@ def game(parts: int, loss: str, terms: list[str]) -> Game:
         latent=LatentSpec(shape=(3,)),
         g_optimizer=SGD(lr=0.1).build(generator.parameters()),
         d_optimizer=SGD(lr=0.1).build(critic.parameters()),
-        ema=EMA(made, 0.9),
+        ema=EMA(made, Decay(decay=0.9)),
         noise=torch.Generator().manual_seed(7),
         accumulate=parts,
         clip=0.5,

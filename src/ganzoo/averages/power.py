@@ -42,12 +42,14 @@ class Power(Average):
     )
 
     widths: Annotated[tuple[Width, ...], BeforeValidator(_several)] = Field(
-        (0.05, 0.1), min_length=1, description="standard deviations, as shares of the training"
+        (0.05, 0.1), description="standard deviations, as shares of the training"
     )
 
     @field_validator("widths")
     @classmethod
     def _ascending(cls, widths: tuple[float, ...]) -> tuple[float, ...]:
+        if not widths:
+            raise ConfigError("Average 'power' has no width. Give one or several, such as 0.05 0.1.")
         if any(left >= right for left, right in itertools.pairwise(widths)):
             raise ConfigError(
                 f"The widths of average 'power' must ascend, and are "

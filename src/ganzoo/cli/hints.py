@@ -78,14 +78,22 @@ def _others(tokens: Sequence[str], flags: Collection[str], run: str) -> dict[str
 def _near(given: str, flags: Collection[str], command: str) -> str:
     """The nearest option; else the command that lists all of them."""
     if command == "train":
-        called = [flag_of(*path) for path in synonyms(given.removeprefix("--"))]
-        if found := [flag for flag in called if flag in flags]:
+        called = map(_called, synonyms(given.removeprefix("--")))
+        if found := [words for words in called if words.partition(" ")[0] in flags]:
             return f" Did you mean {' and '.join(found)}?"
     word = given.removeprefix("--").replace("_", "-")
     near = did_you_mean(word, (flag.removeprefix("--") for flag in flags))
     if near:
         return near.replace("'", "--", 1).replace("'", "")
     return f" '{' '.join(['ganzoo', *([command] if command else []), '--help'])}' lists them."
+
+
+def _called(path: tuple[str, ...]) -> str:
+    """A path of ``synonyms`` as options: of three parts, the component is named too."""
+    if len(path) < 3:
+        return flag_of(*path)
+    setting, name, option = path
+    return f"{flag_of(setting)} {name} {flag_of(setting, option)}"
 
 
 def _unused(command: str, unused: Sequence[str], rest: Sequence[str]) -> str:

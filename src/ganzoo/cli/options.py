@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _TRAINING = Group("Training", sort_key=1)
+_NUMBER = re.compile(r"\d+|\d*\.\d+")
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _key(option: Option) -> str:
 def repeated(tokens: Sequence[str], options: Sequence[Option]) -> list[str]:
     """Return a line with ``--size 48 96`` as ``--size 48 --size 96``, which the parser takes.
 
-    Only whole numbers are taken for further values: the architecture's name may follow them.
+    Only numbers are taken for further values: the architecture's name may follow them.
     """
     lists = [option for option in options if get_args(option.type)[1:] == (...,)]
     flags = {flag for option in lists for flag in option.parameter.name or ()}
@@ -231,7 +232,7 @@ def repeated(tokens: Sequence[str], options: Sequence[Option]) -> list[str]:
         if token in flags:
             flag = token
         elif flag and line[-1] != flag:
-            if token.isdecimal():
+            if _NUMBER.fullmatch(token):
                 line.append(flag)
             else:
                 flag = ""

@@ -37,6 +37,7 @@ KINDS = (
     "losses",
     "penalties",
     "augmentations",
+    "averages",
     "datasets",
     "optimizers",
     "schedules",
@@ -51,8 +52,8 @@ def list_(kind: str | None = None, /, *, check: Switch = False, online: Switch =
     """List what is in the zoo, plug-ins included.
 
     Args:
-        kind: pretrained, recipes, architectures, losses, penalties, augmentations, datasets,
-            optimizers, schedules, trackers, metrics or features; all of them by default
+        kind: pretrained, recipes, architectures, losses, penalties, augmentations, averages,
+            datasets, optimizers, schedules, trackers, metrics or features; all of them by default
         check: import everything and say what is broken
         online: with the pretrained generators, also those on the Hugging Face Hub
     """

@@ -8,7 +8,11 @@ __all__ = ["synonyms"]
 
 
 def synonyms(word: str) -> tuple[tuple[str, ...], ...]:
-    """Return the settings, or options of their components, that other programs call so."""
+    """Return the settings, or options of their components, that other programs call so.
+
+    A path is a setting, or a setting and an option of its components, or a setting, the component
+    that has the option, and the option.
+    """
     key = re.sub(r"[-_. ]", "", word.casefold())
     return tuple(tuple(path.split(".")) for path in _SYNONYMS.get(key, ()))
 
@@ -36,7 +40,9 @@ _SYNONYMS = {
         "schedule": "scheduler lrscheduler lrschedule lrpolicy",
         "device": "gpu gpus gpuid gpuids cuda usecuda cpu",
         "precision": "amp fp16 fp32 bf16 half mixedprecision dtype",
-        "ema_decay": "ema emabeta averaging",
+        "average.decay": "ema emabeta emadecay averaging",
+        "average.half-life.images": "emahalflife emakimg emaimages",
+        "average.half-life.ramp": "emaramp emarampup",
         "clip_grad": "gradclip clip clipnorm maxgradnorm gradientclipping",
         "checkpoint_every": "saveevery savefreq saveinterval snap ckptevery",
         "log_every": "logfreq loginterval printevery printfreq",

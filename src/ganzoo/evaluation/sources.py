@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from ganzoo import averages
 from ganzoo.core.seeds import derive
 from ganzoo.datasets.base import SUBSET_FIELDS
 from ganzoo.datasets.formats import span
 from ganzoo.datasets.picture_dataset import PictureDataset
-from ganzoo.errors import DataError
+from ganzoo.errors import DataError, GanzooError
 from ganzoo.metrics.inputs import batches
 
 if TYPE_CHECKING:
@@ -322,9 +323,6 @@ class GeneratedSamples(SampleSource):
 
     def protocol(self) -> dict[str, Any]:
         """Which samples these are."""
-        training = self.generator.config.training
-        averaged = training.get("ema_half_life")
-        averaged = training.get("ema_decay") if averaged is None else averaged
         classes = self.spec.classes
         conditional: dict[str, str] = {} if classes is None else {"labels": self.labels}
         if classes is not None and self.weights is not None:
@@ -336,8 +334,17 @@ class GeneratedSamples(SampleSource):
             "count": self.count,
             "seed": self.seed,
             **conditional,
-            "averaged": None if averaged is None else bool(averaged),
+            "averaged": _averaged(self.generator.config.training),
         }
+
+
+def _averaged(training: Mapping[str, Any]) -> bool | None:
+    """Whether weights are an average and not those of the last step; None if it is not known."""
+    try:
+        late = averages.create(training["average"]).retained(10**6, 1.0)
+    except (KeyError, GanzooError):
+        return None
+    return any(late)
 
 
 @dataclass(frozen=True)

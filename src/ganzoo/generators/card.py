@@ -15,8 +15,9 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from ganzoo import averages
 from ganzoo._version import __version__
-from ganzoo.errors import ConfigError
+from ganzoo.errors import ConfigError, GanzooError
 from ganzoo.files.storage import write_json
 from ganzoo.generators import bundle
 from ganzoo.generators.card_facts import NAME, REPO, Data, Facts, mapping, read
@@ -289,10 +290,7 @@ def _rows(facts: Facts) -> dict[str, str]:
     classes, ends, count = spec.classes or (), spec.value_range, _parameters(config)
     more = f" and {len(classes) - _CLASSES_SHOWN:,} more" if len(classes) > _CLASSES_SHOWN else ""
     padding = config.preprocessing.notice(name) if config.preprocessing else ""
-    steps, decay = training.get("steps"), training.get("ema_decay", -1)
-    averaged = type(decay) in (int, float) and 0 <= decay <= 1
-    half_life: Any = training.get("ema_half_life")
-    halved = type(half_life) in (int, float) and 0 <= half_life <= 1e15
+    steps = training.get("steps")
     split = word(data.options.get("split"))
     return {
         "Output": prose(str(spec)) + (f", values in [{ends[0]:g}, {ends[1]:g}]" if ends else ""),
@@ -306,8 +304,7 @@ def _rows(facts: Facts) -> dict[str, str]:
         "Loss": _described(loss_name, loss),
         "Recipe": _code(training.get("recipe")),
         "Length": f"{steps:,} steps" if type(steps) is int else "",
-        "EMA decay": f"{decay:g}" if averaged and not halved else "",
-        "EMA half-life": f"{half_life:,.15g} images" if halved else "",
+        "Average": _average(training),
         "Fine-tuned from": _code(facts.base),
         "Copy of": _code(f"{origin.repo_id}@{origin.revision}" if origin and facts.copied else ""),
         "Converted from": _code(mapping(training.get("converted_from")).get("file")),
@@ -316,6 +313,27 @@ def _rows(facts: Facts) -> dict[str, str]:
         if half
         else "",
     }
+
+
+def _average(training: Mapping[str, Any]) -> str:
+    """How weights were averaged, with all options; Markdown, empty if not known."""
+    try:
+        average = averages.create(training["average"])
+    except (KeyError, GanzooError):
+        return ""
+    options = [
+        f"{code(option)} {_numbers(getattr(average, option))}"
+        for option in type(average).model_fields
+    ]
+    kept = training.get("average_kept")
+    kept = f", of which it is {kept:g}" if kept in average.labels else ""
+    return ", ".join([code(average.name), *options]) + kept
+
+
+def _numbers(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return " ".join(map(_numbers, value))
+    return f"{value:,.15g}" if type(value) in (int, float) else prose(f"{value}")
 
 
 def _code(value: Any) -> str:

@@ -89,12 +89,18 @@ def bundle_config(
     preprocessing: Preprocessing | None,
     steps: int,
     precision: Precision,
+    average: int = 0,
 ) -> BundleConfig:
-    """Return the configuration of a training's generator after so many steps."""
+    """Return the configuration of a training's generator after so many steps.
+
+    ``average`` is the number of the average that it is, of those that are kept at once.
+    """
     settings = _portable(config)
     for part in ("arch", "latent"):  # which a bundle says elsewhere
         del settings[part]
     settings |= {"steps": steps, "precision": precision.name}
+    if len(labels := config.average.labels) > 1:
+        settings["average_kept"] = labels[average]
     return BundleConfig(
         architecture=config.arch,
         sample=spec,

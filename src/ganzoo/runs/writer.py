@@ -144,11 +144,17 @@ class RunWriter:
         with writing(path), (path / name).open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
 
-    def scored(self, step: int, scores: Mapping[str, Score]) -> None:
-        """Add scores to ``metrics.jsonl``, and keep them with their protocols as the newest."""
+    def scored(
+        self, step: int, scores: Mapping[str, Score], more: Mapping[str, float] | None = None
+    ) -> None:
+        """Add scores to ``metrics.jsonl``, and keep them with their protocols as the newest.
+
+        ``more`` are further columns of the row.
+        """
         values = {name: score.value for name, score in scores.items()}
         measured = {name: evaluation.measured_as(score) for name, score in scores.items()}
-        self.append(METRICS, {"step": step, "evaluated": step, **values, "measured": measured})
+        row = {"step": step, "evaluated": step, **(more or {}), **values, "measured": measured}
+        self.append(METRICS, row)
         with writing(self.run.path):
             write_json(self.run.path / SCORES, {"step": step, "scores": _plain(scores)})
 
@@ -200,11 +206,12 @@ class RunWriter:
         tensors: Mapping[str, Tensor],
         state: Mapping[str, Any],
         generator: bundle.BundleConfig,
+        part: str,
         prune: Callable[[Path], None],
     ) -> Path:
         """Write the generator's bundle and a checkpoint; ``prune`` removes those that are over.
 
-        Of the tensors, which must be copies, ``ema.*`` are the generator's.
+        Of the tensors, which must be copies, those of ``part`` are the generator's.
 
         Raises:
             CheckpointError, BundleError, RunFolderError: If something cannot be written; earlier
@@ -217,7 +224,7 @@ class RunWriter:
             for part in (METRICS, DIAGNOSES, _SAMPLES, "."):
                 if (path / part).exists():
                     flush(path / part)
-            bundle.write(path / GENERATOR, generator, below(tensors, "ema"))
+            bundle.write(path / GENERATOR, generator, below(tensors, part))
         # After the generator: a run whose last checkpoint is written lacks nothing.
         try:
             saved = checkpoint.save(folder, step, tensors, state, copied=True)

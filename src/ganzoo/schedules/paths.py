@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from ganzoo.core.model import Model
 from ganzoo.errors import ConfigError, did_you_mean, listing
 
 if TYPE_CHECKING:
     from ganzoo.core.component import Component
     from ganzoo.schedules.numbers import NumberSchedule
 
-__all__ = ["BETAS", "Decay", "HalfLife", "Number", "check", "numbers"]
+__all__ = ["BETAS", "Number", "check", "numbers"]
 
 BETAS = ("beta1", "beta2")
 """What the parts of an optimizer's ``betas`` are called."""
-Decay = Annotated[float, Field(ge=0, lt=1)]
-HalfLife = Annotated[float, Field(ge=0, le=1e15)]
 
 
 @dataclass(frozen=True)
@@ -35,17 +29,6 @@ class Number:
 
     own: float | None
     check: Callable[[float], object]
-
-
-class _Averages(Model):
-    error_label: ClassVar[str] = "The training"
-
-    ema_decay: Decay = 0.0
-    ema_half_life: HalfLife = 0.0
-
-
-def _average(name: str, value: float) -> None:
-    _Averages(**{name: value})
 
 
 def _option(component: Component, option: str) -> Number:
@@ -65,7 +48,7 @@ def numbers(
     optimizers: Mapping[str, Any],
     penalties: Iterable[Any],
     augmentation: Any,
-    averages: Mapping[str, float | None],
+    average: Any,
 ) -> dict[str, Number]:
     """Return by path all numbers of these components that a schedule may set.
 
@@ -73,7 +56,7 @@ def numbers(
         optimizers: By setting.
         penalties: All of them.
         augmentation: The augmentation or None.
-        averages: Options of the moving average, and their values.
+        average: The moving average.
     """
     found = {}
     for setting, optimizer in optimizers.items():
@@ -87,8 +70,8 @@ def numbers(
     if augmentation is not None:
         for buffer, option in augmentation.schedulable.items():
             found[f"augmentation.{buffer}"] = _option(augmentation, option)
-    for name, own in averages.items():
-        found[name] = Number(own, partial(_average, name))
+    for option in average.schedulable:
+        found[f"average.{option}"] = _option(average, option)
     return found
 
 

@@ -184,12 +184,9 @@ def _further(
 
 
 def _average(config: TrainConfig, net: nn.Module, name: str = "generator") -> EMA:
-    """The moving average of a net, by its decay or by its half-life."""
+    """The moving averages of a net."""
     images = config.batch_size * config.batches_per_step / config.g_steps
-    ramp = config.ema_ramp or None
-    return EMA(
-        net, config.ema_decay, name, half_life=config.ema_half_life, images=images, ramp=ramp
-    )
+    return EMA(net, config.average, name, images=images)
 
 
 def _weights(net: nn.Module, heads: Mapping[str, nn.Module]) -> list[nn.Parameter]:

@@ -1,4 +1,4 @@
-"""The exponential moving average of a net, and tensors that a net exchanges for others."""
+"""Moving averages of a net, and tensors that a net exchanges for others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from ganzoo.errors import ConfigError
+from ganzoo.training.parts import NetState
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.training.parts import State
+    from ganzoo.averages import Average
+    from ganzoo.training.parts import Part, State
 
 __all__ = ["EMA", "TensorIdentity", "check_same_tensors"]
 
@@ -45,47 +47,93 @@ class TensorIdentity:
 
 
 class EMA:
-    """Exponential moving average of a net, weights and buffers alike.
+    """Moving averages of a net, weights and buffers alike: one, or several that are kept at once.
 
-    The decay is min(decay, (1 + n) / (10 + n)) at update n, so that the random start is soon
-    forgotten. With a half-life h it is 0.5^(images / h), where h is at most ``ramp`` times the
-    images seen before (half-life: Karras et al. 2018, arXiv:1710.10196; limit: Karras et al. 2020,
-    arXiv:2006.06676). Buffers are averaged too: the batch-norm statistics of the current net do
-    not fit averaged weights. Tensors that the net exchanges for others of the same name and shape
-    are followed from then on.
+    Buffers are averaged too: the batch-norm statistics of the current net do not fit averaged
+    weights. Tensors that the net exchanges for others of the same name and shape are followed from
+    then on.
 
     Args:
-        module: The net to follow.
-        decay: Share that is retained at each update, in [0, 1); 0 follows the net itself.
+        net: The net to follow.
+        average: How; schedules exchange it for one with other options.
         name: What to call the net in messages.
-        half_life: Instead of the decay: images after which a half is forgotten, at least 0.
         images: Real samples seen per update.
-        ramp: Share of the images seen that the half-life is at most; None for no limit.
+
+    Attributes:
+        modules: The averages, in the order of the component's ``labels``.
+        chosen: Which of them is used.
+        updates: How often they have moved.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        decay: float,
-        name: str = "generator",
-        *,
-        half_life: float | None = None,
-        images: float = 1.0,
-        ramp: float | None = None,
+        self, net: nn.Module, average: Average, name: str = "generator", *, images: float = 1.0
     ) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay, self.name = decay, name
-        self.half_life, self._images, self._ramp = half_life, images, ramp
+        self.modules = [copy.deepcopy(net).eval().requires_grad_(False) for _ in average.labels]
+        self.average, self.name = average, name
+        self.chosen = 0
         self.updates = 0
-        self._net = module
+        self._images = images
+        self._net = net
         self._pair()
+
+    @property
+    def module(self) -> nn.Module:
+        """The average that is used."""
+        return self.modules[self.chosen]
 
     def _pair(self) -> None:
         """Find out which tensor follows which; these are the nets' own objects, not views."""
-        mine = self.module.state_dict(keep_vars=True)
         theirs = self._net.state_dict(keep_vars=True)
-        check_same_tensors(self.name, mine, theirs)
-        self._identities = [TensorIdentity(net) for net in (self.module, self._net)]
+        self._identities = [TensorIdentity(net) for net in (*self.modules, self._net)]
+        self._followers = [_Follower(self.name, module, theirs) for module in self.modules]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move towards the net's present state.
+
+        Raises:
+            ConfigError: If the net has tensors now of other names or shapes than it began with.
+        """
+        # What is exchanged below a parameter (.data, .double()) shows in its type alone.
+        if any(each.retyped for each in self._followers) or any(
+            held.changed for held in self._identities
+        ):
+            self._pair()
+        shares = self.average.retained(self.updates, self._images)
+        for follower, share in zip(self._followers, shares, strict=True):
+            follower.move(1 - share)
+        self.updates += 1
+
+    def part(self, name: str, number: int | None = None) -> str:
+        """Return the part of a checkpoint that has an average, by default the one that is used."""
+        number = self.chosen if number is None else number
+        return f"{name}-{number + 1}" if number else name
+
+    def parts(self, name: str) -> dict[str, Part]:
+        """Return what a checkpoint holds, by name: ``name``, ``name-2``, ``name-3`` and so on."""
+        others = list(enumerate(self.modules))[1:]
+        return {name: self, **{self.part(name, number): NetState(net) for number, net in others}}
+
+    def state(self) -> State:
+        """Return the tensors of the first average, the number of updates, and which is used."""
+        chosen = {"chosen": self.chosen} if len(self.modules) > 1 else {}
+        return self.modules[0].state_dict(), {"updates": self.updates, **chosen}
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        chosen = int(values["chosen"]) if len(self.modules) > 1 else 0
+        if not 0 <= chosen < len(self.modules):
+            raise ValueError(f"it uses average {chosen + 1} of {len(self.modules)}")
+        self.modules[0].load_state_dict(dict(tensors))
+        self.updates, self.chosen = int(values["updates"]), chosen
+
+
+class _Follower:
+    """The tensors of one average, and those that they follow."""
+
+    def __init__(self, name: str, module: nn.Module, theirs: Mapping[str, Tensor]) -> None:
+        mine = module.state_dict(keep_vars=True)
+        check_same_tensors(name, mine, theirs)
         # One that has several names moves once.
         pairs = {id(value): (value, theirs[name]) for name, value in mine.items()}.values()
         smooth = [
@@ -98,44 +146,20 @@ class EMA:
         moved = {id(a) for a in self._mine}
         self._others = [(a, b) for a, b in pairs if id(a) not in moved]
 
-    def _retained(self) -> float:
-        """Share that this update retains."""
-        if self.half_life is None:
-            return min(self.decay, (1 + self.updates) / (10 + self.updates))
-        half_life = self.half_life
-        if self._ramp is not None:
-            half_life = min(half_life, self._ramp * self._images * self.updates)
-        return float(0.5 ** (self._images / half_life)) if half_life else 0.0
+    @property
+    def retyped(self) -> bool:
+        """Whether what it follows has other types than before."""
+        return [*map(_dtype, self._theirs)] != self._types
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Move towards the net's present state.
-
-        Raises:
-            ConfigError: If the net has tensors now of other names or shapes than it began with.
-        """
-        # What is exchanged below a parameter (.data, .double()) shows in its type alone.
-        types = [*map(_dtype, self._theirs)]
-        if types != self._types or any(held.changed for held in self._identities):
-            self._pair()
-        decay = self._retained()
+    def move(self, share: float) -> None:
+        """Go a share of the way."""
         if self._mine:
-            torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
+            torch._foreach_lerp_(self._mine, self._theirs, share)
         for mine, theirs in self._others:  # counters, and what was exchanged for another type
             if mine.is_floating_point():
-                mine.lerp_(theirs.to(mine), 1 - decay)
+                mine.lerp_(theirs.to(mine), share)
             else:
                 mine.copy_(theirs)
-        self.updates += 1
-
-    def state(self) -> State:
-        """Return the averaged tensors, and the number of updates."""
-        return self.module.state_dict(), {"updates": self.updates}
-
-    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.module.load_state_dict(dict(tensors))
-        self.updates = int(values["updates"])
 
 
 def check_same_tensors(

@@ -75,8 +75,9 @@ def estimate(trainer: Trainer) -> Estimate:
         sum(weight.numel() for weight in net.parameters())
         for net in (game.generator, game.discriminator)
     )
-    # Weights and gradients, the optimizers' moments, the averaged generator.
-    numbers = (2 + _slots(game.g_optimizer)) * of_g + (2 + _slots(game.d_optimizer)) * of_d + of_g
+    # Weights and gradients, the optimizers' moments, the averages of the generator.
+    numbers = (2 + _slots(game.g_optimizer) + len(game.ema.modules)) * of_g
+    numbers += (2 + _slots(game.d_optimizer)) * of_d
     return Estimate(
         generator=of_g,
         discriminator=of_d,

@@ -84,7 +84,7 @@ class Game:
         loss: What both minimise.
         latent: What the generator is fed.
         g_optimizer, d_optimizer: Of a net's parameters, and those of its ``heads``.
-        ema: Follows the generator after each of its updates.
+        ema: Averages that follow the generator after each of its updates.
         noise: Source of the latents, on the device.
         d_steps: Updates of D per iteration, each on fresh real and generated samples.
         g_steps: Updates of G per iteration.
@@ -482,6 +482,12 @@ class Game:
         return {name: player.net for name, player in self.players.items()} | {
             "ema": self.ema.module
         }
+
+    def use_average(self, number: int) -> None:
+        """Use another of the averages that are kept at once, of all nets that have some."""
+        for player in self.players.values():
+            if player.ema is not None:
+                player.ema.chosen = number
 
     def parts(self) -> dict[str, Part]:
         """Return all parts with state, by name, in the order of restoring."""

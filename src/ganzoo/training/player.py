@@ -115,7 +115,7 @@ class Player:
         short = {"generator": "g_optimizer", "discriminator": "d_optimizer"}
         parts: dict[str, Part] = {self.name: NetState(self.net)}
         if self.ema is not None:
-            parts["ema" if self.name == "generator" else f"{self.name}_ema"] = self.ema
+            parts |= self.ema.parts("ema" if self.name == "generator" else f"{self.name}_ema")
         optimizer = short.get(self.name, f"{self.name}_optimizer")
         return {**parts, optimizer: OptimizerState(self.optimizer, self.names)}
 

@@ -57,7 +57,10 @@ class Saver:
         if stage.validation is not None:
             self.saved_scores = stage.validation.eval_state
         writer, described, prune = self.writer, stage.bundle_config(), self.keeper.pruning()
-        self.keeper.background.submit(lambda: writer.save(step, tensors, state, described, prune))
+        part = stage.game.ema.part("ema")
+        self.keeper.background.submit(
+            lambda: writer.save(step, tensors, state, described, part, prune)
+        )
         self.keeper.newest = step
 
     def wait(self) -> None:
@@ -155,8 +158,8 @@ class Saver:
         with writing(self.writer.run.path):
             self.keeper.pruning()(self.writer.run.path / "checkpoints")
 
-    def earlier(self, step: int) -> Generator | None:
-        """Return the averaged generator of a checkpoint; None if there is none that is whole.
+    def earlier(self, step: int, average: int) -> Generator | None:
+        """Return an averaged generator of a checkpoint; None if there is none that is whole.
 
         Raises:
             CheckpointError: If it cannot be read, which need not be its fault.
@@ -168,13 +171,14 @@ class Saver:
             tensors, state = checkpoint.load(path)
             if checkpoint.misnamed(path, state):
                 return None
-            module = copy.deepcopy(self.stage.game.ema.module)
-            module.load_state_dict(below(tensors, "ema"))
+            ema = self.stage.game.ema
+            module = copy.deepcopy(ema.modules[average])
+            module.load_state_dict(below(tensors, ema.part("ema", average)))
         except checkpoint.UnusableError:
             raise
         except (CheckpointError, RuntimeError):
             return None
-        return Generator(module, self.stage.bundle_config(step))
+        return Generator(module, self.stage.bundle_config(step, average))
 
     def _repair_best(self, recorder: Recorder) -> None:
         """Have the folder of the best generator hold what this state knows as the best."""
@@ -182,7 +186,7 @@ class Saver:
         if validation is None or self.writer.holds_best(validation.best_step):
             return
         best = validation.eval_state.best
-        generator = None if best is None else self.earlier(best.step)
+        generator = None if best is None else self.earlier(best.step, best.average)
         if best is not None and generator is not None:
             self.writer.best(generator, best.scores)
             return

@@ -59,20 +59,21 @@ def _setter(path: str, config: TrainConfig, game: Game) -> Setter:
     if setting == "augmentation":
         assert game.augmentation is not None
         return _buffer(game.augmentation[1], path, rest)
-    if rest:
-        players = others if setting == "g_optimizer" else [game.players["discriminator"]]
-        return _option(players, path, rest)
-    return partial(_average, others, setting.removeprefix("ema_"))
+    if setting == "average":
+        return partial(_average, others, rest)
+    players = others if setting == "g_optimizer" else [game.players["discriminator"]]
+    return _option(players, path, rest)
 
 
 def _weight(term: Term, value: float) -> None:
     term.weight = value
 
 
-def _average(players: list[Player], name: str, value: float) -> None:
+def _average(players: list[Player], option: str, value: float) -> None:
     for player in players:
         if player.ema is not None:
-            setattr(player.ema, name, value)
+            # Start and final were validated, and what is between takes no longer.
+            player.ema.average = player.ema.average.model_copy(update={option: value})
 
 
 def _buffer(module: nn.Module, path: str, name: str) -> Setter:

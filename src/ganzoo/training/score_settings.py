@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["by_score", "check_same", "resolve_evals"]
 
-_RESERVED = ("step", "evaluated")  # what else rows of scores have
+_RESERVED = ("step", "evaluated", "average", "measured")  # what else rows of scores have
 
 
 def resolve_evals(

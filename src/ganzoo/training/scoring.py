@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from ganzoo.generators.generator import Generator
     from ganzoo.runs.writer import RunWriter
     from ganzoo.training.recording import Recorder
     from ganzoo.training.saving import Saver
     from ganzoo.training.trainer import Trainer
-    from ganzoo.training.validation import Validation
+    from ganzoo.training.validation import Scored, Validation
 
 __all__ = ["Scoring"]
 
@@ -37,7 +37,7 @@ class Scoring:
         """Score the averaged generator; where that is asynchronous, begin to."""
         self.take()
         if not self.trainer.stopped:  # a signal should not wait: it is done on resuming
-            self._score(self.stage.step, self.stage.generator())
+            self._score(self.stage.step, self._candidates())
 
     def catch_up(self) -> None:
         """Score what the end of an earlier training has left unscored."""
@@ -45,22 +45,34 @@ class Scoring:
         if self.trainer.stopped:
             return
         for step in () if validation.exhausted else validation.pending(stage.step):
-            generator = stage.generator() if step == stage.step else self.saver.earlier(step)
+            generators = self._candidates() if step == stage.step else self._earlier(step)
             self.take()
             if self.trainer.stopped:
                 return
-            if generator is None:
+            if not generators:
                 validation.give_up_on(step)
                 self.recorder.diagnose(step, "score", "no scores: its checkpoint is gone")
                 continue
-            self._score(step, generator)
+            self._score(step, generators)
         self._stop_early()
 
-    def _score(self, step: int, generator: Generator) -> None:
+    def _numbers(self) -> Sequence[int]:
+        """The averages that are scored: all of them where a score decides, else the one in use."""
+        ema = self.stage.game.ema
+        return range(len(ema.modules)) if self._validation.decides else (ema.chosen,)
+
+    def _candidates(self) -> dict[int, Generator]:
+        return {number: self.stage.generator(number) for number in self._numbers()}
+
+    def _earlier(self, step: int) -> dict[int, Generator]:
+        found = {number: self.saver.earlier(step, number) for number in self._numbers()}
+        return {number: each for number, each in found.items() if each is not None}
+
+    def _score(self, step: int, generators: Mapping[int, Generator]) -> None:
         self.call("on_evaluate")
         if self.trainer.stopped:
             return
-        self._validation.begin(step, generator)
+        self._validation.begin(step, generators)
         if not self.stage.config.evaluate_async:
             self.take()
 
@@ -78,11 +90,24 @@ class Scoring:
         if unlike:
             text = f"scores are measured otherwise than those of the best, in {', '.join(unlike)}"
             self.recorder.diagnose(found.step, "score", text)
-        self.writer.scored(found.step, found.scores)
+        self.stage.game.use_average(found.chosen)
+        self.writer.scored(found.step, found.scores, self._of_averages(found))
         if better:
             self.writer.best(found.generator, found.scores)
         self.call("on_scores", found.step, found.scores)
         self._stop_early()
+
+    def _of_averages(self, found: Scored) -> dict[str, float]:
+        """Which average is the best, and the scores of all, as columns; none where there is one."""
+        labels = self.stage.config.average.labels
+        if len(found.each) < 2:
+            return {}
+        columns = {
+            f"{name}_average_{labels[number]:g}": score.value
+            for number, scores in found.each.items()
+            for name, score in scores.items()
+        }
+        return {"average": labels[found.chosen], **columns}
 
     def end(self) -> None:
         """Record the last scores, and save those that no checkpoint has yet."""

@@ -49,11 +49,13 @@ class Session:
             works_with = self.saver, self.recorder, self.call
             self.scoring = Scoring(self._trainer, stage.validation, *works_with)
         config = stage.config
+        # What scores choose shows from the next step on, and in the checkpoint, so that a run that
+        # was left before they came is the same.
         self._due: dict[Callable[[], None], int] = {
-            self._evaluate: int(config.evaluate_every),
             self.recorder.log: config.log_every,
             self._picture: int(config.sample_every or 0),
             self._snapshot: int(config.snapshot_every),
+            self._evaluate: int(config.evaluate_every),
             self._save: int(config.checkpoint_every or 0),
         }
 

@@ -160,15 +160,21 @@ class Stage:
             fact += f", and all updates were left out from step {self.step} back to the last row"
         return DivergenceError(f"{fact} (noticed at step {self.step}). {self.keeper.remedy()}")
 
-    def generator(self) -> Generator:
-        """Return the averaged generator as it is now."""
-        return Generator(self.game.ema.module, self.bundle_config())
+    def generator(self, average: int | None = None) -> Generator:
+        """Return the averaged generator as it is now, by default of the average that is used."""
+        ema = self.game.ema
+        average = ema.chosen if average is None else average
+        return Generator(ema.modules[average], self.bundle_config(average=average))
 
-    def bundle_config(self, step: int | None = None) -> BundleConfig:
-        """Return what the generator of a step is, by default of this one."""
-        step = self.step if step is None else step
+    def bundle_config(self, step: int | None = None, average: int | None = None) -> BundleConfig:
+        """Return what the generator of a step and an average is, by default those of now."""
         return provenance.bundle_config(
-            self.config, self.spec, self.preprocessing, step, self.precision
+            self.config,
+            self.spec,
+            self.preprocessing,
+            self.step if step is None else step,
+            self.precision,
+            self.game.ema.chosen if average is None else average,
         )
 
     def environment(self) -> dict[str, Any]:

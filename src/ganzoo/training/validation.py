@@ -6,7 +6,7 @@ import copy
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -17,6 +17,7 @@ from ganzoo.datasets import progress
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation import EvalOptions, Evaluator, Score, differences
 from ganzoo.generators.generator import Generator
+from ganzoo.training.score_settings import by_score
 
 if TYPE_CHECKING:
     import torch
@@ -32,20 +33,43 @@ _EXTRAS = 4096  # characters of further numbers of a score that a checkpoint kee
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A generator at a step, and its scores by metric; or why there are none."""
+    """Generators at a step, one for each average, and their scores by metric; or why none.
+
+    Attributes:
+        step: Iterations finished.
+        generators: By the number of the average.
+        each: Scores by metric, by the number of the average; empty after a failure.
+        chosen: Number of the average whose score is the best.
+        failure: Why there are no scores.
+    """
 
     step: int
-    generator: Generator
-    scores: Mapping[str, Score]
+    generators: Mapping[int, Generator]
+    each: Mapping[int, Mapping[str, Score]]
+    chosen: int
     failure: str = ""
+
+    @property
+    def generator(self) -> Generator:
+        """The generator of the chosen average."""
+        return self.generators[self.chosen]
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """Its scores."""
+        return self.each.get(self.chosen, {})
 
 
 class Best(Model):
-    """The best generator so far: its step, the score that decides, and all scores, compact."""
+    """The best generator so far: step, number of the average, the score that decides, all scores.
+
+    Scores are compact.
+    """
 
     error_label: ClassVar[str] = "The best score"
 
     step: int = Field(ge=1)
+    average: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
     value: float = Field(allow_inf_nan=False)
     scores: dict[str, Score]
 
@@ -67,12 +91,16 @@ class EvalState(Model):
 
 
 class _Job:
-    """One generator that is being scored, here or in a thread."""
+    """Generators of one step that are being scored, here or in a thread."""
 
     def __init__(
-        self, evaluator: Evaluator, step: int, generator: Generator, leaving: threading.Event
+        self,
+        evaluator: Evaluator,
+        step: int,
+        generators: Mapping[int, Generator],
+        leaving: threading.Event,
     ) -> None:
-        self._evaluator, self._step, self._generator = evaluator, step, generator
+        self._evaluator, self._step, self._generators = evaluator, step, generators
         self._dropped, self._leaving = threading.Event(), leaving
         self._found: Scored | BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -88,7 +116,7 @@ class _Job:
         try:
             thread.start()
         except RuntimeError as error:  # the system allows no more
-            self._found = Scored(self._step, self._generator, {}, str(error))
+            self._found = self._failed(error)
             return
         self._thread = thread
 
@@ -108,24 +136,32 @@ class _Job:
         return None if dropped else self._found
 
     def _scored(self) -> Scored:
-        step, generator = self._step, self._generator
         try:
             with progress.showing(False):  # the training has a display of its own
-                scores = self._evaluator.score(generator, given_up=self._given_up)
+                each = {
+                    number: self._evaluator.score(generator, given_up=self._given_up)
+                    for number, generator in self._generators.items()
+                }
         # Memory and linear algebra fail with RuntimeError: no reason to end a training.
         except (GanzooError, RuntimeError, MemoryError) as error:
-            text = " ".join(str(error).split())
-            return Scored(step, generator, {}, text[:500] or type(error).__name__)
-        return Scored(step, generator, scores)
+            return self._failed(error)
+        return Scored(self._step, self._generators, each, min(each))
+
+    def _failed(self, error: Exception) -> Scored:
+        text = " ".join(str(error).split())[:500] or type(error).__name__
+        return Scored(self._step, self._generators, {}, min(self._generators), text)
 
 
 class Validation:
     """Scores the averaged generator again and again, in the training or beside it.
 
-    Beside it means in a thread, on a copy of the generator; what is found is asked for when the
-    next one is scored, or at the end, so that it never depends on how long it took. Global random
-    numbers are left as they were; beside the training, metrics and generators must not draw any.
-    ``played`` returns the number of iterations finished.
+    Where there are several averages and a score decides which generator is the best, all of them
+    are scored, and the best of them is the one that counts.
+
+    Beside the training means in a thread, on a copy of the generator; what is found is asked for
+    when the next one is scored, or at the end, so that it never depends on how long it took. Global
+    random numbers are left as they were; beside the training, metrics and generators must not draw
+    any. ``played`` returns the number of iterations finished.
     """
 
     def __init__(
@@ -146,6 +182,11 @@ class Validation:
     def best_step(self) -> int | None:
         """Step of the best generator so far, where a score tells which is best."""
         return None if self.eval_state.best is None else self.eval_state.best.step
+
+    @property
+    def decides(self) -> bool:
+        """Whether a score tells which generator is better."""
+        return by_score(self._config)
 
     @property
     def exhausted(self) -> bool:
@@ -184,13 +225,16 @@ class Validation:
         """Take over what another one of the same training has prepared."""
         self._evaluator = other._evaluator
 
-    def begin(self, step: int, generator: Generator) -> None:
-        """Score a generator; ``finish`` returns what was found."""
+    def begin(self, step: int, generators: Mapping[int, Generator]) -> None:
+        """Score generators, by the number of the average; ``finish`` returns what was found."""
         assert self._evaluator is not None and self._job is None
         beside = self._config.evaluate_async
         if beside:
-            generator = Generator(copy.deepcopy(generator.module), generator.config)
-        self._job = _Job(self._evaluator, step, generator, self._leaving)
+            generators = {
+                number: Generator(copy.deepcopy(each.module), each.config)
+                for number, each in generators.items()
+            }
+        self._job = _Job(self._evaluator, step, generators, self._leaving)
         if beside:
             self._job.beside()
             return
@@ -200,9 +244,19 @@ class Validation:
     def finish(self) -> Scored | None:
         """Wait for what ``begin`` has begun and return it, once; None if it was given up."""
         try:
-            return None if self._job is None else self._job.result()  # while it may be given up
+            found = None if self._job is None else self._job.result()  # while it may be given up
         finally:
             self._job = None
+        return None if found is None else replace(found, chosen=self._chosen(found))
+
+    def _chosen(self, found: Scored) -> int:
+        """The average with the best score; of equal ones the first."""
+        known = {
+            number: self._sign * scores[self._name].value
+            for number, scores in found.each.items()
+            if self._name in scores
+        }
+        return max(known, key=lambda number: known[number]) if known else found.chosen
 
     def hurry(self) -> None:
         """Have what is being scored end soon and without scores, until the next ``prepare``."""
@@ -223,7 +277,8 @@ class Validation:
         )
         if better and score is not None:
             scores = {name: _compact(each) for name, each in found.scores.items()}
-            best, stale = Best(step=found.step, value=score.value, scores=scores), 0
+            best = Best(step=found.step, average=found.chosen, value=score.value, scores=scores)
+            stale = 0
         self.eval_state = EvalState(evaluated=found.step, stale=stale, best=best)
         return better
 
