@@ -259,7 +259,10 @@ def test_sizes(size, expected) -> None:
             {"latent": {"truncation": 0}},
             "The latent: truncation cannot be 0: input should be greater than 0.",
         ),
-        ({"ema_decay": 1}, "The training: ema_decay cannot be 1: input should be less than 1."),
+        (
+            {"average": {"decay": 1}},
+            "Average 'decay': decay cannot be 1: input should be less than 1.",
+        ),
         ({"size": (0, 4)}, "A size is a height and a width of at least 1, not (0, 4)."),
         (
             {"seed": -1},

@@ -375,7 +375,11 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "value_range": often(
         st.none(), st.sampled_from([(-1, 1), (0, 1), [0.0, 255.0], (-3.5, 0.25), (-1e-3, 1e3)]), 6
     ),
-    "ema_decay": st.floats(0, 0.9999),
+    "average": st.one_of(
+        st.fixed_dictionaries({"name": st.just("decay"), "decay": st.floats(0, 0.9999)}),
+        st.fixed_dictionaries({"name": st.just("half-life"), "images": st.floats(0, 1e6)}),
+        st.sampled_from(["decay", "half-life", "power", {"name": "power", "widths": [0.2, 0.1]}]),
+    ),
     "keep_best": st.sampled_from([None, "min:g_loss", "max:high_quality", "min:d_real", "min:x"]),
     "metrics": often(
         st.just(()),
@@ -550,7 +554,8 @@ EDGES: tuple[dict[str, Any], ...] = (
     *({"schedule": {"name": "cosine", "final": final}} for final in (1e10, 1e300)),
     *({"device": name} for name in ("cuda:99", "tpu", "meta", "", "cpu:1", "mps:3")),
     *({"seed": seed} for seed in (2**63 - 1, 2**63, -1)),
-    {"ema_decay": 1 - 2**-53},
+    {"average": {"decay": 1 - 2**-53}},
+    {"average": {"name": "power", "widths": [1e-6, 0.2886]}},
     {"size": (1, 300)},
     {"size": (300, 1), "resize_mode": "resize"},
 )

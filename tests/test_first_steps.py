@@ -61,7 +61,7 @@ def play(recipe: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Itera
     game = trainer.game
     game.generator.double()
     game.discriminator.double()
-    game.ema = game.players["generator"].ema = EMA(game.generator, trainer.config.ema_decay)
+    game.ema = game.players["generator"].ema = EMA(game.generator, trainer.config.average)
     calls: list[Call] = []
     latents: list[Tensor] = []
 

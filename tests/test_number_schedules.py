@@ -105,14 +105,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"penalties": "r1", "schedules": {"penalties.r1.weight": "linear -1"}},
         "schedules.penalties.r1.weight: Penalty 'r1': weight cannot be -1.0",
     ),
-    ({"schedules": {"ema_decay": "linear 1"}}, "The training: ema_decay cannot be 1.0"),
+    ({"schedules": {"average.decay": "linear 1"}}, "Average 'decay': decay cannot be 1.0"),
     (
-        {"schedules": {"ema_half_life": "linear 100"}},
-        "schedules.ema_half_life: 'ema_half_life' is not set, and its schedule has no start. Give",
+        {"average": "half-life", "schedules": {"average.decay": "linear .9"}},
+        "There is no number 'average.decay' that a schedule may set in this training.",
     ),
     (
-        {"ema_half_life": 10, "schedules": {"ema_decay": "linear .9"}},
-        "There is no number 'ema_decay' that a schedule may set in this training.",
+        {"average": "power", "schedules": {"average.widths": "linear .1"}},
+        "There is no number 'average.widths'",
     ),
     (
         {"augmentation": "ada", "schedules": {"augmentation.p": "cosine .5"}},
@@ -134,8 +134,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"schedules": {"g_optimizer.weight_decay": "linear 0 1 geometric=on"}},
         "schedules.g_optimizer.weight_decay: geometric=True needs values above 0",
     ),
-    ({"schedules": "ema_decay linear .9; ema_decay linear .8"}, "'ema_decay' has two schedules"),
-    ({"ema_half_life": -1}, "The training: ema_half_life cannot be -1"),
+    ({"schedules": "d_optimizer.lr linear 1; d_optimizer.lr linear 2"}, "has two schedules"),
 ]
 
 
@@ -152,14 +151,6 @@ def test_layers_have_schedules_by_path() -> None:
     found = resolve(lower, upper)
     assert found.schedules == {"g_optimizer.lr": made("linear 2e-5")}
     assert resolve(lower, {"seed": 3}).schedules.keys() == lower["schedules"].keys()
-
-
-def test_a_decay_takes_back_a_half_life_of_a_lower_layer() -> None:
-    lower = {"ema_half_life": 1000.0}
-    assert resolve(lower, {"ema_decay": 0.9}).ema_half_life is None
-    assert resolve(lower, {"seed": 3}).ema_half_life == 1000
-    saved = resolve({"ema_decay": 0.9}, lower).dump()  # which has both
-    assert resolve(saved).ema_half_life == 1000
 
 
 @pytest.mark.parametrize(

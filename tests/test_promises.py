@@ -537,7 +537,7 @@ def test_the_way_on_with_words_of_other_programs(
         ("nan_policies", "nan_policy"),
         ("losss", "loss"),
         ("worker", "workers"),
-        ("emadecay", "ema_decay"),
+        ("averag", "average"),
     ],
 )
 def test_a_misspelt_setting_of_resume(kept: Path, word: str, meant: str, capsys) -> None:

@@ -435,7 +435,10 @@ def test_nothing_is_kept_unless_asked_for(pictures) -> None:
 
 def test_the_protocol_says_all(pictures) -> None:
     np.save("squares.npy", pictures.numpy())
-    training = {"dataset": {"name": "array", "path": "squares.npy"}, "ema_decay": 0.9}
+    training = {
+        "dataset": {"name": "array", "path": "squares.npy"},
+        "average": {"name": "decay", "decay": 0.9},
+    }
     score = evaluate(make(training=training), metrics=[KID], num_real=50, num_fake=40, seed=3)[
         "kid"
     ]

@@ -62,7 +62,7 @@ SETTINGS: dict[str, Any] = {
     "latent": 4,
     "batch_size": 8,
     "steps": STEPS,
-    "ema_decay": 0.9,
+    "average": {"name": "decay", "decay": 0.9},
     "precision": "fp32",
     "device": "cpu",
     "seed": 3,

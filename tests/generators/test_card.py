@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ TRAINED = {
     "loss": {"name": "hinge", "margin": 1.0},
     "steps": 300,
     "batch_size": 64,
-    "ema_decay": 0.999,
+    "average": {"name": "decay", "decay": 0.999},
 }
 RECORD = {
     "command": "ganzoo train mlp --dataset mnist --loss hinge",
@@ -962,20 +963,38 @@ def test_numbers_beyond_reason_are_shown_or_refused(tmp_path: Path) -> None:
     assert "1e+300" in card.render(make(tmp_path, config(), metrics=scores))
 
 
-def test_a_half_life_is_shown_instead_of_the_decay(tmp_path: Path) -> None:
-    training = {"ema_decay": 0.999, "ema_half_life": 500_000.0}
-    text = card.render(make(tmp_path, config(training=training)))
-    assert "EMA half-life: 500,000 images" in text and "EMA decay" not in text
-    for odd in (10**400, -1, True, "5"):
-        text = card.render(make(tmp_path, config(training={**training, "ema_half_life": odd})))
-        assert "EMA half-life" not in text and "EMA decay: 0.999" in text
+@pytest.mark.parametrize(
+    ("average", "shown"),
+    [
+        ({"name": "decay", "decay": 0.5}, "`decay`, `decay` 0.5"),
+        (
+            {"name": "half-life", "images": 500_000.0, "ramp": 0.05},
+            "`half-life`, `images` 500,000, `ramp` 0.05",
+        ),
+        (
+            {"name": "power", "widths": [0.05, 0.1]},
+            "`power`, `widths` 0.05 0.1, of which it is 0.1",
+        ),
+    ],
+)
+def test_the_average_is_shown_with_its_options(
+    tmp_path: Path, average: dict[str, Any], shown: str
+) -> None:
+    training = {"average": average, "average_kept": 0.1}
+    assert f"- Average: {shown}\n" in card.render(make(tmp_path, config(training=training)))
 
 
-def test_a_decay_that_is_none_is_not_shown(tmp_path: Path) -> None:
-    assert "EMA decay: 0.5" in card.render(make(tmp_path, config(training={"ema_decay": 0.5})))
-    for odd in (10**400, -1, 2.0):
-        text = card.render(make(tmp_path, config(training={"ema_decay": odd})))
-        assert "EMA decay" not in text
+@pytest.mark.parametrize("odd", [10**400, -1, True, "5", [], {}])
+def test_an_average_that_is_none_is_not_shown(tmp_path: Path, odd: Any) -> None:
+    for training in (
+        {"average": odd},
+        {"average": {"name": "decay", "decay": odd if odd is not True else "x"}},
+        {"average": {"name": odd}},
+    ):
+        assert "Average:" not in card.render(make(tmp_path, config(training=training)))
+    power = {"name": "power", "widths": [0.05, 0.1]}
+    text = card.render(make(tmp_path, config(training={"average": power, "average_kept": odd})))
+    assert "Average: `power`" in text and "of which" not in text
 
 
 def test_odd_kinds_in_a_configuration_do_no_harm(tmp_path: Path, caplog) -> None:

@@ -187,7 +187,7 @@ def test_every_optimizer_and_schedule(optimizer: str, schedule: str, images: Ten
     [
         {"d_steps": 2, "g_steps": 3},
         {"joint_batch": True, "d_eval_for_g": True},
-        {"ema_decay": 0.0, "clip_grad": 0.1},
+        {"average": {"decay": 0.0}, "clip_grad": 0.1},
         {"nan_policy": "skip", "deterministic": True},
         {"nan_policy": "rollback"},
         {"latent": {"shape": [2, 2], "distribution": "uniform"}, "seed": 7},

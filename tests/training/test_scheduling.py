@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 import ganzoo
+from ganzoo.averages.half_life import HalfLife
 from ganzoo.training.ema import EMA
 
 IMAGES = torch.randint(0, 256, (24, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
 FULL: dict[str, Any] = {
     "penalties": [{"name": "r1", "weight": 2}],
     "augmentation": {"name": "ada", "ramp": None},
-    "ema_ramp": 0,
+    "average": {"name": "half-life", "ramp": 0},
     "schedules": {
         "g_optimizer.lr": "cosine 2e-4 5e-5",
         "g_optimizer.beta2": "cosine .9 .99",
@@ -27,7 +28,7 @@ FULL: dict[str, Any] = {
         "d_optimizer.beta1": "linear 0",
         "penalties.r1.weight": "step .5 at=.5",
         "augmentation.p": "cosine 0 .55",
-        "ema_half_life": "cosine 0 100",
+        "average.images": "cosine 0 100",
     },
 }
 
@@ -62,7 +63,7 @@ def test_every_number_follows_its_schedule_and_rows_show_the_rates(tmp_path: Pat
             "d beta1": d_group["betas"][0],
             "r1": game.terms[0].weight,
             "p": float(game.augmentation[1].p),
-            "half-life": game.ema.half_life,
+            "half-life": game.ema.average.images,
         }.items():
             found.setdefault(name, []).append(value)
     assert found == {
@@ -145,7 +146,7 @@ def test_the_schedule_of_both_rates_multiplies_a_scheduled_one() -> None:
 @pytest.mark.parametrize("ramp", [None, 0.05, 0.5])
 def test_a_half_life_is_that_of_the_formula(ramp: float | None) -> None:
     net = nn.Linear(3, 2).double()
-    ema = EMA(net, 0.9, half_life=20.0, images=8, ramp=ramp)
+    ema = EMA(net, HalfLife(images=20.0, ramp=ramp), images=8)
     expected = copy.deepcopy(net.weight.detach())
     for number in range(12):
         with torch.no_grad():
@@ -161,7 +162,7 @@ def test_after_a_half_life_of_images_a_half_is_forgotten() -> None:
     net = nn.Linear(1, 1, bias=False).double()
     with torch.no_grad():
         net.weight.fill_(1)
-        ema = EMA(net, 0, half_life=80, images=8)
+        ema = EMA(net, HalfLife(images=80, ramp=0), images=8)
         net.weight.fill_(0)
     for _ in range(10):
         ema.update()
@@ -170,7 +171,7 @@ def test_after_a_half_life_of_images_a_half_is_forgotten() -> None:
 
 def test_a_half_life_of_zero_follows_the_net() -> None:
     net = nn.Linear(2, 2)
-    ema = EMA(net, 0.9, half_life=0.0, images=8)
+    ema = EMA(net, HalfLife(images=0.0), images=8)
     with torch.no_grad():
         net.weight.normal_()
     ema.update()
@@ -182,7 +183,7 @@ def test_a_half_life_of_zero_follows_the_net() -> None:
     [({}, 8), ({"d_steps": 2}, 16), ({"g_steps": 2}, 4)],
 )
 def test_images_per_update(settings: dict[str, Any], images: int) -> None:
-    playing = trainer(ema_half_life=100, ema_ramp=0, steps=1, **settings)
+    playing = trainer(average={"name": "half-life", "images": 100}, steps=1, **settings)
     playing.setup()
     assert playing.game.ema._images == images
-    assert playing.game.ema.half_life == 100
+    assert playing.game.ema.average.images == 100

@@ -321,7 +321,7 @@ def test_an_epoch_is_a_length_that_settings_know(d_steps: int, pictures: Tensor)
 
 def test_snapshots_keep_both_nets(pictures: Tensor) -> None:
     trainer = ganzoo.Trainer(
-        dataset=pictures, snapshot_every=4, ema_decay=0, out="out", **small(steps=9)
+        dataset=pictures, snapshot_every=4, average={"decay": 0}, out="out", **small(steps=9)
     )
     for step in trainer.iterations():
         if step.number == 3:
@@ -330,7 +330,7 @@ def test_snapshots_keep_both_nets(pictures: Tensor) -> None:
     kept = {name: value.clone() for name, value in judge.named_parameters()}
     probe = trainer.generator.sample(5, seed=1)
     again = ganzoo.Trainer(
-        dataset=pictures, snapshot_every=4, ema_decay=0, out="out", **small(steps=9)
+        dataset=pictures, snapshot_every=4, average={"decay": 0}, out="out", **small(steps=9)
     )
     run = again.fit()
     folders = sorted(path.name for path in (run.path / "snapshots").iterdir())

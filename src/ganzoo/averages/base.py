@@ -33,7 +33,7 @@ class Average(Component):
 
     @abstractmethod
     def retained(self, updates: int, images: float) -> Sequence[float]:
-        """Return the share in [0, 1] that an update retains, of each average in order of ``labels``.
+        """Return the share in [0, 1] that an update retains, for each of ``labels``.
 
         Args:
             updates: Updates before this one, from 0 on.

@@ -49,7 +49,7 @@ class Power(Average):
     @classmethod
     def _ascending(cls, widths: tuple[float, ...]) -> tuple[float, ...]:
         if not widths:
-            raise ConfigError("Average 'power' has no width. Give one or several, such as 0.05 0.1.")
+            raise ConfigError("Average 'power' has no width. Give one or several, such as 0.1.")
         if any(left >= right for left, right in itertools.pairwise(widths)):
             raise ConfigError(
                 f"The widths of average 'power' must ascend, and are "

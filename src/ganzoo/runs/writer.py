@@ -206,12 +206,12 @@ class RunWriter:
         tensors: Mapping[str, Tensor],
         state: Mapping[str, Any],
         generator: bundle.BundleConfig,
-        part: str,
+        average: str,
         prune: Callable[[Path], None],
     ) -> Path:
         """Write the generator's bundle and a checkpoint; ``prune`` removes those that are over.
 
-        Of the tensors, which must be copies, those of ``part`` are the generator's.
+        Of the tensors, which must be copies, those of the part ``average`` are the generator's.
 
         Raises:
             CheckpointError, BundleError, RunFolderError: If something cannot be written; earlier
@@ -224,7 +224,7 @@ class RunWriter:
             for part in (METRICS, DIAGNOSES, _SAMPLES, "."):
                 if (path / part).exists():
                     flush(path / part)
-            bundle.write(path / GENERATOR, generator, below(tensors, part))
+            bundle.write(path / GENERATOR, generator, below(tensors, average))
         # After the generator: a run whose last checkpoint is written lacks nothing.
         try:
             saved = checkpoint.save(folder, step, tensors, state, copied=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import architectures
-from ganzoo.config import TrainConfig, flag_of, located, read_config, resolve
+from ganzoo.config import COMPONENTS, TrainConfig, flag_of, located, read_config, resolve
 from ganzoo.core.component import Component
 from ganzoo.core.synonyms import synonyms
 from ganzoo.datasets import Samples, progress
@@ -217,7 +217,10 @@ def kept_settings(given: Mapping[str, Any], run: Path) -> str:
                 f"Resuming has no setting '{word}'.{did_you_mean(meant, [*allowed, *known])} A run "
                 f"goes on as it was set, but for {listing(allowed)}."
             )
-        changes |= dict.fromkeys(paths, value)
+        for path in paths:
+            if len(path) == 3 and path[0] in COMPONENTS:  # the option of another component
+                changes[path[:1]], path = [path[1]] if typed else path[1], path[::2]
+            changes[path] = value
     anew = any(path[0] in _DECIDED for path in changes)
     anew = anew or not (run / "generator" / "config.json").is_file()
     names = [".".join((*path[:-1], path[-1].removeprefix("no_"))) for path in changes]
