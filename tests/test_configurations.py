@@ -228,6 +228,7 @@ PINNED: dict[str, SearchStrategy[Any]] = {
     "label_column": st.sampled_from([None, None, None, "label"]),
     "labels": st.sampled_from(["auto", "auto", "none", "none", "folders", "file"]),
     "stored_range": st.sampled_from([None, None, (0.0, 255.0), (-1.0, 1.0), (0, 1)]),
+    "widths": st.sampled_from([(0.05, 0.1), (0.2,), 1e-3, (0.1, 0.05), ()]),
 }
 """Strategies of options that fields alone would draw badly, in whatever component they are."""
 
@@ -374,11 +375,6 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     ),
     "value_range": often(
         st.none(), st.sampled_from([(-1, 1), (0, 1), [0.0, 255.0], (-3.5, 0.25), (-1e-3, 1e3)]), 6
-    ),
-    "average": st.one_of(
-        st.fixed_dictionaries({"name": st.just("decay"), "decay": st.floats(0, 0.9999)}),
-        st.fixed_dictionaries({"name": st.just("half-life"), "images": st.floats(0, 1e6)}),
-        st.sampled_from(["decay", "half-life", "power", {"name": "power", "widths": [0.2, 0.1]}]),
     ),
     "keep_best": st.sampled_from([None, "min:g_loss", "max:high_quality", "min:d_real", "min:x"]),
     "metrics": often(
