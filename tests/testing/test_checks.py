@@ -7,8 +7,9 @@ import torch
 from pydantic import ConfigDict, Field, PrivateAttr
 from torch import nn
 
-from ganzoo import architectures, datasets, features, losses, metrics, trackers
+from ganzoo import architectures, averages, datasets, features, losses, metrics, trackers
 from ganzoo.architectures import Architecture
+from ganzoo.averages import Average
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.datasets import Dataset, Samples
 from ganzoo.errors import ConfigError, UnknownNameError, UnsupportedSampleError
@@ -18,6 +19,7 @@ from ganzoo.losses import Loss
 from ganzoo.metrics import Metric, Result
 from ganzoo.testing import (
     check_architecture,
+    check_average,
     check_dataset,
     check_extractor,
     check_loss,
@@ -37,7 +39,7 @@ def registered():
     def register(cls):
         registry = next(
             kind.registry
-            for kind in (architectures, losses, datasets, features, metrics, trackers)
+            for kind in (architectures, averages, losses, datasets, features, metrics, trackers)
             if issubclass(cls, kind.registry.base)
         )
         registry.register("broken")(cls)
@@ -827,3 +829,76 @@ def greedy(net, pool, samples):
 def test_broken_extractors(registered, extractor, fault):
     with pytest.raises(AssertionError, match=fault):
         check_extractor(registered(extractor))
+
+
+# -- averages -------------------------------------------------------------------------------------
+
+
+class Half(Average):
+    share: float = Field(0.5, ge=0, le=1)
+
+    def retained(self, updates, images):
+        return (self.share,)
+
+
+class Alike(Half):
+    labels = (0.5, 0.5)
+
+    def retained(self, updates, images):
+        return (self.share, self.share)
+
+
+class TooMany(Half):
+    def retained(self, updates, images):
+        return (self.share, self.share)
+
+
+class OneNumber(Half):
+    def retained(self, updates, images):
+        return self.share
+
+
+class Backwards(Half):
+    def retained(self, updates, images):
+        return (1 - updates / 1000,)
+
+
+class Restless(Half):
+    def retained(self, updates, images):
+        return (next(CALLS) % 2 / 2,)
+
+
+class NoStart(Half):
+    def retained(self, updates, images):
+        return (1 / updates,)
+
+
+class NoOption(Half):
+    schedulable = ("pace",)
+
+
+def test_sound_averages(registered):
+    check_average(registered(Half))
+    for name in averages.names():
+        if name != "broken":
+            check_average(name)
+
+
+@pytest.mark.parametrize(
+    ("cls", "fault"),
+    [
+        (Alike, r"labels must be different numbers, .* not \(0\.5, 0\.5\)\. Return"),
+        (
+            TooMany,
+            r"retained\(0, 1\) must return a share .* of which there are 1, not \(0\.5, 0\.5",
+        ),
+        (OneNumber, r"must return a share .* not 0\.5\. Return a tuple"),
+        (Backwards, r"retained\(10000, 1\) must return a share in \[0, 1\]"),
+        (Restless, r"retained\(0, 1\) returns other shares when it is called again"),
+        (NoStart, r"retained\(0, 1\) raised ZeroDivisionError.* It must return shares at any"),
+        (NoOption, "schedulable has 'pace', which is no option that is a number. Name options"),
+    ],
+)
+def test_broken_averages(registered, cls, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_average(registered(cls))

@@ -11,6 +11,7 @@ build tiny things, take about a second, and leave the global random state as it 
 """
 
 from ganzoo.testing.architecture import check_architecture
+from ganzoo.testing.average import check_average
 from ganzoo.testing.dataset import check_dataset
 from ganzoo.testing.extractor import check_extractor
 from ganzoo.testing.loss import check_loss
@@ -19,6 +20,7 @@ from ganzoo.testing.tracker import check_tracker
 
 __all__ = [
     "check_architecture",
+    "check_average",
     "check_dataset",
     "check_extractor",
     "check_loss",

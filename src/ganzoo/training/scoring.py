@@ -103,7 +103,7 @@ class Scoring:
         if len(found.each) < 2:
             return {}
         columns = {
-            f"{name}_average_{labels[number]:g}": score.value
+            f"{name}_average_{labels[number]}": score.value
             for number, scores in found.each.items()
             for name, score in scores.items()
         }
