@@ -257,9 +257,10 @@ def settings_page() -> str:
         "are `g_optimizer.lr`, `g_optimizer.beta1`, `g_optimizer.beta2` and "
         "`g_optimizer.weight_decay`, the same of `d_optimizer` (`alpha` of `rmsprop`), "
         "`penalties.NAME.weight`, `average.decay` or, of `half-life`, `average.images`, "
-        "`augmentation.sigma` of `noise` without `steps`, and `augmentation.p` of `ada` without `ramp`. Shares are of all images "
-        "that the training will see. The course of G's optimizer is that of further nets of the "
-        "loss too, and the factor of `schedule` multiplies scheduled learning rates.",
+        "`augmentation.sigma` of `noise` without `steps`, and `augmentation.p` of `ada` without "
+        "`ramp`. Shares are of all images that the training will see. The course of "
+        "G's optimizer is that of further nets of the loss too, and the factor of "
+        "`schedule` multiplies scheduled learning rates.",
         "`inverse-square-root` stays at `start` for a share of (`final` / `start`)² and then "
         "falls with the root of the images seen. A `step` schedule goes the same way at each "
         "share of `at`, to `final` at the last.",

@@ -842,7 +842,9 @@ class Half(Average):
 
 
 class Alike(Half):
-    labels = (0.5, 0.5)
+    @property
+    def labels(self):
+        return (0.5, 0.5)
 
     def retained(self, updates, images):
         return (self.share, self.share)
