@@ -17,9 +17,11 @@ from ganzoo.averages import Average
 from ganzoo.averages.decay import Decay
 from ganzoo.averages.half_life import HalfLife
 from ganzoo.averages.power import Power, exponent
+from ganzoo.cli import main
 from ganzoo.config import read_config, resolve
 from ganzoo.errors import ConfigError
 from ganzoo.training.ema import EMA
+from ganzoo.training.preparation import kept_settings
 
 WIDTHS = (1e-3, 0.05, 0.1, 0.2, 0.288)
 
@@ -257,3 +259,18 @@ def test_layers_change_the_average_that_lower_ones_chose() -> None:
     for average in ("decay", "half-life", {"name": "power", "widths": [0.05, 0.2]}):
         config = resolve({"average": average})
         assert resolve(config.dump()) == config
+
+
+def test_who_resumes_with_a_half_life_is_told_how_to_train_on(tmp_path: Any) -> None:
+    told = kept_settings({"ema_half_life": 5}, tmp_path)
+    assert told.endswith("average={'name': 'half-life', 'images': 5})")
+    told = kept_settings({"--ema-half-life": ["5"]}, tmp_path)
+    assert told.endswith(" --average half-life --average.images 5")
+
+
+def test_widths_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "train --average power --average.widths .05 1e-1 mlp --dataset ring --dry-run"
+    main(line.split())
+    assert "average:\n  name: power\n  widths:\n  - 0.05\n  - 0.1\n" in capsys.readouterr().out
+    main("train mlp --average half-life --average.images 20000 --dataset ring --dry-run".split())
+    assert "name: half-life\n  images: 20000.0\n  ramp: 0.05\n" in capsys.readouterr().out

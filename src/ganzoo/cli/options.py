@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _TRAINING = Group("Training", sort_key=1)
-_NUMBER = re.compile(r"\d+|\d*\.\d+")
+_NUMBER = re.compile(r"(\d+|\d*\.\d+)(e-?\d+)?")
 
 
 @dataclass(frozen=True)

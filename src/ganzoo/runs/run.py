@@ -118,7 +118,9 @@ class Run:
     def scores(self) -> list[dict[str, float]]:
         """What was scored while training, oldest first: ``step``, and each metric's value.
 
-        They are rows of ``metrics.jsonl`` too; ``scores.json`` has the newest with protocols.
+        Where several averages are scored, ``average`` is the label of the best one, and
+        ``METRIC_average_LABEL`` the value of each. They are rows of ``metrics.jsonl`` too;
+        ``scores.json`` has the newest with protocols.
         """
         found = [row for row in _lines(self.path / METRICS) if not _of_training(row)]
         for row in found:

@@ -103,8 +103,8 @@ def _with_metrics(config: TrainConfig, spec: SampleSpec, mixture: Mixture | None
         metric.check(spec)
         if metric.name in _RESERVED:
             raise ConfigError(
-                f"A metric named '{metric.name}' would be confused with the step in metrics.jsonl. "
-                f"Give it another name."
+                f"A metric named '{metric.name}' would be confused with another column of "
+                f"metrics.jsonl. Give it another name."
             )
     if config.steps is not None and int(config.evaluate_every) > config.steps:
         raise ConfigError(
