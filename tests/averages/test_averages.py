@@ -272,5 +272,6 @@ def test_widths_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = "train --average power --average.widths .05 1e-1 mlp --dataset ring --dry-run"
     main(line.split())
     assert "average:\n  name: power\n  widths:\n  - 0.05\n  - 0.1\n" in capsys.readouterr().out
-    main("train mlp --average half-life --average.images 20000 --dataset ring --dry-run".split())
+    line = "train mlp --average half-life --average.images 20000 --dataset ring --dry-run"
+    main(line.split())
     assert "name: half-life\n  images: 20000.0\n  ramp: 0.05\n" in capsys.readouterr().out
