@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import ganzoo
+from ganzoo import losses
 from ganzoo.evaluation import Evaluator
 from ganzoo.files import checkpoint
 from ganzoo.generators import bundle
+from ganzoo.losses.logistic import NonSaturating
 from ganzoo.training.callbacks import Callback
 
 SWD = {"name": "swd", "patches": 2, "directions": 4}
@@ -231,3 +233,34 @@ def test_a_metric_must_not_be_called_as_the_column_of_the_average(tmp_path: Path
             train(tmp_path / "run", metrics=["average"]).setup()
     finally:
         metrics.registry.unregister("average")
+
+
+def test_further_nets_of_a_loss_follow_the_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(monkeypatch, *PLAN)
+
+    @losses.register("with-a-third-net")
+    class WithNet(NonSaturating):
+        """A third net that learns the mean of the samples."""
+
+        def nets(self, spec: Any, latent: Any) -> dict[str, torch.nn.Module]:
+            return {"third": torch.nn.Linear(1, 1)}
+
+        def iteration(self, game: Any, batch: Any) -> Any:
+            step = super().iteration(game, batch)
+            with game.phase():
+                guess = game.net("third")(torch.ones(1))
+                game.update("third", (guess - step.fake.detach().mean()).square().sum())
+            return step
+
+    try:
+        trainer = train(tmp_path / "run", loss="with-a-third-net", steps=6)
+        trainer.fit()
+        followed = trainer.game.players["third"].ema
+        assert followed is not None and len(followed.modules) == 3
+        assert followed.chosen == trainer.game.ema.chosen == 1
+        assert {"third_ema", "third_ema-2", "third_ema-3"} <= trainer.parts().keys()
+        assert again(trainer.run).game.players["third"].ema.chosen == 1
+    finally:
+        losses.registry.unregister("with-a-third-net")
