@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Activation",
     "Double",
+    "FourierFeatures",
     "FromMap",
     "Halve",
     "MinibatchDeviation",
@@ -311,6 +312,36 @@ class MinibatchDeviation(nn.Module):
         return str(self.group)
 
 
+class FourierFeatures(nn.Module):
+    """Adds sines and cosines of random projections of a sample, which show fine differences.
+
+    The features of Tancik et al. 2020, arXiv:2006.10739, sec. 5 (Gaussian), beside the sample's own
+    values. A dense net learns functions of wavelengths about 1 / ``scale`` soon, which it would
+    learn very late from the values alone. The frequencies are drawn once, are not trained, and are
+    part of the state.
+
+    Args:
+        values: Values of a sample.
+        count: How many projections.
+        scale: Standard deviation of each frequency, in cycles per unit of a value.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, values: int, count: int, scale: float) -> None:
+        super().__init__()
+        self.width = values + 2 * count
+        self.register_buffer("frequencies", scale * torch.randn(values, count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, values) to (N, width)."""
+        # In float32: phases of many turns have no digits left in bfloat16.
+        with _without_autocast(x.device.type):
+            phases = 2 * torch.pi * (x.float() @ self.frequencies.float())
+            waves = (phases.sin().to(x.dtype), phases.cos().to(x.dtype))
+        return torch.cat((x, *waves), 1)
+
+
 class _SpectralNorm(nn.Module):
     """Divides a weight by an estimate of its largest singular value.
 
@@ -453,7 +484,11 @@ def hidden_activation(name: str, slope: float = 0.0, inplace: bool = False) -> n
 
 
 def dense_stack(
-    sizes: Sequence[int], activation: Callable[[], nn.Module], dropout: float = 0.0
+    sizes: Sequence[int],
+    activation: Callable[[], nn.Module],
+    dropout: float = 0.0,
+    *,
+    batch_norm: bool = False,
 ) -> nn.Sequential:
     """Return dense layers, each followed by an activation and, if asked, by dropout.
 
@@ -461,13 +496,16 @@ def dense_stack(
         sizes: Width of the input, then of every layer; the input alone gives no layers.
         activation: Makes one activation module.
         dropout: Probability in [0, 1) of dropping a value; 0 adds no dropout.
+        batch_norm: Normalise over the batch before each activation.
 
     Returns:
         Module mapping (N, sizes[0]) to (N, sizes[-1]); its layers are called ``dense1``, ...
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
-        layers[f"dense{number}"] = nn.Linear(inputs, outputs)
+        layers[f"dense{number}"] = nn.Linear(inputs, outputs, bias=not batch_norm)
+        if batch_norm:
+            layers[f"norm{number}"] = nn.BatchNorm1d(outputs)
         layers[f"activation{number}"] = activation()
         if dropout:
             layers[f"dropout{number}"] = nn.Dropout(dropout)

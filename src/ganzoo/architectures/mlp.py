@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import nn
@@ -26,6 +26,7 @@ from ganzoo.architectures.inference import (
 )
 from ganzoo.architectures.layers import (
     Activation,
+    FourierFeatures,
     Spectral,
     dense_stack,
     hidden_activation,
@@ -82,6 +83,22 @@ class MLP(Architecture):
     dropout: float = Field(
         0.3, ge=0, lt=1, description="dropout after each hidden layer of the discriminator"
     )
+    norm: Literal["none", "batch"] = Field(
+        "none", description="norm of the generator's hidden layers, before their activation"
+    )
+    d_fourier: int = Field(
+        0,
+        ge=0,
+        le=65_536,
+        description="random Fourier features of a sample that the discriminator sees beside its "
+        "values; for modes much narrower than the data",
+    )
+    d_fourier_scale: float = Field(
+        1.0,
+        gt=0,
+        le=1e6,
+        description="standard deviation of their frequencies, in cycles per unit of a value",
+    )
     condition: Condition = "concat"
     d_condition: DCondition = "concat"
     label_width: LabelWidth = 32
@@ -102,15 +119,21 @@ class MLP(Architecture):
         """Build the generator: (N, *latent.shape) -> (N, *spec.shape)."""
         self.check(spec)
         labels = joined(spec, self.condition, self.label_width)
-        return MLPGenerator(spec, latent, self.hidden, self._activate, labels)
+        return MLPGenerator(
+            spec, latent, self.hidden, self._activate, labels, batch_norm=self.norm == "batch"
+        )
 
     def discriminator(self, spec: SampleSpec) -> MLPDiscriminator:
         """Build the discriminator: (N, *spec.shape) -> logits (N,), or an ``Output``."""
         self.check(spec)
         hidden = self.hidden[::-1] if self.d_hidden is None else self.d_hidden
+        waves, values = None, spec.numel
+        if self.d_fourier:
+            waves = FourierFeatures(values, self.d_fourier, self.d_fourier_scale)
+            values = waves.width
         labels = joined(spec, self.d_condition)
-        head = label_head(spec, self.d_condition, hidden[-1] if hidden else spec.numel)
-        net = MLPDiscriminator(spec, hidden, self._activate, self.dropout, labels, head)
+        head = label_head(spec, self.d_condition, hidden[-1] if hidden else values)
+        net = MLPDiscriminator(spec, hidden, self._activate, self.dropout, labels, head, waves)
         return spectrally_normalised(net) if self.d_spectral else net
 
     def _activate(self) -> nn.Module:
@@ -126,6 +149,7 @@ class MLPGenerator(nn.Module):
         hidden: Widths of the hidden layers.
         activate: Makes one activation of a hidden layer.
         labels: Joins labels to the latent.
+        batch_norm: Normalise hidden layers over the batch.
     """
 
     def __init__(
@@ -135,12 +159,14 @@ class MLPGenerator(nn.Module):
         hidden: Sequence[int],
         activate: Callable[[], nn.Module],
         labels: Joined,
+        *,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         widths = (latent.numel + labels.width, *hidden)
         self.shape = spec.shape
         self.labels = labels
-        self.hidden = dense_stack(widths, activate)
+        self.hidden = dense_stack(widths, activate, batch_norm=batch_norm)
         self.output = nn.Linear(widths[-1], spec.numel)
         self.activation = output_activation(spec)
 
@@ -161,6 +187,7 @@ class MLPDiscriminator(nn.Module):
         dropout: Probability of dropping a value after each hidden layer.
         labels: Joins labels to the sample.
         head: What the last features say of labels.
+        waves: Adds features to a sample's values; None for none.
     """
 
     def __init__(
@@ -171,9 +198,12 @@ class MLPDiscriminator(nn.Module):
         dropout: float,
         labels: Joined,
         head: LabelHead,
+        waves: FourierFeatures | None = None,
     ) -> None:
         super().__init__()
-        widths = (spec.numel + labels.width, *hidden)
+        values = spec.numel if waves is None else waves.width
+        widths = (values + labels.width, *hidden)
+        self.waves = nn.Identity() if waves is None else waves
         self.labels = labels
         self.hidden = dense_stack(widths, activate, dropout)
         self.head = head
@@ -181,7 +211,7 @@ class MLPDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
         """Map samples (N, *spec.shape) to logits (N,), or an ``Output`` with classes."""
-        features = self.hidden(self.labels(x.flatten(1), labels))
+        features = self.hidden(self.labels(self.waves(x.flatten(1)), labels))
         logits: Tensor = self.output(features).squeeze(1)
         judged: Tensor | Output = self.head(logits, features, labels)
         return judged
