@@ -345,9 +345,10 @@ class TrainConfig(Model):
 
     @model_validator(mode="after")
     def _something_trains_g(self) -> TrainConfig:
-        terms = {f"penalties.{p.name}.weight": p for p in self.penalties if "generator" in p.players}
-        weights = {path: penalty.weight for path, penalty in terms.items()}
-        weights["adversarial_weight"] = self.adversarial_weight
+        weights = {"adversarial_weight": self.adversarial_weight}
+        for penalty in self.penalties:
+            if "generator" in penalty.players:
+                weights[f"penalties.{penalty.name}.weight"] = penalty.weight
         if not any(self._ever(path, own) for path, own in weights.items()):
             raise ConfigError(
                 "Nothing trains G: adversarial_weight is 0 throughout, and there is no penalty of "

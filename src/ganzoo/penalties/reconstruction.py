@@ -32,8 +32,8 @@ class Reconstruction(Penalty):
 
     The mean distance of real samples x and G(E(x)) in each value. The encoder E has the layers of
     the architecture's discriminator, with weights of its own that are trained with G, and a linear
-    layer in place of the last. Its latents are standardised over the batch and brought to the
-    latent's distribution. So G may learn from it alone, before or beside a game: this is the
+    layer in place of the last. Its latents are standardised over the batch (with ``accumulate``, over
+    each micro-batch) and brought to the latent's distribution. So G may learn from it alone, before or beside a game: this is the
     autoencoder of Larsen et al. 2016, arXiv:1512.09300, sec. 2, with neither its prior (latents
     are no samples of a posterior) nor its distance in D's features.
     """
@@ -126,7 +126,7 @@ class Encoder(nn.Module):
         variance, mean = torch.var_mean(values, 0, correction=0)
         values = (values - mean) / (variance + _EPS).sqrt()
         sizes = [latent.numel - latent.codes, *latent.categorical, latent.continuous]
-        free, *codes, continuous = values.split(sizes, 1)
+        free, *codes, continuous = torch.split(values, sizes, 1)
         if latent.distribution == "uniform":
             free = _uniform(free, latent.low, latent.high)
         elif latent.distribution == "truncated":
