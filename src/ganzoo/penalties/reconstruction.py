@@ -32,10 +32,11 @@ class Reconstruction(Penalty):
 
     The mean distance of real samples x and G(E(x)) in each value. The encoder E has the layers of
     the architecture's discriminator, with weights of its own that are trained with G, and a linear
-    layer in place of the last. Its latents are standardised over the batch (with ``accumulate``, over
-    each micro-batch) and brought to the latent's distribution. So G may learn from it alone, before or beside a game: this is the
-    autoencoder of Larsen et al. 2016, arXiv:1512.09300, sec. 2, with neither its prior (latents
-    are no samples of a posterior) nor its distance in D's features.
+    layer in place of the last. Its latents are standardised over the batch (over each micro-batch
+    with ``accumulate``) and brought to the latent's distribution. So G may learn from it alone,
+    before or beside a game: this is the autoencoder of Larsen et al. 2016, arXiv:1512.09300,
+    sec. 2, with neither its prior (latents are no samples of a posterior) nor its distance in D's
+    features.
     """
 
     name: ClassVar[str] = "reconstruction"
