@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from ganzoo.core.nets import last_input, sized
+from ganzoo.core.nets import evaluating, last_input
 from ganzoo.core.step import Judge, Output
 from ganzoo.errors import ConfigError
 from ganzoo.penalties.base import Penalty, Player
@@ -32,11 +32,11 @@ class Reconstruction(Penalty):
 
     The mean distance of real samples x and G(E(x)) in each value. The encoder E has the layers of
     the architecture's discriminator, with weights of its own that are trained with G, and a linear
-    layer in place of the last. Its latents are standardised over the batch (over each micro-batch
-    with ``accumulate``) and brought to the latent's distribution. So G may learn from it alone,
-    before or beside a game: this is the autoencoder of Larsen et al. 2016, arXiv:1512.09300,
-    sec. 2, with neither its prior (latents are no samples of a posterior) nor its distance in D's
-    features.
+    layer on its features and logits. Its latents are standardised over the batch (over each
+    micro-batch with ``accumulate``) and brought to the latent's distribution. So G may learn from
+    it alone, before or beside a game: this is the autoencoder of Larsen et al. 2016,
+    arXiv:1512.09300, sec. 2, with neither its prior (latents are no samples of a posterior) nor
+    its distance in D's features.
     """
 
     name: ClassVar[str] = "reconstruction"
@@ -68,7 +68,8 @@ class Reconstruction(Penalty):
         """Return the encoder of one sample, without labels."""
         one = spec.model_copy(update={"classes": None})
         encoder = Encoder(arch.discriminator(one), latent)
-        sized(encoder.head, encoder.body, one)
+        with torch.no_grad(), evaluating(encoder):
+            encoder.head(encoder.features(torch.zeros(1, *spec.shape)))  # which sizes it
         if spec.kind == "image":
             encoder.to(memory_format=torch.channels_last)
         return encoder
@@ -105,21 +106,29 @@ class Encoder(nn.Module):
     values, with the gradient of their softmax.
 
     Args:
-        body: A discriminator without labels, whose features (or inputs of its last layer) are used.
+        body: A discriminator without labels.
         latent: What the generator is fed.
     """
 
     def __init__(self, body: nn.Module, latent: LatentSpec) -> None:
         super().__init__()
         self.body, self.latent = body, latent
-        self.head = nn.Sequential(nn.Flatten(), nn.LazyLinear(latent.numel))
+        self.head = nn.LazyLinear(latent.numel, bias=False)  # a batch's mean is taken away
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Return what the body finds, (N, F): its features, or inputs of its last layer, and logits.
+
+        With the logits, all of its weights are of use.
+        """
+        with last_input(self.body) as inputs:
+            found = self.body(samples)
+        output = found if isinstance(found, Output) else Output(found)
+        features = inputs[-1] if output.features is None else output.features
+        return torch.cat((features.flatten(1), output.logits.reshape(len(samples), -1)), 1)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Map samples (N, *shape), N > 1, to latents (N, *latent.shape) of their type."""
-        with last_input(self.body) as inputs:
-            output = Output.of(self.body(samples))
-        features = inputs[-1] if output.features is None else output.features
-        return self.scaled(self.head(features).to(samples.dtype))
+        return self.scaled(self.head(self.features(samples)).to(samples.dtype))
 
     def scaled(self, values: Tensor) -> Tensor:
         """Bring values (N, latent.numel) to the scale of latents (N, *latent.shape)."""

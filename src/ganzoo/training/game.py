@@ -355,13 +355,17 @@ class Game:
                 )
 
     def _due(self, player: str) -> list[Term]:
-        """A player's penalties whose turn it is, without those that a schedule holds at 0."""
+        """A player's penalties whose turn it is.
+
+        Those that a schedule holds at 0 have none after the first iteration, in which optimizers
+        get their state.
+        """
         return [
             term
             for term in self.terms
             if player in term.penalty.players
             and self.played % term.penalty.every == 0
-            and term.weight != 0
+            and (term.weight != 0 or self.played == 0)
         ]
 
     def _wanted(self, player: str) -> frozenset[str]:
