@@ -175,7 +175,8 @@ def test_latents_of_many_samples_have_the_distribution() -> None:
 def test_the_farthest_value_of_a_large_batch_is_finite() -> None:
     values = torch.zeros(4096, 4)
     values[0] = 1  # 64 standard deviations
-    for latent in LATENTS[2:4] + [LatentSpec(shape=(4,), distribution="truncated", truncation=50)]:
+    wide = LatentSpec(shape=(4,), distribution="truncated", truncation=50)
+    for latent in (*LATENTS[2:4], wide):
         given = values.clone().requires_grad_()
         found = Encoder(Body(), latent).scaled(given)
         found.square().sum().backward()

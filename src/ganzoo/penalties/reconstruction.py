@@ -116,7 +116,7 @@ class Encoder(nn.Module):
         self.head = nn.LazyLinear(latent.numel, bias=False)  # a batch's mean is taken away
 
     def features(self, samples: Tensor) -> Tensor:
-        """Return what the body finds, (N, F): its features, or inputs of its last layer, and logits.
+        """Return features (N, F): the body's, or inputs of its last layer, and its logits.
 
         With the logits, all of its weights are of use.
         """
