@@ -240,6 +240,20 @@ def test_g_and_the_encoder_learn_and_d_does_not(precision: str) -> None:
     assert moved("e") == set(before["e"])
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16")])
+def test_its_passes_are_in_the_precision_of_the_training(precision: str, dtype: str) -> None:
+    made = trainer(precision=precision)
+    made.setup()
+    game = made.game
+    game.first = None
+    seen: list[str] = []
+    for net in (game.terms[0].built.body, game.generator):
+        layer = next(part for part in net.modules() if isinstance(part, nn.Linear))
+        layer.register_forward_hook(lambda _, given, found: seen.append(str(found.dtype)))
+    game.update_generator(8, VECTORS[:8], None)
+    assert seen == [f"torch.{dtype}"] * 3  # G's of its own latents, too
+
+
 def test_it_learns_to_reconstruct() -> None:
     made = trainer(steps=150, adversarial_weight=0, g_optimizer={"name": "adam", "lr": 3e-3})
     values = [float(step.scalars["reconstruction"]) for step in made.iterations()]

@@ -178,6 +178,24 @@ def test_resumed_to_the_bit(precision: str, cut: int, tmp_path: Path) -> None:
     assert "reconstruction" in rows[0][5] and "reconstruction" not in rows[0][6]
 
 
+def test_a_penalty_that_rises_from_0_resumes_to_the_bit(tmp_path: Path) -> None:
+    """What it trains has the optimizer's state before its turn has come."""
+    rising = {"schedules": {"penalties.reconstruction.weight": "linear 0 1 begin=.75 end=1"}}
+    whole = trainer(penalties="reconstruction", **rising)
+    columns = []
+    for step in whole.iterations():
+        columns.append("reconstruction" in step.scalars)
+        if whole.step == 4:
+            kept = whole.save_checkpoint(tmp_path)
+    assert columns == [True, *[False] * 6, True]
+    resumed = trainer(penalties="reconstruction", **rising)
+    resumed.load_checkpoint(kept)
+    assert len(list(resumed.iterations())) == 4
+    encoders = [each.game.terms[0].built.state_dict() for each in (whole, resumed)]
+    assert same(*map(dict, encoders))
+    assert same(*(dict(each.game.generator.state_dict()) for each in (whole, resumed)))
+
+
 @pytest.mark.parametrize(
     "more",
     [
