@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from ganzoo.core.component import Component
     from ganzoo.schedules.numbers import NumberSchedule
 
-__all__ = ["BETAS", "Decay", "HalfLife", "Number", "check", "numbers"]
+__all__ = ["BETAS", "Decay", "HalfLife", "Number", "Weight", "check", "numbers"]
 
 BETAS = ("beta1", "beta2")
 """What the parts of an optimizer's ``betas`` are called."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
 HalfLife = Annotated[float, Field(ge=0, le=1e15)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ def _average(name: str, value: float) -> None:
     _Averages(**{name: value})
 
 
+class _Adversarial(Model):
+    error_label: ClassVar[str] = "The training"
+
+    adversarial_weight: Weight
+
+
+def _adversarial(value: float) -> None:
+    _Adversarial(adversarial_weight=value)
+
+
 def _option(component: Component, option: str) -> Number:
     return Number(getattr(component, option), lambda value: component.replace(**{option: value}))
 
@@ -66,6 +77,7 @@ def numbers(
     penalties: Iterable[Any],
     augmentation: Any,
     averages: Mapping[str, float | None],
+    adversarial_weight: float = 1.0,
 ) -> dict[str, Number]:
     """Return by path all numbers of these components that a schedule may set.
 
@@ -74,6 +86,7 @@ def numbers(
         penalties: All of them.
         augmentation: The augmentation or None.
         averages: Options of the moving average, and their values.
+        adversarial_weight: Factor of G's loss.
     """
     found = {}
     for setting, optimizer in optimizers.items():
@@ -89,6 +102,7 @@ def numbers(
             found[f"augmentation.{buffer}"] = _option(augmentation, option)
     for name, own in averages.items():
         found[name] = Number(own, partial(_average, name))
+    found["adversarial_weight"] = Number(adversarial_weight, _adversarial)
     return found
 
 
