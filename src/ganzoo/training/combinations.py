@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from ganzoo.penalties import Penalty
     from ganzoo.training.game import Game
 
-__all__ = ["check_batch", "check_classes", "check_packing", "check_second_derivatives"]
-__all__ += ["check_signs", "notices"]
+__all__ = [
+    "check_batch",
+    "check_classes",
+    "check_packing",
+    "check_second_derivatives",
+    "check_signs",
+    "notices",
+]
 
 _TRIED = 2  # samples
 
