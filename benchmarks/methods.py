@@ -38,6 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "path-length": {"penalties": ["path-length"]},
     "orthogonal": {"penalties": ["orthogonal"]},
     "feature-matching": {"penalties": ["feature-matching"]},
+    "reconstruction": {"penalties": ["reconstruction"]},
     "diffaugment": {"augmentation": "diffaugment"},
     "ada at .5": {"augmentation": {"name": "ada", "start": 0.5, "ramp": None}},
 }

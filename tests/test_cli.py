@@ -259,7 +259,8 @@ def test_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_key_in_a_file_names_file_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("step: 3\n", encoding="utf-8")
     assert refused(capsys, "train", "--config", "mine.yaml").startswith(
-        "mine.yaml: Unknown setting 'step'. Did you mean 'steps'? Settings: accumulate, arch, "
+        "mine.yaml: Unknown setting 'step'. Did you mean 'steps'? Settings: accumulate, "
+        "adversarial_weight, arch, "
     )
     Path("mine.yaml").write_text("steps: [3\n", encoding="utf-8")
     text = refused(capsys, "train", "--config", "mine.yaml")

@@ -397,6 +397,7 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
     "penalties": st.just(()),
+    "adversarial_weight": often(st.just(1.0), st.sampled_from([0, 0.5, 3]), 8),
     "schedules": often(
         st.just({}),
         st.sampled_from(

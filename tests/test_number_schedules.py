@@ -93,7 +93,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"schedules": {"g_optimiser.lr": "cosine 1e-5"}},
         "There is no number 'g_optimiser.lr' that a schedule may set in this training. Did you "
-        "mean 'g_optimizer.lr'? Choose one of: average.decay, d_optimizer.beta1, ",
+        "mean 'g_optimizer.lr'? Choose one of: adversarial_weight, average.decay, ",
     ),
     ({"schedules": {"penalties.r1.weight": "cosine 1"}}, "no number 'penalties.r1.weight'"),
     (

@@ -256,6 +256,7 @@ def settings_page() -> str:
         "recipe or file back. Paths "
         "are `g_optimizer.lr`, `g_optimizer.beta1`, `g_optimizer.beta2` and "
         "`g_optimizer.weight_decay`, the same of `d_optimizer` (`alpha` of `rmsprop`), "
+        "`adversarial_weight`, "
         "`penalties.NAME.weight`, `average.decay` or, of `half-life`, `average.images`, "
         "`augmentation.sigma` of `noise` without `steps`, and `augmentation.p` of `ada` without "
         "`ramp`. Shares are of all images that the training will see. The course of "

@@ -162,6 +162,9 @@ class TrainConfig(Model):
     penalties: Penalties = Field(
         (), description="terms that are added to the loss of a player, by name"
     )
+    adversarial_weight: paths.Weight = Field(
+        1.0, description="factor of the loss in G's phase; penalties of G are not multiplied"
+    )
     augmentation: Annotated[SerializeAsAny[Augmentation] | None, BeforeValidator(_augmentation)] = (
         Field(None, description="what all samples pass through before D, by name")
     )
@@ -333,6 +336,28 @@ class TrainConfig(Model):
             paths.check(self.schedules, self.numbers())
         return self
 
+    @model_validator(mode="after")
+    def _something_trains_g(self) -> TrainConfig:
+        weights = {"adversarial_weight": self.adversarial_weight}
+        for penalty in self.penalties:
+            if "generator" in penalty.players:
+                weights[f"penalties.{penalty.name}.weight"] = penalty.weight
+        if not any(self._ever(path, own) for path, own in weights.items()):
+            raise ConfigError(
+                "Nothing trains G: adversarial_weight is 0 throughout, and there is no penalty of "
+                "G with a weight. Give a schedule by which it rises, such as "
+                "schedules={'adversarial_weight': 'linear 0 1 end=.1'}, or a penalty of G, such as "
+                "'reconstruction'."
+            )
+        return self
+
+    def _ever(self, path: str, own: float) -> bool:
+        """Whether a number is not 0 throughout, by its schedule if it has one."""
+        schedule = self.schedules.get(path)
+        if schedule is None:
+            return own != 0
+        return schedule.final != 0 or (own if schedule.start is None else schedule.start) != 0
+
     def numbers(self) -> dict[str, paths.Number]:
         """Return by path the numbers that ``schedules`` may set."""
         return paths.numbers(
@@ -340,6 +365,7 @@ class TrainConfig(Model):
             self.penalties,
             self.augmentation,
             self.average,
+            self.adversarial_weight,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,12 +79,16 @@ class Judge:
         if self._augmentation is not None:
             samples = self._augmentation(samples)
         samples = packed(samples, self.packing)
-        if self._autocast is None:
+        with self.precision():
             return Output.of(self._net(samples, labels))
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Compute in the precision of the training within a block."""
+        if self._autocast is None:
+            return nullcontext()
         import torch
 
-        with torch.autocast(self._autocast, torch.bfloat16):
-            return Output.of(self._net(samples, labels))
+        return torch.autocast(self._autocast, torch.bfloat16)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("_net", "_autocast", "_augmentation", "packing"):

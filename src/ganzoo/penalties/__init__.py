@@ -21,6 +21,7 @@ registry: Registry[Penalty] = Registry(
         "path-length": "ganzoo.penalties.path_length:PathLength",
         "r1": "ganzoo.penalties.zero_centred:R1",
         "r2": "ganzoo.penalties.zero_centred:R2",
+        "reconstruction": "ganzoo.penalties.reconstruction:Reconstruction",
     },
     synonyms={
         "gradient-penalty": "gp",
@@ -38,6 +39,7 @@ registry: Registry[Penalty] = Registry(
         "path": "path-length",
         "fm": "feature-matching",
         "ortho": "orthogonal",
+        "autoencoder": "reconstruction",
     },
 )
 register = registry.register

@@ -12,6 +12,7 @@ from ganzoo.core.component import Component
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganzoo.architectures.base import Architecture
     from ganzoo.core.spec import LatentSpec, SampleSpec
     from ganzoo.core.step import Step
 
@@ -46,6 +47,8 @@ class Penalty(Component):
     """Whether it is meant for a D whose logit of a sample depends on that sample alone."""
     generator_sees_real: ClassVar[bool] = False
     """Whether G's phase needs fresh real samples and D's output on them."""
+    min_batch: ClassVar[int] = 1
+    """Samples that it needs at a time."""
 
     weight: float = Field(1.0, ge=0, allow_inf_nan=False, description="factor of the term")
     every: int = Field(
@@ -64,6 +67,13 @@ class Penalty(Component):
         ``state`` and ``restore``. Checkpoints hold its state.
         """
         return None
+
+    def build_with(self, arch: Architecture, spec: SampleSpec, latent: LatentSpec) -> Any:
+        """Return what ``build`` does; a penalty with a net like one of the players' overrides it.
+
+        ``arch.discriminator(spec)`` is a further one, with weights of its own.
+        """
+        return self.build(spec, latent)
 
     @abstractmethod
     def penalty(self, step: Step) -> Tensor:

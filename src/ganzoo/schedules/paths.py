@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from pydantic import Field
+
+from ganzoo.core.model import Model
 from ganzoo.errors import ConfigError, did_you_mean, listing
 
 if TYPE_CHECKING:
     from ganzoo.core.component import Component
     from ganzoo.schedules.numbers import NumberSchedule
 
-__all__ = ["BETAS", "Number", "check", "numbers"]
+__all__ = ["BETAS", "Number", "Weight", "check", "numbers"]
 
 BETAS = ("beta1", "beta2")
 """What the parts of an optimizer's ``betas`` are called."""
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,16 @@ class Number:
 
     own: float | None
     check: Callable[[float], object]
+
+
+class _Adversarial(Model):
+    error_label: ClassVar[str] = "The training"
+
+    adversarial_weight: Weight
+
+
+def _adversarial(value: float) -> None:
+    _Adversarial(adversarial_weight=value)
 
 
 def _option(component: Component, option: str) -> Number:
@@ -49,6 +63,7 @@ def numbers(
     penalties: Iterable[Any],
     augmentation: Any,
     average: Any,
+    adversarial_weight: float = 1.0,
 ) -> dict[str, Number]:
     """Return by path all numbers of these components that a schedule may set.
 
@@ -57,6 +72,7 @@ def numbers(
         penalties: All of them.
         augmentation: The augmentation or None.
         average: The moving average.
+        adversarial_weight: Factor of G's loss.
     """
     found = {}
     for setting, optimizer in optimizers.items():
@@ -72,6 +88,7 @@ def numbers(
             found[f"augmentation.{buffer}"] = _option(augmentation, option)
     for option in average.schedulable:
         found[f"average.{option}"] = _option(average, option)
+    found["adversarial_weight"] = Number(adversarial_weight, _adversarial)
     return found
 
 

@@ -117,6 +117,7 @@ def assemble(
     )
     stage.parts()  # which refuses what has no state
     combinations.check_signs(game)
+    combinations.check_batch(game, config.batch_size)
     combinations.check_packing(game, config.arch, spec)
     combinations.check_classes(game, config.arch, spec)
     combinations.check_second_derivatives(game, config.arch, spec)
@@ -207,7 +208,9 @@ def _game(
     built = config.loss.build(spec, config.latent)
     if isinstance(built, nn.Module):
         built = sized(built, discriminator, spec.packed(config.packing))
-    terms = [Term(each, each.build(spec, config.latent)) for each in config.penalties]
+    terms = [
+        Term(each, each.build_with(config.arch, spec, config.latent)) for each in config.penalties
+    ]
     made = [(config.loss.trained_with, "loss", built)]
     made += [(term.penalty.player, term.part, term.built) for term in terms]
     augmentation = None
@@ -237,6 +240,7 @@ def _game(
         d_eval_for_g=config.d_eval_for_g,
         clip=config.clip_grad,
         autocast=precision.autocast,
+        adversarial_weight=config.adversarial_weight,
         skip_nonfinite=skipping,
         first=FirstBatch(config.arch, spec, fresh, skipping, config.packing),
         built=built,

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from ganzoo.penalties import Penalty
     from ganzoo.training.game import Game
 
-__all__ = ["check_classes", "check_packing", "check_second_derivatives", "check_signs", "notices"]
+__all__ = [
+    "check_batch",
+    "check_classes",
+    "check_packing",
+    "check_second_derivatives",
+    "check_signs",
+    "notices",
+]
 
 _TRIED = 2  # samples
 
@@ -103,6 +110,22 @@ def check_classes(game: Game, arch: Architecture, spec: SampleSpec) -> None:
             f"their labels. Add penalty 'auxiliary-classifier' (--penalties auxiliary-classifier), "
             f"or take another way for labels to enter the discriminator."
         )
+
+
+def check_batch(game: Game, batch_size: int) -> None:
+    """Refuse batches that are too small for a penalty.
+
+    Raises:
+        ConfigError: With what to give instead.
+    """
+    count = batch_size // game.accumulate
+    for term in game.terms:
+        if count < (least := term.penalty.min_batch):
+            raise ConfigError(
+                f"{named(term.penalty)} needs at least {least} samples at a time, and there is "
+                f"{count} (batch_size {batch_size}, accumulate {game.accumulate}). Give a "
+                f"batch_size of at least {least * game.accumulate}, or leave the penalty out."
+            )
 
 
 def check_packing(game: Game, arch: Architecture, spec: SampleSpec) -> None:

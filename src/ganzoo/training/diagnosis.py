@@ -98,7 +98,7 @@ class Diagnoses:
 
     def _d_wins(self, row: Mapping[str, float]) -> str | None:
         share = self._share(row)
-        if share is None:
+        if share is None or self._pretrains():
             return None
         if share > _WON:
             return "" if share > 2 * _WON else None
@@ -109,7 +109,7 @@ class Diagnoses:
 
     def _g_vanishes(self, row: Mapping[str, float]) -> str | None:
         gradient, share = _number(row, "g_grad"), self._share(row)
-        if gradient is None:
+        if gradient is None or self._pretrains():
             return None
         if len(self._early) < _EARLY:
             self._early.append(gradient)
@@ -186,6 +186,15 @@ class Diagnoses:
             f"has found a part of the data that D accepts and leaves out the rest. "
             f"{_try(self._against_collapse())}"
         )
+
+    def _pretrains(self) -> bool:
+        """Whether G learns less from D than it will, or nothing: then D is sure, and no harm."""
+        config = self.config
+        now = final = config.adversarial_weight
+        if schedule := config.schedules.get("adversarial_weight"):
+            now = schedule.value(self._step, self.total_steps, config.adversarial_weight)
+            final = schedule.final
+        return now < final or now == 0
 
     def _fair(self, share: float) -> bool:
         """Whether G has had a fair time to learn."""

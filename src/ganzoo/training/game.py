@@ -94,6 +94,7 @@ class Game:
         d_eval_for_g: Put D in evaluation mode in G's phase.
         clip: Largest norm of a net's gradient; None leaves it as it is.
         autocast: Multiply matrices in bfloat16.
+        adversarial_weight: Factor of the loss in G's phase; penalties are not multiplied.
         skip_nonfinite: Leave out updates whose loss or gradient is not finite: weights,
             optimizers and buffers stay as they were. The average moves on.
         played: Iterations finished.
@@ -123,6 +124,7 @@ class Game:
     d_eval_for_g: bool = False
     clip: float | None = None
     autocast: bool = False
+    adversarial_weight: float = 1.0
     skip_nonfinite: bool = False
     played: int = 0
     first: FirstBatch | None = None
@@ -144,7 +146,7 @@ class Game:
         self._real: Tensor | None = None  # the newest batch
         self._scalars: dict[str, Tensor] = {}  # of this iteration
         self._updated: dict[str, Player] = {}  # in this phase
-        self._evaluated: set[str] = set()  # penalties of the first iteration
+        self._evaluated: set[str] = set()  # in the first iteration: penalties, and the weight
         self._collects = False  # features of D, in this phase
         self.generator_sees_real = self.loss.generator_sees_real or any(
             term.penalty.generator_sees_real for term in self.terms
@@ -187,7 +189,7 @@ class Game:
         self._scalars = {}
         step = self.loss.iteration(self, batch)
         if self.first is not None:
-            self._check_penalties()
+            self._check_effects()
         self.played += 1
         self.first = None
         step.real = self._real if step.real is None else step.real
@@ -317,6 +319,9 @@ class Game:
             loss = check_scalar(self.loss.discriminator_loss(step), player)
         scalars = _reported(step.scalars, self.loss, self.noise.device)
         total = loss
+        if player == "generator" and self.adversarial_weight != 1:
+            self._evaluated.add("adversarial_weight")
+            total = loss * self.adversarial_weight
         for term in self._due(player):
             penalty, step.scalars, step.built = term.penalty, {}, term.built
             value = self._evaluated_term(term, step)
@@ -334,8 +339,13 @@ class Game:
             value = term.penalty.penalty(step)
         return _checked_term(term.penalty, value)
 
-    def _check_penalties(self) -> None:
-        """Refuse penalties that the first iteration left out."""
+    def _check_effects(self) -> None:
+        """Refuse penalties and a weight of the loss that the first iteration left out."""
+        if self.adversarial_weight != 1 and "adversarial_weight" not in self._evaluated:
+            raise ConfigError(
+                f"adversarial_weight has no effect with loss '{self.loss.name}', whose iteration "
+                f"does not play G's phase. Leave it at 1, or have the loss call update_generator."
+            )
         for term in [*self._due("discriminator"), *self._due("generator")]:
             if term.part not in self._evaluated:
                 raise ConfigError(
@@ -345,11 +355,17 @@ class Game:
                 )
 
     def _due(self, player: str) -> list[Term]:
-        """A player's penalties whose turn it is."""
+        """A player's penalties whose turn it is.
+
+        Those that a schedule holds at 0 have none after the first iteration, in which optimizers
+        get their state.
+        """
         return [
             term
             for term in self.terms
-            if player in term.penalty.players and self.played % term.penalty.every == 0
+            if player in term.penalty.players
+            and self.played % term.penalty.every == 0
+            and (term.weight != 0 or self.played == 0)
         ]
 
     def _wanted(self, player: str) -> frozenset[str]:

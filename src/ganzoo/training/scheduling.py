@@ -51,6 +51,8 @@ class Scheduler:
 
 
 def _setter(path: str, config: TrainConfig, game: Game) -> Setter:
+    if path == "adversarial_weight":
+        return partial(setattr, game, path)
     setting, _, rest = path.partition(".")
     others = [player for name, player in game.players.items() if name != "discriminator"]
     if setting == "penalties":
