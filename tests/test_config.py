@@ -58,10 +58,10 @@ def test_the_defaults() -> None:
     config = resolve()
     assert config.arch == DCGAN() and config.loss == NonSaturating()
     assert config.dataset.name == "fashion-mnist-10k"
-    assert config.g_optimizer == config.d_optimizer == Adam(lr=2e-4, betas=(0.5, 0.999))
+    assert config.g_optimizer == config.d_optimizer == Adam(lr=4e-4, betas=(0.5, 0.999))
     assert config.schedule == Constant()
     assert config.latent == LatentSpec(shape=(100,))
-    assert (config.steps, config.epochs, config.batch_size, config.seed) == (1000, None, 64, 0)
+    assert (config.steps, config.epochs, config.batch_size, config.seed) == (3000, None, 16, 0)
 
 
 def test_later_layers_win() -> None:
@@ -120,7 +120,7 @@ def test_layers_are_not_changed() -> None:
 def test_options_meet_the_component_that_lower_layers_chose(layers, expected) -> None:
     config = resolve(*({"g_optimizer": value} for value in layers))
     assert config.g_optimizer == expected
-    assert config.d_optimizer == Adam()
+    assert config.d_optimizer == Adam(lr=4e-4)
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_datasets_by_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
-        ([], (1000, None)),
+        ([], (3000, None)),
         ([{"steps": 5}], (5, None)),
         ([{"epochs": 2}], (None, 2.0)),
         ([{"steps": 5}, {"epochs": 2}], (None, 2.0)),
         ([{"epochs": 2}, {"steps": 5}], (5, None)),
         ([{"steps": 5}, {"epochs": 2}, {"steps": 7}], (7, None)),
         ([{"steps": 5}, {"steps": None, "epochs": 0.5}], (None, 0.5)),
-        ([{"steps": 5}, {"steps": None}], (1000, None)),
+        ([{"steps": 5}, {"steps": None}], (3000, None)),
         ([{"epochs": 2}, {"steps": None}], (None, 2.0)),
     ],
 )

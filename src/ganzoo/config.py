@@ -599,7 +599,7 @@ def _stack(*layers: Mapping[str, Any]) -> dict[str, Any]:
     advice = [_class(key, chosen[key]).recommended for key in ("arch", "loss")]
     settings = _merge(_DEFAULTS, *advice, *layers)
     if settings.get("steps") is None and settings.get("epochs") is None:
-        settings["steps"] = _DEFAULTS["steps"]
+        settings |= {key: _merge(_DEFAULTS, *advice).get(key) for key in ("steps", "epochs")}
     return settings
 
 

@@ -297,7 +297,7 @@ def test_what_a_loss_or_an_architecture_recommends_is_no_setting_of_ones_own():
     run("b", settings={"arch": "mlp", "loss": "wasserstein"})  # with another optimizer and batch
     run("c", settings={"arch": "mlp", "loss": "wasserstein", "batch_size": 7})
     a, b, _ = compare("a", "b", "c").rows
-    assert a.settings == {"arch": "dcgan", "loss": "non-saturating", "batch_size": 64}
+    assert a.settings == {"arch": "dcgan", "loss": "non-saturating", "batch_size": 16}
     assert b.settings["batch_size"] != 7
     a, b = compare("a", "b").rows
     assert b.settings == {"arch": "mlp", "loss": "wasserstein"}

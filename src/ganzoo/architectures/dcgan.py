@@ -79,9 +79,12 @@ class DCGAN(Architecture):
     conditional: ClassVar[bool] = True
     recommended: ClassVar[Mapping[str, Any]] = {
         "latent": 100,
-        "batch_size": 64,
-        "g_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
-        "d_optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
+        # The paper's rate is 2e-4 for batches of 128. In the same time many small batches at a
+        # higher rate come much further.
+        "batch_size": 16,
+        "steps": 3000,
+        "g_optimizer": {"name": "adam", "lr": 4e-4, "betas": (0.5, 0.999)},
+        "d_optimizer": {"name": "adam", "lr": 4e-4, "betas": (0.5, 0.999)},
     }
 
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
