@@ -46,6 +46,8 @@ SPECS = {
     "folder": SampleSpec(shape=(3, 64, 64)),
     "gaussian-1d": SampleSpec(kind="vector", shape=(1,), value_range=None),
     "three-gaussians": POINT,
+    "ring": POINT,
+    "grid": POINT,
 }
 ENVIRONMENT = {
     "ganzoo": "0.1.0",

@@ -41,6 +41,24 @@ def test_the_cure_covers_all_modes(seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    ("recipe", "modes", "least", "most"),
+    [("ring-pac", 8, 0.98, 0.04), ("grid-pac", 25, 0.95, 0.04)],
+)
+def test_narrow_modes_are_found(
+    recipe: str, modes: int, least: float, most: float, seed: int
+) -> None:
+    trainer = trained(recipe, seed)
+    scores = ganzoo.evaluate(trainer.generator, metrics="modes", num_fake=2500, seed=1)
+    found = scores["modes"]
+    print(recipe, seed, found.value, found.extra)
+    assert found.value == modes
+    assert found.extra["high_quality"] >= least and found.extra["reverse_kl"] <= most
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(10))
 def test_the_source_collapses(seed: int) -> None:
     found = coverage(trained("three-gaussians-2d", seed, steps=2000))
     print(seed, found)
