@@ -397,6 +397,8 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
     "penalties": st.just(()),
+    "accumulate": often(st.just(1), st.sampled_from([2, 3, 64]), 8),
+    "packing": often(st.just(1), st.sampled_from([2, 3, 64]), 8),
     "adversarial_weight": often(st.just(1.0), st.sampled_from([0, 0.5, 3]), 8),
     "schedules": often(
         st.just({}),

@@ -41,7 +41,7 @@ def parsed(line: str) -> TrainConfig:
     found: list[TrainConfig] = []
 
     def execute(values: Any) -> None:
-        settings = options.nested(values)
+        settings = options.nested(values, shown)
         if len(size := settings.get("size", ())) == 1:
             settings["size"] = size[0]
         found.append(resolve(settings))
@@ -82,6 +82,26 @@ def test_the_command_repeats_a_recipe(recipe: str, tmp_path: Path) -> None:
         {"size": (48, 96), "resize_mode": "resize", "value_range": (0.0, 1.0)},
         {"d_optimizer": {"name": "sgd", "lr": 0.1}, "schedule": "linear"},
         {"recipe": "mlp-mnist", "arch": "dcgan", "conditional": False},
+        {"schedules": {"g_optimizer.lr": "cosine 2e-4 5e-5 warmup=.05 begin=.1 end=.9"}},
+        {"schedules": "g_optimizer.beta1 step .5 .9 at=.25,.5; average.decay linear .9 .999"},
+        {"schedules": {"d_optimizer.lr": "linear 1e-3 1e-5 geometric=true"}, "penalties": "r1"},
+        {"recipe": "ring-pac", "schedules": {"g_optimizer.lr": "none"}, "steps": 70},
+        {
+            "recipe": "ring-pac",
+            "penalties": "none",
+            "schedules": {"penalties.r1.weight": "none", "penalties.r2.weight": "none"},
+        },
+        {"penalties": ["r1", {"name": "gp", "weight": 2, "one_sided": True}], "arch": "mlp"},
+        {"augmentation": {"name": "diffaugment", "cutout": False}, "penalties": ["lecam"]},
+        {"recipe": "few-shot-fashion", "augmentation": "none"},
+        {"recipe": "few-shot-fashion", "augmentation": {"name": "ada", "ramp": 7}},
+        {
+            "average": {"name": "power", "widths": (0.05, 0.1, 0.2)},
+            "evaluate_every": 2,
+            "steps": 4,
+            "metrics": [{"name": "swd"}],
+        },
+        {"average": "half-life", "adversarial_weight": 0.5},
         {"trackers": "tensorboard", "workers": 2, "log_every": 3},
     ],
 )

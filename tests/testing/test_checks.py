@@ -453,7 +453,7 @@ def test_sound_tracker(registered):
     state = torch.get_rng_state()
     check_tracker(registered(Watching))
     (folder, *first), (same, *second) = seen
-    assert (first, second) == ([0, 64], [1, 64])
+    assert (first, second) == ([0, 16], [1, 16])
     assert folder == same
     assert not folder.exists()
     assert torch.equal(torch.get_rng_state(), state)

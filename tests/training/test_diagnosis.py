@@ -196,14 +196,14 @@ def test_what_is_said() -> None:
     assert vanished.text == (
         "G's gradients have vanished (norm 0.13, 3.2% of the early 4.1): D's loss is 0.0052 "
         "(guessing costs 1.39), and a D this sure tells G nothing. Try --loss non-saturating (its "
-        "gradients do not vanish when D is sure), --d-optimizer.lr 5e-05 (now 0.0002) or "
+        "gradients do not vanish when D is sure), --d-optimizer.lr 0.0001 (now 0.0004) or "
         "--g-steps 2."
     )
     (won,) = told(of("joint"), recorded("joint"))
     assert won.text == (
         "D's loss has stayed at 0.00093 (guessing costs 1.39): D tells all samples apart, so that "
-        "neither net learns much from the other. Try --no-joint-batch, --d-optimizer.lr 5e-05 (now "
-        "0.0002) or --loss bce --loss.smoothing 0.1."
+        "neither net learns much from the other. Try --no-joint-batch, --d-optimizer.lr 0.0001 "
+        "(now 0.0004) or --loss bce --loss.smoothing 0.1."
     )
     collapsed, missing = told(of("collapse"), recorded("collapse"))
     assert collapsed.text == (

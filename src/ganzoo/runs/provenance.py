@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo._version import __version__
-from ganzoo.config import COMPONENTS, TrainConfig, defaults, flag_of, unlike
+from ganzoo.config import COMPONENTS, LISTS, TrainConfig, defaults, flag_of, unlike
 from ganzoo.core.component import Component
 from ganzoo.datasets import InMemoryDataset
 from ganzoo.generators.bundle import BundleConfig
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ganzoo.core.device import Precision
     from ganzoo.core.spec import SampleSpec
     from ganzoo.datasets.preprocessing import Preprocessing
+    from ganzoo.schedules.numbers import NumberSchedule
 
 __all__ = ["bundle_config", "changes", "command", "environment", "training"]
 
@@ -161,14 +162,50 @@ def command(config: TrainConfig, precision: str) -> str | None:
     for key, name in named.items():
         if key != "arch" and name != plain[key].name:
             words += [flag_of(key), name]
-    for path, value, _ in unlike(mine, same):
+    for path, value, other in unlike(mine, same):
         if path[0] in ("recipe", "epochs", *_NON_ALGORITHMIC):
             continue
-        option = _words(_public(value) if path in _PLACES else value, path)
+        if path == ("schedules",):
+            option: list[str] | None = [flag_of(*path), _schedules(value, other)]
+        elif path == ("augmentation",):
+            option = _components(path[0], () if value is None else (value,), named=False)
+        elif path[0] in LISTS:
+            option = _components(path[0], value, named=True)
+        else:
+            option = _words(_public(value) if path in _PLACES else value, path)
         if option is None:
             return None
         words += option
     return shlex.join(words)
+
+
+def _schedules(mine: Mapping[str, NumberSchedule], same: Mapping[str, NumberSchedule]) -> str:
+    """Schedules in text; those that a recipe has besides are taken back."""
+    texts = dict.fromkeys(same, "none") | {path: each.text for path, each in mine.items()}
+    return "; ".join(f"{path} {text}" for path, text in texts.items())
+
+
+def _components(key: str, chosen: Sequence[Component], *, named: bool) -> list[str] | None:
+    """The words of a setting that has components or none; their options have their name or not."""
+    names = [each.name for each in chosen]
+    if len({*names}) < len(names) or not all(map(_installed, chosen)):
+        return None
+    words = [flag_of(key), ",".join(names) or "none"]
+    for each in chosen:
+        for option, field in type(each).model_fields.items():
+            value = getattr(each, option)
+            if _plain(value) == _plain(field.get_default(call_default_factory=True)):
+                continue
+            place = (key, each.name, option) if named else (key, option)
+            more = None if isinstance(value, (Component, Mapping)) else _words(value, place)
+            if more is None:
+                return None
+            words += more
+    return words
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _installed(component: Component) -> bool:

@@ -73,6 +73,17 @@ class NumberSchedule(Model):
         return self
 
     @property
+    def text(self) -> str:
+        """The same in text, as ``read`` takes it."""
+        ends = [self.final] if self.start is None else [self.start, self.final]
+        words = [self.shape, *map(repr, ends)]
+        for name in ("warmup", "begin", "end", "at", "geometric"):
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
+                words.append(f"{name}={','.join(map(repr, value)) if name == 'at' else value}")
+        return " ".join(words)
+
+    @property
     def _begin(self) -> float:
         return self.warmup if self.begin is None else self.begin
 
