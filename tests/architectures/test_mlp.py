@@ -52,7 +52,7 @@ def test_batch_norm_stands_before_each_activation_of_the_generator_only():
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("scale", [0.5, 20.0])
 def test_fourier_features_are_sines_and_cosines_beside_the_values(scale, dtype):
     waves = FourierFeatures(2, 500, scale)
@@ -69,7 +69,7 @@ def test_fourier_features_are_sines_and_cosines_beside_the_values(scale, dtype):
                     point, waves.frequencies[:, column].tolist(), strict=True
                 )
             )
-            near = {"abs": 2e-3 if dtype is torch.float32 else 1e-2}
+            near = {"abs": {torch.float64: 1e-9, torch.float32: 2e-3}.get(dtype, 1e-2)}
             assert found[row, 2 + column].item() == pytest.approx(
                 math.sin(2 * math.pi * turns), **near
             )

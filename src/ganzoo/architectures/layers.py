@@ -335,9 +335,10 @@ class FourierFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, values) to (N, width)."""
-        # In float32: phases of many turns have no digits left in bfloat16.
+        # At least in float32: phases of many turns have no digits left in bfloat16.
+        wide = torch.promote_types(x.dtype, torch.float32)
         with _without_autocast(x.device.type):
-            phases = 2 * torch.pi * (x.float() @ self.frequencies.float())
+            phases = 2 * torch.pi * (x.to(wide) @ self.frequencies.to(wide))
             waves = (phases.sin().to(x.dtype), phases.cos().to(x.dtype))
         return torch.cat((x, *waves), 1)
 

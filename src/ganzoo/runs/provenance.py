@@ -194,7 +194,7 @@ def _components(key: str, chosen: Sequence[Component], *, named: bool) -> list[s
     for each in chosen:
         for option, field in type(each).model_fields.items():
             value = getattr(each, option)
-            if _plain(value) == _plain(field.get_default(call_default_factory=True)):
+            if value == field.get_default(call_default_factory=True):
                 continue
             place = (key, each.name, option) if named else (key, option)
             more = None if isinstance(value, (Component, Mapping)) else _words(value, place)
@@ -202,10 +202,6 @@ def _components(key: str, chosen: Sequence[Component], *, named: bool) -> list[s
                 return None
             words += more
     return words
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _installed(component: Component) -> bool:
