@@ -42,7 +42,9 @@ class Power(Average):
     )
 
     widths: Annotated[tuple[Width, ...], BeforeValidator(_several)] = Field(
-        (0.05, 0.1), description="standard deviations, as shares of the training, below 0.2886"
+        (0.05, 0.1),
+        max_length=64,
+        description="standard deviations, as shares of the training, below 0.2886",
     )
 
     @field_validator("widths")
