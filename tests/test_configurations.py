@@ -566,7 +566,7 @@ EDGES: tuple[dict[str, Any], ...] = (
 FIX = re.compile(
     r"(?i)\b(add|bring|check|choose|convert|correct|delete|did you mean|give|install|keep|leave|"
     r"lower|or set|pass|raise|remove|replace|reshape|resize|restore|save|say|shorten|swap|take|"
-    r"turn|upgrade|use|write)\b"
+    r"turn|upgrade|use|write)\b|[.,;] set [a-z]"
     # What is possible, as the rule that it breaks or as a list.
     r"|\b(available|names in it|options|settings): |\bneeds (an?|at least|low)\b|"
     r"\bmust (be|have|lie|not)\b|: input should be\b|; the nearest it can is\b"

@@ -79,6 +79,19 @@ def test_one_process_holds_it_once_too(tmp_path: Path) -> None:
     RunLock(tmp_path).release()
 
 
+def test_one_that_is_let_go_of_meanwhile_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = RunLock(tmp_path)
+    first.leaving()
+
+    def release(folder: Path) -> None:  # asked for after a try that failed
+        first.release()
+
+    monkeypatch.setattr(lock, "owner", release)
+    RunLock(tmp_path).release()
+
+
 class Unable(filelock.FileLock):
     """A file system without locks."""
 

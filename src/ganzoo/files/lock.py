@@ -78,6 +78,8 @@ class RunLock:
 
         began = time.monotonic()
         while True:
+            # Asked before the try: a lock may be let go of between the two.
+            leaving = self.folder.resolve() in _LEAVING
             try:
                 with warnings.catch_warnings():
                     # Newer filelocks change to a SoftFileLock by themselves, and say so.
@@ -88,8 +90,7 @@ class RunLock:
                 # Its owner is gone, but processes that it had started hold the lock still; or it
                 # is this very process, which is about to let go.
                 orphaned = _running(owner(self.folder)) is False
-                soon = orphaned or self.folder.resolve() in _LEAVING
-                if not soon or time.monotonic() - began > _PATIENCE:
+                if not (orphaned or leaving) or time.monotonic() - began > _PATIENCE:
                     raise
                 time.sleep(0.1)
 
@@ -99,11 +100,13 @@ class RunLock:
 
     def release(self) -> None:
         """Let others in; a second call does nothing."""
-        _LEAVING.discard(self.folder.resolve())
-        if self._lock.is_locked:
-            with contextlib.suppress(OSError):  # the folder may be gone
-                (self.folder / OWNER).unlink(missing_ok=True)
-            self._lock.release()
+        try:
+            if self._lock.is_locked:
+                with contextlib.suppress(OSError):  # the folder may be gone
+                    (self.folder / OWNER).unlink(missing_ok=True)
+                self._lock.release()
+        finally:
+            _LEAVING.discard(self.folder.resolve())
 
 
 def owner(folder: Path) -> dict[str, Any] | None:
