@@ -18,7 +18,7 @@ from ganzoo.augmentations import geometry
 from ganzoo.augmentations.diffaugment import cut_out
 from ganzoo.augmentations.translation import translate
 from ganzoo.core.spec import SampleSpec
-from ganzoo.core.step import Output, Step
+from ganzoo.core.step import Judge, Output, Step
 from ganzoo.errors import ConfigError
 
 SHAPES = [(1, 8, 8), (3, 8, 12), (4, 16, 9), (7, 6, 6)]
@@ -203,7 +203,7 @@ def test_two_derivatives_under_autocast(name: str) -> None:
 
 
 def adapted(
-    logits: float, updates: int, loss: Any = "non-saturating", **options: Any
+    logits: float, updates: int, loss: Any = "non-saturating", packing: int = 1, **options: Any
 ) -> list[float]:
     """p after each of so many updates of D, whose logits of 8 real images are these."""
     made = ganzoo.Trainer(
@@ -213,6 +213,7 @@ def adapted(
         augmentation={"name": "ada", "ramp": 64, "interval": 2, **options},
         steps=updates,
         batch_size=8,
+        packing=packing,
         progress=False,
         device="cpu",
     )
@@ -221,8 +222,9 @@ def adapted(
     nothing = torch.zeros(8)
     found = []
     for number in range(updates):
-        output = Output(torch.full((8,), logits))
-        step = Step(number, made.game.generator, made.game.discriminator, nothing, nothing)
+        output = Output(torch.full((8 // packing,), logits))
+        judge = Judge(made.game.discriminator, packing=packing)
+        step = Step(number, made.game.generator, judge, nothing, nothing)
         step.real_output = output
         made.game._adapt(component, module, step)
         assert step.real_output is output
@@ -238,6 +240,21 @@ def test_p_follows_the_signs_of_d() -> None:
     assert adapted(-3.0, 4) == [0, 0, 0, 0]
     assert adapted(-3.0, 4, start=0.5) == [0.5, 0.25, 0.25, 0.0]
     assert adapted(3.0, 4, start=0.3, ramp=None) == pytest.approx([0.3] * 4)
+    assert adapted(3.0, 6, packing=2) == adapted(3.0, 6)  # the ramp counts images
+
+
+def test_p_never_starts_above_its_limit() -> None:
+    for options in ({"start": 0.9}, {"start": 0.9, "ramp": None}, {"start": 0.2, "limit": 0.1}):
+        with pytest.raises(ConfigError, match="above its limit .* Give a start of at most that"):
+            augmentations.create("ada", **options)
+    with pytest.raises(ConfigError, match="above its limit 0.8"):
+        ganzoo.Trainer(
+            "mlp",
+            IMAGES,
+            augmentation={"name": "ada", "ramp": None},
+            schedules={"augmentation.p": "linear 0 1"},
+            progress=False,
+        ).setup()
 
 
 def test_p_heeds_losses_that_score_low_logits_as_real() -> None:
@@ -312,18 +329,20 @@ def test_cutouts_are_rectangles_anywhere() -> None:
     assert bool((cut[:, 0].float().mean(0) > 0.05).all())
 
 
-def test_noise_falls_in_a_straight_line() -> None:
+@pytest.mark.parametrize("d_steps", [1, 2])
+def test_noise_falls_in_a_straight_line(d_steps: int) -> None:
     made = ganzoo.Trainer(
         {"name": "mlp", "hidden": [8]},
         torch.randn(64, 2),
         augmentation={"name": "noise", "sigma": 0.5, "final": 0.1, "steps": 4},
-        steps=6,
+        steps=6 // d_steps,
+        d_steps=d_steps,
         batch_size=8,
         progress=False,
         device="cpu",
     )
     found = [float(step.scalars["noise"]) for step in made.iterations()]
-    assert found == pytest.approx([0.4, 0.3, 0.2, 0.1, 0.1, 0.1])
+    assert found == pytest.approx([0.4, 0.3, 0.2, 0.1, 0.1, 0.1][d_steps - 1 :: d_steps])
     module = augmentations.create("noise", sigma=0.5).build(SampleSpec(kind="vector", shape=(2,)))
     added = module(torch.zeros(20_000, 2))
     assert float(added.std()) == pytest.approx(0.5, rel=0.03)

@@ -130,11 +130,7 @@ def test_it_is_the_metric_of_these_samples(pictures, batch_size) -> None:
 
 def test_more_fakes_begin_with_the_same_ones(pictures) -> None:
     side = [
-        torch.cat(
-            list(
-                GeneratedSamples(make(), count, 3, 64, "uniform", None).batches(50, slice(0, count))
-            )
-        )
+        torch.cat(list(GeneratedSamples(make(), count, 3, 64, None).batches(50, slice(0, count))))
         for count in (40, 300)
     ]
     torch.testing.assert_close(side[0], side[1][:40], rtol=0, atol=1e-5)
@@ -278,13 +274,30 @@ def test_labels(pictures) -> None:
     labels = torch.tensor([0] * 95 + [1])
     bright = {}
     for how in ("uniform", "data"):
-        side = GeneratedSamples(generator, 400, 0, 64, how, labels if how == "data" else None)
+        side = GeneratedSamples(generator, 400, 0, 64, labels if how == "data" else None)
         bright[how] = float((torch.cat(list(side.batches(64, slice(0, 400)))) > 0).float().mean())
     assert 0.4 < bright["uniform"] < 0.6 and bright["data"] < 0.1
-    score = evaluate(generator, (pictures, labels), [FID], num_fake=60, labels="data")["fid"]
-    assert score.protocol["fake"]["labels"] == "data"
+    plain, even, score = (
+        evaluate(generator, (pictures, labels), [FID], num_fake=60, **how)["fid"]
+        for how in ({}, {"labels": "uniform"}, {"labels": "data"})
+    )
+    assert plain == score and score.protocol["fake"]["labels"] == "data"
+    assert even.protocol["fake"]["labels"] == "uniform" and even.value != score.value
+    assert evaluation.differences(plain, even) == ("fake.label_shares", "fake.labels")
+    without = evaluate(generator, pictures, [FID], num_fake=60)["fid"]
+    assert without.protocol["fake"]["labels"] == "uniform"
     with pytest.raises(ConfigError, match="labels='data' needs real samples with the classes"):
         evaluate(generator, pictures, [FID], num_fake=60, labels="data")
+
+
+def test_shares_are_those_of_names(pictures) -> None:
+    names = make(SampleSpec(shape=(1, 16, 16), classes=("0", "1")))
+    turned = make(SampleSpec(shape=(1, 16, 16), classes=("1", "0")))
+    names.module = Constant(torch.stack((-torch.ones(1, 16, 16), torch.ones(1, 16, 16))))
+    turned.module = Constant(torch.stack((torch.ones(1, 16, 16), -torch.ones(1, 16, 16))))
+    given = pictures, torch.tensor([0] * 95 + [1])
+    one, other = (evaluate(each, given, [FID], num_fake=60)["fid"] for each in (names, turned))
+    assert one.value == other.value and not evaluation.differences(one, other)
 
 
 def test_from_which_labels_classes_were_drawn_is_in_the_protocol(pictures) -> None:
@@ -472,11 +485,12 @@ def test_sources_of_all_kinds_may_be_compared() -> None:
     stored = {"dataset": "huggingface", "repo": "a/b", "subset": "c", "revision": "d"}
     others = (
         score(source="generator", seed=0, averaged=True, labels="uniform"),
+        score(source="generator", seed=0, averaged=True, labels="data", label_shares="f"),
         score(**stored, split="test", sha256="e"),
     )
     for other in others:
         assert evaluation.differences(plain, other) == ()
-    assert evaluation.differences(plain, score(labels="data")) == ("fake.labels",)
+    assert evaluation.differences(others[0], others[1]) == ("fake.label_shares", "fake.labels")
 
 
 def test_reals_that_decide_nothing_make_no_other_protocol(pictures) -> None:

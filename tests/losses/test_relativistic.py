@@ -52,6 +52,14 @@ def test_formulas(name: str, shape: tuple[int, ...]) -> None:
     assert float(shifted) == pytest.approx(float(loss.discriminator(real, fake)), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["relativistic", "relativistic-average"])
+def test_logits_of_two_shapes_are_not_compared(name: str) -> None:
+    loss = losses.create(name)
+    for play in (loss.discriminator, loss.generator):
+        with pytest.raises(ConfigError, match="Give both the same shape"):
+            play(torch.zeros(4), torch.zeros(4, 1))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ["relativistic", "relativistic-average"])
 def test_gradients_by_differences(name: str, shape: tuple[int, ...]) -> None:

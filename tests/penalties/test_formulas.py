@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -171,6 +172,24 @@ def test_finite_differences(name: str, heads: int | None, share: float) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", ["approximate-r1", "approximate-r2"])
+def test_finite_differences_of_nets_of_other_types(name: str, dtype: torch.dtype) -> None:
+    torch.set_default_dtype(torch.float32)
+    net, samples = Net(), batch().float()
+    penalty = penalties.create(name, sigma=0.1, share=1)
+    torch.manual_seed(8)
+    found = penalty.value(net.to(dtype), samples.to(dtype))
+    torch.manual_seed(8)
+    wide = torch.promote_types(dtype, torch.float32)
+    noise, samples = 0.1 * torch.randn(samples.shape, dtype=wide), samples.to(dtype).double()
+    net = copy.deepcopy(net).double()
+    rows = ((net(samples + noise) - net(samples - noise)) / 0.2).reshape(N, -1).mean(1)
+    close = {"rel": 1e-12} if dtype == torch.float64 else {"rel": 0.2}
+    assert float(found.detach()) == pytest.approx(float(rows.detach().square().mean() / 2), **close)
+    assert found.requires_grad
+
+
 def test_finite_differences_of_many_directions_are_r1() -> None:
     torch.set_default_dtype(torch.float32)
     net, samples = Net().float(), batch().float()
@@ -243,6 +262,18 @@ def test_feature_matching() -> None:
     assert float(value.detach()) == pytest.approx((means**2).mean(), rel=1e-6)
 
 
+def test_lecam_of_micro_batches_forgets_as_fast() -> None:
+    penalty = penalties.create("lecam", decay=0.9)
+    spec, latent = SampleSpec(kind="vector", shape=(2,)), LatentSpec(shape=(2,))
+    whole, parts = penalty.build(spec, latent), penalty.build(spec, latent)
+    for seed in range(3):
+        real = batch(seed).flatten(1).mean().repeat(4)
+        whole(real, -real)
+        for _ in range(4):
+            parts(real[:1], -real[:1], 0.25)
+    assert torch.allclose(whole.sums, parts.sums) and torch.allclose(whole.weights, parts.weights)
+
+
 def step(player: str, **more: Any) -> Step:
     """A step without a game."""
     generator = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Unflatten(1, SHAPE))
@@ -277,6 +308,28 @@ def test_path_length() -> None:
     assert float(value.detach()) == pytest.approx(
         np.mean((np.array(lengths) - average) ** 2), rel=1e-5
     )
+
+
+def test_path_length_takes_two_samples_and_forgets_as_fast_in_micro_batches() -> None:
+    penalty = penalties.create("path-length", decay=0.81, share=0.01)
+    built = penalty.build(SampleSpec(kind="vector", shape=(2,)), LatentSpec(shape=(4,)))
+    one = step("generator", built=built)
+    seen, take = [], one.generator
+    take.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    torch.manual_seed(8)
+    penalty.penalty(one)
+    assert seen == [2]
+    whole = float(built.mean)
+    built.mean.zero_()
+    one.share = 0.5
+    torch.manual_seed(8)
+    penalty.penalty(one)
+    assert float(built.mean) == pytest.approx(whole * 0.1 / 0.19, rel=1e-5)
+
+
+def test_logits_of_two_shapes_are_not_compared() -> None:
+    with pytest.raises(ConfigError, match=r"shape \(4,\) with logits of shape \(4, 1\)"):
+        penalties.create("consistency").value(torch.zeros(4), torch.zeros(4, 1))
 
 
 def test_consistency() -> None:

@@ -162,3 +162,23 @@ def test_the_command_line_begins_from_a_bundled_one(capsys: pytest.CaptureFixtur
     bundled = ganzoo.Generator.from_pretrained("dcgan.fashion")
     assert run.config.arch == bundled.config.architecture
     assert run.generator.spec.shape == (1, 28, 28)
+
+
+def test_classes_are_told_by_their_names(pictures: Tensor) -> None:
+    from torch.utils.data import TensorDataset
+
+    def labelled(*classes: str) -> TensorDataset:
+        data = TensorDataset(pictures, torch.arange(len(pictures)) % 2)
+        data.classes = classes
+        return data
+
+    ganzoo.Trainer(dataset=labelled("cat", "dog"), conditional=True, out="by", **TINY).fit()
+    on: dict[str, Any] = {**ON, "init_from": "by", "conditional": True}
+    same = ganzoo.Trainer(dataset=labelled("cat", "dog"), **on)
+    same.setup()
+    assert not [notice for notice in same.notices if "classes" in notice]
+    others = ganzoo.Trainer(dataset=labelled("cat", "cow"), **on)
+    others.setup()
+    assert "classes of the data begin as those of by: 'cow' as 'dog'" in others.notices
+    with pytest.raises(ConfigError, match="label 0 is 'cat' there and 'dog' here. Give the data's"):
+        ganzoo.Trainer(dataset=labelled("dog", "cat"), **on).setup()

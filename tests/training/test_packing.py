@@ -14,10 +14,11 @@ import ganzoo
 from ganzoo import losses, penalties
 from ganzoo.averages.decay import Decay
 from ganzoo.core.spec import LatentSpec, SampleSpec
-from ganzoo.core.step import Judge, packed
+from ganzoo.core.step import Judge, Step, packed
 from ganzoo.errors import ConfigError
 from ganzoo.generators.generator import Generator
 from ganzoo.optimizers import SGD
+from ganzoo.penalties import Penalty
 from ganzoo.training.ema import EMA
 from ganzoo.training.game import Game, Term
 
@@ -204,6 +205,55 @@ def test_micro_batches_have_the_arithmetic_of_one_batch(
     one, other = steps[2].scalars, steps[-1].scalars
     assert one.keys() == other.keys()
     assert all(one[k].item() == pytest.approx(other[k].item(), rel=1e-5) for k in one)
+
+
+def test_the_step_is_of_the_whole_batch() -> None:
+    labels = torch.arange(8) % 2
+    played = game(4, "relativistic", [])
+    real = torch.randn(8, 2).double()
+    step = played.play(lambda: (real, labels))
+    assert step.share == 1
+    assert step.real is not None and torch.equal(step.real, real)
+    assert step.labels is not None and torch.equal(step.labels, labels)
+    assert torch.equal(step.fake, played.generator(step.latent)) is False  # G has moved since
+    assert len(step.fake) == len(step.latent) == 8
+    for output in (step.real_output, step.fake_output):
+        assert output is not None and len(output.logits) == 8
+        assert not output.logits.requires_grad
+
+
+class Sometimes(Penalty):
+    """Reports what not each part of a batch has."""
+
+    name = "sometimes"
+
+    def penalty(self, step: Step) -> torch.Tensor:
+        assert step.labels is not None
+        for number in step.labels.tolist():
+            step.scalars[f"class {number}"] = number
+        step.scalars["ratio"] = step.labels[0] / (step.labels[0] > 0)
+        return step.fake.new_zeros(())
+
+
+def test_a_number_is_the_mean_over_the_parts_that_have_it() -> None:
+    played = game(4, "hinge", [])
+    played.terms = [Term(Sometimes())]
+    step = played.play(lambda: (torch.randn(8, 2).double(), torch.tensor([0, 0, 0, 1, 2, 2, 0, 1])))
+    found = {name: step.scalars[name].item() for name in ("class 0", "class 1", "class 2")}
+    assert found == {"class 0": 0, "class 1": 1, "class 2": 2}
+    assert step.scalars["ratio"].item() == 2  # the others are 0 / 0
+
+
+def test_what_is_of_the_whole_batch_is_said_to_see_micro_batches() -> None:
+    chosen = {"loss": "relativistic-average", "penalties": ["lecam", "r1", "feature-matching"]}
+    made = trainer(MLP, VECTORS, accumulate=2, **chosen)
+    made.setup()
+    said = [notice.partition(" sees")[0] for notice in made.notices if "micro-batches" in notice]
+    assert said == [
+        "Loss 'relativistic-average'",
+        "Penalty 'lecam'",
+        "Penalty 'feature-matching'",
+    ]
 
 
 def test_no_part_sees_more_than_its_share() -> None:

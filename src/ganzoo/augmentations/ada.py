@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from ganzoo.augmentations.base import Augmentation, images_only
 from ganzoo.augmentations.colour import recoloured
 from ganzoo.augmentations.geometry import moved
+from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,16 @@ class ADA(Augmentation):
     geometry: bool = Field(True, description="mirror, turn, move, scale and stretch")
     colour: bool = Field(True, description="brightness, contrast, luma, hue and saturation")
 
+    @model_validator(mode="after")
+    def _starts_below_the_limit(self) -> ADA:
+        if self.start > self.limit:
+            raise ConfigError(
+                f"Augmentation 'ada' starts at probability {self.start:g}, above its limit "
+                f"{self.limit:g}. Give a start of at most that, or a higher limit, with which G "
+                f"may learn the changes."
+            )
+        return self
+
     @property
     def without_signs(self) -> str:
         """How to do without the signs of D's logits, which p follows."""
@@ -80,7 +91,8 @@ class ADA(Augmentation):
             module.signs.add_(logits.sign().mean())
             module.updates.add_(1)
             due = module.updates >= self.interval
-            pace = self.interval * len(logits) / self.ramp
+            packing = getattr(step.discriminator, "packing", 1)  # of ganzoo's own D
+            pace = self.interval * len(logits) * packing / self.ramp
             way = (module.signs / module.updates - self.target).sign() * pace * due
             module.p.add_(way).clamp_(0, self.limit)
             module.signs.mul_(~due)

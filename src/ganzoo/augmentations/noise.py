@@ -53,8 +53,9 @@ class Noise(Augmentation):
         """Let the noise fall; the row has it as ``noise``."""
         assert isinstance(module, NormalNoise)
         if self.steps is not None:
-            share = min(1.0, (step.number + 1) / self.steps)
-            module.sigma.fill_(self.sigma + (self.final - self.sigma) * share)
+            module.updates.add_(1)
+            share = (module.updates / self.steps).clamp(max=1)
+            module.sigma.copy_(self.sigma + (self.final - self.sigma) * share)
         step.scalars["noise"] = module.sigma.clone()
 
 
@@ -66,10 +67,12 @@ class NormalNoise(nn.Module):
     """
 
     sigma: Tensor
+    updates: Tensor
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
         self.register_buffer("sigma", torch.tensor(sigma))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.float64))
 
     def forward(self, samples: Tensor) -> Tensor:
         """Return samples with noise."""

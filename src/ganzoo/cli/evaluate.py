@@ -33,7 +33,7 @@ def evaluate(
     real_split: str | None = None,
     num_real: int | None = None,
     num_fake: int | None = None,
-    labels: Literal["uniform", "data"] = "uniform",
+    labels: Literal["uniform", "data"] | None = None,
     per_class: Switch = False,
     preset: str | None = None,
     seed: int = 0,
@@ -57,7 +57,8 @@ def evaluate(
         real_split: part of the dataset to compare with, such as test
         num_real: how many real samples; by default all
         num_fake: how many samples of the source; by default 10,000, or all where it holds samples
-        labels: classes that a conditional generator is asked for: uniform, or as the data has them
+        labels: classes that a conditional generator is asked for: uniform, or data, as the real
+            samples have them, which is the default where they have the classes that it knows
         per_class: score each class of a conditional generator against the real samples of its name,
             and their mean; num-fake is divided among the classes
         preset: preparation for the Inception network: torch-fidelity, pytorch-fid, clean, studiogan

@@ -173,6 +173,7 @@ class Step:
             the device; the trainer itself reads them in batches.
         built: What the ``build`` of the component that is asked has returned: its own state.
         player: Whose phase it is, ``discriminator`` or ``generator``; empty in your own loop.
+        share: Part of the batch that a loss or penalty sees here: below 1 with ``accumulate``.
     """
 
     number: int
@@ -187,3 +188,4 @@ class Step:
     scalars: dict[str, Any] = field(default_factory=dict)
     built: Any = None
     player: str = ""
+    share: float = 1.0

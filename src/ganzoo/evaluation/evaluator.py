@@ -61,7 +61,7 @@ def evaluate(
     real_split: str | None = None,
     num_real: int | None = None,
     num_fake: int | None = None,
-    labels: Labels = "uniform",
+    labels: Labels | None = None,
     per_class: bool = False,
     preset: str | None = None,
     seed: int = 0,
@@ -99,8 +99,9 @@ def evaluate(
             default all.
         num_fake: How many samples of the source; by default 10,000 of a generator, and all where it
             is itself a dataset.
-        labels: Classes that a conditional generator is asked for: drawn evenly at random, or from
-            those of the real samples.
+        labels: Classes that a conditional generator is asked for: ``uniform``, drawn evenly at
+            random, or ``data``, drawn from those of the real samples, which is the default where
+            these are read and have the classes that the generator knows.
         per_class: Whether each metric is computed of each class by itself, of samples that a
             conditional generator makes of it against the real ones with its name; of FID, the mean
             is known as intra FID (Miyato and Koyama 2018, arXiv:1802.05637). ``num_fake`` is
@@ -346,11 +347,9 @@ def _source(
 ) -> SampleSource:
     if not isinstance(origin, Generator):
         return sample_source(origin, options.num_fake, None, keep=options.cache)
-    weights = label_weights(origin, real, options.labels)
+    weights = label_weights(origin, real, "uniform" if options.per_class else options.labels)
     count = options.num_fake or NUM_FAKE
-    return GeneratedSamples(
-        origin, count, options.seed, options.batch_size, options.labels, weights
-    )
+    return GeneratedSamples(origin, count, options.seed, options.batch_size, weights)
 
 
 def _metrics(chosen: str | Sequence[Any], preset: str | None) -> list[Metric]:

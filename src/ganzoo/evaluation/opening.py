@@ -157,7 +157,9 @@ def matched(
     return StoredSamples(real.dataset, real.samples, real.indices, size, preprocessing)
 
 
-def label_weights(generator: Generator, real: RealSamples | None, labels: Labels) -> Tensor | None:
+def label_weights(
+    generator: Generator, real: RealSamples | None, labels: Labels | None
+) -> Tensor | None:
     """Return the labels that those of generated samples are drawn from; None for all alike.
 
     Raises:
@@ -166,12 +168,20 @@ def label_weights(generator: Generator, real: RealSamples | None, labels: Labels
     classes = generator.spec.classes
     if labels == "uniform" or classes is None:
         return None
-    if real is None or real.labels is None or real.spec.classes != classes:
+    theirs = () if real is None else real.spec.classes or ()
+    if real is None or real.labels is None or set(theirs) != set(classes):
+        if labels is None:
+            return None
         raise ConfigError(
             "labels='data' needs real samples with the classes that the generator knows, and "
             "these have others or none. Say labels='uniform'."
         )
-    return real.labels
+    if theirs == classes:
+        return real.labels
+    import torch
+
+    numbers = torch.tensor([classes.index(name) for name in theirs])
+    return numbers.to(real.labels.device)[real.labels]
 
 
 def mixture_of(

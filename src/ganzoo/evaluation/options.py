@@ -45,7 +45,7 @@ class EvalOptions(Model):
     real_split: str | None = None
     num_real: PositiveInt | None = None
     num_fake: PositiveInt | None = None
-    labels: Labels = "uniform"
+    labels: Labels | None = None
     per_class: bool = False
     preset: str | None = None
     seed: Annotated[int, BeforeValidator(checked)] = 0

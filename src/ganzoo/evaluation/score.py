@@ -24,6 +24,8 @@ __all__ = ["Score", "check_savable", "differences", "measured_as", "plain", "sam
 # Of generated samples: what two scores may differ in.
 _FREE = ("seed", "source", "averaged", "dataset", "sha256", "left", *SUBSET_FIELDS)
 
+_LABELS = ("fake.labels", "fake.label_shares")
+
 
 class Score(Model):
     """What a metric says of a generator, and how that was measured.
@@ -54,10 +56,13 @@ def differences(first: Score, second: Score) -> tuple[str, ...]:
 
     The source, the seed, averaging of weights, versions of libraries and real samples that only
     ``extra`` reports may differ: they are what is compared, or do not change the score. So may
-    whether there are classes, as long as they are drawn evenly.
+    whether there are classes; of two with classes, these must be drawn alike.
     """
     one, other = (_comparable(score.protocol) for score in (first, second))
-    return tuple(key for key in sorted({*one, *other}) if one.get(key) != other.get(key))
+    keys = {*one, *other}
+    if not (_LABELS[0] in one and _LABELS[0] in other):  # one of them knows no classes
+        keys -= set(_LABELS)
+    return tuple(key for key in sorted(keys) if one.get(key) != other.get(key))
 
 
 def same_protocol(first: Score, second: Score) -> bool:
@@ -141,7 +146,6 @@ def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
             flat[key] = value
             continue
         for inner, item in value.items():
-            free = inner in _FREE or (inner, item) == ("labels", "uniform")
-            if key != "fake" or not free:
+            if key != "fake" or inner not in _FREE:
                 flat[f"{key}.{inner}"] = item
     return flat

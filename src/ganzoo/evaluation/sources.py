@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ganzoo.datasets.mixture import Mixture
     from ganzoo.datasets.preprocessing import Preprocessing
     from ganzoo.datasets.ranges import Range
-    from ganzoo.evaluation.options import Labels, Size
+    from ganzoo.evaluation.options import Size
     from ganzoo.features.programs import Reading
     from ganzoo.generators.generator import Generator
 
@@ -287,8 +287,7 @@ class GeneratedSamples(SampleSource):
     count: int
     seed: int
     batch_size: int
-    labels: Labels
-    weights: Tensor | None  # labels of the real samples, which are drawn from
+    weights: Tensor | None  # labels that classes are drawn from; None for all alike
 
     grain: ClassVar[int] = _BLOCK
 
@@ -324,10 +323,13 @@ class GeneratedSamples(SampleSource):
     def protocol(self) -> dict[str, Any]:
         """Which samples these are."""
         classes = self.spec.classes
-        conditional: dict[str, str] = {} if classes is None else {"labels": self.labels}
+        conditional: dict[str, str] = {}
+        if classes is not None:
+            conditional["labels"] = "uniform" if self.weights is None else "data"
         if classes is not None and self.weights is not None:
             counts = torch.bincount(self.weights, minlength=len(classes)).tolist()
-            digest = hashlib.sha256(repr(counts).encode()).hexdigest()
+            named = sorted(zip(classes, counts, strict=True))  # two nets may number them otherwise
+            digest = hashlib.sha256(repr(named).encode()).hexdigest()
             conditional["label_shares"] = digest
         return {
             "source": "generator",

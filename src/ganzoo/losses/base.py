@@ -41,6 +41,11 @@ class Loss(Component):
     ``features``, outputs have the inputs of D's last layer where D returns none itself. What
     ``build`` returns may then have lazy layers (``nn.LazyLinear``): they are sized by them.
     """
+    whole_batch: ClassVar[bool] = False
+    """Whether it is of the batch as a whole, such as of its mean, and not a mean over samples.
+
+    Micro-batches (``accumulate``) change it: a notice says so.
+    """
     relative: ClassVar[bool] = False
     """Whether only differences of logits matter, so that their signs say nothing (a critic's)."""
     trained_with: ClassVar[Literal["generator", "discriminator"]] = "generator"

@@ -26,6 +26,16 @@ class Comparing(Loss):
     generator_sees_real: ClassVar[bool] = True
     relative: ClassVar[bool] = True
 
+    def _paired(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in float32; of other shapes, each would be compared with each."""
+        if real.shape != fake.shape:
+            raise ConfigError(
+                f"Loss '{self.name}' compares logits of real samples of shape "
+                f"{tuple(real.shape)} with those of generated samples of shape "
+                f"{tuple(fake.shape)}. Give both the same shape, (N,) or (N, K)."
+            )
+        return real.float(), fake.float()
+
     def _needed(self, real: Tensor | None) -> Tensor:
         if real is None:
             raise ConfigError(
@@ -51,11 +61,13 @@ class Relativistic(Comparing):
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss E softplus(-(D(x) - D(G(z)))) from logits (N,) or (N, K); a float32 scalar."""
-        return softplus(fake.float() - real.float()).mean()
+        real, fake = self._paired(real, fake)
+        return softplus(fake - real).mean()
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """G's loss E softplus(-(D(G(z)) - D(x))) from logits (N,) or (N, K); a float32 scalar."""
-        return softplus(self._needed(real).float() - fake.float()).mean()
+        real, fake = self._paired(self._needed(real), fake)
+        return softplus(real - fake).mean()
 
 
 class RelativisticAverage(Comparing):
@@ -66,6 +78,7 @@ class RelativisticAverage(Comparing):
     """
 
     name: ClassVar[str] = "relativistic-average"
+    whole_batch: ClassVar[bool] = True
 
     @property
     def d_range(self) -> tuple[float, float]:
@@ -77,7 +90,7 @@ class RelativisticAverage(Comparing):
 
         E softplus(-(D(x) - E D(G(z)))) + E softplus(D(G(z)) - E D(x)).
         """
-        real, fake = real.float(), fake.float()
+        real, fake = self._paired(real, fake)
         return softplus(fake.mean(0) - real).mean() + softplus(fake - real.mean(0)).mean()
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:

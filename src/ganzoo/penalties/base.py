@@ -47,6 +47,11 @@ class Penalty(Component):
     """Whether it is meant for a D whose logit of a sample depends on that sample alone."""
     generator_sees_real: ClassVar[bool] = False
     """Whether G's phase needs fresh real samples and D's output on them."""
+    whole_batch: ClassVar[bool] = False
+    """Whether it is of the batch as a whole, such as of its mean, and not a mean over samples.
+
+    Micro-batches (``accumulate``) change it: a notice says so.
+    """
     min_batch: ClassVar[int] = 1
     """Samples that it needs at a time."""
 

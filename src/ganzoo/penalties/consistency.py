@@ -83,7 +83,16 @@ class Consistency(Penalty):
         return translate(samples, self.shift)
 
     def value(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the mean squared difference of D's logits (N,) or (N, K); a scalar."""
+        """Return the mean squared difference of D's logits (N,) or (N, K); a scalar.
+
+        Raises:
+            ConfigError: If both are not of the same shape.
+        """
+        if first.shape != second.shape:
+            raise ConfigError(
+                f"Penalty 'consistency' compares logits of shape {tuple(first.shape)} with logits "
+                f"of shape {tuple(second.shape)}. Give both the same shape, (N,) or (N, K)."
+            )
         return means(first - second).square().mean()
 
     def penalty(self, step: Step) -> Tensor:

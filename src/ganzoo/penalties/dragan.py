@@ -31,6 +31,7 @@ class Dragan(NormPenalty):
     citation: ClassVar[str] = (
         'Kodali et al. 2017, "On Convergence and Stability of GANs", arXiv:1705.07215'
     )
+    whole_batch: ClassVar[bool] = True
 
     spread: float = Field(
         0.5, gt=0, allow_inf_nan=False, description="largest distance, in standard deviations"

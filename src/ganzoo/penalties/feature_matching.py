@@ -30,6 +30,7 @@ class FeatureMatching(Penalty):
     player: ClassVar[Player] = "generator"
     wants: ClassVar[frozenset[str]] = frozenset({"features"})
     generator_sees_real: ClassVar[bool] = True
+    whole_batch: ClassVar[bool] = True
 
     def value(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the penalty of features (N, *shape) of real and generated samples; a scalar."""

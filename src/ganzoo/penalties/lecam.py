@@ -36,10 +36,14 @@ class Anchors(nn.Module):
         self.register_buffer("weights", torch.zeros(()))
 
     @torch.no_grad()
-    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Take in logits of real and generated samples; return both averages (2,)."""
-        self.sums.lerp_(torch.stack((real.mean(), fake.mean())).to(self.sums), 1 - self.decay)
-        self.weights.lerp_(torch.ones_like(self.weights), 1 - self.decay)
+    def forward(self, real: Tensor, fake: Tensor, share: float = 1.0) -> Tensor:
+        """Take in logits of real and generated samples; return both averages (2,).
+
+        ``share`` is the part of a batch that they are of; the decay is that of a whole one.
+        """
+        weight = 1 - self.decay**share
+        self.sums.lerp_(torch.stack((real.mean(), fake.mean())).to(self.sums), weight)
+        self.weights.lerp_(torch.ones_like(self.weights), weight)
         return self.sums / self.weights
 
 
@@ -55,6 +59,8 @@ class LeCam(Penalty):
         'Tseng et al. 2021, "Regularizing Generative Adversarial Networks under Limited Data", '
         "arXiv:2104.03310"
     )
+
+    whole_batch: ClassVar[bool] = True
 
     weight: float = Field(0.3, ge=0, allow_inf_nan=False, description="factor of the term")
     decay: float = Field(0.99, ge=0, lt=1, description="of the moving averages")
@@ -77,4 +83,4 @@ class LeCam(Penalty):
         """Return the penalty, a scalar."""
         assert step.real_output is not None and step.fake_output is not None
         real, fake = step.real_output.logits, step.fake_output.logits
-        return self.value(real, fake, step.built(real, fake))
+        return self.value(real, fake, step.built(real, fake, step.share))

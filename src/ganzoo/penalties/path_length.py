@@ -45,6 +45,7 @@ class PathLength(Penalty):
     )
     player: ClassVar[Player] = "generator"
     second_order: ClassVar[bool] = True
+    whole_batch: ClassVar[bool] = True
 
     weight: float = Field(2.0, ge=0, allow_inf_nan=False, description="factor of the term")
     every: int = Field(
@@ -71,12 +72,13 @@ class PathLength(Penalty):
 
     def penalty(self, step: Step) -> Tensor:
         """Return E (|J^T y| - a)^2, a scalar; the average length is reported."""
-        count = math.ceil(self.share * len(step.latent))
+        # At least two, which batch norm in G needs.
+        count = min(len(step.latent), max(2, math.ceil(self.share * len(step.latent))))
         latent = step.latent[:count].detach().requires_grad_()
         labels = None if step.labels is None else step.labels[:count]
         lengths = self.lengths(step.generator(latent, labels).float(), latent)
         average: Tensor = step.built.mean
         with torch.no_grad():
-            average.lerp_(lengths.mean(), 1 - self.decay)
+            average.lerp_(lengths.mean(), 1 - self.decay**step.share)
         step.scalars["path length"] = average.clone()
         return (lengths - average.clone()).square().mean()

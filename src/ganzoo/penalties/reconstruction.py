@@ -47,6 +47,7 @@ class Reconstruction(Penalty):
     player: ClassVar[Player] = "generator"
     generator_sees_real: ClassVar[bool] = True
     min_batch: ClassVar[int] = 2
+    whole_batch: ClassVar[bool] = True
 
     weight: float = Field(10.0, ge=0, allow_inf_nan=False, description="factor of the term")
     distance: Literal["l1", "l2"] = Field(

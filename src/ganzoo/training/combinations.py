@@ -211,12 +211,15 @@ def notices(game: Game, arch: Architecture, *, joint_batch: bool) -> list[str]:
     """Return what can be combined but is better not, a line each."""
     found = []
     layers = {layer: None for net in game.nets().values() for layer in across_batch(net)}
-    if game.accumulate > 1 and layers:
-        found.append(
-            f"{' and '.join(layers)} in '{arch.name}' sees the micro-batches of "
-            f"accumulate={game.accumulate} one by one, not the whole batch: results are those of "
-            f"smaller batches in this alone."
-        )
+    whole = [f"{' and '.join(layers)} in '{arch.name}'"] if layers else []
+    parts: list[Loss | Penalty] = [game.loss, *(term.penalty for term in game.terms)]
+    whole += [named(part) for part in parts if part.whole_batch]
+    if game.accumulate > 1:
+        found += [
+            f"{each} sees the micro-batches of accumulate={game.accumulate} one by one, not the "
+            f"whole batch: results are those of smaller batches in this alone."
+            for each in whole
+        ]
     single = [term.penalty.name for term in game.terms if term.penalty.per_sample]
     for layer in across_batch(game.discriminator):
         normalises = layer == "batch norm"

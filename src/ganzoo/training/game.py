@@ -15,6 +15,7 @@ from ganzoo.core.step import OWN, Judge, Output, Step, packed
 from ganzoo.errors import ConfigError, ContractError, listing, quoted
 from ganzoo.training.contract import blaming, check_scalar, describe, require
 from ganzoo.training.first_batch import FirstBatch
+from ganzoo.training.micro_batches import detached, joined
 from ganzoo.training.parts import Part, State, as_part, named
 from ganzoo.training.player import Player
 
@@ -270,11 +271,10 @@ class Game:
         """Update a player by the mean, over micro-batches, of its loss and penalties.
 
         Returns:
-            The last step, with the means of all scalars; in D's phase the logits of all.
+            The step; of micro-batches, one of the whole batch, with the means of all scalars.
         """
         self.players[player].prepare()
-        scalars: list[dict[str, Tensor]] = []
-        logits: list[Tensor] = []
+        seen: list[Step] = []
         totals: list[Tensor] = []
         for step in steps:
             total, found = self._total(player, step)
@@ -282,17 +282,10 @@ class Game:
             totals.append(total.detach())
             if player == "discriminator":
                 found |= self._shown(step)
-                assert step.real_output is not None
-                logits.append(step.real_output.logits.detach())
-            scalars.append(found)
             self._backward(player, total, step)
-        step.scalars = scalars[0]
-        if self.accumulate > 1:
-            step.scalars = {
-                key: torch.stack([s[key] for s in scalars]).mean() for key in scalars[0]
-            }
-            if step.real_output is not None and logits:
-                step.real_output = replace(step.real_output, logits=torch.cat(logits))
+            step.scalars = found
+            seen.append(step if self.accumulate == 1 else detached(step))
+        step = seen[0] if self.accumulate == 1 else joined(seen)
         letter = player[0]
         norm = self._advance(player, torch.stack(totals).sum() if totals[1:] else totals[0])
         step.scalars[f"{letter}_grad"] = norm
@@ -474,7 +467,7 @@ class Game:
         autocast = self.noise.device.type if self.autocast else None
         judge = Judge(self.discriminator, autocast, self._augment, self.packing)
         step = Step(self.played, self.generator, judge, latent, fake, *seen)
-        step.player = player
+        step.player, step.share = player, 1 / self.accumulate
         return step
 
     def _buffers(self) -> Iterator[tuple[tuple[str, str], Tensor]]:

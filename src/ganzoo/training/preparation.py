@@ -24,6 +24,7 @@ from ganzoo.errors import (
     UnknownNameError,
     did_you_mean,
     listing,
+    quoted,
 )
 from ganzoo.files import storage
 from ganzoo.generators.generator import Generator
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["RESUMED", "frame", "inherited", "kept_settings", "load", "settings", "start_from"]
 
 _LOOKED_AT, _VALUES = 1024, 2**24  # samples, and values of all of them
+_SHOWN = 5  # pairs of classes
 _ROOM = 1e-3  # of their range: floats are rounded
 
 
@@ -326,6 +328,7 @@ def start_from(
             raise ConfigError(
                 f"The {what} of {source} is {there}, but this training has {here}. {fix}."
             )
+    notices += _class_notices(source, spec, sample)
     generator.load_state_dict(origin.module.state_dict())
     judge = origin.discriminator()
     if judge is None or theirs.packing != config.packing:
@@ -338,6 +341,28 @@ def start_from(
     if place is None or storage.expanded(source).is_dir():
         return config
     return config.model_copy(update={"init_from": f"{place.repo_id}@{place.revision}"})
+
+
+def _class_notices(source: str, spec: SampleSpec, theirs: SampleSpec) -> list[str]:
+    """Say which classes begin as which others.
+
+    Raises:
+        ConfigError: If the classes are the same in another order, so that labels would be mixed up.
+    """
+    here, there = spec.classes or (), theirs.classes or ()
+    others = [pair for pair in zip(here, there, strict=True) if pair[0] != pair[1]]
+    if not others:
+        return []
+    new, old = others[0]
+    if set(here) == set(there):
+        raise ConfigError(
+            f"{source} and these data have the same classes in another order: label "
+            f"{there.index(old)} is {quoted(old)} there and {quoted(new)} here. Give the data's "
+            f"classes and labels in the order of {source}."
+        )
+    pairs = [f"{quoted(new)} as {quoted(old)}" for new, old in others[:_SHOWN]]
+    more = f" and {len(others) - _SHOWN} more" * (len(others) > _SHOWN)
+    return [f"classes of the data begin as those of {source}: {listing(pairs)}{more}"]
 
 
 def _said(name: str, numbers: tuple[float, ...]) -> str:
