@@ -11,11 +11,14 @@ from safetensors import safe_open
 import ganzoo
 from ganzoo import (
     architectures,
+    augmentations,
+    averages,
     datasets,
     features,
     losses,
     metrics,
     optimizers,
+    penalties,
     schedules,
     trackers,
 )
@@ -54,6 +57,9 @@ def clean(tmp_path, monkeypatch):
         trackers,
         features,
         metrics,
+        penalties,
+        augmentations,
+        averages,
     ):
         for entry in kind.registry.entries():
             if entry.distribution == MODULE:

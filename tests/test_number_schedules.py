@@ -97,8 +97,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"schedules": {"penalties.r1.weight": "cosine 1"}}, "no number 'penalties.r1.weight'"),
     (
-        {"schedules": {"g_optimizer.lr": "cosine 0"}},
-        "schedules.g_optimizer.lr: Optimizer 'adam': lr cannot be 0.0: input should be greater",
+        {"schedules": {"g_optimizer.lr": "cosine -1e-4"}},
+        "schedules.g_optimizer.lr: Optimizer 'adam': lr cannot be -0.0001: input should be greater",
     ),
     ({"schedules": {"d_optimizer.beta2": "linear .9 1"}}, "schedules.d_optimizer.beta2: "),
     (
@@ -124,7 +124,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"schedules": {"g_optimizer.lr": "linear 1e-4 2e-4 at=.5"}},
-        "A schedule of shape 'linear' has no 'at'.",
+        "schedules.g_optimizer.lr: A schedule of shape 'linear' has no 'at'.",
     ),
     (
         {"schedules": {"g_optimizer.lr": "inverse-square-root 1e-4 2e-4"}},

@@ -40,7 +40,7 @@ from ganzoo.metrics import Metric
 from ganzoo.optimizers import Optimizer
 from ganzoo.penalties import Penalty
 from ganzoo.schedules import NumberSchedule, Schedule, paths
-from ganzoo.schedules.numbers import read, read_all
+from ganzoo.schedules.numbers import read_all, read_each
 from ganzoo.trackers import Tracker
 
 __all__ = [
@@ -130,7 +130,7 @@ Penalties = Annotated[
 
 OneSchedule = Annotated[SerializeAsAny[Schedule], BeforeValidator(schedules.create)]
 Schedules = Annotated[
-    dict[str, Annotated[NumberSchedule, BeforeValidator(read)]], BeforeValidator(read_all)
+    dict[str, NumberSchedule], BeforeValidator(read_each), BeforeValidator(read_all)
 ]
 
 
@@ -365,6 +365,7 @@ class TrainConfig(Model):
             self.penalties,
             self.augmentation,
             self.average,
+            self.loss,
             self.adversarial_weight,
         )
 

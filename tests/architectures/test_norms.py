@@ -494,13 +494,21 @@ def test_options_are_the_way_out_under_penalties_of_single_samples(penalty: str)
 
 
 def test_one_batch_of_both_is_noticed() -> None:
-    made = trainer({"name": "dcgan", "channels": 2, "d_deviation": 4}, joint_batch=True)
+    arch = {"name": "dcgan", "channels": 2, "d_norm": "layer", "d_deviation": 4}
+    made = trainer(arch, joint_batch=True)
     made.setup()
-    found = [notice for notice in made.notices if notice.startswith("joint_batch")]
-    assert [("batch norm" in notice, "minibatch" in notice) for notice in found] == [
-        (True, False),
-        (False, True),
-    ]
+    (found,) = [notice for notice in made.notices if notice.startswith("joint_batch")]
+    assert "whose minibatch deviation then looks at both at once. Leave joint_batch off." in found
+
+
+def test_one_batch_of_both_is_not_normalised() -> None:
+    refused = (
+        "batch norm in that of 'dcgan' then tells them apart: .* Leave joint_batch off, or set the "
+        r"architecture's d_norm to layer \(--arch.d_norm layer\)."
+    )
+    with pytest.raises(ConfigError, match=refused):
+        trainer({"name": "dcgan", "channels": 2}, joint_batch=True, out="run").fit()
+    assert not Path("run").exists()
 
 
 def test_the_plan_of_a_net_has_its_shapes() -> None:

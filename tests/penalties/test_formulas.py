@@ -255,6 +255,41 @@ def test_orthogonal_rows_cost_nothing() -> None:
     assert penalties.create("orthogonal").value([]) == 0
 
 
+def test_vectors_of_classes_are_no_filters() -> None:
+    net = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 4))
+    one = step("generator", generator=net)
+    penalty = penalties.create("orthogonal")
+    found = penalty.penalty(one).detach()
+    assert found == penalty.value([net[1].weight]).detach()
+    assert found < penalty.value(net.parameters()).detach()
+
+
+@pytest.mark.parametrize("name", ["gp", "dragan"])
+def test_between_packs_there_is_one_number_of_each(name: str) -> None:
+    seen = []
+
+    class Seeing(nn.Module):
+        def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
+            seen.append(samples)
+            return samples.flatten(1).sum(1)
+
+    real, fake = torch.ones(6, 2, 3), torch.zeros(6, 2, 3)
+    arguments = (real, fake) if name == "gp" else (torch.randn(6, 2, 3),)
+    torch.manual_seed(8)
+    penalties.create(name).value(Judge(Seeing(), packing=3), *arguments)
+    assert seen[0].shape == (2, 6, 3)
+    if name == "gp":  # one number in a pack, and another in the other
+        assert [len(pack.unique()) for pack in seen[0]] == [1, 1] and len(seen[0].unique()) == 2
+
+
+def test_auxiliary_classifier() -> None:
+    classes, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    rows = classes.double().numpy()
+    expected = np.mean([np.log(np.exp(r).sum()) - r[y] for r, y in zip(rows, labels, strict=True)])
+    found = penalties.create("auxiliary-classifier").value(classes, labels)
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
 def test_feature_matching() -> None:
     real, fake = batch(), batch(1)
     value = penalties.create("feature-matching").value(real, fake)

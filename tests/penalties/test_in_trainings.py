@@ -205,3 +205,10 @@ def test_a_net_without_layers_has_no_features() -> None:
         ContractError, match=r"features for no penalty: .* Return Output\(logits, features="
     ):
         made.game.update_generator(8, torch.randn(8, 1, 16, 16), None)
+
+
+def test_a_penalty_has_no_option_for_its_player() -> None:
+    for name, player in (("path-length", "generator"), ("r1", "discriminator")):
+        refused = f"'{name}' is added to the loss of its own player .by default the {player}"
+        with pytest.raises(ConfigError, match=refused):
+            penalties.create({"name": name, "player": "discriminator"})

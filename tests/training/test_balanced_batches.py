@@ -162,3 +162,37 @@ def test_trainings_that_cannot_are_refused() -> None:
     trainer(Read()).setup()  # read into memory
     with pytest.raises(ConfigError, match="labels cannot be 'even'.* 'data' or 'uniform'"):
         trainer(labels="even")
+
+
+def test_classes_without_samples_are_said() -> None:
+    data = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8)
+
+    class Named(Dataset[Any]):
+        classes = ("cat", "dog", "owl")
+
+        def __init__(self, labels: list[int]) -> None:
+            self.labels = labels
+
+        def __len__(self) -> int:
+            return len(data)
+
+        def __getitem__(self, index: int) -> Any:
+            return data[index], self.labels[index]
+
+    said = []
+    for labels in ([0, 1, 2] * 4, [0, 2] * 6):
+        made = Trainer(
+            {"name": "mlp", "hidden": [8]},
+            Named(labels),
+            conditional=True,
+            steps=1,
+            batch_size=4,
+            progress=False,
+        )
+        made.setup()
+        said.append([notice for notice in made.notices if "no sample is of class" in notice])
+    assert said[0] == []
+    assert said[1] == [
+        "no sample is of class 'dog', of 3 classes in all: what G makes of such labels means "
+        "nothing"
+    ]

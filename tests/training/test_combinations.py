@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 import ganzoo
 from ganzoo import architectures, penalties
+from ganzoo.augmentations import Augmentation
 from ganzoo.errors import ConfigError
 
 IMAGES = torch.randint(0, 256, (16, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
@@ -65,6 +67,40 @@ class Flat(nn.Module):
 def trainer(arch: Any, penalty: Any, **more: Any) -> ganzoo.Trainer:
     settings = {"steps": 1, "batch_size": 8, "device": "cpu", "progress": False, **more}
     return ganzoo.Trainer(arch, IMAGES, penalties=penalty, **settings)
+
+
+class Once(torch.autograd.Function):
+    """The same samples, and a first derivative alone."""
+
+    @staticmethod
+    def forward(ctx: Any, samples: Tensor) -> Tensor:
+        return samples.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()
+
+
+class Rough(Augmentation):
+    """An augmentation without a second derivative."""
+
+    name = "rough"
+
+    def build(self, spec: Any) -> nn.Module:
+        return type("Module", (nn.Module,), {"forward": lambda self, x: Once.apply(x)})()
+
+
+@pytest.mark.parametrize("packing", [1, 2])
+def test_an_augmentation_without_a_second_derivative(packing: int, tmp_path: Path) -> None:
+    arch = {"name": "mlp", "hidden": [8]}
+    out = tmp_path / "run"
+    refused = "augmentation 'rough' has no second derivative here .* Take penalty 'approximate-r1'"
+    for penalty in ("r1", "gp"):
+        with pytest.raises(ConfigError, match=refused):
+            trainer(arch, penalty, augmentation=Rough(), packing=packing, out=out).fit()
+        assert not out.exists()
+    trainer(arch, "approximate-r1", augmentation=Rough(), packing=packing, out=out).fit()
 
 
 SECOND = [name for name in penalties.names() if penalties.get(name).second_order]

@@ -26,6 +26,7 @@ VECTORS = torch.rand(64, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
 IMAGES = torch.randint(0, 256, (24, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
 MLP = {"name": "mlp", "hidden": [8], "dropout": 0.0}
 DCGAN = {"name": "dcgan", "channels": 4}
+LAYERED = {**DCGAN, "d_norm": "layer"}
 
 
 def trainer(arch: Any, data: Any, **more: Any) -> ganzoo.Trainer:
@@ -95,7 +96,7 @@ def test_a_part_of_the_batch_is_whole_packs() -> None:
         (MLP, VECTORS, {"packing": 4, "loss": "relativistic", "penalties": "r1,r2"}),
         (MLP, VECTORS, {"packing": 2, "loss": "wasserstein", "penalties": "gp,lecam"}),
         (DCGAN, IMAGES, {"packing": 2, "augmentation": "diffaugment", "penalties": "consistency"}),
-        (DCGAN, IMAGES, {"packing": 4, "joint_batch": True}),
+        (LAYERED, IMAGES, {"packing": 4, "joint_batch": True}),
         (DCGAN, IMAGES, {"packing": 2, "augmentation": "ada", "penalties": "feature-matching"}),
     ],
 )

@@ -14,6 +14,7 @@ from torch import nn
 
 import ganzoo
 from ganzoo.averages.half_life import HalfLife
+from ganzoo.errors import ConfigError
 from ganzoo.training.ema import EMA
 
 IMAGES = torch.randint(0, 256, (24, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
@@ -80,6 +81,27 @@ def test_every_number_follows_its_schedule_and_rows_show_the_rates(tmp_path: Pat
     assert [row["g_lr"] for row in written] == found["g lr"]
     assert [row["d_lr"] for row in written] == found["d lr"]
     assert [row["ada_p"] for row in written] == pytest.approx(found["p"])
+
+
+def test_a_weight_of_the_loss_follows_its_schedule() -> None:
+    latent = {"shape": 4, "categorical": [2], "continuous": 1}
+    course = {"loss.weight": "linear 0", "loss.continuous_weight": "linear 0 1"}
+    playing = trainer(loss="info", latent=latent, schedules=course)
+    found = [
+        (playing.game.loss.weight, playing.game.loss.continuous_weight)
+        for _ in playing.iterations()
+    ]
+    assert found == [(1, 0), (0.75, 0.25), (0.5, 0.5), (0.25, 0.75)]
+    with pytest.raises(ConfigError, match=r"schedules.loss.weight: Loss 'info': weight cannot be"):
+        trainer(loss="info", latent=latent, schedules={"loss.weight": "linear -1"})
+
+
+def test_a_rate_may_fall_to_nothing_and_rise_from_it() -> None:
+    playing = trainer(schedules={"g_optimizer.lr": "linear 0 2e-4", "d_optimizer.lr": "linear 0"})
+    playing.setup()
+    both = playing.game.g_optimizer, playing.game.d_optimizer
+    found = [tuple(each.param_groups[0]["lr"] for each in both) for _ in playing.iterations()]
+    assert found == [pytest.approx((2e-4 * n / 4, 2e-4 * (4 - n) / 4)) for n in range(4)]
 
 
 def test_a_scheduled_weight_acts_on_the_update() -> None:

@@ -821,10 +821,10 @@ def test_numbers_that_are_no_longer_finite_stop_the_training(pictures: Tensor) -
         trainer.fit()
 
 
-def test_a_joint_batch_through_batch_norm_is_warned_about(pictures: Tensor) -> None:
+def test_a_joint_batch_through_batch_norm_is_refused(pictures: Tensor) -> None:
     trainer = ganzoo.Trainer(dataset=pictures, joint_batch=True, **small("dcgan"))
-    trainer.setup()
-    assert any("training is known to collapse" in notice for notice in trainer.notices)
+    with pytest.raises(ConfigError, match="training is known to collapse"):
+        trainer.setup()
     quiet = ganzoo.Trainer(dataset=pictures, joint_batch=True, **small("mlp"))
     quiet.setup()
     assert quiet.notices == []

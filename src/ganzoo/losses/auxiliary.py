@@ -25,6 +25,8 @@ class AuxiliaryClassifier(NonSaturating):
     the class, D on real samples, G on its own. In the paper D learns the classes of generated
     samples too (``fake``): then the two may agree on any sample for a class. D returns class
     logits, and the data have labels. For another adversarial loss add the penalty of this name.
+    On plain logits, ``discriminator`` and ``generator`` are the adversarial part; the other is
+    ``value`` of that penalty.
     """
 
     name: ClassVar[str] = "auxiliary-classifier"
@@ -33,6 +35,7 @@ class AuxiliaryClassifier(NonSaturating):
         "arXiv:1610.09585"
     )
     wants: ClassVar[frozenset[str]] = frozenset({"classes"})
+    schedulable: ClassVar[tuple[str, ...]] = ("weight",)
 
     weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="factor of the classes' cross-entropy"

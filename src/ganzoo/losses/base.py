@@ -48,6 +48,8 @@ class Loss(Component):
     """
     relative: ClassVar[bool] = False
     """Whether only differences of logits matter, so that their signs say nothing (a critic's)."""
+    schedulable: ClassVar[tuple[str, ...]] = ()
+    """Options that ``schedules`` may set by ``loss.OPTION``, such as a weight."""
     trained_with: ClassVar[Literal["generator", "discriminator"]] = "generator"
     """The player whose optimizer trains the parameters of what ``build`` returns."""
 

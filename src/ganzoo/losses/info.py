@@ -37,6 +37,7 @@ class Info(NonSaturating):
         'Maximizing Generative Adversarial Nets", arXiv:1606.03657'
     )
     wants: ClassVar[frozenset[str]] = frozenset({"features"})
+    schedulable: ClassVar[tuple[str, ...]] = ("weight", "continuous_weight")
 
     weight: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="factor of the error of categorical codes"

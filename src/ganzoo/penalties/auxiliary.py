@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
+from torch.nn.functional import cross_entropy
 
 from ganzoo.losses.auxiliary import class_error
 from ganzoo.penalties.base import Penalty, Player
@@ -41,6 +42,10 @@ class AuxiliaryClassifier(Penalty):
     def players(self) -> frozenset[Player]:
         """Both."""
         return frozenset({"discriminator", "generator"})
+
+    def value(self, classes: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of class logits (N, classes) to labels (N,); a scalar."""
+        return cross_entropy(classes.float(), labels)
 
     def penalty(self, step: Step) -> Tensor:
         """Return the cross-entropy of the classes, in nats; a scalar."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ganzoo.core.component import Component
+from ganzoo.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +61,16 @@ class Penalty(Component):
     every: int = Field(
         1, ge=1, description="iterations between two terms, whose weight is multiplied by it"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_its_player(cls, options: Any) -> Any:
+        if isinstance(options, Mapping) and "player" in options.keys() - cls.model_fields.keys():
+            raise ConfigError(
+                f"Penalty '{cls.name}' is added to the loss of its own player (by default the "
+                f"{cls.player}), which no option changes. Leave player out."
+            )
+        return options
 
     @property
     def players(self) -> frozenset[Player]:

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, model_validator
 
 from ganzoo.augmentations.translation import translate
+from ganzoo.core.step import Judge
 from ganzoo.errors import ConfigError
 from ganzoo.penalties.base import Penalty, Player
 from ganzoo.penalties.gradients import logits_of, means, squared_norms
@@ -98,7 +99,7 @@ class Consistency(Penalty):
     def penalty(self, step: Step) -> Tensor:
         """Return the sum of what is compared for D, or G's term; a scalar."""
         if step.player == "generator":
-            moved = step.generator(self._near(step), step.labels)
+            moved = self._near(step)
             return -self.diversity * squared_norms(step.fake.float() - moved.float()).mean()
         terms = []
         if self.real:
@@ -109,7 +110,7 @@ class Consistency(Penalty):
             terms.append((step.fake_output.logits, self.changed(step.fake.detach())))
         if self.latent:
             with torch.no_grad():
-                near = step.generator(self._near(step), step.labels)
+                near = self._near(step)
             terms.append((step.fake_output.logits, near))
         values = [
             self.value(logits, logits_of(step.discriminator(samples, step.labels)))
@@ -118,4 +119,9 @@ class Consistency(Penalty):
         return torch.stack(values).sum()
 
     def _near(self, step: Step) -> Tensor:
-        return step.latent + self.sigma * torch.randn_like(step.latent)
+        """G's samples of latents close to those of the step, in the precision of the training."""
+        latent = step.latent + self.sigma * torch.randn_like(step.latent)
+        assert isinstance(step.discriminator, Judge)
+        with step.discriminator.precision():
+            near: Tensor = step.generator(latent, step.labels)
+        return near

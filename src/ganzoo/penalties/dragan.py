@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from ganzoo.penalties.gradient_penalty import NormPenalty
-from ganzoo.penalties.gradients import logits_of
+from ganzoo.penalties.gradients import logits_of, one_of_each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ class Dragan(NormPenalty):
             labels: Theirs (N,), or None.
         """
         real = real.detach()
-        share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+        share = one_of_each(real, discriminator)
         moved = torch.rand_like(real) * real.std(correction=0) * self.spread
         near = (real + share * moved).requires_grad_()
         logits = logits_of(discriminator(near, labels))

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from ganzoo.penalties.base import Penalty
-from ganzoo.penalties.gradients import gradients, logits_of
+from ganzoo.penalties.gradients import gradients, logits_of, one_of_each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ class GradientPenalty(NormPenalty):
             labels: Of both (N,), or None.
         """
         real, fake = real.detach(), fake.detach().to(real.dtype)
-        share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+        share = one_of_each(real, discriminator)
         between = torch.lerp(fake, real, share).requires_grad_()
         logits = logits_of(discriminator(between, labels))
         return self.of(logits, between)

@@ -12,7 +12,7 @@ from ganzoo.core.step import Output, packed
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Discriminator", "gradients", "logits_of", "means", "squared_norms"]
+__all__ = ["Discriminator", "gradients", "logits_of", "means", "one_of_each", "squared_norms"]
 
 Discriminator = Callable[["Tensor", "Tensor | None"], "Tensor | Output"]
 """``(samples (N, *shape), labels (N,) or None) -> logits (N,) or (N, K)``, or an ``Output``."""
@@ -49,3 +49,15 @@ def gradients(logits: Tensor, samples: Tensor) -> Tensor:
 def squared_norms(values: Tensor) -> Tensor:
     """Return the squared Euclidean norm of each of ``values`` (N, *shape): (N,)."""
     return values.reshape(len(values), -1).square().sum(1)
+
+
+def one_of_each(samples: Tensor, discriminator: Discriminator) -> Tensor:
+    """Return a number from U(0, 1) for each of ``samples`` (N, *shape), or for each pack of D's.
+
+    Returns:
+        (N, 1, ...), which broadcasts over samples; the same for those of one pack.
+    """
+    packing = getattr(discriminator, "packing", 1)  # of ganzoo's own D
+    shape = len(samples) // packing, *[1] * (samples.ndim - 1)
+    drawn = torch.rand(shape, device=samples.device, dtype=samples.dtype)
+    return drawn if packing == 1 else drawn.repeat_interleave(packing, 0)

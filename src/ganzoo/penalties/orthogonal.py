@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from ganzoo.penalties.base import Penalty, Player
 
@@ -52,7 +53,9 @@ class Orthogonal(Penalty):
     def penalty(self, step: Step) -> Tensor:
         """Return the penalty of the player's weights, a scalar."""
         net = step.generator if step.player == "generator" else step.discriminator
-        return self.value(net.parameters())
+        # The vectors of classes are alike at first, and are no filters of one layer.
+        tables = {id(part.weight) for part in net.modules() if isinstance(part, nn.Embedding)}
+        return self.value(weight for weight in net.parameters() if id(weight) not in tables)
 
 
 def _off_diagonal(rows: Tensor) -> Tensor:

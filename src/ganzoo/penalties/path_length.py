@@ -70,6 +70,15 @@ class PathLength(Penalty):
         norms: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
         return norms
 
+    def value(self, lengths: Tensor, average: Tensor) -> Tensor:
+        """Return the penalty E (|J^T y| - a)^2, a scalar.
+
+        Args:
+            lengths: What ``lengths`` has returned (N,).
+            average: The moving average of lengths a, ().
+        """
+        return (lengths - average).square().mean()
+
     def penalty(self, step: Step) -> Tensor:
         """Return E (|J^T y| - a)^2, a scalar; the average length is reported."""
         # At least two, which batch norm in G needs.
@@ -81,4 +90,4 @@ class PathLength(Penalty):
         with torch.no_grad():
             average.lerp_(lengths.mean(), 1 - self.decay**step.share)
         step.scalars["path length"] = average.clone()
-        return (lengths - average.clone()).square().mean()
+        return self.value(lengths, average.clone())

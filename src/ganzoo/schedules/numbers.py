@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 from ganzoo.core.model import Model
 from ganzoo.errors import ConfigError, listing, quoted
 
-__all__ = ["NumberSchedule", "read", "read_all"]
+__all__ = ["NumberSchedule", "read", "read_all", "read_each"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -177,4 +178,22 @@ def read_all(value: Any) -> Any:
         if path in found:
             raise ConfigError(f"'{path}' has two schedules; give it one.")
         found[path] = schedule
+    return found
+
+
+def read_each(value: Any) -> Any:
+    """Return schedules of a mapping by path; all else as it is.
+
+    Raises:
+        ConfigError: If one is wrong, with its path.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    found: dict[Any, Any] = {}
+    for path, each in value.items():
+        try:
+            options = read(each)
+            found[path] = NumberSchedule(**options) if isinstance(options, Mapping) else options
+        except ConfigError as error:
+            raise ConfigError(f"schedules.{path}: {error}") from None
     return found

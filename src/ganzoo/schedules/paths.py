@@ -49,6 +49,11 @@ def _option(component: Component, option: str) -> Number:
     return Number(getattr(component, option), lambda value: component.replace(**{option: value}))
 
 
+def _rate(optimizer: Any) -> Number:
+    """A learning rate, which may fall to 0 or rise from it."""
+    return Number(optimizer.lr, lambda value: None if value == 0 else optimizer.replace(lr=value))
+
+
 def _beta(optimizer: Any, index: int) -> Number:
     def check(value: float) -> None:
         betas = list(optimizer.betas)
@@ -63,6 +68,7 @@ def numbers(
     penalties: Iterable[Any],
     augmentation: Any,
     average: Any,
+    loss: Any,
     adversarial_weight: float = 1.0,
 ) -> dict[str, Number]:
     """Return by path all numbers of these components that a schedule may set.
@@ -72,6 +78,7 @@ def numbers(
         penalties: All of them.
         augmentation: The augmentation or None.
         average: The moving average.
+        loss: The loss.
         adversarial_weight: Factor of G's loss.
     """
     found = {}
@@ -79,6 +86,8 @@ def numbers(
         for name in optimizer.schedulable:
             if name in BETAS:
                 found[f"{setting}.{name}"] = _beta(optimizer, BETAS.index(name))
+            elif name == "lr":
+                found[f"{setting}.{name}"] = _rate(optimizer)
             else:
                 found[f"{setting}.{name}"] = _option(optimizer, name)
     for penalty in penalties:
@@ -88,6 +97,8 @@ def numbers(
             found[f"augmentation.{buffer}"] = _option(augmentation, option)
     for option in average.schedulable:
         found[f"average.{option}"] = _option(average, option)
+    for option in loss.schedulable:
+        found[f"loss.{option}"] = _option(loss, option)
     found["adversarial_weight"] = Number(adversarial_weight, _adversarial)
     return found
 

@@ -118,6 +118,7 @@ def assemble(
     stage.parts()  # which refuses what has no state
     combinations.check_signs(game)
     combinations.check_batch(game, config.batch_size)
+    combinations.check_joint_batch(game, config.arch)
     combinations.check_packing(game, config.arch, spec)
     combinations.check_classes(game, config.arch, spec)
     combinations.check_second_derivatives(game, config.arch, spec)
@@ -135,7 +136,7 @@ def assemble(
 
 def _note_oddities(stage: Stage) -> None:
     config = stage.config
-    for notice in combinations.notices(stage.game, config.arch, joint_batch=config.joint_batch):
+    for notice in combinations.notices(stage.game, config.arch):
         stage.note(notice)
     if stage.visualizer.plotted and not plots.available():
         stage.note(f"no pictures of these samples without matplotlib: {plots.REMEDY}")

@@ -10,13 +10,13 @@ import torch
 
 from ganzoo.core import seeds
 from ganzoo.core.nets import across_batch
-from ganzoo.core.step import Output
+from ganzoo.core.step import Output, packed
 from ganzoo.errors import ConfigError, ContractError, UnsupportedSampleError
 from ganzoo.losses.base import Loss
 from ganzoo.training.parts import named
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ganzoo.architectures.base import Architecture
     from ganzoo.core.component import Component
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_batch",
     "check_classes",
+    "check_joint_batch",
     "check_packing",
     "check_second_derivatives",
     "check_signs",
@@ -47,11 +48,22 @@ def check_second_derivatives(game: Game, arch: Architecture, spec: SampleSpec) -
     """
     penalties = [term.penalty for term in game.terms if term.penalty.second_order]
     for player in sorted({penalty.player for penalty in penalties}):
+        first = next(penalty for penalty in penalties if penalty.player == player)
         with seeds.preserve_rng_state(game.noise.device):
-            fault = _fault(game, player, spec)
+            net = copy.deepcopy(game.net(player))
+            fault = _fault(game, player, spec, net)
+            augmented = ""
+            if not fault and player == "discriminator" and game.augmentation is not None:
+                module = copy.deepcopy(game.augmentation[1])
+                augmented = _fault(game, player, spec, net, module)
         if fault:
-            first = next(penalty for penalty in penalties if penalty.player == player)
             raise ConfigError(_refusal(first, player, arch, fault))
+        if augmented and game.augmentation is not None:
+            raise ConfigError(
+                f"Penalty '{first.name}' differentiates a gradient, and augmentation "
+                f"'{game.augmentation[0].name}' has no second derivative here ({augmented}). "
+                f"{_instead(first)}, or another augmentation."
+            )
 
 
 def check_signs(game: Game) -> None:
@@ -128,6 +140,25 @@ def check_batch(game: Game, batch_size: int) -> None:
             )
 
 
+def check_joint_batch(game: Game, arch: Architecture) -> None:
+    """Refuse real and generated samples in one batch that is normalised over both.
+
+    Raises:
+        ConfigError: With the reason and the way out.
+    """
+    layer = "batch norm"
+    if game.joint_batch and layer in across_batch(game.discriminator):
+        option, value = _OPTIONS[layer]
+        other = "take an architecture without it"
+        if option in type(arch).model_fields:
+            other = f"set the architecture's {option} to {value} (--arch.{option} {value})"
+        raise ConfigError(
+            f"joint_batch shows D real and generated samples in one batch, and {layer} in that of "
+            f"'{arch.name}' then tells them apart: training is known to collapse. Leave "
+            f"joint_batch off, or {other}."
+        )
+
+
 def check_packing(game: Game, arch: Architecture, spec: SampleSpec) -> None:
     """Refuse packs where a pack has no one label, or a method reads features of single samples.
 
@@ -178,14 +209,18 @@ def _inputs(game: Game, player: str, spec: SampleSpec) -> tuple[Tensor, Tensor |
     return inputs, labels
 
 
-def _fault(game: Game, player: str, spec: SampleSpec) -> str:
+def _fault(
+    game: Game, player: str, spec: SampleSpec, net: nn.Module, before: nn.Module | None = None
+) -> str:
     """Return torch's words on a second derivative that there is not, or ''."""
-    net = copy.deepcopy(game.net(player))
     inputs, labels = _inputs(game, player, spec)
+    if before is not None:  # single samples, which are packed behind it
+        inputs = torch.randn(_TRIED * game.packing, *spec.shape, device=inputs.device)
     inputs.requires_grad_()
     try:
         with torch.enable_grad(), game.precision():
-            found = net(inputs, labels)
+            seen = inputs if before is None else packed(before(inputs), game.packing)
+            found = net(seen, labels)
             result: Tensor = found.logits if isinstance(found, Output) else found
         (slope,) = torch.autograd.grad(result.float().sum(), inputs, create_graph=True)
     except Exception:
@@ -198,16 +233,22 @@ def _fault(game: Game, player: str, spec: SampleSpec) -> str:
 
 
 def _refusal(penalty: Penalty, player: str, arch: Architecture, fault: str) -> str:
-    way = "Leave the penalty out, or take an architecture without that layer."
+    way = f"{_instead(penalty)}, or take an architecture without that layer."
     if penalty.instead:
-        way = f"Take penalty '{penalty.instead}', which needs none."
+        way = f"{_instead(penalty)}."
     return (
         f"Penalty '{penalty.name}' differentiates a gradient, and a layer in the {player} of "
         f"architecture '{arch.name}' has no second derivative here ({fault}). {way}"
     )
 
 
-def notices(game: Game, arch: Architecture, *, joint_batch: bool) -> list[str]:
+def _instead(penalty: Penalty) -> str:
+    if penalty.instead:
+        return f"Take penalty '{penalty.instead}', which needs none"
+    return "Leave the penalty out"
+
+
+def notices(game: Game, arch: Architecture) -> list[str]:
     """Return what can be combined but is better not, a line each."""
     found = []
     layers = {layer: None for net in game.nets().values() for layer in across_batch(net)}
@@ -222,18 +263,12 @@ def notices(game: Game, arch: Architecture, *, joint_batch: bool) -> list[str]:
         ]
     single = [term.penalty.name for term in game.terms if term.penalty.per_sample]
     for layer in across_batch(game.discriminator):
-        normalises = layer == "batch norm"
-        if joint_batch:
-            effect = (
-                "whose batch norm then tells them apart: training is known to collapse"
-                if normalises
-                else f"whose {layer} then looks at both at once"
-            )
+        if game.joint_batch:
             found.append(
-                f"joint_batch shows '{arch.name}' real and generated samples in one batch, "
-                f"{effect}. Leave joint_batch off."
+                f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose "
+                f"{layer} then looks at both at once. Leave joint_batch off."
             )
-        source = ": its paper leaves it out" if normalises else ""
+        source = ": its paper leaves it out" if layer == "batch norm" else ""
         for name in single:
             found.append(
                 f"penalty '{name}' is meant for a discriminator that judges each sample by itself, "

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ganzoo import architectures
 from ganzoo.config import COMPONENTS, TrainConfig, flag_of, located, read_config, resolve
 from ganzoo.core.component import Component
@@ -126,7 +128,27 @@ def load(config: TrainConfig, *, showing: bool) -> tuple[TrainConfig, Samples | 
             f"conditional=True needs an architecture that uses labels, and "
             f"'{config.arch.name}' does not. {_labelled_architectures()}"
         )
-    return config, samples.with_spec(spec)
+    return config, _with_empty_classes_said(samples.with_spec(spec))
+
+
+def _with_empty_classes_said(samples: Samples | Stream) -> Samples | Stream:
+    """Note classes that no sample is of."""
+    classes = samples.spec.classes or ()
+    if isinstance(samples, Stream) or samples.labels is None:
+        return samples
+    counts = torch.bincount(samples.labels.long(), minlength=len(classes)).tolist()
+    empty = [quoted(name) for name, count in zip(classes, counts, strict=True) if count == 0]
+    if not empty:
+        return samples
+    more = f" and {len(empty) - _SHOWN} more" * (len(empty) > _SHOWN)
+    return replace(
+        samples,
+        notices=(
+            *samples.notices,
+            f"no sample is of class {listing(empty[:_SHOWN])}{more}, of {len(classes)} classes in "
+            f"all: what G makes of such labels means nothing",
+        ),
+    )
 
 
 def _checked(samples: Samples | Stream, config: TrainConfig) -> Samples | Stream:

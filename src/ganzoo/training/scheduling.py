@@ -55,6 +55,8 @@ def _setter(path: str, config: TrainConfig, game: Game) -> Setter:
         return partial(setattr, game, path)
     setting, _, rest = path.partition(".")
     others = [player for name, player in game.players.items() if name != "discriminator"]
+    if setting == "loss":
+        return partial(_of_loss, game, rest)
     if setting == "penalties":
         name = rest.rpartition(".")[0]
         return partial(_weight, next(term for term in game.terms if term.penalty.name == name))
@@ -69,6 +71,10 @@ def _setter(path: str, config: TrainConfig, game: Game) -> Setter:
 
 def _weight(term: Term, value: float) -> None:
     term.weight = value
+
+
+def _of_loss(game: Game, option: str, value: float) -> None:
+    game.loss = game.loss.model_copy(update={option: value})  # both ends were validated
 
 
 def _average(players: list[Player], option: str, value: float) -> None:
