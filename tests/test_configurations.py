@@ -397,6 +397,7 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
     "penalties": st.just(()),
+    "joint_batch": often(st.just(False), st.just(True), 4),
     "accumulate": often(st.just(1), st.sampled_from([2, 3, 64]), 8),
     "packing": often(st.just(1), st.sampled_from([2, 3, 64]), 8),
     "adversarial_weight": often(st.just(1.0), st.sampled_from([0, 0.5, 3]), 8),
@@ -747,7 +748,7 @@ def test_the_strategies_are_of_settings_that_exist() -> None:
 def test_random_configurations_train_or_are_refused() -> None:
     found = explore(150, derandomize=True)
     assert found.total >= 150
-    assert found.trained >= 0.4 * found.total, found.outcomes
+    assert found.trained >= 0.3 * found.total, found.outcomes
     assert found.outcomes["fit"] and found.outcomes["iterations"] and found.outcomes["ConfigError"]
 
 

@@ -241,7 +241,8 @@ def test_a_general_loss_may_use_classes_without_a_word() -> None:
 def test_in_a_training_samples_come_to_be_told_right() -> None:
     quick = {"name": "adam", "lr": 2e-2}
     arch = {**TELLING, "dropout": 0}
-    made = trainer(arch, "auxiliary-classifier", steps=220, g_optimizer=quick, d_optimizer=quick)
+    loss = {"name": "auxiliary-classifier", "weight": 10}
+    made = trainer(arch, loss, steps=220, g_optimizer=quick, d_optimizer=quick)
     steps = [{**step.scalars} for step in made.iterations()]
     chance = math.log(3)
     assert steps[0]["d_classes"].item() == pytest.approx(chance, abs=0.4)
