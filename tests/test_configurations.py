@@ -570,7 +570,8 @@ FIX = re.compile(
     r"turn|upgrade|use|write)\b|[.,;] set [a-z]"
     # What is possible, as the rule that it breaks or as a list.
     r"|\b(available|names in it|options|settings): |\bneeds (an?|at least|low)\b|"
-    r"\bmust (be|have|lie|not)\b|: input should be\b|; the nearest it can is\b"
+    r"\bmust (be|have|lie|not)\b|: (input|tuple|string|value) should \w+\b|"
+    r"; the nearest it can is\b"
 )
 """What an error has in it, where it tells what to do or what is possible."""
 
