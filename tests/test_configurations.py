@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from PIL import Image
@@ -228,13 +228,15 @@ PINNED: dict[str, SearchStrategy[Any]] = {
     "label_column": st.sampled_from([None, None, None, "label"]),
     "labels": st.sampled_from(["auto", "auto", "none", "none", "folders", "file"]),
     "stored_range": st.sampled_from([None, None, (0.0, 255.0), (-1.0, 1.0), (0, 1)]),
-    "widths": st.sampled_from([(0.05, 0.1), (0.2,), 1e-3, (0.1, 0.05), ()]),
+    "power.widths": st.sampled_from([(0.05, 0.1), (0.2,), 1e-3, (0.1, 0.05), ()]),
 }
-"""Strategies of options that fields alone would draw badly, in whatever component they are."""
+"""Strategies of options that fields alone would draw badly, in any component or in one."""
 
 
-def option(name: str, info: FieldInfo) -> SearchStrategy[Any]:
-    return PINNED[name] if name in PINNED else values(info.annotation, tuple(info.metadata))
+def option(cls: type[Component], name: str) -> SearchStrategy[Any]:
+    info = cls.model_fields[name]
+    plain = values(info.annotation, tuple(info.metadata)) if name not in PINNED else PINNED[name]
+    return PINNED.get(f"{cls.name}.{name}", plain)
 
 
 def is_large(value: Any) -> bool:
@@ -253,8 +255,8 @@ def options_of(cls: type[Component]) -> SearchStrategy[dict[str, Any]]:
         if info.is_required() or is_large(info.default) or name in ("download", "root", "cache")
     }
     return st.fixed_dictionaries(
-        {name: option(name, fields[name]) for name in fields if name in needed},
-        optional={name: option(name, fields[name]) for name in fields if name not in needed},
+        {name: option(cls, name) for name in fields if name in needed},
+        optional={name: option(cls, name) for name in fields if name not in needed},
     )
 
 
@@ -397,16 +399,18 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
     "patience": often(st.none(), st.just(1), 8),
     "workers": often(st.none(), st.just(0), 6),
     "penalties": st.just(()),
+    "labels": often(st.just("data"), st.just("uniform"), 8),
     "joint_batch": often(st.just(False), st.just(True), 4),
-    "accumulate": often(st.just(1), st.sampled_from([2, 3, 64]), 8),
-    "packing": often(st.just(1), st.sampled_from([2, 3, 64]), 8),
-    "adversarial_weight": often(st.just(1.0), st.sampled_from([0, 0.5, 3]), 8),
+    "accumulate": often(st.just(1), st.sampled_from([2, 3, 64]), 12),
+    "packing": often(st.just(1), st.sampled_from([2, 3, 64]), 12),
+    "adversarial_weight": often(st.just(1.0), st.sampled_from([0.5, 3, 0]), 12),
     "schedules": often(
         st.just({}),
         st.sampled_from(
-            [{"g_optimizer.lr": "cosine 1e-5"}, "d_optimizer.lr step 1e-6 at=.3", {"x": "linear 1"}]
+            [{"g_optimizer.lr": "cosine 1e-5"}, "d_optimizer.lr step 1e-6 at=.3"] * 3
+            + [{"x": "linear 1"}]
         ),
-        4,
+        6,
     ),
     "augmentation": st.none(),
     "trackers": often(st.just(()), st.sampled_from(["tensorboard", [{"name": "tensorboard"}]]), 24),
@@ -456,7 +460,7 @@ def versatile() -> list[str]:
 @st.composite
 def configurations(draw: DrawFn) -> Case:
     chosen: dict[str, Any] = {"arch": draw(components(architectures.registry))}
-    origin = draw(often(st.just("memory"), st.sampled_from(["points", "any", "any", "file"]), 3))
+    origin = draw(often(st.just("memory"), st.sampled_from(["points", "points", "any", "file"]), 3))
     if origin == "memory":
         chosen["dataset"] = draw(in_memory())
     elif origin == "points":
@@ -487,7 +491,7 @@ def configurations(draw: DrawFn) -> Case:
     chosen.update(draw(others()))
     if draw(st.integers(1, 24)) == 24:
         chosen["recipe"] = draw(st.sampled_from(recipes.names()))
-    chosen = draw(often(st.just(chosen), spoilt(chosen), 4))
+    chosen = draw(often(st.just(chosen), spoilt(chosen), 8))
     return Case(
         given=chosen,
         in_config=draw(st.sets(st.sampled_from(sorted(chosen))).map(frozenset)),
@@ -565,9 +569,9 @@ EDGES: tuple[dict[str, Any], ...] = (
 # -- trying a configuration -----------------------------------------------------------------------
 
 FIX = re.compile(
-    r"(?i)\b(add|bring|check|choose|convert|correct|delete|did you mean|give|install|keep|leave|"
-    r"lower|or set|pass|raise|remove|replace|reshape|resize|restore|save|say|shorten|swap|take|"
-    r"turn|upgrade|use|write)\b|[.,;] set [a-z]"
+    r"(?i)\b(add|bring|check|choose|compute|convert|correct|delete|did you mean|give|install|keep|"
+    r"leave|lower|or set|pass|raise|remove|replace|reshape|resize|restore|save|say|shorten|swap|"
+    r"take|turn|upgrade|use|write)\b|[.,;] set [a-z]"
     # What is possible, as the rule that it breaks or as a list.
     r"|\b(available|names in it|options|settings): |\bneeds (an?|at least|low)\b|"
     r"\bmust (be|have|lie|not)\b|: (input|tuple|string|value) should \w+\b|"
@@ -702,14 +706,13 @@ class Findings:
         return self.outcomes["fit"] + self.outcomes["iterations"]
 
 
-def explore(count: int, *, derandomize: bool) -> Findings:
-    """Try that many configurations."""
+def explore(count: int, number: int | None = None, findings: Findings | None = None) -> Findings:
+    """Try that many configurations, those of a number or any; ``findings`` are added to."""
     write_files()
-    findings = Findings()
+    findings = Findings() if findings is None else findings
 
     @settings(
         max_examples=count,
-        derandomize=derandomize,
         deadline=None,
         database=None,
         print_blob=True,
@@ -720,7 +723,8 @@ def explore(count: int, *, derandomize: bool) -> Findings:
         with clean_partial_writes():
             findings.add(case, trial(case))
 
-    every_configuration()
+    run = every_configuration if number is None else seed(number)(every_configuration)
+    run()
     return findings
 
 
@@ -747,9 +751,13 @@ def test_the_strategies_are_of_settings_that_exist() -> None:
 
 
 def test_random_configurations_train_or_are_refused() -> None:
-    found = explore(150, derandomize=True)
+    found = explore(150, 0)
     assert found.total >= 150
-    assert found.trained >= 0.2 * found.total, found.outcomes
+    # What is drawn hangs together, and on the modules that are imported: 28 to 55% train.
+    for number in (1, 2, 3):
+        if found.trained < 0.4 * found.total:
+            explore(150, number, found)
+    assert found.trained >= 0.4 * found.total, found.outcomes
     assert found.outcomes["fit"] and found.outcomes["iterations"] and found.outcomes["ConfigError"]
 
 
@@ -758,7 +766,7 @@ def test_random_configurations_train_or_are_refused() -> None:
 def test_a_thousand_configurations_train_or_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = explore(1000, derandomize=False)
+    found = explore(1000)
     with capsys.disabled():
         print(f"\n{found.total} configurations, of which {found.trained} trained: ", end="")
         print(", ".join(f"{count} {name}" for name, count in found.outcomes.most_common()))

@@ -1272,3 +1272,15 @@ def test_a_fault_is_placed_in_the_plug_in_not_in_python() -> None:
     where = pytest.raises(ContractError, match=r"in test_contract\.py, line \d+")
     with where, contract.blaming("The generator", "Correct it."):
         opens()
+
+
+def test_one_sample_cannot_be_normalised_over_a_batch() -> None:
+    made = ganzoo.Trainer(
+        {"name": "mlp", "hidden": [4], "norm": "batch"},
+        torch.randn(8, 2),
+        batch_size=1,
+        steps=1,
+        progress=False,
+    )
+    with pytest.raises(ContractError, match=r"several samples: give a larger batch_size, or anoth"):
+        made.fit()
