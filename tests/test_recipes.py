@@ -21,6 +21,7 @@ NAMES = [
     "few-shot-fashion",
     "gaussian-1d",
     "grid-pac",
+    "hundred-gaussians",
     "mirror-mnist",
     "mlp-mnist",
     "ring-pac",
