@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ganzoo import optimizers, penalties
 from ganzoo.cli import main
 from ganzoo.config import TrainConfig, resolve
 from ganzoo.errors import ConfigError
@@ -143,6 +144,41 @@ def test_what_a_training_refuses(settings: dict[str, Any], message: str) -> None
     with pytest.raises(ConfigError) as caught:
         resolve(settings)
     assert message in str(caught.value)
+
+
+def test_an_exchanged_component_takes_its_schedules_with_it() -> None:
+    lower = {
+        "penalties": ["r1", "r2"],
+        "augmentation": "noise",
+        "average": "decay",
+        "schedules": {
+            "penalties.r1.weight": "cosine 1e-4",
+            "penalties.r2.weight": "cosine 1e-4",
+            "augmentation.sigma": "linear 0",
+            "average.decay": "linear .99 .999",
+            "g_optimizer.beta1": "linear 0 .9",
+        },
+    }
+    all_of_them = lower["schedules"].keys()
+
+    def left(**upper: Any) -> set[str]:
+        return all_of_them - resolve(lower, upper).schedules.keys()
+
+    assert left(seed=3) == set()
+    assert left(penalties="none") == left(penalties=()) == left(penalties=["gp"])
+    assert left(penalties=["gp"]) == {"penalties.r1.weight", "penalties.r2.weight"}
+    assert left(penalties=["gp", {"name": "r2", "weight": 3}]) == {"penalties.r1.weight"}
+    assert left(penalties=penalties.create("r1")) == {"penalties.r2.weight"}
+    assert left(augmentation="none") == left(augmentation=None) == {"augmentation.sigma"}
+    assert left(augmentation="diffaugment") == {"augmentation.sigma"}
+    assert left(augmentation={"name": "noise", "sigma": 0.3}) == set()
+    assert left(average="half-life") == {"average.decay"}
+    assert left(average={"decay": 0.5}) == left(g_optimizer={"lr": 1e-3}) == set()
+    assert left(g_optimizer="rmsprop") == {"g_optimizer.beta1"}
+    assert left(g_optimizer=optimizers.create("sgd")) == {"g_optimizer.beta1"}
+    # Its own schedules are a layer's own affair.
+    with pytest.raises(ConfigError, match=r"no number 'penalties\.r1\.weight'"):
+        resolve(lower, {"penalties": "none", "schedules": {"penalties.r1.weight": "cosine 1"}})
 
 
 def test_layers_have_schedules_by_path() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 import ganzoo
+from commands import parsed
 from ganzoo import recipes
 from ganzoo.config import differences, resolve
 from ganzoo.errors import ConfigError, UnknownNameError
@@ -269,3 +271,20 @@ def test_few_shot_fashion() -> None:
     trainer = trainer_of("few-shot-fashion")
     trainer.setup()
     assert len(trainer.loader.data) == 500
+
+
+FLAGS = re.compile(r"(?<=[ (])--[a-z][\w.-]*(?: (?!and|or|to)[\w.-]*\w)+")
+
+
+def test_flags_that_a_recipe_names_can_be_added_to_it() -> None:
+    found = {}
+    for name in NAMES:
+        about = re.sub(r"ganzoo evaluate RUN( --[\w-]+ \w+)+", "", recipes.get(name).about)
+        if flags := FLAGS.findall(about):
+            path = " --dataset ." if name == "dcgan-faces" else ""
+            found[name] = parsed(f"ganzoo train --recipe {name}{path} {' '.join(flags)}")
+    assert found["ring-pac"].penalties == found["grid-pac"].penalties == ()
+    assert found["ring-pac"].schedules.keys() == {"g_optimizer.lr", "d_optimizer.lr"}
+    assert found["upsample-fashion"].batch_size == 32
+    assert found["few-shot-fashion"].augmentation is None
+    assert [each.name for each in found["mlp-mnist"].trackers] == ["tensorboard"]

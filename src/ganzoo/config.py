@@ -618,6 +618,7 @@ def _class(key: str, value: Any) -> type[Component]:
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in layers:
+        _drop_schedules(merged, layer)
         for key, value in layer.items():
             if key == "dataset":
                 # A path or an object becomes a component.
@@ -635,6 +636,37 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             if layer.get(given) is not None:
                 merged[other] = None
     return merged
+
+
+def _drop_schedules(lower: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Take back schedules of components that a layer exchanges, as their options are."""
+    found = lower.get("schedules")
+    if isinstance(found, Mapping):
+        lower["schedules"] = {
+            path: schedule for path, schedule in found.items() if not _exchanged(path, lower, layer)
+        }
+
+
+def _exchanged(path: Any, lower: Mapping[str, Any], layer: Mapping[str, Any]) -> bool:
+    """Whether a layer has another component in place of that with the number at a path."""
+    setting, _, rest = str(path).partition(".")
+    if not rest or setting not in layer:
+        return False
+    if setting in LISTS:
+        given = several(layer[setting])
+        named = {_name(each) for each in given} if isinstance(given, (list, tuple)) else set()
+        return rest.rpartition(".")[0] not in named
+    name = _name(layer[setting])
+    if name is None:  # options alone, or no augmentation
+        return setting == "augmentation" and layer[setting] is None
+    return bool(name != _name(lower.get(setting)))
+
+
+def _name(value: Any) -> Any:
+    """The name of a component as a layer has it; None for options alone."""
+    if isinstance(value, Mapping):
+        return value.get("name")
+    return getattr(value, "name", value)
 
 
 def _merged_component(lower: Any, upper: Any) -> Any:

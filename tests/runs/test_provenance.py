@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 
 import ganzoo
+from commands import parsed
 from ganzoo import losses, recipes
-from ganzoo.cli import options, train
-from ganzoo.config import TrainConfig, defaults, resolve
+from ganzoo.config import TrainConfig, resolve
 from ganzoo.errors import RunFolderError
 from ganzoo.losses.hinge import Hinge
 from ganzoo.runs import provenance
@@ -29,29 +28,6 @@ TINY: dict[str, Any] = {
     "progress": False,
     "device": "cpu",
 }
-
-
-def parsed(line: str) -> TrainConfig:
-    """The settings that the command line gives."""
-    program, command, *tokens = shlex.split(line)
-    assert (program, command) == ("ganzoo", "train")
-    layer, chosen = train._choices(tokens)
-    shown = defaults(layer, chosen)
-    options.check_dotted(tokens, shown)
-    found: list[TrainConfig] = []
-
-    def execute(values: Any) -> None:
-        settings = options.nested(values, shown)
-        if len(size := settings.get("size", ())) == 1:
-            settings["size"] = size[0]
-        found.append(resolve(settings))
-
-    offered = list(options.setting_options(shown))
-    app = options.application("ganzoo train", "", offered, execute)
-    from ganzoo.cli import run
-
-    run(app, options.repeated(tokens, offered))
-    return found[0]
 
 
 def decisive(config: TrainConfig) -> dict[str, Any]:
