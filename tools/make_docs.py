@@ -563,7 +563,18 @@ def combined(ones: str, others: str) -> str:
 
 
 def by_kind() -> str:
-    """A table of what there is by kind of samples; one row where all of a kind take any."""
+    """A table of what there is by kind of samples."""
+    return by_case({kind: {"kind": kind} for kind in SAMPLES})
+
+
+def by_batch() -> str:
+    """A table of what there is by how a batch is shown to D and computed."""
+    cases = {"`packing`": {"packing": 2}, "`joint_batch`": {"joint_batch": True}}
+    return by_case({**cases, "`accumulate`": {"accumulate": 2, "batch_size": 4}})
+
+
+def by_case(cases: dict[str, dict[str, Any]]) -> str:
+    """A table of what there is by some settings; one row where all of a kind are alike."""
     rows, notes = [], []
     for plural in ("architectures", "losses", "penalties", "augmentations"):
         own: list[tuple[str, ...]] = []
@@ -573,12 +584,16 @@ def by_kind() -> str:
                 settings["arch"] = {"name": component.name}
             else:
                 settings |= setting(component)
-            cells = [verdict(refusal(kind, **settings), notes) for kind in SAMPLES]
+            cells = []
+            for case in cases.values():
+                cell = verdict(refusal(**{**settings, **case}), notes)
+                partly = "accumulate" in case and getattr(component, "whole_batch", False)
+                cells.append("of each micro-batch" if partly and cell == "yes" else cell)
             own.append((page_of(component), *cells))
-        if all({*cells} == {"yes"} for _, *cells in own):
+        if len({tuple(cells) for _, *cells in own}) == 1:
             own = [("all", *own[0][1:])]
         rows += [(f"**{plural}**" * (row is own[0]), *row) for row in own]
-    return noted(("", "", *SAMPLES), rows, notes)
+    return noted(("", "", *cases), rows, notes)
 
 
 def by_labels() -> str:
@@ -643,6 +658,12 @@ def combinations_page() -> str:
         f"architecture says which sizes it can do. Losses, penalties and augmentations are tried "
         f"with `{MLP.name}`.",
         by_kind(),
+        "## Batches",
+        "D sees several samples together (`packing`), or real and generated ones in one batch "
+        "(`joint_batch`); a batch is computed in parts (`accumulate`). What looks at a whole batch "
+        "then looks at each micro-batch, and a notice says so. With labels there is no packing. "
+        "All but architectures are tried with `mlp`.",
+        by_batch(),
         "## Labels",
         "How labels enter the generator (`condition`) and the discriminator (`d_condition`), "
         "with `conditional=True`:",
