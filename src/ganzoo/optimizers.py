@@ -94,7 +94,7 @@ class RMSprop(Optimizer):
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum on request."""
 
-    schedulable: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
+    schedulable: ClassVar[tuple[str, ...]] = ("lr", "momentum", "weight_decay")
     lr: Rate = Field(1e-2, description="learning rate")
     momentum: Decay = Field(0.0, description="momentum")
     nesterov: bool = Field(False, description="look ahead along the momentum")

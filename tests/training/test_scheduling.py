@@ -34,6 +34,18 @@ FULL: dict[str, Any] = {
 }
 
 
+MOMENTA: dict[str, Any] = {
+    "g_optimizer": "sgd",
+    "d_optimizer": {"name": "sgd", "lr": 1e-3, "nesterov": True, "momentum": 0.5},
+    "average": {"name": "half-life", "images": 1000},
+    "schedules": {
+        "g_optimizer.momentum": "linear 0 .8",
+        "d_optimizer.momentum": "linear .9",
+        "average.ramp": "linear .1 .5",
+    },
+}
+
+
 def trainer(**more: Any) -> ganzoo.Trainer:
     settings = {"steps": 4, "batch_size": 8, "log_every": 1, "checkpoint_every": 2, **more}
     return ganzoo.Trainer(
@@ -123,10 +135,11 @@ def test_a_scheduled_weight_acts_on_the_update() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_resumed_to_the_bit(tmp_path: Path, precision: str) -> None:
-    whole = trainer(out=tmp_path / "whole", precision=precision, **FULL)
+@pytest.mark.parametrize("settings", [FULL, MOMENTA])
+def test_resumed_to_the_bit(tmp_path: Path, settings: dict[str, Any], precision: str) -> None:
+    whole = trainer(out=tmp_path / "whole", precision=precision, **settings)
     whole.fit()
-    half = trainer(out=tmp_path / "half", precision=precision, **FULL)
+    half = trainer(out=tmp_path / "half", precision=precision, **settings)
 
     class Stop(ganzoo.Callback):
         def on_step(self, trainer: Any, step: Any) -> None:
@@ -163,6 +176,26 @@ def test_the_schedule_of_both_rates_multiplies_a_scheduled_one() -> None:
 
 
 # -- half-lives -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("start", "final"), [(0, 0.8), (0.8, 0)])
+def test_momentum_and_ramp_follow_their_schedules(start: float, final: float) -> None:
+    settings = copy.deepcopy(MOMENTA)
+    settings["schedules"]["g_optimizer.momentum"] = f"linear {start} {final}"
+    playing = trainer(**settings)
+    found = [
+        (
+            playing.game.g_optimizer.param_groups[0]["momentum"],
+            playing.game.d_optimizer.param_groups[0]["momentum"],
+            playing.game.ema.average.ramp,
+        )
+        for _ in playing.iterations()
+    ]
+    shares = [0, 0.25, 0.5, 0.75]
+    assert found == [
+        pytest.approx((start + (final - start) * way, 0.5 + 0.4 * way, 0.1 + 0.4 * way))
+        for way in shares
+    ]
 
 
 @pytest.mark.parametrize("ramp", [None, 0.05, 0.5])
