@@ -569,9 +569,9 @@ EDGES: tuple[dict[str, Any], ...] = (
 # -- trying a configuration -----------------------------------------------------------------------
 
 FIX = re.compile(
-    r"(?i)\b(add|bring|check|choose|compute|convert|correct|delete|did you mean|give|install|keep|"
-    r"leave|lower|or set|pass|raise|remove|replace|reshape|resize|restore|save|say|shorten|swap|"
-    r"take|turn|upgrade|use|write)\b|[.,;] set [a-z]"
+    r"(?i)\b(add|bring|check|choose|compute it|convert|correct|delete|did you mean|give|install|"
+    r"keep|leave|lower|or set|pass|raise|remove|replace|reshape|resize|restore|save|say|shorten|"
+    r"swap|take|turn|upgrade|use|write)\b|[.,;] set [a-z]"
     # What is possible, as the rule that it breaks or as a list.
     r"|\b(available|names in it|options|settings): |\bneeds (an?|at least|low)\b|"
     r"\bmust (be|have|lie|not)\b|: (input|tuple|string|value) should \w+\b|"

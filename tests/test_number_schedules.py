@@ -7,12 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from ganzoo import optimizers, penalties
 from ganzoo.cli import main
 from ganzoo.config import TrainConfig, resolve
-from ganzoo.errors import ConfigError
+from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.schedules import NumberSchedule
 from ganzoo.schedules.numbers import read
 
@@ -176,9 +177,49 @@ def test_an_exchanged_component_takes_its_schedules_with_it() -> None:
     assert left(average={"decay": 0.5}) == left(g_optimizer={"lr": 1e-3}) == set()
     assert left(g_optimizer="rmsprop") == {"g_optimizer.beta1"}
     assert left(g_optimizer=optimizers.create("sgd")) == {"g_optimizer.beta1"}
+    # What is repeated by another name is the same.
+    assert left(penalties=["ganzoo:r1", "r2"]) == left(average="ganzoo:decay") == set()
+    assert left(penalties={"r1", "r2"}) == set()
     # Its own schedules are a layer's own affair.
     with pytest.raises(ConfigError, match=r"no number 'penalties\.r1\.weight'"):
         resolve(lower, {"penalties": "none", "schedules": {"penalties.r1.weight": "cosine 1"}})
+
+
+@pytest.mark.parametrize(
+    ("path", "upper"),
+    [
+        ("augmentation.sigma", {"augmentation": "noise"}),
+        ("g_optimizer.momentum", {"g_optimizer": "sgd"}),
+        ("average.images", {"average": "half-life"}),
+        ("penalties.r1.weight", {"penalties": "r1"}),
+    ],
+)
+def test_a_schedule_may_be_given_before_its_component(path: str, upper: dict[str, Any]) -> None:
+    assert resolve({"schedules": {path: "linear .1 .5"}}, upper).schedules.keys() == {path}
+
+
+@pytest.mark.parametrize(
+    "upper",
+    [
+        {"penalties": [["r1"]]},
+        {"penalties": [{"name": ["r1"]}]},
+        {"penalties": [{1}]},
+        {"penalties": 3},
+        {"average": torch.zeros(3)},
+        {"augmentation": torch.zeros(3)},
+        {"g_optimizer": {"name": torch.zeros(2)}},
+        {"average": "unknown"},
+        {"batch_size": 32, "schedules": {"batch_size.x": "linear .1 .5"}},
+    ],
+)
+def test_what_is_wrong_is_refused_where_there_are_schedules(upper: dict[str, Any]) -> None:
+    lower = {
+        "penalties": ["r1", "r2"],
+        "augmentation": "noise",
+        "schedules": {"penalties.r1.weight": "cosine 1e-4", "augmentation.sigma": "linear 0"},
+    }
+    with pytest.raises((ConfigError, UnknownNameError)):
+        resolve(lower, upper)
 
 
 def test_layers_have_schedules_by_path() -> None:

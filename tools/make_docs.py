@@ -255,7 +255,8 @@ def settings_page() -> str:
         '`--schedules.g-optimizer.lr "cosine 2e-4 5e-5"` for one. `none` takes a schedule of a '
         "recipe or file back. Paths "
         "are `g_optimizer.lr`, `g_optimizer.beta1`, `g_optimizer.beta2` and "
-        "`g_optimizer.weight_decay`, the same of `d_optimizer` (`alpha` of `rmsprop`), "
+        "`g_optimizer.weight_decay`, the same of `d_optimizer` (`alpha` of `rmsprop`, "
+        "`momentum` of `sgd`), "
         "`adversarial_weight`, `loss.weight` of `auxiliary-classifier` and `info`, "
         "`loss.continuous_weight` of `info`, "
         "`penalties.NAME.weight`, `average.decay` or, of `half-life`, `average.images`, "
@@ -660,9 +661,9 @@ def combinations_page() -> str:
         by_kind(),
         "## Batches",
         "D sees several samples together (`packing`), or real and generated ones in one batch "
-        "(`joint_batch`); a batch is computed in parts (`accumulate`). What looks at a whole batch "
-        "then looks at each micro-batch, and a notice says so. With labels there is no packing. "
-        "All but architectures are tried with `mlp`.",
+        "(`joint_batch`); a batch is computed in parts (`accumulate`). What looks at a whole "
+        "batch, batch norm among it, then looks at each micro-batch, and a notice says so. With "
+        "labels there is no packing. All but architectures are tried with `mlp`.",
         by_batch(),
         "## Labels",
         "How labels enter the generator (`condition`) and the discriminator (`d_condition`), "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -33,7 +33,14 @@ from ganzoo.core.registry import Registry
 from ganzoo.core.spec import LatentSpec, SampleSpec
 from ganzoo.core.synonyms import synonyms
 from ganzoo.datasets.base import Dataset
-from ganzoo.errors import ConfigError, UnknownNameError, did_you_mean, listing, quoted
+from ganzoo.errors import (
+    ConfigError,
+    GanzooError,
+    UnknownNameError,
+    did_you_mean,
+    listing,
+    quoted,
+)
 from ganzoo.files import storage
 from ganzoo.losses.base import Loss
 from ganzoo.metrics import Metric
@@ -77,6 +84,8 @@ LISTS: dict[str, Registry[Any]] = {
     "trackers": trackers.registry,
 }
 """The settings that are several components."""
+
+_SCHEDULED = ("loss", "g_optimizer", "d_optimizer", "average")  # whose options schedules may set
 
 _DEFAULTS: dict[str, Any] = {
     "arch": {"name": "dcgan"},
@@ -394,7 +403,8 @@ def resolve(*layers: Mapping[str, Any]) -> TrainConfig:
     Below all layers lie the library's defaults, then what the architecture recommends, then
     what the loss recommends, then the recipe that a layer names. A layer may give a component
     whole (a name, a mapping with ``name``, an object), or only some of its options (a mapping
-    without ``name``), which then apply to the component that lower layers chose.
+    without ``name``), which then apply to the component that lower layers chose. Another component
+    takes back the options of a lower one, and the schedules of its numbers.
 
     Args:
         layers: Mappings from setting to value, such as a file and the caller's own.
@@ -648,25 +658,46 @@ def _drop_schedules(lower: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def _exchanged(path: Any, lower: Mapping[str, Any], layer: Mapping[str, Any]) -> bool:
-    """Whether a layer has another component in place of that with the number at a path."""
+    """Whether a layer has another component in place of that of the number at a path."""
     setting, _, rest = str(path).partition(".")
-    if not rest or setting not in layer:
+    if setting not in layer:
         return False
-    if setting in LISTS:
-        given = several(layer[setting])
-        named = {_name(each) for each in given} if isinstance(given, (list, tuple)) else set()
-        return rest.rpartition(".")[0] not in named
-    name = _name(layer[setting])
-    if name is None:  # options alone, or no augmentation
-        return setting == "augmentation" and layer[setting] is None
-    return bool(name != _name(lower.get(setting)))
+    if setting == "penalties":
+        name, before = rest.rpartition(".")[0], _named(LISTS[setting], lower.get(setting, ()))
+        after = _named(LISTS[setting], layer[setting])
+        return before is not None and after is not None and name in before - after
+    if setting == "augmentation":
+        old, new = (_class_of(augmentations.registry, each.get(setting)) for each in (lower, layer))
+        given = layer[setting]
+        none = given is None or (isinstance(given, str) and given == "none")
+        return old is not None and (none or new not in (None, old))
+    if setting not in _SCHEDULED:
+        return False
+    old, new = (_class_of(COMPONENTS[setting], each.get(setting)) for each in (lower, layer))
+    return old is not None and new not in (None, old) and rest in old.schedulable
 
 
-def _name(value: Any) -> Any:
-    """The name of a component as a layer has it; None for options alone."""
+def _named(registry: Registry[Any], value: Any) -> set[str] | None:
+    """The names of several components; None where they cannot be told."""
+    given = several(value)
+    if not isinstance(given, Collection) or isinstance(given, (str, bytes)):
+        return None
+    classes = (_class_of(registry, each) for each in given)
+    return {cls.name for cls in classes if cls is not None}
+
+
+def _class_of(registry: Registry[Any], value: Any) -> Any:
+    """The class of a component as a layer has it; None for options alone and for what is wrong."""
+    if isinstance(value, Component):
+        return type(value)
+    if isinstance(value, type) and issubclass(value, Component):
+        return value
+    provider = ""
     if isinstance(value, Mapping):
-        return value.get("name")
-    return getattr(value, "name", value)
+        provider, value = str(value.get("provider", "")), value.get("name")
+    with contextlib.suppress(GanzooError):
+        return registry.get(value, provider=provider) if isinstance(value, str) else None
+    return None
 
 
 def _merged_component(lower: Any, upper: Any) -> Any:

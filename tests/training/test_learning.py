@@ -43,7 +43,11 @@ def test_the_cure_covers_all_modes(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(
     ("recipe", "modes", "least", "most"),
-    [("ring-pac", 8, 0.98, 0.04), ("grid-pac", 25, 0.95, 0.04)],
+    [
+        ("ring-pac", 8, 0.98, 0.04),
+        ("grid-pac", 25, 0.95, 0.04),
+        ("hundred-gaussians", 100, 0.95, 0.04),
+    ],
 )
 def test_narrow_modes_are_found(
     recipe: str, modes: int, least: float, most: float, seed: int

@@ -28,7 +28,7 @@ class HalfLife(Average):
         'Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and '
         'Variation", arXiv:1710.10196'
     )
-    schedulable: ClassVar[tuple[str, ...]] = ("images", "ramp")
+    schedulable: ClassVar[tuple[str, ...]] = ("images",)
 
     images: float = Field(
         10_000.0, ge=0, le=1e15, description="images after which a half is forgotten"

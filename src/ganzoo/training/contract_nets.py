@@ -101,7 +101,10 @@ def _run(player: str, net: nn.Module, inputs: Tensor, labels: Tensor | None, rem
         if low_precision and "bfloat16" in str(error).lower():
             text += " It computes in bfloat16 here; precision='fp32' avoids that."
         if "more than 1 value per channel" in str(error):
-            text += " Batch norm needs several samples: give a larger batch_size, or another norm."
+            text += (
+                " Batch norm needs several samples: give a larger batch_size, a lower accumulate, "
+                "or another norm."
+            )
         return text
 
     with blaming(f"The {player}", explain):
