@@ -33,6 +33,7 @@ from ganzoo.architectures.layers import (
     output_activation,
     spectrally_normalised,
 )
+from ganzoo.architectures.rectifiers import LeakyReLU
 from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.errors import ConfigError
 
@@ -385,7 +386,7 @@ class DCGANDiscriminator(nn.Module):
         inputs, bias = spec.channels + self.labels.width, options.d_norm == "none"
         self.input = _smaller(inputs, widths[0], stages[0], bias)
         self.norm = _d_norm(options, widths[0]) if options.d_norm_input else nn.Identity()
-        self.activation = nn.LeakyReLU(_SLOPE, inplace=True)
+        self.activation = LeakyReLU(_SLOPE)
         self.shrink = nn.Sequential(
             *(
                 _shrink(narrow, wide, stage, options)
@@ -423,8 +424,7 @@ def _base_map(spec: SampleSpec) -> tuple[int, int]:
 def _hidden(conv: nn.Module, channels: int, options: DCGAN, classes: int) -> Normed:
     """A convolution of the generator with what follows it."""
     norm = _norm(options, channels, classes)
-    follows_norm = norm is not None and not options.activation_first
-    activation = hidden_activation(options.activation, options.slope, inplace=follows_norm)
+    activation = hidden_activation(options.activation, options.slope)
     parts: list[tuple[str, nn.Module | None]] = [("norm", norm), ("activation", activation)]
     ordered = parts[::-1] if options.activation_first else parts
     found = OrderedDict((name, part) for name, part in ordered if part is not None)
@@ -470,7 +470,7 @@ def _shrink(inputs: int, outputs: int, stage: Stage, options: DCGAN) -> nn.Seque
     parts["conv"] = _smaller(inputs, outputs, stage, bias=options.d_norm == "none")
     if options.d_norm != "none":
         parts["norm"] = _d_norm(options, outputs)
-    parts["activation"] = nn.LeakyReLU(_SLOPE, inplace=True)
+    parts["activation"] = LeakyReLU(_SLOPE)
     return nn.Sequential(parts)
 
 

@@ -14,7 +14,9 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils import parametrize
 
+from ganzoo.architectures.rectifiers import LeakyReLU, ReLU
 from ganzoo.core.device import has_amx
+from ganzoo.core.differentiation import wants_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,20 +170,23 @@ def _multiplies_bf16_on_cpu(x: Tensor) -> bool:
 
 
 class _Halve(torch.autograd.Function):
-    """``conv2d(x, weight, stride=2, padding=1)``; its backward pass can be differentiated too."""
+    """``conv2d(x, weight, stride=2, padding=1)``, whose derivatives have derivatives."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.set_materialize_grads(False)
         return nn.functional.conv2d(x, weight, stride=2, padding=1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if grad is None:
+            return None, None
         x, weight = ctx.saved_tensors
         to_x, to_weight = ctx.needs_input_grad
         return (
-            _doubled(grad, weight) if to_x else None,
-            _weight_gradient(x, grad) if to_weight else None,
+            _Double.apply(grad, weight) if to_x else None,
+            _weight_gradient(x, grad) if to_weight and wants_weights() else None,
         )
 
 
@@ -191,15 +196,18 @@ class _Double(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.set_materialize_grads(False)
         return _doubled(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if grad is None:
+            return None, None
         x, weight = ctx.saved_tensors
         to_x, to_weight = ctx.needs_input_grad
         return (
-            nn.functional.conv2d(grad, weight, stride=2, padding=1) if to_x else None,
-            _weight_gradient(grad, x) if to_weight else None,
+            _Halve.apply(grad, weight) if to_x else None,
+            _weight_gradient(grad, x) if to_weight and wants_weights() else None,
         )
 
 
@@ -471,17 +479,16 @@ def output_activation(spec: SampleSpec) -> nn.Module:
     return ScaledTanh(*spec.value_range)
 
 
-def hidden_activation(name: str, slope: float = 0.0, inplace: bool = False) -> nn.Module:
+def hidden_activation(name: str, slope: float = 0.0) -> nn.Module:
     """Return what a hidden layer ends in.
 
     Args:
         name: One of ``Activation``.
         slope: Of ``relu`` below zero.
-        inplace: Whether ``relu`` writes over its input.
     """
     if name != "relu":
         return _ACTIVATIONS[name]()
-    return nn.LeakyReLU(slope, inplace=inplace) if slope else nn.ReLU(inplace=inplace)
+    return LeakyReLU(slope) if slope else ReLU()
 
 
 def dense_stack(

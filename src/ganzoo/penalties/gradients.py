@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ganzoo.core.differentiation import inputs_alone
 from ganzoo.core.step import Output, packed
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def gradients(logits: Tensor, samples: Tensor) -> Tensor:
     Raises:
         RuntimeError: If ``logits`` do not depend on ``samples``.
     """
-    (found,) = torch.autograd.grad(means(logits).sum(), samples, create_graph=True)
+    with inputs_alone():
+        (found,) = torch.autograd.grad(means(logits).sum(), samples, create_graph=True)
     return packed(found, len(samples) // len(logits))
 
 

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from ganzoo.core.differentiation import inputs_alone
 from ganzoo.penalties.base import Penalty, Player
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class PathLength(Penalty):
             latent: What they were made from (N, *latent.shape); it requires gradients.
         """
         noise = torch.randn_like(samples) / math.sqrt(samples[0, 0].numel())
-        (slope,) = torch.autograd.grad((samples * noise).sum(), latent, create_graph=True)
+        with inputs_alone():
+            (slope,) = torch.autograd.grad((samples * noise).sum(), latent, create_graph=True)
         norms: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
         return norms
 

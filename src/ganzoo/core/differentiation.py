@@ -1,0 +1,35 @@
+"""Backward passes in which no weight gets a gradient."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+__all__ = ["inputs_alone", "wants_weights"]
+
+
+class _Pass(threading.local):
+    inputs_alone = False
+
+
+_pass = _Pass()  # on a CPU a backward pass runs in the thread that asks for it
+
+
+@contextlib.contextmanager
+def inputs_alone() -> Iterator[None]:
+    """Promise that backward passes within ask for gradients of inputs, and of no weight.
+
+    ``ctx.needs_input_grad`` of a ``torch.autograd.Function`` is true of every weight that trains,
+    whatever ``torch.autograd.grad`` is asked for; its ``backward`` can ask ``wants_weights``.
+    """
+    before, _pass.inputs_alone = _pass.inputs_alone, True
+    try:
+        yield
+    finally:
+        _pass.inputs_alone = before
+
+
+def wants_weights() -> bool:
+    """Whether a backward pass of now may ask for gradients of weights."""
+    return not _pass.inputs_alone

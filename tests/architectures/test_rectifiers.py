@@ -1,0 +1,125 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ganzoo.architectures import layers
+from ganzoo.architectures.layers import Double, Halve
+from ganzoo.architectures.rectifiers import LeakyReLU, ReLU
+from ganzoo.core.differentiation import inputs_alone, wants_weights
+from ganzoo.penalties.gradients import gradients
+
+PAIRS = [
+    (LeakyReLU(0.2), nn.LeakyReLU(0.2)),
+    (LeakyReLU(0.01), nn.LeakyReLU(0.01)),
+    (ReLU(), nn.ReLU()),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("ours", "torchs"), PAIRS)
+def test_values_and_derivatives_are_torchs_to_the_bit(
+    ours: nn.Module, torchs: nn.Module, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    start = torch.cat((torch.randn(40), torch.tensor([0.0, -0.0, torch.inf, -torch.inf])))
+    slope, twice = torch.randn(2, 44).to(dtype).unbind()
+    found = []
+    for layer in (ours, torchs):
+        x = start.to(dtype).requires_grad_()
+        first = slope.clone().requires_grad_()
+        y = layer(x)
+        (to_x,) = torch.autograd.grad(y, x, first, create_graph=True)
+        (to_first,) = torch.autograd.grad(to_x, first, twice)
+        with torch.no_grad():
+            assert torch.equal(layer(x), y)
+        found.append((y, to_x, to_first))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+@pytest.mark.parametrize(("ours", "torchs"), PAIRS)
+def test_every_way_to_differentiate_is_torchs(ours: nn.Module, torchs: nn.Module) -> None:
+    torch.manual_seed(0)
+    weight, x = torch.randn(2, 5, 5, dtype=torch.float64).unbind()
+    func = torch.func
+    twice = func.grad
+    ways = {
+        "grad": func.grad,
+        "of each sample": lambda of: func.vmap(func.grad(of)),
+        "of a penalty": lambda of: twice(lambda x: func.grad(of)(x).norm()),
+        "forward": lambda of: lambda x: func.jvp(of, (x,), (x.cos(),))[1],
+        "hessian": func.hessian,
+        "compiled": lambda of: torch.compile(func.grad(of), backend="aot_eager", fullgraph=True),
+    }
+
+    def logits(layer: nn.Module) -> object:
+        return lambda x: (layer(x @ weight) @ weight).square().sum()
+
+    for name, way in ways.items():
+        found, expected = way(logits(ours))(x), way(logits(torchs))(x)
+        assert torch.equal(found, expected), name
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x.clone().requires_grad_(), x.cos())
+        tangents = [
+            torch.autograd.forward_ad.unpack_dual(logits(layer)(dual)).tangent
+            for layer in (ours, torchs)
+        ]
+    assert torch.equal(*tangents)
+    x = x.requires_grad_()
+    assert torch.autograd.gradgradcheck(logits(ours), (x,))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize(("ours", "torchs"), PAIRS)
+def test_layers_before_are_not_given_zeros(ours: nn.Module, torchs: nn.Module, bf16: bool) -> None:
+    """A penalty of gradients at points of their own has none for biases, and no zeros."""
+    torch.manual_seed(0)
+    critic = nn.Sequential(Halve(2, 4, bias=True), ours, Double(4, 3, bias=True), ours)
+    plain = copy.deepcopy(critic)
+    plain[1] = plain[3] = torchs
+    found = []
+    for net in (critic, plain):
+        points = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+        points.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = net(points).float().mean((1, 2, 3))
+            penalty = gradients(logits, points).flatten(1).norm(dim=1).square().mean()
+        found.append(torch.autograd.grad(penalty, tuple(net.parameters()), allow_unused=True))
+    weights, bias = found[0][::2], found[0][1]
+    assert bias is None
+    assert found[1][1] is not None
+    assert found[1][1].count_nonzero() == 0
+    for one, other in zip(weights, found[1][::2], strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", [Halve, Double])
+def test_a_penalty_computes_no_gradient_of_weights_that_nobody_asks_for(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+    real = layers._weight_gradient
+
+    def counted(large: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
+        computed.append(large.shape)
+        return real(large, small)
+
+    monkeypatch.setattr(layers, "_weight_gradient", counted)
+    layer, points = kind(2, 3), torch.randn(4, 2, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        slope = gradients(layer(points).float().mean((1, 2, 3)), points)
+    assert not computed
+    assert wants_weights()
+    slope.square().sum().backward()
+    assert len(computed) == 1
+    assert layer.weight.grad is not None
+
+
+def test_the_promise_ends_with_its_block() -> None:
+    with pytest.raises(RuntimeError, match="of a test"), inputs_alone(), inputs_alone():
+        assert not wants_weights()
+        raise RuntimeError("of a test")
+    assert wants_weights()
