@@ -10,8 +10,8 @@ from ganzoo.training.trainer import Trainer
 G = 5 * 7 + 7 + 7 * 12 + 12
 D = 12 * 6 + 6 + 6 * 1 + 1
 BATCH = 10
-MADE = BATCH * (7 + 7 + 12 + 12)  # dense, activation, dense, activation
-JUDGED = BATCH * (6 + 6 + 6 + 1)  # dense, activation, dropout, dense
+MADE = BATCH * (7 + 12 + 12)  # dense and its rectifier, dense, tanh
+JUDGED = BATCH * (6 + 6 + 1)  # dense and its rectifier, dropout, dense
 
 
 def trainer(**settings) -> Trainer:
@@ -57,6 +57,16 @@ def test_by_hand(optimizer, slots) -> None:
 def test_each_net_has_its_own_optimizer() -> None:
     found = estimate(trainer(g_optimizer="sgd", d_optimizer="adam"))
     assert found.state == 4 * (2 * (G + D) + G + 2 * D)
+
+
+def test_nets_of_penalties_and_losses_are_counted() -> None:
+    plain, pretrained = estimate(trainer()), trainer(penalties=["reconstruction"])
+    found = estimate(pretrained)
+    (encoder,) = list(pretrained.game.players["generator"].modules.values())[1:]
+    weights = sum(weight.numel() for weight in encoder.parameters())
+    assert weights > 12 * 6
+    assert found.state - plain.state == 4 * 4 * weights
+    assert (found.generator, found.activations) == (plain.generator, plain.activations)
 
 
 def test_bf16_halves_the_activations() -> None:

@@ -36,7 +36,7 @@ class ReLU(nn.ReLU):
 
 
 def _differs(x: Tensor) -> bool:
-    """Whether to leave torch's own, which exporters and compilers know."""
+    """Whether a derivative is taken; exporters and compilers are given torch's own layer."""
     if not (torch.is_grad_enabled() and x.requires_grad):
         return False
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

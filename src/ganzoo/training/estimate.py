@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ganzoo.architectures.rectifiers import LeakyReLU, ReLU
 from ganzoo.training import contract
 
 if TYPE_CHECKING:
+    from ganzoo.training.player import Player
     from ganzoo.training.trainer import Trainer
 
 __all__ = ["Estimate", "estimate"]
@@ -24,9 +26,10 @@ class Estimate:
         generator: Parameters of G.
         discriminator: Parameters of D.
         steps: Iterations.
-        state: Bytes of weights, averages, gradients and optimizer state.
+        state: Bytes of weights, averages, gradients and optimizer state, of all nets of the game.
         data: Bytes of the samples, as stored.
-        activations: Bytes that the larger of both phases keeps for its backward pass.
+        activations: Bytes that the larger of both phases keeps for its backward pass, without what
+            penalties, augmentation and further nets add.
     """
 
     generator: int
@@ -71,21 +74,25 @@ def estimate(trainer: Trainer) -> Estimate:
         made = _outputs("generator", generator, latents, labels)
         judged = _outputs("discriminator", discriminator, samples, labels)
     width = 2 if trainer.precision.autocast else 4
-    of_g, of_d = (
-        sum(weight.numel() for weight in net.parameters())
-        for net in (game.generator, game.discriminator)
-    )
-    # Weights and gradients, the optimizers' moments, the averages of the generator.
-    numbers = (2 + _slots(game.g_optimizer) + len(game.ema.modules)) * of_g
-    numbers += (2 + _slots(game.d_optimizer)) * of_d
     return Estimate(
-        generator=of_g,
-        discriminator=of_d,
+        generator=_size(game.generator),
+        discriminator=_size(game.discriminator),
         steps=trainer.total_steps,
-        state=4 * numbers,
+        state=4 * sum(_state(player) for player in game.players.values()),
         data=trainer.loader.data.numel() * trainer.loader.data.element_size(),
         activations=width * (judged + max(judged, made)),
     )
+
+
+def _size(net: nn.Module) -> int:
+    return sum(weight.numel() for weight in net.parameters())
+
+
+def _state(player: Player) -> int:
+    """Numbers of weights, their gradients, the optimizer's moments and the averages."""
+    trained = sum(_size(module) for module in player.modules.values())
+    averages = 0 if player.ema is None else len(player.ema.modules)
+    return (2 + _slots(player.optimizer)) * trained + averages * _size(player.net)
 
 
 def _slots(optimizer: torch.optim.Optimizer) -> int:
@@ -104,7 +111,9 @@ def _outputs(player: str, net: nn.Module, *inputs: Any) -> int:
     def add(module: nn.Module, arguments: Any, output: Any) -> None:
         nonlocal total
         passed_on = any(output is each for each in arguments)
-        if isinstance(output, torch.Tensor) and not passed_on:
+        # A rectifier keeps its output, and with it nothing keeps its input.
+        rectified = isinstance(module, (LeakyReLU, ReLU))
+        if isinstance(output, torch.Tensor) and not passed_on and not rectified:
             total += output.numel()
 
     hooks = [
