@@ -4,7 +4,7 @@ DCGAN at 32x32, batch 64, on the embedded Fashion-MNIST images. All trainings li
 and take turns, ``--steps`` iterations each, so that a machine that slows down slows all; a
 method's figure is the median over rounds of its time over that of the plain step in the same round.
 ``wgan-gp by hand`` is the usual loop: float32, ``autograd.grad`` over interpolates, a
-``DataLoader``; its rival here is ``wasserstein`` with ``gp``.
+``DataLoader``; its rival here is ``wasserstein`` with ``gp``. Neither critic has batch norm.
 
     python benchmarks/methods.py --rounds 7
     python benchmarks/methods.py --only wgan-gp

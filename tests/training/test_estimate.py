@@ -10,8 +10,8 @@ from ganzoo.training.trainer import Trainer
 G = 5 * 7 + 7 + 7 * 12 + 12
 D = 12 * 6 + 6 + 6 * 1 + 1
 BATCH = 10
-MADE = BATCH * (7 + 12 + 12)  # dense and its rectifier, dense, tanh
-JUDGED = BATCH * (6 + 6 + 1)  # dense and its rectifier, dropout, dense
+MADE = BATCH * (7 + 7 + 12 + 12)  # dense, activation, dense, activation
+JUDGED = BATCH * (6 + 6 + 6 + 1)  # dense, activation, dropout, dense
 
 
 def trainer(**settings) -> Trainer:

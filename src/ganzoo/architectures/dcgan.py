@@ -33,7 +33,7 @@ from ganzoo.architectures.layers import (
     output_activation,
     spectrally_normalised,
 )
-from ganzoo.architectures.rectifiers import LeakyReLU
+from ganzoo.architectures.rectifier import LeakyReLU
 from ganzoo.core.spec import FLOAT32_MAX
 from ganzoo.errors import ConfigError
 
@@ -424,7 +424,8 @@ def _base_map(spec: SampleSpec) -> tuple[int, int]:
 def _hidden(conv: nn.Module, channels: int, options: DCGAN, classes: int) -> Normed:
     """A convolution of the generator with what follows it."""
     norm = _norm(options, channels, classes)
-    activation = hidden_activation(options.activation, options.slope)
+    follows_norm = norm is not None and not options.activation_first
+    activation = hidden_activation(options.activation, options.slope, inplace=follows_norm)
     parts: list[tuple[str, nn.Module | None]] = [("norm", norm), ("activation", activation)]
     ordered = parts[::-1] if options.activation_first else parts
     found = OrderedDict((name, part) for name, part in ordered if part is not None)

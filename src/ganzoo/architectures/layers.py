@@ -14,7 +14,6 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ganzoo.architectures.rectifiers import LeakyReLU, ReLU
 from ganzoo.core.device import has_amx
 from ganzoo.core.differentiation import wants_weights
 
@@ -479,16 +478,17 @@ def output_activation(spec: SampleSpec) -> nn.Module:
     return ScaledTanh(*spec.value_range)
 
 
-def hidden_activation(name: str, slope: float = 0.0) -> nn.Module:
+def hidden_activation(name: str, slope: float = 0.0, inplace: bool = False) -> nn.Module:
     """Return what a hidden layer ends in.
 
     Args:
         name: One of ``Activation``.
         slope: Of ``relu`` below zero.
+        inplace: Whether ``relu`` writes over its input.
     """
     if name != "relu":
         return _ACTIVATIONS[name]()
-    return LeakyReLU(slope) if slope else ReLU()
+    return nn.LeakyReLU(slope, inplace=inplace) if slope else nn.ReLU(inplace=inplace)
 
 
 def dense_stack(

@@ -25,7 +25,6 @@ from ganzoo.architectures.layers import (
     output_activation,
     spectrally_normalised,
 )
-from ganzoo.architectures.rectifiers import ReLU
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Mirror", "MirrorDiscriminator", "MirrorGenerator"]
 
 Activation = Literal["selu", "relu"]
-_ACTIVATIONS: dict[Activation, type[nn.Module]] = {"selu": nn.SELU, "relu": ReLU}
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {"selu": nn.SELU, "relu": nn.ReLU}
 
 
 class Mirror(Architecture):

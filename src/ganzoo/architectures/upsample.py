@@ -161,7 +161,7 @@ class Upsample(Architecture):
         return spectrally_normalised(net) if self.d_spectral else net
 
     def _activate(self) -> nn.Module:
-        return hidden_activation(self.activation, self.slope)
+        return hidden_activation(self.activation, self.slope, inplace=True)
 
 
 class UpsampleGenerator(nn.Module):

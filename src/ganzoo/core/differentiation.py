@@ -21,7 +21,10 @@ def inputs_alone() -> Iterator[None]:
     """Promise that backward passes within ask for gradients of inputs, and of no weight.
 
     ``ctx.needs_input_grad`` of a ``torch.autograd.Function`` is true of every weight that trains,
-    whatever ``torch.autograd.grad`` is asked for; its ``backward`` can ask ``wants_weights``.
+    whatever ``torch.autograd.grad`` is asked for
+    (findings/custom-functions-are-told-that-unasked-weights-need-gradients.sh). Functions whose
+    ``backward`` asks ``wants_weights`` then return none for them, also in a backward pass that
+    another function takes within its own.
     """
     before, _pass.inputs_alone = _pass.inputs_alone, True
     try:
