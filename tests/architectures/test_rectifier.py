@@ -1,15 +1,24 @@
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ganzoo import penalties
 from ganzoo.architectures import layers
+from ganzoo.architectures.dcgan import DCGAN
 from ganzoo.architectures.layers import Double, Halve
 from ganzoo.architectures.rectifier import LeakyReLU
-from ganzoo.core.differentiation import inputs_alone, wants_weights
-from ganzoo.penalties.gradients import gradients
+from ganzoo.core.differentiation import (
+    for_gradients_alone,
+    inputs_alone,
+    is_for_gradients_alone,
+    wants_weights,
+)
+from ganzoo.core.spec import SampleSpec
+from ganzoo.penalties.gradients import gradients, logits_at
 
 PAIRS = [
     (LeakyReLU(0.2), nn.LeakyReLU(0.2)),
@@ -19,10 +28,17 @@ PAIRS = [
 ]
 
 
+@pytest.fixture
+def alone() -> Iterator[None]:
+    with for_gradients_alone():
+        yield
+
+
 def bits(x: torch.Tensor) -> bytes:
     return bytes(x.detach().contiguous().view(torch.uint8).numpy())
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("ours", "torchs"), PAIRS)
 def test_values_and_derivatives_are_torchs_to_the_bit(
@@ -46,6 +62,7 @@ def test_values_and_derivatives_are_torchs_to_the_bit(
         assert bits(one) == bits(other)
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
 @pytest.mark.parametrize(("ours", "torchs"), PAIRS)
 def test_every_way_to_differentiate_is_torchs(ours: nn.Module, torchs: nn.Module) -> None:
@@ -100,7 +117,7 @@ def test_layers_before_are_not_given_zeros(ours: nn.Module, torchs: nn.Module, b
         points = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
         points.requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits = net(points).float().mean((1, 2, 3))
+            logits = logits_at(lambda x, _, net=net: net(x).float().mean((1, 2, 3)), points, None)
             penalty = gradients(logits, points).flatten(1).norm(dim=1).square().mean()
         found.append(torch.autograd.grad(penalty, tuple(net.parameters()), allow_unused=True))
     weights, bias = found[0][::2], found[0][1]
@@ -138,25 +155,39 @@ def test_the_promise_ends_with_its_block() -> None:
         assert not wants_weights()
         raise RuntimeError("of a test")
     assert wants_weights()
+    blocks = pytest.raises(RuntimeError, match="of a test"), for_gradients_alone()
+    with blocks[0], blocks[1], for_gradients_alone():
+        assert is_for_gradients_alone()
+        raise RuntimeError("of a test")
+    assert not is_for_gradients_alone()
 
 
-def test_in_place_it_is_torchs() -> None:
-    for layer in (LeakyReLU(0.2, inplace=True), nn.LeakyReLU(0.2, inplace=True)):
+@pytest.mark.parametrize("inplace", [False, True])
+def test_outside_a_penalty_it_is_torchs(inplace: bool) -> None:
+    found = []
+    for layer in (LeakyReLU(0.2, inplace=inplace), nn.LeakyReLU(0.2, inplace=inplace)):
         x = torch.tensor([-1.0, 2.0], requires_grad=True)
         inner = x * 1
-        assert layer(inner) is inner
-        assert inner.tolist() == [pytest.approx(-0.2), 2]
+        y = layer(inner)
+        (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        assert (y is inner) == inplace
+        found.append((y.tolist(), slope.tolist(), type(y.grad_fn)))
+    assert found[0] == found[1]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.trace:FutureWarning")
-def test_exporters_see_torchs_layer() -> None:
-    critic, x = nn.Sequential(nn.Linear(3, 4), LeakyReLU(0.2)), torch.randn(2, 3)
-    exported = torch.export.export(critic, (x,)).graph
-    targets = [node.target for node in exported.nodes if node.op == "call_function"]
-    assert torch.ops.aten.leaky_relu.default in targets
-    traced = torch.jit.trace(critic, x).inlined_graph
-    assert "aten::leaky_relu" in str(traced)
-    assert "PythonOp" not in str(traced)
+@pytest.mark.parametrize("name", ["gp", "dragan"])
+def test_penalties_at_points_of_their_own_leave_zeros_out(name: str) -> None:
+    torch.manual_seed(0)
+    spec = SampleSpec(shape=(1, 16, 16))
+    critic = DCGAN(channels=4, d_norm="none").discriminator(spec)
+    real, fake = torch.randn(2, 6, 1, 16, 16).unbind()
+    arguments = (real, fake) if name == "gp" else (real,)
+    penalties.create(name).value(critic, *arguments).backward()
+    weights = dict(critic.named_parameters())
+    biases = [each for each in weights if each.endswith("bias")]
+    assert len(biases) >= 2
+    assert all(weights[each].grad is None for each in biases)
+    assert all(weights[each].grad.any() for each in weights if each not in biases)
 
 
 def test_a_critic_that_is_recomputed_has_the_same_penalty() -> None:
@@ -165,7 +196,8 @@ def test_a_critic_that_is_recomputed_has_the_same_penalty() -> None:
     found = []
     for again in (False, True):
         x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
-        logits = checkpoint(critic, x, use_reentrant=False) if again else critic(x)
+        with for_gradients_alone():
+            logits = checkpoint(critic, x, use_reentrant=False) if again else critic(x)
         slope = gradients(logits.flatten(), x)
         found.append(torch.autograd.grad(slope.square().sum(), critic[0].weight)[0])
     assert found[0].any()

@@ -386,7 +386,7 @@ class DCGANDiscriminator(nn.Module):
         inputs, bias = spec.channels + self.labels.width, options.d_norm == "none"
         self.input = _smaller(inputs, widths[0], stages[0], bias)
         self.norm = _d_norm(options, widths[0]) if options.d_norm_input else nn.Identity()
-        self.activation = LeakyReLU(_SLOPE)
+        self.activation = LeakyReLU(_SLOPE, inplace=True)
         self.shrink = nn.Sequential(
             *(
                 _shrink(narrow, wide, stage, options)
@@ -471,7 +471,7 @@ def _shrink(inputs: int, outputs: int, stage: Stage, options: DCGAN) -> nn.Seque
     parts["conv"] = _smaller(inputs, outputs, stage, bias=options.d_norm == "none")
     if options.d_norm != "none":
         parts["norm"] = _d_norm(options, outputs)
-    parts["activation"] = LeakyReLU(_SLOPE)
+    parts["activation"] = LeakyReLU(_SLOPE, inplace=True)
     return nn.Sequential(parts)
 
 

@@ -1,4 +1,4 @@
-"""Leaky ReLU whose second derivative, zero everywhere, is left out."""
+"""Leaky ReLU whose second derivative, zero everywhere, can be left out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ganzoo.core.differentiation import is_for_gradients_alone
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -14,31 +16,25 @@ __all__ = ["LeakyReLU"]
 
 
 class LeakyReLU(nn.LeakyReLU):
-    """Leaky ReLU for critics of many operations; its values and first derivatives are torch's.
+    """torch's leaky ReLU, but for penalties of gradients at points of their own, such as ``gp``.
 
     When the backward pass of torch's own is differentiated, it hands a map of zeros on, and all
     layers before compute with it (findings/gradient-penalties-send-zeros-through-leaky-relu.sh).
-    Under a penalty of gradients at points of their own, such as ``gp``, that is a backward pass
-    for nothing. Here that gradient does not exist: ``.grad`` of what nothing else reaches stays
-    None, and ``torch.autograd.grad`` needs ``allow_unused`` or ``materialize_grads`` for it.
-
-    It costs small dense nets a tenth of their time, and convolutions nothing. With a slope of at
-    most 0, in place, when traced and when compiled it is torch's own layer.
+    Here that gradient does not exist in what is computed ``for_gradients_alone``: ``.grad`` of
+    what nothing else reaches stays None, and ``torch.autograd.grad`` needs ``allow_unused`` or
+    ``materialize_grads`` for it. There it does not write over its input either.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map values of any shape; those below zero become ``negative_slope`` times as large."""
-        if self.inplace or self.negative_slope <= 0 or not _differentiates(x):
-            return super().forward(x)
-        rectified: Tensor = _Rectified.apply(x, self.negative_slope)
-        return rectified
+        if is_for_gradients_alone() and self.negative_slope > 0 and _differentiates(x):
+            rectified: Tensor = _Rectified.apply(x, self.negative_slope)
+            return rectified
+        return super().forward(x)
 
 
 def _differentiates(x: Tensor) -> bool:
-    if not (torch.is_grad_enabled() and x.requires_grad):
-        return False
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return not (torch.compiler.is_compiling() or tracing)
+    return torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
 
 
 def _sloped(grad: Tensor, y: Tensor, slope: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Backward passes in which no weight gets a gradient."""
+"""What penalties of gradients tell layers about the derivatives that they will take."""
 
 from __future__ import annotations
 
@@ -6,14 +6,33 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-__all__ = ["inputs_alone", "wants_weights"]
+__all__ = ["for_gradients_alone", "inputs_alone", "is_for_gradients_alone", "wants_weights"]
 
 
 class _Pass(threading.local):
     inputs_alone = False
+    for_gradients_alone = False
 
 
 _pass = _Pass()  # on a CPU a backward pass runs in the thread that asks for it
+
+
+@contextlib.contextmanager
+def for_gradients_alone() -> Iterator[None]:
+    """Say that of outputs computed within only a function of their gradients will be minimised.
+
+    As under a penalty at points of its own: no loss is taken of the outputs themselves.
+    """
+    before, _pass.for_gradients_alone = _pass.for_gradients_alone, True
+    try:
+        yield
+    finally:
+        _pass.for_gradients_alone = before
+
+
+def is_for_gradients_alone() -> bool:
+    """Whether what is computed now is ``for_gradients_alone``."""
+    return _pass.for_gradients_alone
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from ganzoo.penalties.gradient_penalty import NormPenalty
-from ganzoo.penalties.gradients import logits_of, one_of_each
+from ganzoo.penalties.gradients import logits_at, one_of_each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ class Dragan(NormPenalty):
         share = one_of_each(real, discriminator)
         moved = torch.rand_like(real) * real.std(correction=0) * self.spread
         near = (real + share * moved).requires_grad_()
-        logits = logits_of(discriminator(near, labels))
+        logits = logits_at(discriminator, near, labels)
         return self.of(logits, near)
 
     def penalty(self, step: Step) -> Tensor:

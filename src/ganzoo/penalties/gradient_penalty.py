@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from ganzoo.penalties.base import Penalty
-from ganzoo.penalties.gradients import gradients, logits_of, one_of_each
+from ganzoo.penalties.gradients import gradients, logits_at, one_of_each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ class GradientPenalty(NormPenalty):
         real, fake = real.detach(), fake.detach().to(real.dtype)
         share = one_of_each(real, discriminator)
         between = torch.lerp(fake, real, share).requires_grad_()
-        logits = logits_of(discriminator(between, labels))
+        logits = logits_at(discriminator, between, labels)
         return self.of(logits, between)
 
     def penalty(self, step: Step) -> Tensor:

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ganzoo.core.differentiation import inputs_alone
+from ganzoo.core.differentiation import for_gradients_alone, inputs_alone
 from ganzoo.core.step import Output, packed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Discriminator", "gradients", "logits_of", "means", "one_of_each", "squared_norms"]
+__all__ = [
+    "Discriminator",
+    "gradients",
+    "logits_at",
+    "logits_of",
+    "means",
+    "one_of_each",
+    "squared_norms",
+]
 
 Discriminator = Callable[["Tensor", "Tensor | None"], "Tensor | Output"]
 """``(samples (N, *shape), labels (N,) or None) -> logits (N,) or (N, K)``, or an ``Output``."""
@@ -22,6 +30,12 @@ Discriminator = Callable[["Tensor", "Tensor | None"], "Tensor | Output"]
 def logits_of(found: Tensor | Output) -> Tensor:
     """Return the logits of what a discriminator returned."""
     return found.logits if isinstance(found, Output) else found
+
+
+def logits_at(discriminator: Discriminator, points: Tensor, labels: Tensor | None) -> Tensor:
+    """Return the logits at a penalty's own points, of which only ``gradients`` are used."""
+    with for_gradients_alone():
+        return logits_of(discriminator(points, labels))
 
 
 def means(logits: Tensor) -> Tensor:

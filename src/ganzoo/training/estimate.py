@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ganzoo.architectures.rectifier import LeakyReLU
 from ganzoo.training import contract
 
 if TYPE_CHECKING:
@@ -111,9 +110,7 @@ def _outputs(player: str, net: nn.Module, *inputs: Any) -> int:
     def add(module: nn.Module, arguments: Any, output: Any) -> None:
         nonlocal total
         passed_on = any(output is each for each in arguments)
-        # It keeps its output, and with it nothing keeps its input, which has been counted.
-        rectified = isinstance(module, LeakyReLU)
-        if isinstance(output, torch.Tensor) and not passed_on and not rectified:
+        if isinstance(output, torch.Tensor) and not passed_on:
             total += output.numel()
 
     hooks = [
