@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
 
+import ganzoo
 from ganzoo import optimizers, penalties
 from ganzoo.cli import main
-from ganzoo.config import TrainConfig, resolve
+from ganzoo.config import TrainConfig, read_config, resolve
 from ganzoo.errors import ConfigError, UnknownNameError
 from ganzoo.schedules import NumberSchedule
 from ganzoo.schedules.numbers import read
@@ -228,6 +230,31 @@ def test_layers_have_schedules_by_path() -> None:
     found = resolve(lower, upper)
     assert found.schedules == {"g_optimizer.lr": made("linear 2e-5")}
     assert resolve(lower, {"seed": 3}).schedules.keys() == lower["schedules"].keys()
+
+
+@pytest.mark.parametrize("value", [None, "none", " none "])
+def test_none_takes_all_schedules_of_lower_layers_back(value: str | None) -> None:
+    recipe = {"recipe": "ring-pac"}
+    assert resolve(recipe).schedules
+    assert resolve(recipe, {"schedules": value}).schedules == {}
+    again = resolve(recipe, {"schedules": value}, {"schedules": {"g_optimizer.lr": "linear 0"}})
+    assert list(again.schedules) == ["g_optimizer.lr"]
+
+
+@pytest.mark.parametrize("taken", ["all", "g_optimizer.lr"])
+def test_schedules_that_were_taken_back_stay_away_when_a_training_resumes(taken: str) -> None:
+    schedules = None if taken == "all" else {taken: "none"}
+    settings = {"log_every": 1, "checkpoint_every": 2, "sample_every": 0, "progress": False}
+    dataset = {"name": "ring", "count": 200}
+    made = ganzoo.Trainer.from_recipe(
+        "ring-pac", dataset=dataset, schedules=schedules, steps=2, out="run", **settings
+    )
+    assert (taken == "all") == (not made.config.schedules)
+    made.fit()
+    again = ganzoo.Trainer.resume("run", progress=False)
+    assert again.config.schedules == made.config.schedules
+    assert resolve(made.config.dump()) == TrainConfig(**made.config.dump()) == made.config
+    assert resolve(read_config(Path("run/config.yaml"))) == made.config
 
 
 @pytest.mark.parametrize(

@@ -354,8 +354,14 @@ class TrainConfig(Model):
         return self.d_steps + self.g_steps * sees
 
     def dump(self) -> dict[str, Any]:
-        """Return the settings as plain values; ``resolve`` reads them back."""
-        return self.model_dump(mode="json")
+        """Return the settings as plain values; ``resolve`` reads them back.
+
+        Schedules that lower layers bring and this training has not are None there.
+        """
+        settings = self.model_dump(mode="json")
+        layers = _stack({name: getattr(self, name) for name in TrainConfig.model_fields})
+        settings["schedules"] = dict.fromkeys(layers["schedules"]) | settings["schedules"]
+        return settings
 
     def yaml(self) -> str:
         """Return the settings as a configuration file that ``read_config`` reads back."""

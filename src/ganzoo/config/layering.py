@@ -150,7 +150,9 @@ def _merged_component(lower: Any, upper: Any) -> Any:
 
 
 def _merged_schedules(lower: Any, upper: Any) -> Any:
-    """Schedules by path; one that is None or ``none`` takes back a lower layer's."""
+    """Schedules by path; one that is None or ``none`` takes back a lower layer's, None all."""
+    if upper is None:
+        return {}
     if not isinstance(lower, Mapping) or not isinstance(upper, Mapping):
         return upper
     both = {**lower, **upper}

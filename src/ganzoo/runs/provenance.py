@@ -226,7 +226,9 @@ def _portable(config: TrainConfig) -> dict[str, Any]:
         option: _public(value) if value and ("dataset", option) in _PLACES else value
         for option, value in settings["dataset"].items()
     }
-    return {**settings, "dataset": dataset, "init_from": _public(config.init_from)}
+    courses = {path: each for path, each in settings["schedules"].items() if each is not None}
+    places = {"dataset": dataset, "init_from": _public(config.init_from)}
+    return {**settings, **places, "schedules": courses}
 
 
 def _public(place: str | Path | None) -> str | None:

@@ -167,11 +167,15 @@ def read(value: Any) -> Any:
 def read_all(value: Any) -> Any:
     """Return schedules by path from ``PATH SCHEDULE; PATH SCHEDULE``; all else as it is.
 
+    ``none`` is None, with which a layer of settings takes back all that are below it.
+
     Raises:
         ConfigError: If a path is given twice or without a schedule.
     """
     if not isinstance(value, str):
         return value
+    if value.strip() == "none":
+        return None
     found: dict[str, str] = {}
     for text in filter(None, map(str.strip, value.split(";"))):
         path, _, schedule = text.partition(" ")
@@ -184,13 +188,19 @@ def read_all(value: Any) -> Any:
 def read_each(value: Any) -> Any:
     """Return schedules of a mapping by path; all else as it is.
 
+    One that is None or ``none`` is left out, and None is no schedules.
+
     Raises:
         ConfigError: If one is wrong, with its path.
     """
+    if value is None:
+        return {}
     if not isinstance(value, Mapping):
         return value
     found: dict[Any, Any] = {}
     for path, each in value.items():
+        if each in (None, "none"):
+            continue
         try:
             options = read(each)
             found[path] = NumberSchedule(**options) if isinstance(options, Mapping) else options
