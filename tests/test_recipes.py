@@ -271,6 +271,7 @@ def test_few_shot_fashion() -> None:
     trainer = trainer_of("few-shot-fashion")
     trainer.setup()
     assert len(trainer.loader.data) == 500
+    assert not [notice for notice in trainer.notices if "batch norm" in notice]
 
 
 FLAGS = re.compile(r"(?<=[ (])--[a-z][\w.-]*\w(?: (?!--|and|or|to)[\w.-]*\w)*")

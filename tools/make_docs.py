@@ -253,7 +253,7 @@ def settings_page() -> str:
         "command line "
         '`--schedules "g_optimizer.lr cosine 2e-4 5e-5; penalties.r1.weight linear .5"`, or '
         '`--schedules.g-optimizer.lr "cosine 2e-4 5e-5"` for one. `none` takes a schedule of a '
-        "recipe or file back. Paths "
+        "recipe or file back, and `--schedules none` all of them. Paths "
         "are `g_optimizer.lr`, `g_optimizer.beta1`, `g_optimizer.beta2` and "
         "`g_optimizer.weight_decay`, the same of `d_optimizer` (`alpha` of `rmsprop`, "
         "`momentum` of `sgd`), "

@@ -149,6 +149,30 @@ def test_every_penalty_that_names_another_names_one_that_there_is() -> None:
         assert not instead or not penalties.get(instead).second_order
 
 
+@pytest.mark.parametrize(
+    ("settings", "noticed"),
+    [
+        ({"augmentation": "ada"}, True),
+        ({"augmentation": {"name": "ada", "ramp": None, "start": 0.1}}, False),
+        ({"augmentation": "diffaugment"}, False),
+        (
+            {"augmentation": "ada", "arch": {"name": "dcgan", "channels": 4, "d_norm": "none"}},
+            False,
+        ),
+        ({"augmentation": "ada", "arch": {"name": "mlp", "hidden": [8]}}, False),
+    ],
+)
+def test_batch_norm_under_an_augmentation_that_reads_signs_is_noticed(
+    settings: dict[str, Any], noticed: bool
+) -> None:
+    made = trainer(**{"arch": {"name": "dcgan", "channels": 4}, "penalty": (), **settings})
+    made.setup()
+    found = [notice for notice in made.notices if "batch norm" in notice]
+    assert len(found) == noticed
+    for notice in found:
+        assert "makes them sure of unseen samples too. Set its option d_norm to layer" in notice
+
+
 @pytest.mark.parametrize("name", ["gp", "dragan"])
 def test_batch_norm_under_a_penalty_of_single_samples_is_noticed(name: str) -> None:
     made = trainer({"name": "dcgan", "channels": 4}, name)

@@ -262,11 +262,18 @@ def notices(game: Game, arch: Architecture) -> list[str]:
             for each in whole
         ]
     single = [term.penalty.name for term in game.terms if term.penalty.per_sample]
+    augmentation = game.augmentation[0] if game.augmentation is not None else None
     for layer in across_batch(game.discriminator):
         if game.joint_batch:
             found.append(
                 f"joint_batch shows '{arch.name}' real and generated samples in one batch, whose "
                 f"{layer} then looks at both at once. Leave joint_batch off."
+            )
+        if augmentation is not None and augmentation.without_signs and layer == "batch norm":
+            found.append(
+                f"augmentation '{augmentation.name}' takes sure signs of D's logits for overfitting, and batch "
+                f"norm in that of '{arch.name}', which sees real and generated batches apart, "
+                f"makes them sure of unseen samples too. {_without(arch, layer)} 'diffaugment'."
             )
         source = ": its paper leaves it out" if layer == "batch norm" else ""
         for name in single:
