@@ -271,9 +271,10 @@ def notices(game: Game, arch: Architecture) -> list[str]:
             )
         if augmentation is not None and augmentation.without_signs and layer == "batch norm":
             found.append(
-                f"augmentation '{augmentation.name}' takes sure signs of D's logits for overfitting, and batch "
-                f"norm in that of '{arch.name}', which sees real and generated batches apart, "
-                f"makes them sure of unseen samples too. {_without(arch, layer)} 'diffaugment'."
+                f"augmentation '{augmentation.name}' takes sure signs of D's logits for "
+                f"overfitting, and batch norm in that of '{arch.name}', which sees real and "
+                f"generated batches apart, makes them sure of unseen samples too. "
+                f"{_without(arch, layer)} 'diffaugment'."
             )
         source = ": its paper leaves it out" if layer == "batch norm" else ""
         for name in single:
