@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import ganzoo
-from ganzoo import optimizers, penalties
+from ganzoo import architectures, optimizers, penalties
 from ganzoo.cli import main
 from ganzoo.config import TrainConfig, read_config, resolve
 from ganzoo.errors import ConfigError, UnknownNameError
@@ -255,6 +255,18 @@ def test_schedules_that_were_taken_back_stay_away_when_a_training_resumes(taken:
     assert again.config.schedules == made.config.schedules
     assert resolve(made.config.dump()) == TrainConfig(**made.config.dump()) == made.config
     assert resolve(read_config(Path("run/config.yaml"))) == made.config
+
+
+def test_a_later_recommendation_changes_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"checkpoint_every": 2, "sample_every": 0, "progress": False, "steps": 2}
+    arch = {"name": "mlp", "hidden": [8]}
+    ganzoo.Trainer(arch, {"name": "ring", "count": 200}, out="run", **settings).fit()
+    recommended = architectures.get("mlp").recommended
+    later = {**recommended, "schedules": {"g_optimizer.lr": "cosine 1e-5"}}
+    monkeypatch.setattr(architectures.get("mlp"), "recommended", later)
+    assert resolve({"arch": arch}).schedules
+    assert ganzoo.Run("run").config.schedules == {}
+    assert ganzoo.Trainer.resume("run", steps=3, progress=False).config.schedules == {}
 
 
 @pytest.mark.parametrize(

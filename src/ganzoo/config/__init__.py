@@ -61,6 +61,7 @@ __all__ = [
     "located",
     "read_config",
     "resolve",
+    "saved_config",
     "several",
     "unlike",
 ]
@@ -536,6 +537,16 @@ def read_config(path: Path, *, root: Path | None = None) -> dict[str, Any]:
         )
     _known(settings, f"{path}: ")
     return settings
+
+
+def saved_config(path: Path, *, root: Path | None = None) -> TrainConfig:
+    """Read the ``config.yaml`` of a run, which says all: no later recommendation is added.
+
+    Raises:
+        ConfigError: As ``read_config`` and ``resolve`` raise it.
+        UnknownNameError: If a component's name is not known.
+    """
+    return resolve({"schedules": None}, read_config(path, root=root))
 
 
 @contextlib.contextmanager

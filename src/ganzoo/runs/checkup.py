@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ganzoo.config import FORMAT_VERSION, TrainConfig, read_config, resolve
+from ganzoo.config import FORMAT_VERSION, TrainConfig, saved_config
 from ganzoo.core.state_dicts import not_finite
 from ganzoo.errors import GanzooError, RunFolderError, plain, some
 from ganzoo.files import checkpoint, untrusted
@@ -167,7 +167,7 @@ def _leftovers(folder: Path) -> Iterator[Finding]:
 
 
 def _settings(path: Path) -> TrainConfig:
-    return resolve(read_config(path, root=path.parent))
+    return saved_config(path, root=path.parent)
 
 
 def _config(path: Path) -> str:

@@ -81,9 +81,9 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """The settings it was trained with."""
-        from ganzoo.config import read_config, resolve
+        from ganzoo.config import saved_config
 
-        return resolve(read_config(self.path / "config.yaml"))
+        return saved_config(self.path / "config.yaml")
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganzoo.config import TrainConfig, read_config, resolve
+from ganzoo.config import TrainConfig, resolve, saved_config
 from ganzoo.errors import GanzooError, some
 from ganzoo.evaluation import Score, measured_as, same_protocol
 from ganzoo.generators import bundle
@@ -78,7 +78,7 @@ class Recorded:
 
     def _run_settings(self) -> None:
         try:
-            config = resolve(read_config(self.path / "config.yaml", root=self.path))
+            config = saved_config(self.path / "config.yaml", root=self.path)
         except GanzooError as error:
             self._notice("settings are not compared", error)
             return

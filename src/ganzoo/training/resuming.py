@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.config import read_config, resolve
+from ganzoo.config import read_config, saved_config
 from ganzoo.datasets import InMemoryDataset, as_dataset
 from ganzoo.errors import ConfigError, RunFolderError
 from ganzoo.runs import provenance
@@ -43,19 +43,21 @@ def resumed(run: Run, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     if others:
         raise ConfigError(preparation.kept_settings(others, run.path))
     settings = {key: value for key, value in given.items() if value is not None}
+    saved = saved_config(run.path / "config.yaml")
     config = read_config(run.path / "config.yaml")
+    config["schedules"] = saved.dump()["schedules"]
     if "workers" in settings and config.get("workers") is None:
         raise ConfigError(
             f"The data of {run.path} were read before training, not by workers while it went "
             f"on, and that cannot be changed on the way. Leave workers out."
         )
     if "dataset" in settings:
-        saved, dataset = resolve(config).dataset, as_dataset(settings["dataset"])
-        if isinstance(saved, InMemoryDataset) and isinstance(dataset, InMemoryDataset):
-            dataset = saved.with_data(dataset)
+        before, dataset = saved.dataset, as_dataset(settings["dataset"])
+        if isinstance(before, InMemoryDataset) and isinstance(dataset, InMemoryDataset):
+            dataset = before.with_data(dataset)
         settings["dataset"] = dataset
     if "metrics" in settings:
-        check_same(resolve(config).metrics, settings["metrics"], run.path)
+        check_same(saved.metrics, settings["metrics"], run.path)
     return config, settings
 
 
